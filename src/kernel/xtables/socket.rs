@@ -1,0 +1,180 @@
+//! The socket options themselves: the only `unsafe` code of x_tables.
+#![allow(unsafe_code)]
+
+use super::encode::EncodedTable;
+use super::layout::{Layout, TableInfo, c_str, u32_at};
+use crate::kernel::{Error, Result};
+use crate::ruleset::IpFamily;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// `IPT_SO_SET_REPLACE`, `IPT_SO_SET_ADD_COUNTERS`; `IPT_SO_GET_INFO`, `IPT_SO_GET_ENTRIES` (the same for IPv6).
+const SET_REPLACE: i32 = 64;
+const GET_INFO: i32 = 64;
+const GET_ENTRIES: i32 = 65;
+/// `struct ipt_get_entries` before its entries: name (32), size (u32), padding.
+const GET_ENTRIES_HEADER: usize = 40;
+/// `struct ipt_getinfo`
+const GETINFO_SIZE: usize = 84;
+/// `SO_IP_SET` and what it can be asked (`linux/netfilter/ipset/ip_set.h`).
+const SO_IP_SET: i32 = 83;
+const IP_SET_OP_GET_BYINDEX: u32 = 0x7;
+const IP_SET_OP_VERSION: u32 = 0x100;
+
+/// A socket through which one family's tables are read, in the namespace of the thread that opened it.
+#[derive(Debug)]
+pub struct Socket {
+    fd: OwnedFd,
+    layout: &'static Layout,
+}
+
+impl Socket {
+    /// Opens it.
+    pub fn open(family: IpFamily) -> Result<Socket> {
+        let domain = match family {
+            IpFamily::V4 => AddressFamily::Inet,
+            IpFamily::V6 => AddressFamily::Inet6,
+        };
+        let fd = socket(domain, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
+            .map_err(|e| Error::io(format!("opening an {family} socket"), e.into()))?;
+        Ok(Socket { fd, layout: Layout::of(family) })
+    }
+
+    fn what(&self, table: &str) -> String {
+        format!("reading the {} table {table}", self.layout.family)
+    }
+
+    /// Reads into `buffer`; gives the length that the kernel filled.
+    fn get(&self, level: i32, option: i32, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut len = buffer.len() as libc::socklen_t;
+        // SAFETY: the pointer and length are those of one live, writable slice, and the kernel writes at most
+        // `len` bytes there.
+        let rc = unsafe {
+            libc::getsockopt(self.fd.as_raw_fd(), level, option, buffer.as_mut_ptr().cast(), &raw mut len)
+        };
+        if rc == 0 { Ok(len as usize) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// `IPT_SO_GET_INFO`. For a table that does not exist yet this creates it: call it only for those that
+    /// [`super::table_names`] lists (or, in the lab, on purpose).
+    pub fn info(&self, table: &str) -> Result<TableInfo> {
+        let mut bytes = [0u8; GETINFO_SIZE];
+        let name =
+            table_name(table).ok_or_else(|| Error::protocol(self.what(table), "a name over 31 bytes"))?;
+        bytes[..32].copy_from_slice(&name);
+        self.get(self.layout.level, GET_INFO, &mut bytes).map_err(|e| self.io(table, e))?;
+        let word = |i: usize| u32_at(&bytes, 32 + 4 * i);
+        Ok(TableInfo {
+            name: table.to_string(),
+            valid_hooks: word(0),
+            hook_entry: std::array::from_fn(|i| word(1 + i)),
+            underflow: std::array::from_fn(|i| word(6 + i)),
+            num_entries: word(11),
+            size: word(12),
+        })
+    }
+
+    fn io(&self, table: &str, e: io::Error) -> Error {
+        match e.raw_os_error() {
+            Some(libc::ENOENT) => Error::missing(
+                self.what(table),
+                format!("the kernel has no {} table {table}", self.layout.family),
+                None,
+            ),
+            _ => Error::io(self.what(table), e),
+        }
+    }
+
+    /// `IPT_SO_GET_ENTRIES`: fills `buffer` with the blob that `info` describes. `false` where the table has
+    /// another size by now.
+    pub fn entries(&self, info: &TableInfo, buffer: &mut Vec<u8>) -> Result<bool> {
+        let size = info.size as usize;
+        buffer.resize(GET_ENTRIES_HEADER + size, 0);
+        buffer[..GET_ENTRIES_HEADER].fill(0);
+        if let Some(name) = table_name(&info.name) {
+            buffer[..32].copy_from_slice(&name);
+        }
+        buffer[32..36].copy_from_slice(&info.size.to_ne_bytes());
+        match self.get(self.layout.level, GET_ENTRIES, buffer) {
+            Ok(_) => {}
+            Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => return Ok(false),
+            Err(e) => return Err(self.io(&info.name, e)),
+        }
+        Ok(true)
+    }
+
+    /// The name of an ipset, from its index.
+    pub fn set_name(&self, index: u16) -> Result<String> {
+        let what = || format!("reading the name of ipset {index}");
+        let mut bytes = [0u8; 40];
+        // struct ip_set_req_version { op, version }
+        bytes[0..4].copy_from_slice(&IP_SET_OP_VERSION.to_ne_bytes());
+        self.get(libc::SOL_IP, SO_IP_SET, &mut bytes[..8]).map_err(|e| Error::io(what(), e))?;
+        // struct ip_set_req_get_set { op, version, union { name[32], index } }; the version stays as told.
+        bytes[0..4].copy_from_slice(&IP_SET_OP_GET_BYINDEX.to_ne_bytes());
+        bytes[8..10].copy_from_slice(&index.to_ne_bytes());
+        self.get(libc::SOL_IP, SO_IP_SET, &mut bytes).map_err(|e| Error::io(what(), e))?;
+        match c_str(&bytes[8..40]) {
+            Some(name) if !name.is_empty() => Ok(name.to_string()),
+            _ => Err(Error::protocol(what(), "no name")),
+        }
+    }
+
+    /// `IPT_SO_SET_REPLACE`: puts a whole table in the place of the present one. For the lab only.
+    pub fn replace(&self, table: &EncodedTable) -> Result<()> {
+        let what = || format!("writing the {} table {}", self.layout.family, table.name);
+        for _ in 0..super::TRIES {
+            let old = self.info(&table.name)?;
+            let mut counters = vec![0u8; old.num_entries as usize * 16];
+            // struct ipt_replace, then the entries.
+            let mut bytes = Vec::with_capacity(96 + table.blob.len());
+            bytes.extend_from_slice(&table_name(&table.name).unwrap_or([0; 32]));
+            for word in [table.valid_hooks, table.num_entries, table.blob.len() as u32]
+                .iter()
+                .chain(&table.hook_entry)
+                .chain(&table.underflow)
+                .chain(&[old.num_entries])
+            {
+                bytes.extend_from_slice(&word.to_ne_bytes());
+            }
+            // The structure holds a pointer, to which the kernel writes the old counters.
+            bytes.extend_from_slice(&(counters.as_mut_ptr() as u64).to_ne_bytes());
+            bytes.extend_from_slice(&table.blob);
+            // SAFETY: pointer and length are those of one live slice that the kernel only reads; the pointer
+            // inside it is to `counters`, which lives past the call and holds the 16 bytes for each of the
+            // `num_counters` that the kernel may write (it refuses another number with EAGAIN).
+            let rc = unsafe {
+                libc::setsockopt(
+                    self.fd.as_raw_fd(),
+                    self.layout.level,
+                    SET_REPLACE,
+                    bytes.as_ptr().cast(),
+                    bytes.len() as libc::socklen_t,
+                )
+            };
+            if rc == 0 {
+                return Ok(());
+            }
+            let e = io::Error::last_os_error();
+            if e.raw_os_error() != Some(libc::EAGAIN) {
+                return Err(Error::io(what(), e));
+            }
+        }
+        Err(Error { what: what(), kind: crate::kernel::ErrorKind::Interrupted { tries: super::TRIES } })
+    }
+}
+
+/// The blob inside a buffer that [`Socket::entries`] filled.
+pub(super) fn blob(buffer: &[u8]) -> &[u8] {
+    buffer.get(GET_ENTRIES_HEADER..).unwrap_or(&[])
+}
+
+fn table_name(name: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0u8; 32];
+    if name.len() > 31 {
+        return None;
+    }
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    Some(bytes)
+}

@@ -1,0 +1,10 @@
+//! kptop: `top` for Kubernetes Services on one node.
+//!
+//! Data flows one way: [`kernel`] reads bytes, [`snapshot`] holds the facts of one instant, [`proxy`] finds
+//! the Services in them, [`rates`] compares two instants, and the faces ([`tui`], [`output`], [`cli`]) show
+//! it. See ARCHITECTURE.md.
+
+pub mod kernel;
+pub mod proxy;
+pub mod ruleset;
+pub mod snapshot;

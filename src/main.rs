@@ -1,0 +1,2 @@
+//! `top` for Kubernetes Services on one node.
+fn main() {}

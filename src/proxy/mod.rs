@@ -1,0 +1,386 @@
+//! kube-proxy understood: the Services that it wrote into the kernel, per mode, and writing them again.
+
+pub mod iptables;
+pub mod ipvs;
+mod model;
+mod names;
+
+pub use model::{ModeState, Model, State};
+pub use names::{Names, ServiceName, endpoint_chain, service_hash};
+
+use crate::ruleset::{IpFamily, IpNet, RuleId};
+use std::net::IpAddr;
+
+/// A mode of kube-proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Mode {
+    /// Rules of iptables.
+    Iptables,
+    /// Virtual servers of IPVS.
+    Ipvs,
+    /// Rules of nftables.
+    Nftables,
+    /// A proxy in the kube-proxy process, as before 1.26.
+    Userspace,
+}
+
+impl Mode {
+    /// As kube-proxy's `--proxy-mode` names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Iptables => "iptables",
+            Mode::Ipvs => "ipvs",
+            Mode::Nftables => "nftables",
+            Mode::Userspace => "userspace",
+        }
+    }
+}
+
+/// Variant of iptables: which part of the kernel holds the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Variant {
+    /// x_tables.
+    Legacy,
+    /// nf_tables, written by iptables-nft.
+    Nft,
+}
+
+impl Variant {
+    /// `legacy` or `nft`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Variant::Legacy => "legacy",
+            Variant::Nft => "nft",
+        }
+    }
+}
+
+/// A transport protocol that Services know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl Protocol {
+    /// From the IP protocol number.
+    pub fn from_number(number: u16) -> Option<Protocol> {
+        match number {
+            6 => Some(Protocol::Tcp),
+            17 => Some(Protocol::Udp),
+            132 => Some(Protocol::Sctp),
+            _ => None,
+        }
+    }
+
+    /// IP protocol number.
+    pub fn number(self) -> u8 {
+        match self {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+            Protocol::Sctp => 132,
+        }
+    }
+
+    /// In Kubernetes' spelling: `TCP`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "TCP",
+            Protocol::Udp => "UDP",
+            Protocol::Sctp => "SCTP",
+        }
+    }
+
+    /// As in rules and chain hashes: `tcp`.
+    pub fn lower(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
+        }
+    }
+}
+
+/// How a name was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NamedBy {
+    /// A rule's comment.
+    Comment,
+    /// The name of a chain (its hash, with a list of names; or the name inside, in nftables mode).
+    Chain,
+    /// The Kubernetes API.
+    Api,
+}
+
+impl NamedBy {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            NamedBy::Comment => "comment",
+            NamedBy::Chain => "chain",
+            NamedBy::Api => "api",
+        }
+    }
+}
+
+/// What kind of address a frontend is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FrontendKind {
+    /// Cluster IP.
+    ClusterIp,
+    /// One of `externalIPs`.
+    ExternalIp,
+    /// Load balancer ingress IP.
+    LoadBalancerIp,
+    /// Node port.
+    NodePort,
+}
+
+impl FrontendKind {
+    /// As in JSON: `cluster_ip`.
+    pub fn name(self) -> &'static str {
+        match self {
+            FrontendKind::ClusterIp => "cluster_ip",
+            FrontendKind::ExternalIp => "external_ip",
+            FrontendKind::LoadBalancerIp => "load_balancer_ip",
+            FrontendKind::NodePort => "node_port",
+        }
+    }
+}
+
+/// What happens to a new flow that reaches a frontend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// It goes to a backend.
+    Balance,
+    /// It is refused: the Service has no endpoints.
+    Reject,
+    /// It is dropped: a local policy leaves no endpoint.
+    Drop,
+}
+
+impl Action {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Action::Balance => "balance",
+            Action::Reject => "reject",
+            Action::Drop => "drop",
+        }
+    }
+}
+
+/// Which endpoints traffic may go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TrafficPolicy {
+    /// All.
+    Cluster,
+    /// Those of this node.
+    Local,
+}
+
+impl TrafficPolicy {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            TrafficPolicy::Cluster => "cluster",
+            TrafficPolicy::Local => "local",
+        }
+    }
+}
+
+/// A rule in a snapshot: index of its table and its id there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleRef {
+    /// Index in [`crate::snapshot::Snapshot::tables`].
+    pub table: usize,
+    /// Rule.
+    pub rule: RuleId,
+}
+
+/// An address where a Service is reached.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frontend {
+    /// Which kind; `None` where the kernel cannot tell: a rejected external address may be an external IP or
+    /// a load balancer's, a virtual server of IPVS any of three.
+    pub kind: Option<FrontendKind>,
+    /// Address; `None` for a node port on every node address.
+    pub address: Option<IpAddr>,
+    /// Port.
+    pub port: u16,
+    /// What happens to new flows.
+    pub action: Action,
+    /// `None` where the kernel cannot tell: rejected frontends, and IPVS.
+    pub traffic_policy: Option<TrafficPolicy>,
+    /// Networks that may use it; `None` for all.
+    pub source_ranges: Option<Vec<IpNet>>,
+    /// The rule that catches its packets: the reject or drop where there is one.
+    pub rule: Option<RuleRef>,
+    /// Packets that the rule has counted (first packets of flows).
+    pub hits: Option<u64>,
+    /// Flows in conntrack that were sent here.
+    pub flows: Option<u64>,
+}
+
+/// Where figures of a backend come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CounterSource {
+    /// The packet counter of its DNAT rule.
+    NatRule,
+    /// IPVS.
+    Ipvs,
+    /// Conntrack entries.
+    Conntrack,
+}
+
+impl CounterSource {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            CounterSource::NatRule => "nat_rule",
+            CounterSource::Ipvs => "ipvs",
+            CounterSource::Conntrack => "conntrack",
+        }
+    }
+}
+
+/// What a backend has counted since its rules or real server were made. `None` is what is not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackendCounters {
+    /// Where the figures come from.
+    pub source: CounterSource,
+    /// New flows (connections).
+    pub flows: Option<u64>,
+    /// Packets, in and out together.
+    pub packets: Option<u64>,
+    /// Bytes, in and out together.
+    pub bytes: Option<u64>,
+    /// Active connections (IPVS).
+    pub active: Option<u64>,
+    /// Inactive connections (IPVS).
+    pub inactive: Option<u64>,
+}
+
+/// An endpoint of a Service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backend {
+    /// Address.
+    pub address: IpAddr,
+    /// Port.
+    pub port: u16,
+    /// Expected part of new flows under the cluster policy, 0 to 1; `None` where it takes no part in it.
+    pub share: Option<f64>,
+    /// The same under the local policy.
+    pub local_share: Option<f64>,
+    /// Weight (IPVS).
+    pub weight: Option<u32>,
+    /// Whether it is on this node; `None` where the kernel does not tell.
+    pub local: Option<bool>,
+    /// Policies under which it takes traffic.
+    pub traffic_policies: Vec<TrafficPolicy>,
+    /// Its DNAT rule.
+    pub rule: Option<RuleRef>,
+    /// Figures.
+    pub counters: BackendCounters,
+    /// Flows that conntrack holds for it, through this Service's frontends.
+    pub conntrack_flows: Option<u64>,
+}
+
+/// A Service port in one family and mode.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// Name; `None` where only the address is known.
+    pub name: Option<ServiceName>,
+    /// How the name was found.
+    pub named_by: Option<NamedBy>,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Family.
+    pub family: IpFamily,
+    /// Mode that holds it.
+    pub mode: Mode,
+    /// Variant of iptables.
+    pub variant: Option<Variant>,
+    /// Where it is reached.
+    pub frontends: Vec<Frontend>,
+    /// Endpoints.
+    pub backends: Vec<Backend>,
+    /// Scheduler (IPVS).
+    pub scheduler: Option<String>,
+    /// Session affinity in seconds.
+    pub session_affinity_s: Option<u32>,
+    /// Port on which kube-proxy answers health checks of load balancers.
+    pub health_check_node_port: Option<u16>,
+    /// Hash in its chain names (iptables).
+    pub chain_hash: Option<String>,
+}
+
+/// How a Service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Health {
+    /// Some frontend rejects.
+    Rejecting,
+    /// Some frontend drops.
+    Dropping,
+    /// Written, but nothing leads there.
+    Unreachable,
+    /// Every frontend balances.
+    Fine,
+}
+
+impl Health {
+    /// One word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Health::Rejecting => "rejects",
+            Health::Dropping => "drops",
+            Health::Unreachable => "leftover",
+            Health::Fine => "ok",
+        }
+    }
+}
+
+impl Service {
+    /// Its name for people: `shop/cart:http`, or its first address where there is no name.
+    pub fn label(&self) -> String {
+        match (&self.name, self.frontends.first()) {
+            (Some(name), _) => name.to_string(),
+            (None, Some(f)) => frontend_text(f),
+            (None, None) => self.chain_hash.clone().unwrap_or_else(|| "?".into()),
+        }
+    }
+
+    /// How it is.
+    pub fn health(&self) -> Health {
+        let any = |a: Action| self.frontends.iter().any(|f| f.action == a);
+        if self.frontends.is_empty() {
+            Health::Unreachable
+        } else if any(Action::Reject) {
+            Health::Rejecting
+        } else if any(Action::Drop) {
+            Health::Dropping
+        } else {
+            Health::Fine
+        }
+    }
+}
+
+/// A frontend as people write it: `10.96.0.10:53`, `[fd00::a]:53`, `*:30080`.
+pub fn frontend_text(f: &Frontend) -> String {
+    match f.address {
+        Some(a) => endpoint_text(a, f.port),
+        None => format!("*:{}", f.port),
+    }
+}
+
+/// An address with its port, IPv6 in brackets.
+pub fn endpoint_text(address: IpAddr, port: u16) -> String {
+    match address {
+        IpAddr::V4(a) => format!("{a}:{port}"),
+        IpAddr::V6(a) => format!("[{a}]:{port}"),
+    }
+}

@@ -1,0 +1,140 @@
+//! Building a table rule by rule: for what kptop writes, and for text that it reads.
+
+use super::{
+    BaseChain, Chain, ChainId, Counter, Family, Match, Rule, StrId, Strings, Table, TableBackend,
+    TableCounters, Target, Verdict,
+};
+
+/// A rule before it has a place in a table.
+#[derive(Clone, Debug)]
+pub struct RuleSpec {
+    /// Conditions.
+    pub matches: Vec<Match>,
+    /// What is done.
+    pub target: Target,
+    /// What it has counted.
+    pub counter: Counter,
+}
+
+/// Collects chains and rules in any order, then lays them out as a [`Table`].
+#[derive(Debug)]
+pub struct TableBuilder {
+    family: Family,
+    backend: TableBackend,
+    name: String,
+    /// Names and comments of the table to be.
+    pub strings: Strings,
+    chains: Vec<PendingChain>,
+    by_name: std::collections::HashMap<StrId, ChainId>,
+}
+
+#[derive(Debug)]
+struct PendingChain {
+    name: StrId,
+    base: Option<BaseChain>,
+    counter: Counter,
+    rules: Vec<RuleSpec>,
+}
+
+impl TableBuilder {
+    /// An empty table.
+    pub fn new(family: Family, backend: TableBackend, name: &str) -> TableBuilder {
+        TableBuilder {
+            family,
+            backend,
+            name: name.to_string(),
+            strings: Strings::default(),
+            chains: Vec::new(),
+            by_name: std::collections::HashMap::new(),
+        }
+    }
+
+    /// Family of the table to be.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// The chain with this name, made where it is not there yet.
+    pub fn chain(&mut self, name: &str) -> ChainId {
+        let id = self.strings.intern(name);
+        let next = ChainId(self.chains.len() as u32);
+        *self.by_name.entry(id).or_insert_with(|| {
+            self.chains.push(PendingChain {
+                name: id,
+                base: None,
+                counter: Counter::default(),
+                rules: Vec::new(),
+            });
+            next
+        })
+    }
+
+    /// True where a chain of this name was made.
+    pub fn has_chain(&self, name: &str) -> bool {
+        self.strings.find(name).is_some_and(|id| self.by_name.contains_key(&id))
+    }
+
+    /// Hangs a chain on a hook.
+    pub fn base(&mut self, id: ChainId, base: BaseChain, policy_counter: Counter) {
+        let chain = &mut self.chains[id.0 as usize];
+        chain.base = Some(base);
+        chain.counter = policy_counter;
+    }
+
+    /// Adds a rule at the end of a chain.
+    pub fn push(&mut self, chain: ChainId, rule: RuleSpec) {
+        self.chains[chain.0 as usize].rules.push(rule);
+    }
+
+    /// Adds a rule without counters.
+    pub fn rule(&mut self, chain: ChainId, matches: Vec<Match>, target: Target) {
+        self.push(chain, RuleSpec { matches, target, counter: Counter::default() });
+    }
+
+    /// Adds a rule that jumps to the chain of this name.
+    pub fn jump(&mut self, chain: ChainId, matches: Vec<Match>, to: &str) {
+        let to = self.chain(to);
+        self.rule(chain, matches, Target::Verdict(Verdict::Jump(to)));
+    }
+
+    /// A comment match.
+    pub fn comment(&mut self, text: &str) -> Match {
+        Match::Comment(self.strings.intern(text))
+    }
+
+    /// Lays the table out.
+    pub fn finish(self) -> (Table, TableCounters) {
+        let mut table = Table {
+            family: self.family,
+            backend: self.backend,
+            name: self.name,
+            chains: Vec::with_capacity(self.chains.len()),
+            rules: Vec::new(),
+            matches: Vec::new(),
+            strings: self.strings,
+        };
+        let mut counters = TableCounters::default();
+        for (i, pending) in self.chains.into_iter().enumerate() {
+            let first = table.rules.len() as u32;
+            for spec in pending.rules {
+                let rule = Rule {
+                    first_match: table.matches.len() as u32,
+                    match_count: spec.matches.len() as u16,
+                    target: spec.target,
+                };
+                table.matches.extend(spec.matches);
+                table.rules.push(rule);
+                counters.rules.push(spec.counter);
+            }
+            if pending.base.is_some() {
+                counters.policies.push((ChainId(i as u32), pending.counter));
+            }
+            table.chains.push(Chain {
+                name: pending.name,
+                base: pending.base,
+                rules: first..table.rules.len() as u32,
+            });
+        }
+        (table, counters)
+    }
+}

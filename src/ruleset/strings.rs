@@ -1,0 +1,77 @@
+//! Interned strings: one buffer, each distinct string once.
+
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+
+/// A string in a [`Strings`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StrId(u32);
+
+/// A buffer of strings in which each distinct one stands once.
+#[derive(Clone, Debug, Default)]
+pub struct Strings {
+    text: String,
+    ends: Vec<u32>,
+    index: HashTable<u32>,
+    hasher: foldhash::fast::FixedState,
+}
+
+impl Strings {
+    /// Puts a string in, or finds it.
+    pub fn intern(&mut self, s: &str) -> StrId {
+        let hash = self.hasher.hash_one(s);
+        if let Some(&id) = self.index.find(hash, |&id| self.slice(id) == s) {
+            return StrId(id);
+        }
+        let id = self.ends.len() as u32;
+        self.text.push_str(s);
+        self.ends.push(self.text.len() as u32);
+        let (text, ends, hasher) = (&self.text, &self.ends, &self.hasher);
+        self.index.insert_unique(hash, id, |&i| hasher.hash_one(slice(text, ends, i)));
+        StrId(id)
+    }
+
+    /// The id of a string that is already there.
+    pub fn find(&self, s: &str) -> Option<StrId> {
+        self.index.find(self.hasher.hash_one(s), |&id| self.slice(id) == s).map(|&id| StrId(id))
+    }
+
+    /// The string behind an id.
+    pub fn get(&self, id: StrId) -> &str {
+        self.slice(id.0)
+    }
+
+    /// Bytes in use.
+    pub fn memory(&self) -> usize {
+        self.text.capacity() + self.ends.capacity() * 4 + self.index.allocation_size()
+    }
+
+    fn slice(&self, id: u32) -> &str {
+        slice(&self.text, &self.ends, id)
+    }
+}
+
+fn slice<'a>(text: &'a str, ends: &[u32], id: u32) -> &'a str {
+    let id = id as usize;
+    let start = if id == 0 { 0 } else { ends[id - 1] as usize };
+    &text[start..ends[id] as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interning_is_idempotent() {
+        let mut s = Strings::default();
+        let ids: Vec<StrId> = (0..1000).map(|i| s.intern(&format!("KUBE-SEP-{i}"))).collect();
+        for (i, id) in ids.iter().enumerate() {
+            assert_eq!(s.get(*id), format!("KUBE-SEP-{i}"));
+            assert_eq!(s.intern(&format!("KUBE-SEP-{i}")), *id);
+            assert_eq!(s.find(&format!("KUBE-SEP-{i}")), Some(*id));
+        }
+        assert_eq!(s.find("absent"), None);
+        let empty = s.intern("");
+        assert_eq!(s.get(empty), "");
+    }
+}

@@ -1,0 +1,132 @@
+//! All facts of one instant of one network namespace, and what could not be read and why.
+//!
+//! Left of here is Linux, right of here is pure: what follows works on a live node, a recording or files
+//! alike.
+
+mod flows;
+pub mod live;
+
+pub use flows::{FlowFigures, FlowKey, Flows, MAX_GROUPS};
+
+use crate::kernel::conntrack::{Limits, Stats};
+use crate::kernel::ipvs::Ipvs;
+use crate::kernel::node::{InterfaceAddress, Node};
+use crate::kernel::usage::Cost;
+use crate::ruleset::{Counter, Family, RuleId, Table, TableBackend, TableCounters};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Facts of one instant.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Wall clock.
+    pub taken_at: jiff::Timestamp,
+    /// The node.
+    pub node: Arc<Node>,
+    /// The network namespace.
+    pub netns: NetnsFact,
+    /// Packet filter tables, by backend, family and name.
+    pub tables: Vec<TableState>,
+    /// IPVS, where the kernel has it.
+    pub ipvs: Option<Reading<Ipvs>>,
+    /// Conntrack, where the kernel has it.
+    pub conntrack: Option<Conntrack>,
+    /// Addresses of the node's interfaces.
+    pub addresses: Arc<Vec<InterfaceAddress>>,
+    /// What could not be read.
+    pub unread: Vec<Unread>,
+    /// What each read cost; only those that were done for this snapshot.
+    pub costs: Vec<ReadCost>,
+    /// Sources that are read less often than asked, to spare the node: name and present interval.
+    pub slowed: Vec<(&'static str, Duration)>,
+}
+
+/// The namespace that was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetnsFact {
+    /// Its name; `None` for the node's own.
+    pub name: Option<String>,
+    /// Its inode.
+    pub inode: Option<u64>,
+}
+
+/// A value with the time at which it was read, on a monotonic clock.
+#[derive(Clone, Debug)]
+pub struct Reading<T> {
+    /// When.
+    pub at: Duration,
+    /// What.
+    pub value: Arc<T>,
+}
+
+/// One table.
+#[derive(Clone, Debug)]
+pub struct TableState {
+    /// When it was read, on the monotonic clock.
+    pub at: Duration,
+    /// Kernel interface.
+    pub backend: TableBackend,
+    /// Family.
+    pub family: Family,
+    /// Structure.
+    pub table: Arc<Table>,
+    /// Counters.
+    pub counters: Arc<TableCounters>,
+    /// Size in the kernel, where it tells.
+    pub bytes: Option<u64>,
+}
+
+impl TableState {
+    /// What a rule has counted.
+    pub fn counter(&self, rule: RuleId) -> Counter {
+        self.counters.rules.get(rule.0 as usize).copied().unwrap_or_default()
+    }
+}
+
+/// Conntrack.
+#[derive(Clone, Debug, Default)]
+pub struct Conntrack {
+    /// Sysctls.
+    pub limits: Limits,
+    /// Statistics.
+    pub stats: Option<Stats>,
+    /// Flows, counted by where they go.
+    pub flows: Option<Reading<Flows>>,
+}
+
+/// Something that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// What.
+    pub what: String,
+    /// Why.
+    pub why: String,
+    /// What to do next.
+    pub hint: Option<String>,
+    /// True where it was refused or failed, false where it is only not there.
+    pub failed: bool,
+}
+
+/// What one source cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadCost {
+    /// `tables`, `ipvs`, `flows`, `node`.
+    pub what: &'static str,
+    /// Time.
+    pub cost: Cost,
+}
+
+impl Snapshot {
+    /// Index of a table.
+    pub fn table(&self, backend: TableBackend, family: Family, name: &str) -> Option<usize> {
+        self.tables.iter().position(|t| t.backend == backend && t.family == family && t.table.name == name)
+    }
+
+    /// True where at least one of the sources that kptop is for could be read.
+    pub fn anything_read(&self) -> bool {
+        !self.tables.is_empty()
+            || self.ipvs.is_some()
+            || self.conntrack.is_some()
+            || !self.unread.iter().any(|u| u.failed)
+    }
+}

@@ -1,0 +1,98 @@
+//! What the integration tests share: captured rule sets, namespaces of their own, and the node's tools.
+#![allow(dead_code, unreachable_pub)] // each test binary uses a part
+
+pub mod truth;
+
+use kptop::kernel::netns::Netns;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Folder of the captured rule sets.
+pub fn rules_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rules")
+}
+
+/// The folder of one set: `set("1.36.2", "iptables-legacy")`.
+pub fn set(version: &str, mode: &str) -> PathBuf {
+    rules_dir().join(version).join(mode).join("small")
+}
+
+/// A file of a set, unpacked where it is gzipped; `None` where the set has none.
+pub fn read(dir: &Path, name: &str) -> Option<String> {
+    if let Ok(text) = fs::read_to_string(dir.join(name)) {
+        return Some(text);
+    }
+    let packed = fs::File::open(dir.join(format!("{name}.gz"))).ok()?;
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(packed).read_to_string(&mut text).expect("a whole gzip file");
+    Some(text)
+}
+
+/// Runs `f` on a thread of its own in a new network namespace, which ends with it.
+pub fn in_new_netns<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    std::thread::spawn(|| {
+        let _ns = Netns::create().expect("making a network namespace (kernel tests need root)");
+        run("ip", &["link", "set", "lo", "up"]);
+        f()
+    })
+    .join()
+    .unwrap_or_else(|e| std::panic::resume_unwind(e))
+}
+
+/// Runs a tool of the node in the thread's namespace and gives what it prints.
+pub fn run(program: &str, args: &[&str]) -> String {
+    run_with(program, args, "")
+}
+
+/// The same with text for its standard input.
+pub fn run_with(program: &str, args: &[&str], input: &str) -> String {
+    let mut child = Command::new(program)
+        .args(args)
+        .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin:/usr/local/bin")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{program}: {e} (tests/setup installs what the tests need)"));
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_string();
+    let feeder = std::thread::spawn(move || {
+        let _ = stdin.write_all(input.as_bytes());
+    });
+    let out = child.wait_with_output().unwrap();
+    feeder.join().unwrap();
+    assert!(
+        out.status.success(),
+        "{program} {}: {}\n{}",
+        args.join(" "),
+        out.status,
+        String::from_utf8_lossy(&out.stderr)
+    );
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// Loads the iptables rules of a set with iptables-legacy, counters included. Sets that the rules name must
+/// have been made before (`load_ipsets`).
+pub fn load_legacy(dir: &Path) {
+    for (program, file) in [
+        ("iptables-legacy-restore", "iptables-save-c.txt"),
+        ("ip6tables-legacy-restore", "ip6tables-save-c.txt"),
+    ] {
+        let Some(text) = read(dir, file) else { continue };
+        for name in ["ct_state_invalid_dropped_pkts", "localhost_nps_accepted_pkts"] {
+            if text.contains(name) && !run("nfacct", &["list"]).contains(name) {
+                run("nfacct", &["add", name]);
+            }
+        }
+        run_with(program, &["-c"], &text);
+    }
+}
+
+/// Makes the ipsets of a set.
+pub fn load_ipsets(dir: &Path) {
+    if let Some(text) = read(dir, "ipset-save.txt") {
+        run_with("ipset", &["restore"], &text);
+    }
+}

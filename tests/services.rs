@@ -1,0 +1,136 @@
+//! Every captured set of iptables mode gives exactly the Services of the Kubernetes objects beside it.
+
+mod common;
+
+use common::truth::{Version, assert_same, iptables_lines, iptables_truth};
+use common::{in_new_netns, load_legacy, read, set};
+use kptop::proxy::{Mode, Model, NamedBy, Names, ServiceName, State, service_hash};
+use kptop::ruleset::{Family, IpFamily, TableBackend, parse_save};
+use kptop::snapshot::live::{Live, Wanted};
+use kptop::snapshot::{Snapshot, TableState};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A snapshot of the texts of a set.
+fn from_text(dir: &Path) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    for (family, file) in [(IpFamily::V4, "iptables-save-c.txt"), (IpFamily::V6, "ip6tables-save-c.txt")] {
+        for saved in parse_save(&read(dir, file).unwrap_or_default(), family).unwrap() {
+            snapshot.tables.push(TableState {
+                at: Duration::ZERO,
+                backend: TableBackend::XTables,
+                family: if family == IpFamily::V4 { Family::Ip } else { Family::Ip6 },
+                table: Arc::new(saved.table),
+                counters: Arc::new(saved.counters),
+                bytes: None,
+            });
+        }
+    }
+    snapshot
+}
+
+#[test]
+fn text_of_every_iptables_set_tells_the_services() {
+    for (version, mode) in [
+        ("1.20.2", "iptables-legacy"),
+        ("1.20.2", "iptables-nft"),
+        ("1.36.2", "iptables-legacy"),
+        ("1.36.2", "iptables-nft"),
+    ] {
+        let dir = set(version, mode);
+        let model = Model::read(&from_text(&dir), &Names::default());
+        let truth = iptables_truth(&dir, Version::of(version));
+        assert!(truth.len() > 100);
+        assert_same(&iptables_lines(&model.services), &truth, &format!("{version}/{mode}"));
+        for s in &model.services {
+            assert_eq!(s.named_by, Some(NamedBy::Comment));
+            if let (Some(hash), Some(name)) = (&s.chain_hash, &s.name) {
+                assert_eq!(*hash, service_hash(name, s.protocol));
+            }
+        }
+        let modes: Vec<_> = model.modes.iter().map(|m| (m.mode, m.family, m.state)).collect();
+        assert_eq!(modes[0], (Mode::Iptables, IpFamily::V4, State::Active));
+    }
+}
+
+#[test]
+fn the_kernel_of_every_legacy_set_tells_the_services() {
+    for version in ["1.20.2", "1.36.2"] {
+        in_new_netns(move || {
+            let dir = set(version, "iptables-legacy");
+            load_legacy(&dir);
+            let snapshot = Live::open(None).unwrap().snapshot(Wanted::ALL);
+            let model = Model::read(&snapshot, &Names::default());
+            assert_same(
+                &iptables_lines(&model.services),
+                &iptables_truth(&dir, Version::of(version)),
+                version,
+            );
+            let text = from_text(&dir);
+            let from_text = Model::read(&text, &Names::default());
+            for (live, text) in model.services.iter().zip(&from_text.services) {
+                let flows = |s: &kptop::proxy::Service| -> Vec<_> {
+                    s.backends.iter().map(|b| (b.address, b.counters.flows)).collect()
+                };
+                assert_eq!(flows(live), flows(text), "{}", live.label());
+            }
+            let counted: u64 =
+                model.services.iter().flat_map(|s| &s.backends).filter_map(|b| b.counters.flows).sum();
+            assert!(counted > 100, "the set's counters were loaded");
+        });
+    }
+}
+
+/// What kube-proxy does above 1,000 endpoints, and a kernel without any comment at all.
+#[test]
+fn names_come_from_chain_hashes_where_a_list_is_given() {
+    let dir = set("1.36.2", "iptables-legacy");
+    let with_comments = Model::read(&from_text(&dir), &Names::default());
+    let mut snapshot = from_text(&dir);
+    for t in &mut snapshot.tables {
+        let mut text = String::from("*nat\n");
+        if t.table.name != "nat" || t.family != Family::Ip {
+            continue;
+        }
+        let saved = read(&dir, "iptables-save-c.txt").unwrap();
+        let nat = saved.split("*nat\n").nth(1).unwrap();
+        for line in nat.lines() {
+            let mut line = line.to_string();
+            while let Some(at) = line.find("-m comment --comment ") {
+                let rest = &line[at + 21..];
+                let end = if let Some(quoted) = rest.strip_prefix('"') {
+                    quoted.find('"').unwrap() + 2
+                } else {
+                    rest.find(' ').unwrap_or(rest.len())
+                };
+                line.replace_range(at..at + 21 + end, "");
+            }
+            text.push_str(&line);
+            text.push('\n');
+            if line == "COMMIT" {
+                break;
+            }
+        }
+        let saved = parse_save(&text, IpFamily::V4).unwrap().remove(0);
+        t.table = Arc::new(saved.table);
+        t.counters = Arc::new(saved.counters);
+    }
+    let unnamed = Model::read(&snapshot, &Names::default());
+    let hashed = unnamed.services.iter().filter(|s| s.name.is_none()).count();
+    assert!(hashed > 30, "{hashed}");
+    let mut names = Names::default();
+    for s in &with_comments.services {
+        names.add(s.name.as_ref().unwrap());
+    }
+    let named = Model::read(&snapshot, &names);
+    let cart = ServiceName::parse("shop/cart").unwrap();
+    let find = |m: &Model| m.services.iter().find(|s| s.name.as_ref() == Some(&cart)).cloned().unwrap();
+    let (a, b) = (find(&named), find(&with_comments));
+    assert_eq!(a.named_by, Some(NamedBy::Chain));
+    assert_eq!(
+        a.backends.iter().map(|b| b.address).collect::<Vec<_>>(),
+        b.backends.iter().map(|b| b.address).collect::<Vec<_>>()
+    );
+    assert_eq!(named.services.iter().filter(|s| s.name.is_none()).count(), 0);
+}
