@@ -4,7 +4,11 @@
 //! the Services in them, [`rates`] compares two instants, and the faces ([`tui`], [`output`], [`cli`]) show
 //! it. See ARCHITECTURE.md.
 
+pub mod cli;
 pub mod kernel;
+pub mod lab;
+pub mod output;
 pub mod proxy;
+pub mod rates;
 pub mod ruleset;
 pub mod snapshot;

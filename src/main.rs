@@ -1,2 +1,7 @@
 //! `top` for Kubernetes Services on one node.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kptop::cli::run()
+}

@@ -4,13 +4,11 @@
 
 use super::{
     Action, Backend, BackendCounters, CounterSource, Frontend, FrontendKind, Mode, Protocol, Service,
-    TrafficPolicy,
 };
-use crate::kernel::ipvs::{
-    Forwarding, Ipvs, IpvsStats, RealServer, SVC_PERSISTENT, VirtualAddress, VirtualServer,
-};
-use crate::kernel::node::InterfaceAddress;
 use crate::ruleset::IpFamily;
+use crate::snapshot::facts::{
+    Forwarding, InterfaceAddress, Ipvs, IpvsStats, RealServer, SVC_PERSISTENT, VirtualAddress, VirtualServer,
+};
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -86,8 +84,7 @@ fn backend(real: &RealServer, share: Option<f64>) -> Backend {
         local_share: None,
         weight: Some(real.weight),
         local: None,
-        // Which policy a virtual server follows is not in IPVS; what it holds takes its traffic.
-        traffic_policies: vec![TrafficPolicy::Cluster],
+        traffic_policies: Vec::new(), // which policy a virtual server follows is not in IPVS
         rule: None,
         counters: BackendCounters {
             source: CounterSource::Ipvs,
@@ -123,11 +120,13 @@ pub fn write(services: &[Service], node_addresses: &[IpAddr]) -> Vec<VirtualServ
     let mut servers = Vec::new();
     for service in services {
         for f in &service.frontends {
-            let policy = f.traffic_policy.unwrap_or(TrafficPolicy::Cluster);
             let reals: Vec<RealServer> = service
                 .backends
                 .iter()
-                .filter(|b| f.action == Action::Balance && b.traffic_policies.contains(&policy))
+                .filter(|b| {
+                    f.action == Action::Balance
+                        && f.traffic_policy.is_none_or(|p| b.traffic_policies.contains(&p))
+                })
                 .map(real_server)
                 .collect();
             let addresses = match f.address {

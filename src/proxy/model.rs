@@ -1,6 +1,6 @@
 //! All Services of a snapshot, and which modes hold them.
 
-use super::{CounterSource, FrontendKind, Mode, Names, Protocol, RuleRef, Service, Variant, iptables, ipvs};
+use super::{CounterSource, Mode, Names, Protocol, RuleRef, Service, Variant, iptables, ipvs};
 use crate::ruleset::{Counter, IpFamily, Table, TableBackend};
 use crate::snapshot::{FlowKey, Snapshot};
 use std::collections::HashMap;
@@ -118,7 +118,7 @@ impl Model {
                 if let Some(rule) = f.rule {
                     f.hits = Some(counter(snapshot, rule).packets);
                 }
-                f.flows = flows.as_ref().map(|i| i.to(service.protocol, f.kind, f.address, f.port));
+                f.flows = flows.as_ref().map(|i| i.to(service.protocol, f.address, f.port));
             }
             for b in &mut service.backends {
                 if let Some(rule) = b.rule.filter(|_| b.counters.source == CounterSource::NatRule) {
@@ -128,7 +128,7 @@ impl Model {
                     service
                         .frontends
                         .iter()
-                        .map(|f| i.between(service.protocol, f.kind, f.address, f.port, b.address, b.port))
+                        .map(|f| i.between(service.protocol, f.address, f.port, b.address, b.port))
                         .sum()
                 });
             }
@@ -171,7 +171,7 @@ impl FlowIndex {
         }
     }
 
-    fn to(&self, protocol: Protocol, _: Option<FrontendKind>, address: Option<IpAddr>, port: u16) -> u64 {
+    fn to(&self, protocol: Protocol, address: Option<IpAddr>, port: u16) -> u64 {
         self.addresses(&address)
             .iter()
             .filter_map(|a| self.by_frontend.get(&(protocol.number(), *a, port)))
@@ -181,7 +181,6 @@ impl FlowIndex {
     fn between(
         &self,
         protocol: Protocol,
-        _: Option<FrontendKind>,
         address: Option<IpAddr>,
         port: u16,
         backend: IpAddr,

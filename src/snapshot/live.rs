@@ -78,19 +78,21 @@ struct Kept {
 impl Live {
     /// Opens the namespace `spec` (see [`Netns::find`]), or the calling thread's own. The thread enters it.
     pub fn open(spec: Option<&str>) -> Result<Live> {
-        let ns = match spec {
-            Some(spec) => {
-                let ns = Netns::find(spec)?;
-                ns.enter()?;
-                Some(ns)
-            }
-            None => Netns::current().ok(),
-        };
-        Ok(Live {
-            netns: NetnsFact {
-                name: ns.as_ref().and_then(|n| n.name.clone()),
-                inode: ns.as_ref().map(|n| n.inode),
-            },
+        match spec {
+            Some(spec) => Live::enter(&Netns::find(spec)?),
+            None => Ok(Live::here(Netns::current().ok().as_ref())),
+        }
+    }
+
+    /// Opens a namespace that is at hand. The thread enters it.
+    pub fn enter(ns: &Netns) -> Result<Live> {
+        ns.enter()?;
+        Ok(Live::here(Some(ns)))
+    }
+
+    fn here(ns: Option<&Netns>) -> Live {
+        Live {
+            netns: NetnsFact { name: ns.and_then(|n| n.name.clone()), inode: ns.map(|n| n.inode) },
             began: Instant::now(),
             node: Arc::new(node::read()),
             paced: false,
@@ -101,7 +103,7 @@ impl Live {
             conntrack: None,
             pace: Default::default(),
             kept: Kept::default(),
-        })
+        }
     }
 
     /// From now on reads each source less often by itself where it costs much, so that all of them together

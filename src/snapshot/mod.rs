@@ -8,6 +8,16 @@ pub mod live;
 
 pub use flows::{FlowFigures, FlowKey, Flows, MAX_GROUPS};
 
+/// The shapes of facts, for the pure rooms, which do not know the kernel's.
+pub mod facts {
+    pub use crate::kernel::conntrack::{Limits, Stats};
+    pub use crate::kernel::ipvs::{
+        Forwarding, Ipvs, IpvsStats, RealServer, SVC_PERSISTENT, Timeouts, VirtualAddress, VirtualServer,
+    };
+    pub use crate::kernel::node::{InterfaceAddress, Node};
+    pub use crate::kernel::usage::Cost;
+}
+
 use crate::kernel::conntrack::{Limits, Stats};
 use crate::kernel::ipvs::Ipvs;
 use crate::kernel::node::{InterfaceAddress, Node};

@@ -255,7 +255,7 @@ impl Wanted {
         for (address, port) in &addresses {
             let under = |on: bool, list: &[Endpoint]| {
                 let inside = on && list.iter().any(|e| e.address == *address && e.port == *port);
-                inside.then(|| format!("{:.4}", 1.0 / list.len() as f64)).unwrap_or_else(|| "-".into())
+                if inside { format!("{:.4}", 1.0 / list.len() as f64) } else { "-".into() }
             };
             let text = if address.contains(':') { format!("[{address}]") } else { address.clone() };
             lines.push(format!(

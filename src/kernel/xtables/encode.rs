@@ -200,7 +200,7 @@ impl Encoder<'_> {
             };
         match m {
             Match::Source { net, invert } => {
-                address(false, net.addr, prefix_mask(net.addr, net.prefix), *invert)?
+                address(false, net.addr, prefix_mask(net.addr, net.prefix), *invert)?;
             }
             Match::Destination { net, invert } => {
                 address(true, net.addr, prefix_mask(net.addr, net.prefix), *invert)?;

@@ -1,0 +1,74 @@
+//! `kptop demo`
+
+use super::{Format, explain, print};
+use crate::kernel::netns::Netns;
+use crate::lab::{Lab, LabOptions, become_root_if_needed, shop};
+use crate::output;
+use crate::proxy::{Mode, Model, Names};
+use crate::snapshot::live::{Live, Wanted};
+use clap::{Args, ValueEnum};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DemoMode {
+    Iptables,
+    Ipvs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// Mode of kube-proxy to show.
+    #[arg(long, value_enum, default_value = "iptables")]
+    mode: DemoMode,
+    /// Service ports in all; the shop has 31, more are made up.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    services: Option<u32>,
+    /// Backends of each made-up Service.
+    #[arg(long, value_name = "M", default_value = "4", value_parser = clap::value_parser!(u32).range(0..=100))]
+    backends: u32,
+    /// Traffic, times the usual.
+    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = parse_scale)]
+    traffic: f32,
+    /// Print a snapshot once the traffic has run for a while, instead of the live screen.
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    output: Option<Format>,
+    /// With --output: seconds of traffic before the snapshot.
+    #[arg(long = "for", value_name = "SECONDS", default_value = "3", value_parser = clap::value_parser!(u64).range(0..=3600))]
+    seconds: u64,
+}
+
+fn parse_scale(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(n) if (0.0..=10.0).contains(&n) => Ok(n),
+        _ => Err("choose a number between 0 and 10".into()),
+    }
+}
+
+pub(super) fn run(args: &DemoArgs, interval: Duration) -> Result<ExitCode, String> {
+    become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
+    let services = shop::services(args.services.map(|n| n as usize), args.backends as usize);
+    let options = LabOptions {
+        mode: match args.mode {
+            DemoMode::Iptables => Mode::Iptables,
+            DemoMode::Ipvs => Mode::Ipvs,
+        },
+        plan: shop::plan(&services, args.traffic),
+        services,
+    };
+    let lab = Lab::start(&options).map_err(|e| explain(&e))?;
+    let node: Arc<Netns> = lab.node().clone();
+    if let Some(format) = args.output {
+        std::thread::sleep(Duration::from_secs(args.seconds));
+        let mut live = Live::enter(&node).map_err(|e| explain(&e))?;
+        let snapshot = live.snapshot(Wanted::ALL);
+        let model = Model::read(&snapshot, &Names::default());
+        print(|out| match format {
+            Format::Table => output::write_snapshot_table(&snapshot, &model, out),
+            Format::Json => output::write_snapshot_json(&snapshot, &model, out),
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    super::top::run_in(move || Live::enter(&node), Names::default(), interval)
+}

@@ -1,0 +1,299 @@
+//! Private network namespaces with a node, its pods and an outside client; what kptop's own writers install
+//! there, and bounded traffic. Used by the demo and by the kernel tests.
+//!
+//! The one room that writes to a kernel, and only inside namespaces that it made itself. They have no names
+//! and no way out, and end with their last thread and descriptor: nothing stays behind, also when killed.
+
+mod links;
+pub mod shop;
+mod traffic;
+
+pub use traffic::{BackendKey, Counted, Counts, Origin, Plan, Stream};
+
+use crate::kernel::netns::{Netns, enter_user_namespace};
+use crate::kernel::{Error, Result, ipvs, xtables};
+use crate::proxy::iptables::WriteOptions;
+use crate::proxy::{Mode, Service, iptables};
+use crate::ruleset::{IpFamily, IpNet, Table};
+use std::fs;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+/// Pods of all nodes: they live in one namespace.
+pub const POD_CIDR: &str = "10.244.0.0/16";
+/// The same for IPv6.
+pub const POD_CIDR6: &str = "fd00:10:244::/48";
+/// The node's address on the outside network.
+pub const NODE_IP: &str = "192.168.50.10";
+/// The outside client.
+pub const CLIENT_IP: &str = "192.168.50.1";
+/// Another address of the outside client, within the source ranges of the shop's load balancer.
+pub const FRIEND_IP: &str = "203.0.113.9";
+
+/// What to build.
+#[derive(Clone, Debug)]
+pub struct LabOptions {
+    /// Mode to install.
+    pub mode: Mode,
+    /// The Services.
+    pub services: Vec<Service>,
+    /// Traffic to send; none where empty.
+    pub plan: Plan,
+}
+
+/// A running lab. Ends when dropped.
+#[derive(Debug)]
+pub struct Lab {
+    node: Arc<Netns>,
+    pods: Arc<Netns>,
+    client: Arc<Netns>,
+    stop: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<()>>,
+    servers: Vec<JoinHandle<()>>,
+    counts: Counts,
+}
+
+/// Becomes root of a user namespace where the caller is an ordinary user. To be called before the first thread.
+pub fn become_root_if_needed() -> Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    enter_user_namespace().map_err(|e| {
+        Error::missing(
+            "making private network namespaces",
+            format!(
+                "neither root, nor does this kernel let an ordinary user make a user namespace ({})",
+                e.kind
+            ),
+            Some(
+                "run it with sudo, or: sysctl kernel.unprivileged_userns_clone=1 \
+                  kernel.apparmor_restrict_unprivileged_userns=0 (where the kernel has them)",
+            ),
+        )
+    })
+}
+
+/// Runs `f` on a thread inside a namespace.
+fn inside<T: Send + 'static>(ns: &Arc<Netns>, f: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let ns = ns.clone();
+    let thread = std::thread::spawn(move || {
+        ns.enter()?;
+        f()
+    });
+    thread
+        .join()
+        .unwrap_or_else(|_| Err(Error::protocol("working in a namespace of the lab", "a thread died")))
+}
+
+fn new_netns() -> Result<Arc<Netns>> {
+    let thread = std::thread::spawn(Netns::create);
+    let made = thread
+        .join()
+        .unwrap_or_else(|_| Err(Error::protocol("making a network namespace", "a thread died")))?;
+    Ok(Arc::new(made))
+}
+
+/// Sets a sysctl of the calling thread's namespace. Those that the kernel does not have are passed over.
+fn sysctl(name: &str, value: &str) -> Result<()> {
+    let path = format!("/proc/sys/net/{name}");
+    match fs::write(&path, value) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(|e| Error::io(format!("setting {path}"), e)),
+    }
+}
+
+impl Lab {
+    /// Builds the namespaces, installs the rules and starts servers and traffic.
+    pub fn start(options: &LabOptions) -> Result<Lab> {
+        let (node, pods, client) = (new_netns()?, new_netns()?, new_netns()?);
+        build_network(&node, &pods, &client)?;
+        let mut lab = Lab {
+            node,
+            pods,
+            client,
+            stop: Arc::new(AtomicBool::new(false)),
+            clients: Vec::new(),
+            servers: Vec::new(),
+            counts: Counts::default(),
+        };
+        lab.install(options.mode, &options.services)?;
+        if !options.plan.streams.is_empty() {
+            lab.serve(&options.services)?;
+            lab.send(&options.plan)?;
+        }
+        Ok(lab)
+    }
+
+    /// The node's namespace: what kptop looks at.
+    pub fn node(&self) -> &Arc<Netns> {
+        &self.node
+    }
+
+    /// What the servers have counted.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Puts Services into the node's kernel.
+    pub fn install(&self, mode: Mode, services: &[Service]) -> Result<()> {
+        match mode {
+            Mode::Iptables => self.install_iptables(services),
+            Mode::Ipvs => self.install_ipvs(services),
+            other => Err(Error::missing(
+                format!("installing {} mode", other.name()),
+                "this version of kptop does not write it yet",
+                Some("choose --mode iptables or --mode ipvs"),
+            )),
+        }
+    }
+
+    fn install_iptables(&self, services: &[Service]) -> Result<()> {
+        let services = services.to_vec();
+        inside(&self.node, move || {
+            for (family, cidr) in [(IpFamily::V4, POD_CIDR), (IpFamily::V6, POD_CIDR6)] {
+                let options = WriteOptions {
+                    cluster_cidr: cidr.parse::<IpNet>().ok(),
+                    large_cluster: services.iter().map(|s| s.backends.len()).sum::<usize>() > 1000,
+                };
+                for (table, _) in iptables::write(&services, family, &options) {
+                    match install_table(family, &table) {
+                        // A kernel without IPv6 tables still shows the rest.
+                        Err(e) if e.is_missing() && family == IpFamily::V6 => break,
+                        other => other?,
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn install_ipvs(&self, services: &[Service]) -> Result<()> {
+        let node: IpAddr = parse(NODE_IP)?;
+        let servers = crate::proxy::ipvs::write(services, &[node]);
+        inside(&self.node, move || {
+            let mut client = ipvs::Client::open()?;
+            // Without conntrack, `ctstate INVALID` and masquerading would not see IPVS flows; kube-proxy sets it.
+            sysctl("ipv4/vs/conntrack", "1")?;
+            links::add_dummy(crate::proxy::ipvs::DUMMY)?;
+            for server in &servers {
+                if let ipvs::VirtualAddress::Socket { address, .. } = server.address
+                    && address != node
+                {
+                    links::add_address(crate::proxy::ipvs::DUMMY, IpNet::host(address))?;
+                }
+                client.add(server)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Starts the pods' servers on every target port of the Services.
+    fn serve(&mut self, services: &[Service]) -> Result<()> {
+        let (stop, counts) = (self.stop.clone(), self.counts.clone());
+        let services = services.to_vec();
+        self.servers = inside(&self.pods, move || traffic::serve(&services, &stop, &counts))?;
+        Ok(())
+    }
+
+    /// Starts the traffic of a plan.
+    fn send(&mut self, plan: &Plan) -> Result<()> {
+        for (origin, ns) in [
+            (Origin::Pod, &self.pods),
+            (Origin::Node, &self.node),
+            (Origin::Outside, &self.client),
+            (Origin::Friend, &self.client),
+        ] {
+            let streams: Vec<Stream> = plan.streams.iter().filter(|s| s.origin == origin).cloned().collect();
+            if streams.is_empty() {
+                continue;
+            }
+            let (ns, stop, bounds) = (ns.clone(), self.stop.clone(), plan.bounds());
+            self.clients.push(std::thread::spawn(move || {
+                if ns.enter().is_ok() {
+                    traffic::send(&streams, bounds, &stop);
+                }
+            }));
+        }
+        Ok(())
+    }
+
+    /// Waits until a bounded plan has sent everything.
+    pub fn wait(&mut self) {
+        for thread in self.clients.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.wait();
+        for thread in self.servers.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn parse(address: &str) -> Result<IpAddr> {
+    address.parse().map_err(|_| Error::protocol("the lab's network", format!("{address} is no address")))
+}
+
+fn net(text: &str) -> Result<IpNet> {
+    text.parse().map_err(|e| Error::protocol("the lab's network", format!("{text}: {e}")))
+}
+
+/// Puts a table into the kernel, in the calling thread's namespace.
+pub fn install_table(family: IpFamily, table: &Table) -> Result<()> {
+    let encoded = xtables::encode(table)
+        .map_err(|why| Error::protocol(format!("laying out the table {}", table.name), why))?;
+    xtables::Socket::open(family)?.replace(&encoded)
+}
+
+/// node --pods0/eth0-- pods, node --ext0/eth0-- client
+fn build_network(node: &Arc<Netns>, pods: &Arc<Netns>, client: &Arc<Netns>) -> Result<()> {
+    let (pods_end, client_end) = (pods.clone(), client.clone());
+    inside(node, move || {
+        links::up("lo")?;
+        links::add_veth("pods0", &pods_end)?;
+        links::add_veth("ext0", &client_end)?;
+        sysctl("ipv4/ip_forward", "1")?;
+        sysctl("ipv6/conf/all/forwarding", "1")?;
+        sysctl("ipv4/conf/all/rp_filter", "0")?;
+        for (link, addr) in [
+            ("pods0", "192.168.60.1/30"),
+            ("pods0", "fd00:60::1/64"),
+            ("ext0", "192.168.50.10/24"),
+            ("ext0", "fd00:50::10/64"),
+        ] {
+            links::add_address(link, net(addr)?)?;
+        }
+        links::up("pods0")?;
+        links::up("ext0")?;
+        links::add_route(net(POD_CIDR)?, parse("192.168.60.2")?)?;
+        links::add_route(net("0.0.0.0/0")?, parse(CLIENT_IP)?)?;
+        links::add_route(net(POD_CIDR6)?, parse("fd00:60::2")?)?;
+        links::add_route(net("::/0")?, parse("fd00:50::1")?)
+    })?;
+    inside(pods, || {
+        links::up("lo")?;
+        links::up("eth0")?;
+        links::add_address("eth0", net("192.168.60.2/30")?)?;
+        links::add_address("eth0", net("fd00:60::2/64")?)?;
+        // Every pod address is here: one server a port serves all of them.
+        links::add_local_route(net(POD_CIDR)?)?;
+        links::add_local_route(net(POD_CIDR6)?)?;
+        links::add_route(net("0.0.0.0/0")?, parse("192.168.60.1")?)?;
+        links::add_route(net("::/0")?, parse("fd00:60::1")?)
+    })?;
+    inside(client, || {
+        links::up("lo")?;
+        links::up("eth0")?;
+        links::add_address("eth0", net("192.168.50.1/24")?)?;
+        links::add_address("eth0", net("203.0.113.9/32")?)?;
+        links::add_address("eth0", net("fd00:50::1/64")?)?;
+        links::add_route(net("198.51.100.0/24")?, parse(NODE_IP)?)
+    })
+}

@@ -1,0 +1,305 @@
+//! The machine-readable face: a contract whose field names never change, only grow (`kptop.snapshot/1`).
+
+use crate::proxy::{Backend, Frontend, Model, Service};
+use crate::snapshot::{Conntrack, Snapshot};
+use serde::Serialize;
+use std::io::{self, Write};
+use std::net::IpAddr;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    taken_at: String,
+    node: Node<'a>,
+    netns: Netns<'a>,
+    modes: Vec<Mode>,
+    tables: Vec<Table<'a>>,
+    services: Services<'a>,
+    conntrack: Option<ConntrackOut>,
+    ipvs: Option<IpvsOut<'a>>,
+    unread: Vec<UnreadOut<'a>>,
+}
+
+#[derive(Serialize)]
+struct Node<'a> {
+    hostname: Option<&'a str>,
+    kernel: Option<&'a str>,
+    distribution: Option<&'a str>,
+    cpus: Option<usize>,
+    memory_bytes: Option<u64>,
+    container_runtime: Option<&'a str>,
+    ipvs_version: Option<&'a str>,
+    iptables_version: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Netns<'a> {
+    name: Option<&'a str>,
+    inode: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Mode {
+    mode: &'static str,
+    variant: Option<&'static str>,
+    family: &'static str,
+    state: &'static str,
+    services: usize,
+    rules: usize,
+}
+
+#[derive(Serialize)]
+struct Table<'a> {
+    backend: &'static str,
+    family: &'static str,
+    name: &'a str,
+    chains: usize,
+    rules: usize,
+    sets: usize,
+    elements: usize,
+    bytes: Option<u64>,
+}
+
+/// Services are written one by one: a node may hold 10,000.
+struct Services<'a>(&'a [Service]);
+
+impl Serialize for Services<'_> {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(self.0.iter().map(service))
+    }
+}
+
+#[derive(Serialize)]
+struct ServiceOut<'a> {
+    namespace: Option<&'a str>,
+    name: Option<&'a str>,
+    port_name: Option<&'a str>,
+    named_by: Option<&'static str>,
+    protocol: &'static str,
+    family: &'static str,
+    mode: &'static str,
+    variant: Option<&'static str>,
+    frontends: Vec<FrontendOut>,
+    scheduler: Option<&'a str>,
+    session_affinity_s: Option<u32>,
+    health_check_node_port: Option<u16>,
+    backends: Vec<BackendOut>,
+    lookup: Option<()>,
+    /// Why there is no `lookup`.
+    lookup_unknown: &'static str,
+}
+
+#[derive(Serialize)]
+struct FrontendOut {
+    kind: Option<&'static str>,
+    address: Option<IpAddr>,
+    port: u16,
+    action: &'static str,
+    traffic_policy: Option<&'static str>,
+    source_ranges: Option<Vec<String>>,
+    flows: Option<u64>,
+    /// Packets that the frontend's rule has counted.
+    hits: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct BackendOut {
+    address: IpAddr,
+    port: u16,
+    share: Option<f64>,
+    local_share: Option<f64>,
+    weight: Option<u32>,
+    local: Option<bool>,
+    traffic_policies: Option<Vec<&'static str>>,
+    counters: CountersOut,
+    conntrack_flows: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct CountersOut {
+    source: &'static str,
+    flows: Option<u64>,
+    packets: Option<u64>,
+    bytes: Option<u64>,
+    active: Option<u64>,
+    inactive: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ConntrackOut {
+    count: Option<u64>,
+    max: Option<u64>,
+    buckets: Option<u64>,
+    accounting: Option<bool>,
+    timestamps: Option<bool>,
+    stats: Option<StatsOut>,
+}
+
+#[derive(Serialize)]
+struct StatsOut {
+    found: Option<u64>,
+    invalid: Option<u64>,
+    insert: Option<u64>,
+    insert_failed: Option<u64>,
+    drop: Option<u64>,
+    early_drop: Option<u64>,
+    error: Option<u64>,
+    search_restart: Option<u64>,
+    clash_resolve: Option<u64>,
+    chain_toolong: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct IpvsOut<'a> {
+    version: &'a str,
+    connection_table_size: u32,
+    services: usize,
+    real_servers: usize,
+}
+
+#[derive(Serialize)]
+struct UnreadOut<'a> {
+    what: &'a str,
+    why: &'a str,
+    hint: Option<&'a str>,
+}
+
+/// Writes a snapshot and its Services as one JSON document.
+pub fn write_snapshot(snapshot: &Snapshot, model: &Model, out: &mut dyn Write) -> io::Result<()> {
+    let node = &snapshot.node;
+    let document = Document {
+        schema: "kptop.snapshot/1",
+        taken_at: format!("{:.3}", snapshot.taken_at),
+        node: Node {
+            hostname: node.hostname.as_deref(),
+            kernel: node.kernel.as_deref(),
+            distribution: node.distribution.as_deref(),
+            cpus: node.cpus,
+            memory_bytes: node.memory_bytes,
+            container_runtime: node.container_runtime.as_deref(),
+            ipvs_version: snapshot.ipvs.as_ref().map(|i| i.value.version.as_str()),
+            iptables_version: node.iptables_version.as_deref(),
+        },
+        netns: Netns { name: snapshot.netns.name.as_deref(), inode: snapshot.netns.inode },
+        modes: model
+            .modes
+            .iter()
+            .map(|m| Mode {
+                mode: m.mode.name(),
+                variant: m.variant.map(|v| v.name()),
+                family: m.family.name(),
+                state: m.state.name(),
+                services: m.services,
+                rules: m.rules,
+            })
+            .collect(),
+        tables: snapshot
+            .tables
+            .iter()
+            .map(|t| Table {
+                backend: t.backend.name(),
+                family: t.family.name(),
+                name: &t.table.name,
+                chains: t.table.chains.len(),
+                rules: t.table.rules.len(),
+                sets: 0,
+                elements: 0,
+                bytes: t.bytes,
+            })
+            .collect(),
+        services: Services(&model.services),
+        conntrack: snapshot.conntrack.as_ref().map(conntrack),
+        ipvs: snapshot.ipvs.as_ref().map(|i| IpvsOut {
+            version: &i.value.version,
+            connection_table_size: i.value.connection_table_size,
+            services: i.value.servers.len(),
+            real_servers: i.value.servers.iter().map(|s| s.real_servers.len()).sum(),
+        }),
+        unread: snapshot
+            .unread
+            .iter()
+            .map(|u| UnreadOut { what: &u.what, why: &u.why, hint: u.hint.as_deref() })
+            .collect(),
+    };
+    serde_json::to_writer_pretty(&mut *out, &document)?;
+    writeln!(out)
+}
+
+fn service(s: &Service) -> ServiceOut<'_> {
+    ServiceOut {
+        namespace: s.name.as_ref().map(|n| n.namespace.as_str()),
+        name: s.name.as_ref().map(|n| n.name.as_str()),
+        port_name: s.name.as_ref().map(|n| n.port.as_str()),
+        named_by: s.named_by.map(|n| n.name()),
+        protocol: s.protocol.name(),
+        family: s.family.name(),
+        mode: s.mode.name(),
+        variant: s.variant.map(|v| v.name()),
+        frontends: s.frontends.iter().map(frontend).collect(),
+        scheduler: s.scheduler.as_deref(),
+        session_affinity_s: s.session_affinity_s,
+        health_check_node_port: s.health_check_node_port,
+        backends: s.backends.iter().map(backend).collect(),
+        lookup: None,
+        lookup_unknown: "this version does not walk the rules yet",
+    }
+}
+
+fn frontend(f: &Frontend) -> FrontendOut {
+    FrontendOut {
+        kind: f.kind.map(|k| k.name()),
+        address: f.address,
+        port: f.port,
+        action: f.action.name(),
+        traffic_policy: f.traffic_policy.map(|p| p.name()),
+        source_ranges: f.source_ranges.as_ref().map(|r| r.iter().map(|n| n.to_string()).collect()),
+        flows: f.flows,
+        hits: f.hits,
+    }
+}
+
+fn backend(b: &Backend) -> BackendOut {
+    let c = &b.counters;
+    BackendOut {
+        address: b.address,
+        port: b.port,
+        share: b.share,
+        local_share: b.local_share,
+        weight: b.weight,
+        local: b.local,
+        // IPVS does not tell which policy a virtual server follows.
+        traffic_policies: (!b.traffic_policies.is_empty())
+            .then(|| b.traffic_policies.iter().map(|p| p.name()).collect()),
+        counters: CountersOut {
+            source: c.source.name(),
+            flows: c.flows,
+            packets: c.packets,
+            bytes: c.bytes,
+            active: c.active,
+            inactive: c.inactive,
+        },
+        conntrack_flows: b.conntrack_flows,
+    }
+}
+
+fn conntrack(c: &Conntrack) -> ConntrackOut {
+    ConntrackOut {
+        count: c.limits.count,
+        max: c.limits.max,
+        buckets: c.limits.buckets,
+        accounting: c.limits.accounting,
+        timestamps: c.limits.timestamps,
+        stats: c.stats.map(|s| StatsOut {
+            found: s.found,
+            invalid: s.invalid,
+            insert: s.insert,
+            insert_failed: s.insert_failed,
+            drop: s.drop,
+            early_drop: s.early_drop,
+            error: s.error,
+            search_restart: s.search_restart,
+            clash_resolve: s.clash_resolve,
+            chain_toolong: s.chain_toolong,
+        }),
+    }
+}

@@ -1,0 +1,176 @@
+//! Text for people: columns that fit, and what could not be read.
+
+use crate::proxy::{Health, Model, Service, frontend_text};
+use crate::snapshot::Snapshot;
+use std::io::{self, Write};
+use unicode_width::UnicodeWidthStr;
+
+/// Which side of a column the text keeps to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    /// Names.
+    Left,
+    /// Figures.
+    Right,
+}
+
+/// A table of text whose columns are as wide as their widest cell.
+#[derive(Debug)]
+pub struct Columns {
+    heads: Vec<(String, Align)>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Columns {
+    /// Columns by head.
+    pub fn new(heads: &[(&str, Align)]) -> Columns {
+        Columns { heads: heads.iter().map(|(h, a)| ((*h).to_string(), *a)).collect(), rows: Vec::new() }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    /// Writes them.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let widths: Vec<usize> = self
+            .heads
+            .iter()
+            .enumerate()
+            .map(|(i, (head, _))| {
+                self.rows.iter().filter_map(|r| r.get(i)).map(|c| c.width()).chain([head.width()]).max()
+            })
+            .map(Option::unwrap_or_default)
+            .collect();
+        let heads: Vec<String> = self.heads.iter().map(|h| h.0.clone()).collect();
+        for row in std::iter::once(&heads).chain(&self.rows) {
+            let mut line = String::new();
+            for ((cell, width), (_, align)) in row.iter().zip(&widths).zip(&self.heads) {
+                let pad = " ".repeat(width.saturating_sub(cell.width()));
+                match align {
+                    Align::Left => line.push_str(&format!("{cell}{pad}  ")),
+                    Align::Right => line.push_str(&format!("{pad}{cell}  ")),
+                }
+            }
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a snapshot for people.
+pub fn write_snapshot(snapshot: &Snapshot, model: &Model, out: &mut dyn Write) -> io::Result<()> {
+    let node = &snapshot.node;
+    let unknown = "unknown".to_string();
+    writeln!(
+        out,
+        "{} · kernel {} · {}",
+        node.hostname.as_ref().unwrap_or(&unknown),
+        node.kernel.as_ref().unwrap_or(&unknown),
+        node.distribution.as_ref().unwrap_or(&unknown)
+    )?;
+    if let Some(name) = &snapshot.netns.name {
+        writeln!(out, "network namespace {name}")?;
+    }
+    if model.modes.is_empty() {
+        writeln!(out, "\nNo rules of kube-proxy found here.")?;
+    }
+    for m in &model.modes {
+        let variant = m.variant.map(|v| format!(" ({})", v.name())).unwrap_or_default();
+        let state = if m.state == crate::proxy::State::Leftover { ", left over from before" } else { "" };
+        writeln!(
+            out,
+            "{}{variant} {}: {} Services, {} rules{state}",
+            m.mode.name(),
+            m.family,
+            m.services,
+            m.rules
+        )?;
+    }
+    if let Some(c) = &snapshot.conntrack
+        && let (Some(count), Some(max)) = (c.limits.count, c.limits.max)
+    {
+        let percent = 100.0 * count as f64 / max.max(1) as f64;
+        writeln!(out, "conntrack: {count} of {max} flows ({percent:.1} %)")?;
+    }
+    if !model.services.is_empty() {
+        writeln!(out)?;
+        services(model, out)?;
+    }
+    if !snapshot.tables.is_empty() {
+        writeln!(out)?;
+        let mut columns = Columns::new(&[
+            ("TABLE", Align::Left),
+            ("HELD BY", Align::Left),
+            ("CHAINS", Align::Right),
+            ("RULES", Align::Right),
+            ("BYTES", Align::Right),
+        ]);
+        for t in &snapshot.tables {
+            columns.row(vec![
+                format!("{} {}", t.family, t.table.name),
+                t.backend.name().into(),
+                t.table.chains.len().to_string(),
+                t.table.rules.len().to_string(),
+                t.bytes.map_or("-".into(), |b| b.to_string()),
+            ]);
+        }
+        columns.write(out)?;
+    }
+    if !snapshot.unread.is_empty() {
+        writeln!(out, "\nNot read:")?;
+        for u in &snapshot.unread {
+            writeln!(out, "  {}: {}", u.what, u.why)?;
+            if let Some(hint) = u.hint.as_ref().filter(|h| !u.why.contains(h.as_str())) {
+                writeln!(out, "    -> {hint}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Frontends of a Service in a few words: the first, and how many more.
+pub(super) fn frontends_text(s: &Service) -> String {
+    match s.frontends.as_slice() {
+        [] => "none".into(),
+        [one] => frontend_text(one),
+        [first, rest @ ..] => format!("{} +{}", frontend_text(first), rest.len()),
+    }
+}
+
+fn services(model: &Model, out: &mut dyn Write) -> io::Result<()> {
+    let mut columns = Columns::new(&[
+        ("SERVICE", Align::Left),
+        ("PROTO", Align::Left),
+        ("FRONTENDS", Align::Left),
+        ("MODE", Align::Left),
+        ("BACKENDS", Align::Right),
+        ("NEW FLOWS", Align::Right),
+        ("TRACKED", Align::Right),
+        ("STATE", Align::Left),
+    ]);
+    for s in &model.services {
+        let flows: Option<u64> =
+            s.backends.iter().map(|b| b.counters.flows).try_fold(0, |sum, f| f.map(|f| sum + f));
+        let tracked: Option<u64> =
+            s.frontends.iter().map(|f| f.flows).try_fold(0, |sum, f| f.map(|f| sum + f));
+        columns.row(vec![
+            s.label(),
+            s.protocol.name().into(),
+            frontends_text(s),
+            s.mode.name().into(),
+            s.backends.len().to_string(),
+            match flows {
+                Some(n) if !s.backends.is_empty() => n.to_string(),
+                _ => "-".into(),
+            },
+            tracked.map_or("-".into(), |n| n.to_string()),
+            match s.health() {
+                Health::Fine => "ok".into(),
+                other => other.word().to_string(),
+            },
+        ]);
+    }
+    columns.write(out)
+}
