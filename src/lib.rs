@@ -12,3 +12,4 @@ pub mod proxy;
 pub mod rates;
 pub mod ruleset;
 pub mod snapshot;
+pub mod tui;

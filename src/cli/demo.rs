@@ -1,14 +1,12 @@
 //! `kptop demo`
 
 use super::{Format, explain, print};
-use crate::kernel::netns::Netns;
 use crate::lab::{Lab, LabOptions, become_root_if_needed, shop};
 use crate::output;
 use crate::proxy::{Mode, Model, Names};
 use crate::snapshot::live::{Live, Wanted};
 use clap::{Args, ValueEnum};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -58,7 +56,7 @@ pub(super) fn run(args: &DemoArgs, interval: Duration) -> Result<ExitCode, Strin
         services,
     };
     let lab = Lab::start(&options).map_err(|e| explain(&e))?;
-    let node: Arc<Netns> = lab.node().clone();
+    let node = lab.node().clone();
     if let Some(format) = args.output {
         std::thread::sleep(Duration::from_secs(args.seconds));
         let mut live = Live::enter(&node).map_err(|e| explain(&e))?;

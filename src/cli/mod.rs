@@ -100,7 +100,7 @@ fn names(args: &SourceArgs) -> Result<Names, String> {
 }
 
 /// An error with what to do next.
-fn explain(e: &crate::kernel::Error) -> String {
+fn explain(e: &crate::snapshot::Error) -> String {
     match e.hint() {
         Some(hint) if !e.to_string().contains(&hint) => format!("{e}\n  -> {hint}"),
         _ => e.to_string(),

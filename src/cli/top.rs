@@ -1,9 +1,10 @@
 //! `kptop` itself: the live screen.
 
 use super::{SourceArgs, explain, names};
-use crate::kernel::Result as KernelResult;
 use crate::proxy::Names;
+use crate::snapshot::Error;
 use crate::snapshot::live::Live;
+use crate::tui::{self, ScreenError};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,10 +15,13 @@ pub(super) fn run(source: &SourceArgs, interval: Duration) -> Result<ExitCode, S
 }
 
 pub(super) fn run_in(
-    _open: impl FnOnce() -> KernelResult<Live> + Send + 'static,
-    _names: Names,
-    _interval: Duration,
+    open: impl FnOnce() -> Result<Live, Error> + Send + 'static,
+    names: Names,
+    interval: Duration,
 ) -> Result<ExitCode, String> {
-    let _ = explain;
-    Err("the screen comes with the next commit".into())
+    match tui::run(open, names, interval) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(ScreenError::Source(e)) => Err(explain(&e)),
+        Err(e) => Err(e.to_string()),
+    }
 }

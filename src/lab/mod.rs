@@ -21,7 +21,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-/// Pods of all nodes: they live in one namespace.
+/// Pods of all nodes. Those that serve live in one namespace, those that only ask in another: an answer must
+/// come back through the node.
 pub const POD_CIDR: &str = "10.244.0.0/16";
 /// The same for IPv6.
 pub const POD_CIDR6: &str = "fd00:10:244::/48";
@@ -48,6 +49,7 @@ pub struct LabOptions {
 pub struct Lab {
     node: Arc<Netns>,
     pods: Arc<Netns>,
+    apps: Arc<Netns>,
     client: Arc<Netns>,
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<()>>,
@@ -88,7 +90,13 @@ fn inside<T: Send + 'static>(ns: &Arc<Netns>, f: impl FnOnce() -> Result<T> + Se
 }
 
 fn new_netns() -> Result<Arc<Netns>> {
-    let thread = std::thread::spawn(Netns::create);
+    let thread = std::thread::spawn(|| {
+        let ns = Netns::create()?;
+        // Addresses are ours alone: no need to wait until IPv6 is sure of it.
+        sysctl("ipv6/conf/default/accept_dad", "0")?;
+        sysctl("ipv6/conf/default/dad_transmits", "0")?;
+        Ok(ns)
+    });
     let made = thread
         .join()
         .unwrap_or_else(|_| Err(Error::protocol("making a network namespace", "a thread died")))?;
@@ -107,11 +115,13 @@ fn sysctl(name: &str, value: &str) -> Result<()> {
 impl Lab {
     /// Builds the namespaces, installs the rules and starts servers and traffic.
     pub fn start(options: &LabOptions) -> Result<Lab> {
-        let (node, pods, client) = (new_netns()?, new_netns()?, new_netns()?);
-        build_network(&node, &pods, &client)?;
+        let (node, pods) = (new_netns()?, new_netns()?);
+        let (apps, client) = (new_netns()?, new_netns()?);
+        build_network(&node, &pods, &apps, &client)?;
         let mut lab = Lab {
             node,
             pods,
+            apps,
             client,
             stop: Arc::new(AtomicBool::new(false)),
             clients: Vec::new(),
@@ -200,7 +210,7 @@ impl Lab {
     /// Starts the traffic of a plan.
     fn send(&mut self, plan: &Plan) -> Result<()> {
         for (origin, ns) in [
-            (Origin::Pod, &self.pods),
+            (Origin::Pod, &self.apps),
             (Origin::Node, &self.node),
             (Origin::Outside, &self.client),
             (Origin::Friend, &self.client),
@@ -252,12 +262,13 @@ pub fn install_table(family: IpFamily, table: &Table) -> Result<()> {
     xtables::Socket::open(family)?.replace(&encoded)
 }
 
-/// node --pods0/eth0-- pods, node --ext0/eth0-- client
-fn build_network(node: &Arc<Netns>, pods: &Arc<Netns>, client: &Arc<Netns>) -> Result<()> {
-    let (pods_end, client_end) = (pods.clone(), client.clone());
+/// node --pods0/eth0-- pods, node --apps0/eth0-- apps, node --ext0/eth0-- client
+fn build_network(node: &Arc<Netns>, pods: &Arc<Netns>, apps: &Arc<Netns>, client: &Arc<Netns>) -> Result<()> {
+    let (pods_end, apps_end, client_end) = (pods.clone(), apps.clone(), client.clone());
     inside(node, move || {
         links::up("lo")?;
         links::add_veth("pods0", &pods_end)?;
+        links::add_veth("apps0", &apps_end)?;
         links::add_veth("ext0", &client_end)?;
         sysctl("ipv4/ip_forward", "1")?;
         sysctl("ipv6/conf/all/forwarding", "1")?;
@@ -265,29 +276,33 @@ fn build_network(node: &Arc<Netns>, pods: &Arc<Netns>, client: &Arc<Netns>) -> R
         for (link, addr) in [
             ("pods0", "192.168.60.1/30"),
             ("pods0", "fd00:60::1/64"),
+            ("apps0", "192.168.61.1/30"),
+            ("apps0", "fd00:61::1/64"),
             ("ext0", "192.168.50.10/24"),
             ("ext0", "fd00:50::10/64"),
         ] {
             links::add_address(link, net(addr)?)?;
         }
-        links::up("pods0")?;
-        links::up("ext0")?;
-        links::add_route(net(POD_CIDR)?, parse("192.168.60.2")?)?;
-        links::add_route(net("0.0.0.0/0")?, parse(CLIENT_IP)?)?;
-        links::add_route(net(POD_CIDR6)?, parse("fd00:60::2")?)?;
-        links::add_route(net("::/0")?, parse("fd00:50::1")?)
+        for link in ["pods0", "apps0", "ext0"] {
+            links::up(link)?;
+        }
+        for (to, via) in [
+            (SERVERS, "192.168.60.2"),
+            (APPS, "192.168.61.2"),
+            ("0.0.0.0/0", CLIENT_IP),
+            (SERVERS6, "fd00:60::2"),
+            (APPS6, "fd00:61::2"),
+            ("::/0", "fd00:50::1"),
+        ] {
+            links::add_route(net(to)?, parse(via)?)?;
+        }
+        Ok(())
     })?;
-    inside(pods, || {
-        links::up("lo")?;
-        links::up("eth0")?;
-        links::add_address("eth0", net("192.168.60.2/30")?)?;
-        links::add_address("eth0", net("fd00:60::2/64")?)?;
-        // Every pod address is here: one server a port serves all of them.
-        links::add_local_route(net(POD_CIDR)?)?;
-        links::add_local_route(net(POD_CIDR6)?)?;
-        links::add_route(net("0.0.0.0/0")?, parse("192.168.60.1")?)?;
-        links::add_route(net("::/0")?, parse("fd00:60::1")?)
-    })?;
+    // Every pod address of a network is there: one server a port serves all of them.
+    pod_network(pods, 60, SERVERS, SERVERS6)?;
+    pod_network(apps, 61, APPS, APPS6)?;
+    // IPv6 lets a socket have only addresses that an interface has.
+    inside(apps, || links::add_address("eth0", net("fd00:10:244:8000::2/128")?))?;
     inside(client, || {
         links::up("lo")?;
         links::up("eth0")?;
@@ -295,5 +310,25 @@ fn build_network(node: &Arc<Netns>, pods: &Arc<Netns>, client: &Arc<Netns>) -> R
         links::add_address("eth0", net("203.0.113.9/32")?)?;
         links::add_address("eth0", net("fd00:50::1/64")?)?;
         links::add_route(net("198.51.100.0/24")?, parse(NODE_IP)?)
+    })
+}
+
+/// Pods that serve: the lower half of the pod network.
+const SERVERS: &str = "10.244.0.0/17";
+const SERVERS6: &str = "fd00:10:244::/49";
+/// Pods that only ask.
+const APPS: &str = "10.244.128.0/28";
+const APPS6: &str = "fd00:10:244:8000::/124";
+
+fn pod_network(ns: &Arc<Netns>, n: u8, cidr: &'static str, cidr6: &'static str) -> Result<()> {
+    inside(ns, move || {
+        links::up("lo")?;
+        links::up("eth0")?;
+        links::add_address("eth0", net(&format!("192.168.{n}.2/30"))?)?;
+        links::add_address("eth0", net(&format!("fd00:{n}::2/64"))?)?;
+        links::add_local_route(net(cidr)?)?;
+        links::add_local_route(net(cidr6)?)?;
+        links::add_route(net("0.0.0.0/0")?, parse(&format!("192.168.{n}.1"))?)?;
+        links::add_route(net("::/0")?, parse(&format!("fd00:{n}::1"))?)
     })
 }

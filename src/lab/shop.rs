@@ -133,7 +133,7 @@ impl Pods {
         let n = self.next[node] + 9; // .1 is the bridge; the first few stay free for clients
         // Three nodes share the /16: every third of its /24 networks.
         let (network, host) = (n / 240 * 3 + node as u32, n % 240 + 10);
-        Ipv4Addr::new(10, 244, (network % 250) as u8, host as u8)
+        Ipv4Addr::new(10, 244, (network % 126) as u8, host as u8)
     }
 }
 

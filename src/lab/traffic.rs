@@ -215,7 +215,7 @@ pub(super) fn send(streams: &[Stream], bounds: Bounds, stop: &AtomicBool) {
         let limit = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
         let began = Instant::now();
         let mut sent = vec![0u32; streams.len()];
-        let mut next_port: HashMap<IpAddr, u16> = HashMap::new();
+        let mut port = 1024u16;
         while !stop.load(Ordering::Relaxed) {
             let elapsed = began.elapsed().as_secs_f32();
             let mut busy = false;
@@ -233,9 +233,8 @@ pub(super) fn send(streams: &[Stream], bounds: Bounds, stop: &AtomicBool) {
                 if sent[i] < due {
                     busy = true;
                     sent[i] += 1;
-                    let port = next_port.entry(stream.address).or_insert(1024);
-                    *port = port.checked_add(1).unwrap_or(1024);
-                    let (source, stream) = (source(stream, sent[i], *port), stream.clone());
+                    port = port.checked_add(1).unwrap_or(1025);
+                    let (source, stream) = (source(stream, sent[i], port), stream.clone());
                     let Ok(permit) = limit.clone().acquire_owned().await else { return };
                     tokio::spawn(async move {
                         let _ = one_flow(&stream, source).await;
@@ -260,8 +259,8 @@ fn source(stream: &Stream, n: u32, port: u16) -> SocketAddr {
     let v4 = |a: u8, b: u8, c: u8, d: u8| IpAddr::V4(Ipv4Addr::new(a, b, c, d));
     let ip = match (stream.origin, stream.address) {
         // Several pods, so that affinity spreads.
-        (Origin::Pod, IpAddr::V4(_)) => v4(10, 244, 0, 2 + (n % 8) as u8),
-        (Origin::Pod, IpAddr::V6(_)) => IpAddr::V6(Ipv6Addr::new(0xfd00, 0x10, 0x244, 0, 0, 0, 0, 2)),
+        (Origin::Pod, IpAddr::V4(_)) => v4(10, 244, 128, 2 + (n % 8) as u8),
+        (Origin::Pod, IpAddr::V6(_)) => IpAddr::V6(Ipv6Addr::new(0xfd00, 0x10, 0x244, 0x8000, 0, 0, 0, 2)),
         (Origin::Friend, _) => v4(203, 0, 113, 9),
         (_, IpAddr::V4(_)) => v4(0, 0, 0, 0),
         (_, IpAddr::V6(_)) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),

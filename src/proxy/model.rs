@@ -45,7 +45,7 @@ pub struct ModeState {
 
 /// The Services of one namespace. Made from a snapshot, and brought up to date with the next: what did not
 /// change is kept.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Model {
     /// By namespace, name, port, protocol and family; unnamed ones last, by address.
     pub services: Vec<Service>,

@@ -26,6 +26,8 @@ use crate::ruleset::{Counter, Family, RuleId, Table, TableBackend, TableCounters
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::kernel::Error;
+
 /// Facts of one instant.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {

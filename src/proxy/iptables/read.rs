@@ -37,6 +37,7 @@ pub fn read(
     if let Some((i, table)) = filter {
         reader.filter(i, &Chains::new(table));
     }
+    reader.services.iter_mut().for_each(tell_local);
     reader.services
 }
 
@@ -331,6 +332,17 @@ impl Reader<'_> {
     }
 }
 
+/// A local policy tells which backends are on this node: those that it uses, and no others.
+fn tell_local(service: &mut Service) {
+    let policies = service.frontends.iter().any(|f| f.traffic_policy == Some(TrafficPolicy::Local));
+    let chains = service.backends.iter().any(|b| b.local_share.is_some());
+    if policies || chains {
+        for b in &mut service.backends {
+            b.local = Some(b.local_share.is_some());
+        }
+    }
+}
+
 const NO_ENDPOINTS: &str = " has no endpoints";
 const NO_LOCAL_ENDPOINTS: &str = " has no local endpoints";
 
@@ -339,8 +351,6 @@ fn fill_backends(service: &mut Service, hash: &str, table: usize, chains: &Chain
     let old_local_chain = chains.get(&format!("{}{hash}", chain::XLB));
     let cluster = chains.get(&format!("{}{hash}", chain::SVC)).map(|c| chains.balance(c));
     let local = local_chain.or(old_local_chain).map(|c| chains.balance(c));
-    let knows_local =
-        local.is_some() || service.frontends.iter().any(|f| f.traffic_policy == Some(TrafficPolicy::Local));
     service.backends.clear();
     for (policy, balance) in [(TrafficPolicy::Cluster, &cluster), (TrafficPolicy::Local, &local)] {
         let Some(balance) = balance else { continue };
@@ -359,7 +369,7 @@ fn fill_backends(service: &mut Service, hash: &str, table: usize, chains: &Chain
                         share: None,
                         local_share: None,
                         weight: None,
-                        local: knows_local.then_some(false),
+                        local: None,
                         traffic_policies: Vec::with_capacity(1),
                         rule: Some(rule),
                         counters: BackendCounters {
@@ -379,10 +389,7 @@ fn fill_backends(service: &mut Service, hash: &str, table: usize, chains: &Chain
             backend.traffic_policies.push(policy);
             match policy {
                 TrafficPolicy::Cluster => backend.share = Some(*part),
-                TrafficPolicy::Local => {
-                    backend.local_share = Some(*part);
-                    backend.local = Some(true);
-                }
+                TrafficPolicy::Local => backend.local_share = Some(*part),
             }
         }
     }

@@ -1,0 +1,104 @@
+//! The screen: keys and snapshots in, frames out. Reading runs on a thread of its own, so that no read ever
+//! holds up a key or a frame.
+
+mod app;
+mod columns;
+mod keys;
+mod panes;
+mod reader;
+mod terminal;
+mod theme;
+mod widgets;
+
+pub use app::{App, Flow, Pane};
+pub use reader::{Order, Update};
+pub use theme::Theme;
+
+use crate::proxy::Names;
+use crate::snapshot::Error;
+use crate::snapshot::live::Live;
+use crossterm::event::{Event, EventStream};
+use futures_util::StreamExt;
+use std::io;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Draws one frame.
+pub fn draw(frame: &mut ratatui::Frame<'_>, app: &mut App) {
+    panes::draw(frame, app);
+}
+
+/// Why the screen could not be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum ScreenError {
+    /// No terminal.
+    #[error("the screen needs a terminal (to print once instead: kptop snapshot)")]
+    NoTerminal,
+    /// The terminal failed.
+    #[error("drawing on the terminal: {0}")]
+    Io(#[from] io::Error),
+    /// The source could not be opened.
+    #[error("{0}")]
+    Source(#[from] Error),
+}
+
+/// Shows the screen until the user leaves or a signal ends it. `open` runs on the reading thread, which then
+/// stays in the namespace that it enters.
+pub fn run(
+    open: impl FnOnce() -> Result<Live, Error> + Send + 'static,
+    names: Names,
+    interval: Duration,
+) -> Result<(), ScreenError> {
+    if !terminal::is_terminal() {
+        return Err(ScreenError::NoTerminal);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        // Opened before the screen is taken over, so that an error is printed as one.
+        let mut reader = reader::start(open, names, interval).await?;
+        let mut screen = terminal::Screen::enter()?;
+        let mut app = App::new(Theme::from_environment(), interval);
+        let mut keys = EventStream::new();
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        screen.draw(&mut app)?;
+        loop {
+            let flow = tokio::select! {
+                event = keys.next() => match event {
+                    Some(Ok(event)) => on_event(&mut app, event),
+                    Some(Err(e)) => return Err(e.into()),
+                    None => Flow::Quit,
+                },
+                update = reader.next() => match update {
+                    Some(update) => { app.on_update(update); Flow::Draw }
+                    None => Flow::Quit,
+                },
+                _ = terminate.recv() => Flow::Quit,
+                _ = hangup.recv() => return Ok(()),
+                _ = interrupt.recv() => Flow::Quit,
+            };
+            for order in app.take_orders() {
+                reader.order(order);
+            }
+            match flow {
+                Flow::Quit => return Ok(()),
+                Flow::Draw => screen.draw(&mut app)?,
+                Flow::Redraw => {
+                    screen.clear()?;
+                    screen.draw(&mut app)?;
+                }
+                Flow::Nothing => {}
+            }
+        }
+    })
+}
+
+fn on_event(app: &mut App, event: Event) -> Flow {
+    match event {
+        Event::Key(key) => app.on_key(key),
+        Event::Mouse(mouse) => app.on_mouse(mouse),
+        Event::Resize(..) => Flow::Redraw,
+        _ => Flow::Nothing,
+    }
+}

@@ -1,0 +1,223 @@
+//! Header and footer.
+
+use crate::proxy::{Health, State};
+use crate::tui::app::{App, Pane};
+use crate::tui::keys::KEYS;
+use crate::tui::widgets::{bar, clip, count};
+use ratatui::Frame;
+use ratatui::layout::{Alignment, Rect};
+use ratatui::style::Modifier;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+use std::time::Duration;
+use unicode_width::UnicodeWidthStr;
+
+fn duration(d: Duration) -> String {
+    let ms = d.as_secs_f64() * 1000.0;
+    match ms {
+        ms if ms < 10.0 => format!("{ms:.1} ms"),
+        ms if ms < 1000.0 => format!("{ms:.0} ms"),
+        ms => format!("{:.1} s", ms / 1000.0),
+    }
+}
+
+fn seconds(d: Duration) -> String {
+    let s = d.as_secs_f64();
+    if s < 1.0 { format!("{} ms", d.as_millis()) } else { format!("{s:.0} s") }
+}
+
+fn width(spans: &[Span<'_>]) -> usize {
+    spans.iter().map(|s| s.content.width()).sum()
+}
+
+pub(super) fn header(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
+    let [first, second, third] = [0, 1, 2].map(|i| Rect { y: area.y + i, height: 1, ..area });
+    node_line(frame, app, first);
+    totals_line(frame, app, second);
+    tabs_line(frame, app, third);
+}
+
+fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    let theme = app.theme;
+    let right = match &app.update {
+        _ if app.paused => vec![Span::styled(" ❚❚ paused ", theme.warn().add_modifier(Modifier::REVERSED))],
+        Some(u) => {
+            let mut spans = vec![
+                Span::styled("every ", theme.dim()),
+                Span::raw(seconds(app.interval)),
+                Span::styled(" · read in ", theme.dim()),
+                Span::raw(duration(u.took)),
+            ];
+            if let Some((what, spacing)) =
+                u.snapshot.slowed.iter().filter(|s| s.1 > app.interval * 3 / 2).max_by_key(|s| s.1)
+            {
+                spans.push(Span::styled(
+                    format!(" · {what} every {} to spare the node", seconds(*spacing)),
+                    theme.warn(),
+                ));
+            }
+            spans.push(Span::raw(" "));
+            spans
+        }
+        None => vec![Span::styled("reading … ", theme.dim())],
+    };
+    let mut left = vec![Span::styled(" kptop ", theme.accent().add_modifier(Modifier::REVERSED))];
+    if let Some(u) = &app.update {
+        let s = &u.snapshot;
+        let mut place = s.node.hostname.clone().unwrap_or_else(|| "?".into());
+        if let Some(name) = &s.netns.name {
+            place = format!("{place} (netns {name})");
+        }
+        left.push(Span::styled(
+            format!(" {}", clip(&place, 32)),
+            app.theme.text().add_modifier(Modifier::BOLD),
+        ));
+        for m in &u.model.modes {
+            if m.family == crate::ruleset::IpFamily::V6
+                && u.model
+                    .modes
+                    .iter()
+                    .any(|o| o.mode == m.mode && o.variant == m.variant && o.family != m.family)
+            {
+                continue; // the other family is like it
+            }
+            let variant = m.variant.map(|v| format!(" {}", v.name())).unwrap_or_default();
+            left.push(Span::styled(" · ", theme.dim()));
+            left.push(match m.state {
+                State::Active => Span::styled(format!("{}{variant}", m.mode.name()), theme.good()),
+                State::Leftover => {
+                    Span::styled(format!("{}{variant} left over", m.mode.name()), theme.warn())
+                }
+            });
+        }
+        if u.model.modes.is_empty() {
+            left.push(Span::styled(" · no kube-proxy rules", theme.warn()));
+        }
+        let kernel = format!(" · kernel {}", s.node.kernel.as_deref().unwrap_or("?"));
+        if width(&left) + width(&right) + kernel.len() < usize::from(area.width) {
+            left.push(Span::styled(kernel, theme.dim()));
+        }
+    }
+    frame.render_widget(Paragraph::new(Line::from(left)), area);
+    let w = (width(&right) as u16).min(area.width);
+    let right_area = Rect { x: area.right() - w, width: w, ..area };
+    frame.render_widget(Paragraph::new(Line::from(right)).alignment(Alignment::Right), right_area);
+}
+
+fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    let theme = app.theme;
+    let Some(u) = &app.update else { return };
+    let services = &u.model.services;
+    let problems = services.iter().filter(|s| s.health() != Health::Fine).count();
+    let backends: usize = services.iter().map(|s| s.backends.len()).sum();
+    let rules: usize = u.snapshot.tables.iter().map(|t| t.table.rules.len()).sum();
+    let flows: f64 = u.rates.iter().filter_map(|r| r.flows.ok()).sum();
+    let bold = theme.text().add_modifier(Modifier::BOLD);
+    let mut spans =
+        vec![Span::styled(format!(" {}", services.len()), bold), Span::styled(" Services", theme.dim())];
+    if problems > 0 {
+        spans.push(Span::styled(format!(" ({problems} refuse)"), theme.bad()));
+    }
+    for (n, what) in [(count(backends as u64), "backends"), (count(rules as u64), "rules")] {
+        spans.push(Span::styled("  ", theme.dim()));
+        spans.push(Span::styled(n, bold));
+        spans.push(Span::styled(format!(" {what}"), theme.dim()));
+    }
+    if area.width >= 100 {
+        spans.push(Span::styled(format!("  {flows:.0}"), bold));
+        spans.push(Span::styled(" new flows/s", theme.dim()));
+    }
+    let room = usize::from(area.width).saturating_sub(width(&spans));
+    let long = conntrack_gauge(app, area.width, true);
+    let right = if width(&long) <= room { long } else { conntrack_gauge(app, area.width, false) };
+    if width(&right) <= room {
+        let w = width(&right) as u16;
+        let right_area = Rect { x: area.right() - w, width: w, ..area };
+        frame.render_widget(Paragraph::new(Line::from(right)), right_area);
+    }
+    frame.render_widget(Paragraph::new(Line::from(spans)), Rect { width: area.width, ..area });
+}
+
+fn conntrack_gauge(app: &App, screen: u16, numbers: bool) -> Vec<Span<'static>> {
+    let theme = app.theme;
+    let limits = app.update.as_ref().and_then(|u| u.snapshot.conntrack.as_ref()).map(|c| c.limits);
+    let Some((n, max)) = limits.and_then(|l| l.count.zip(l.max)) else {
+        return vec![Span::styled("conntrack: not there ", theme.dim())];
+    };
+    let part = n as f64 / max.max(1) as f64;
+    let style = match part {
+        p if p >= 0.95 => theme.bad(),
+        p if p >= 0.8 => theme.warn(),
+        _ => theme.good(),
+    };
+    let bar_width = if screen >= 120 { 20 } else { 6 };
+    vec![
+        Span::styled("conntrack ", theme.dim()),
+        Span::styled("▕", theme.dim()),
+        Span::styled(bar(part, bar_width), style),
+        Span::styled("▏", theme.dim()),
+        Span::raw(if numbers { format!("{}/{}", count(n), count(max)) } else { String::new() }),
+        Span::styled(format!(" {:.1}% ", part * 100.0), style),
+    ]
+}
+
+fn tabs_line(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
+    let theme = app.theme;
+    app.tabs.clear();
+    let mut spans = vec![Span::raw(" ")];
+    let mut x = area.x + 1;
+    for (pane, label) in [(Pane::Services, " 1 Services "), (Pane::Tables, " 2 Rules ")] {
+        let style =
+            if app.pane == pane { theme.accent().add_modifier(Modifier::REVERSED) } else { theme.dim() };
+        spans.push(Span::styled(label, style));
+        spans.push(Span::raw(" "));
+        app.tabs.push((Rect { x, y: area.y, width: label.len() as u16, height: 1 }, pane));
+        x += label.len() as u16 + 1;
+    }
+    let mut filters = Vec::new();
+    if app.problems {
+        filters.push("problems only".to_string());
+    }
+    filters.extend(app.namespace.iter().map(|n| format!("namespace {n}")));
+    filters.extend(app.mode.iter().map(|m| format!("mode {}", m.name())));
+    if !app.search.is_empty() && !app.searching {
+        filters.push(format!("search \"{}\"", app.search));
+    }
+    if !filters.is_empty() {
+        spans.push(Span::styled(format!("  only: {} ", filters.join(", ")), theme.warn()));
+        spans.push(Span::styled("(Esc clears)", theme.dim()));
+    } else if let Some(u) = app.update.as_ref().and_then(|u| u.snapshot.unread.iter().find(|u| u.failed)) {
+        let left = usize::from(area.width).saturating_sub(width(&spans) + 2);
+        spans.push(Span::styled(clip(&format!("  {}: {}", u.what, u.why), left), theme.bad()));
+    }
+    frame.render_widget(Paragraph::new(Line::from(spans)), area);
+}
+
+pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    let theme = app.theme;
+    if app.searching {
+        let line = Line::from(vec![
+            Span::styled(" search: ", theme.key()),
+            Span::raw(app.search.clone()),
+            Span::styled("█", theme.accent()),
+            Span::styled(
+                format!("   {} found · Enter keeps it · Esc clears it", app.rows.len()),
+                theme.dim(),
+            ),
+        ]);
+        frame.render_widget(Paragraph::new(line), area);
+        return;
+    }
+    let mut spans = vec![Span::raw(" ")];
+    for k in KEYS.iter().filter(|k| !k.hint.is_empty()) {
+        let hint = [
+            Span::styled(k.keys.split(' ').next().unwrap_or_default(), theme.key()),
+            Span::styled(format!(" {}  ", k.hint), theme.dim()),
+        ];
+        if width(&spans) + width(&hint) > usize::from(area.width) {
+            break;
+        }
+        spans.extend(hint);
+    }
+    frame.render_widget(Paragraph::new(Line::from(spans)), area);
+}

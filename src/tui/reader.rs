@@ -1,0 +1,134 @@
+//! The reading thread: snapshots, Services and rates, as fast as asked and no faster than the node bears.
+
+use crate::proxy::{Model, Names};
+use crate::rates::{ServiceRates, Tracker};
+use crate::snapshot::live::{Live, Wanted};
+use crate::snapshot::{Error, Snapshot};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// One reading, understood.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// Facts.
+    pub snapshot: Arc<Snapshot>,
+    /// Services.
+    pub model: Arc<Model>,
+    /// Rates of each Service, in the model's order.
+    pub rates: Arc<Vec<ServiceRates>>,
+    /// Histories, for sparklines.
+    pub tracker: Arc<Mutex<Tracker>>,
+    /// From the begin of the reading to its end.
+    pub took: Duration,
+}
+
+/// What the screen tells the reader.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Order {
+    /// Read this often.
+    Interval(Duration),
+    /// Stop reading, or go on.
+    Pause(bool),
+    /// Read once now.
+    Once,
+}
+
+/// The other end of the reading thread.
+pub(super) struct Reader {
+    updates: mpsc::Receiver<Update>,
+    orders: Sender<Order>,
+}
+
+impl Reader {
+    pub(super) async fn next(&mut self) -> Option<Update> {
+        self.updates.recv().await
+    }
+
+    pub(super) fn order(&self, order: Order) {
+        let _ = self.orders.send(order);
+    }
+}
+
+pub(super) async fn start(
+    open: impl FnOnce() -> Result<Live, Error> + Send + 'static,
+    names: Names,
+    interval: Duration,
+) -> Result<Reader, Error> {
+    let (to_screen, updates) = mpsc::channel(1);
+    let (orders, from_screen) = channel();
+    let (opened, is_open) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("reader".into())
+        .spawn(move || match open() {
+            Ok(live) => {
+                let _ = opened.send(Ok(()));
+                read(live.paced(), &names, interval, &to_screen, &from_screen);
+            }
+            Err(e) => {
+                let _ = opened.send(Err(e));
+            }
+        })
+        .map_err(|e| Error::io("starting the reading thread", e))?;
+    match is_open.await {
+        Ok(Ok(())) => Ok(Reader { updates, orders }),
+        Ok(Err(e)) => Err(e),
+        Err(_) => Err(Error::protocol("starting the reading thread", "it ended at once")),
+    }
+}
+
+fn read(
+    mut live: Live,
+    names: &Names,
+    mut interval: Duration,
+    to_screen: &mpsc::Sender<Update>,
+    orders: &Receiver<Order>,
+) {
+    let mut model = Model::default();
+    let tracker = Arc::new(Mutex::new(Tracker::default()));
+    let mut paused = false;
+    loop {
+        let began = Instant::now();
+        let snapshot = live.snapshot(Wanted::ALL);
+        model.update(&snapshot, names);
+        let rates = match tracker.lock() {
+            Ok(mut t) => t.update(&snapshot, &model),
+            Err(_) => return, // the screen is gone
+        };
+        let update = Update {
+            snapshot: Arc::new(snapshot),
+            model: Arc::new(model.clone()),
+            rates: Arc::new(rates),
+            tracker: tracker.clone(),
+            took: began.elapsed(),
+        };
+        if to_screen.blocking_send(update).is_err() {
+            return;
+        }
+        let mut next = began + interval;
+        loop {
+            let wait = next.saturating_duration_since(Instant::now());
+            let order = if paused {
+                orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                orders.recv_timeout(wait)
+            };
+            match order {
+                Ok(Order::Interval(new)) => {
+                    interval = new;
+                    next = began + interval;
+                }
+                Ok(Order::Pause(on)) => {
+                    paused = on;
+                    if !on {
+                        break;
+                    }
+                }
+                Ok(Order::Once) => break,
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! What kptop writes, the kernel holds and kptop reads: Services come back as they were, and figures equal
+//! what the traffic generator's servers counted.
+
+mod common;
+
+use common::{in_new_netns, run};
+use kptop::kernel::xtables::{Socket, TableReader};
+use kptop::lab::{Lab, LabOptions, Origin, Plan, Stream, install_table, shop};
+use kptop::proxy::iptables::{WriteOptions, as_rules_tell, write};
+use kptop::proxy::{FrontendKind, Mode, Model, Names, Protocol, Service, ServiceName, TrafficPolicy};
+use kptop::ruleset::{Family, IpFamily, IpNet, TableBackend};
+use kptop::snapshot::live::{Live, Wanted};
+use kptop::snapshot::{Snapshot, TableState};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+fn policy() -> impl Strategy<Value = TrafficPolicy> {
+    prop_oneof![Just(TrafficPolicy::Cluster), Just(TrafficPolicy::Local)]
+}
+
+fn protocol() -> impl Strategy<Value = Protocol> {
+    prop_oneof![4 => Just(Protocol::Tcp), 2 => Just(Protocol::Udp), 1 => Just(Protocol::Sctp)]
+}
+
+/// One generated Service port; `i` keeps names, addresses and node ports apart.
+fn service(i: u16) -> impl Strategy<Value = Service> {
+    (
+        "[a-z][a-z0-9-]{0,20}[a-z0-9]",
+        prop_oneof![Just(String::new()), "[a-z][a-z0-9-]{0,10}"],
+        protocol(),
+        any::<bool>(),
+        proptest::collection::vec(any::<bool>(), 0..6), // endpoints: on this node?
+        policy(),
+        policy(),
+        (any::<bool>(), 0u8..3, 0u8..3, 0u8..3), // node port, external IPs, load balancer IPs, source ranges
+        proptest::option::of(1u32..86400),
+        any::<bool>(),
+    )
+        .prop_map(
+            move |(name, port, protocol, v6, endpoints, internal, external, kinds, affinity, check)| {
+                let (node_port, external_ips, lb_ips, ranges) = kinds;
+                let address = |net: u16, n: u16| -> IpAddr {
+                    if v6 {
+                        Ipv6Addr::new(0xfd00, net, 0, 0, 0, 0, i, n).into()
+                    } else {
+                        Ipv4Addr::new(10, net as u8, i as u8, n as u8).into()
+                    }
+                };
+                let family = if v6 { IpFamily::V6 } else { IpFamily::V4 };
+                let name = ServiceName {
+                    namespace: format!("ns{i}"),
+                    name,
+                    port: port.trim_end_matches('-').into(),
+                };
+                let mut frontends = vec![(FrontendKind::ClusterIp, Some(address(96, 1)), 80, internal)];
+                for n in 0..external_ips {
+                    frontends.push((FrontendKind::ExternalIp, Some(address(97, u16::from(n))), 80, external));
+                }
+                for n in 0..lb_ips {
+                    frontends.push((
+                        FrontendKind::LoadBalancerIp,
+                        Some(address(98, u16::from(n))),
+                        80,
+                        external,
+                    ));
+                }
+                if node_port {
+                    frontends.push((FrontendKind::NodePort, None, 30000 + i, external));
+                }
+                let endpoints: Vec<(IpAddr, bool)> = endpoints
+                    .into_iter()
+                    .enumerate()
+                    .map(|(n, local)| (address(244, n as u16 + 2), local))
+                    .collect();
+                let mut s = shop::build(name, protocol, family, 8080, &endpoints, frontends);
+                if ranges > 0 {
+                    let nets: Vec<IpNet> = (0..ranges)
+                        .map(|n| IpNet { addr: address(200 + u16::from(n), 0), prefix: 24 })
+                        .collect();
+                    for f in s.frontends.iter_mut().filter(|f| f.kind == Some(FrontendKind::LoadBalancerIp)) {
+                        f.source_ranges = Some(nets.clone());
+                    }
+                }
+                // Rules hold affinity only where there are endpoints.
+                s.session_affinity_s = affinity.filter(|_| !s.backends.is_empty());
+                s.health_check_node_port = check.then_some(32000 + i);
+                s
+            },
+        )
+}
+
+fn services() -> impl Strategy<Value = Vec<Service>> {
+    (1usize..6).prop_flat_map(|n| (0..n as u16).map(service).collect::<Vec<_>>())
+}
+
+/// A Service without what a snapshot adds, and with its lists in one order.
+fn bare(mut s: Service) -> Service {
+    for f in &mut s.frontends {
+        (f.rule, f.hits, f.flows) = (None, None, None);
+    }
+    s.frontends.sort_by_key(|f| (f.kind, f.address, f.port));
+    for b in &mut s.backends {
+        (b.rule, b.counters.flows, b.conntrack_flows) = (None, None, None);
+        b.share = b.share.map(|s| (s * 1e9).round() / 1e9);
+        b.local_share = b.local_share.map(|s| (s * 1e9).round() / 1e9);
+        b.traffic_policies.sort();
+        // Where a Service has no local policy, rules do not tell who is local.
+    }
+    s.backends.sort_by_key(|b| (b.address, b.port));
+    if s.backends.is_empty() && s.frontends.iter().all(|f| f.action != kptop::proxy::Action::Balance) {
+        s.chain_hash = None; // no chain was written
+    }
+    s
+}
+
+fn sorted(services: &[Service]) -> Vec<Service> {
+    let mut all: Vec<Service> = services.iter().cloned().map(bare).collect();
+    all.sort_by_key(|s| (s.name.clone(), s.protocol, s.family));
+    all
+}
+
+/// The kernel's tables as a snapshot.
+fn from_kernel() -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    for family in [IpFamily::V4, IpFamily::V6] {
+        let socket = Socket::open(family).unwrap();
+        for name in ["filter", "nat"] {
+            let r = TableReader::new(family, name).read(&socket, &mut Vec::new()).unwrap();
+            snapshot.tables.push(TableState {
+                at: Duration::ZERO,
+                backend: TableBackend::XTables,
+                family: if family == IpFamily::V4 { Family::Ip } else { Family::Ip6 },
+                table: r.table,
+                counters: r.counters,
+                bytes: Some(r.bytes),
+            });
+        }
+    }
+    snapshot
+}
+
+#[test]
+fn services_to_kernel_to_services_is_the_identity() {
+    in_new_netns(|| {
+        let config = Config { cases: 150, failure_persistence: None, ..Config::default() };
+        let mut runner = TestRunner::new(config);
+        let strategy = (services(), any::<bool>(), any::<bool>());
+        let written = std::cell::Cell::new(0);
+        runner
+            .run(&strategy, |(services, large_cluster, cidr)| {
+                for family in [IpFamily::V4, IpFamily::V6] {
+                    let cidr = cidr.then(|| match family {
+                        IpFamily::V4 => "10.244.0.0/16".parse().unwrap(),
+                        IpFamily::V6 => "fd00:f4::/32".parse().unwrap(),
+                    });
+                    let options = WriteOptions { cluster_cidr: cidr, large_cluster };
+                    for (table, _) in write(&services, family, &options) {
+                        install_table(family, &table).unwrap();
+                    }
+                }
+                let model = Model::read(&from_kernel(), &Names::default());
+                let told: Vec<Service> = services.iter().map(as_rules_tell).collect();
+                let (ours, told) = (sorted(&model.services), sorted(&told));
+                prop_assert_eq!(ours, told);
+                written.set(written.get() + 1);
+                Ok(())
+            })
+            .unwrap();
+        assert!(written.get() >= 150);
+        // iptables itself takes what we wrote for its own.
+        let text = run("iptables-legacy-save", &["-t", "nat"]);
+        run("iptables-legacy-restore", &["--test"]);
+        assert!(text.contains("KUBE-SERVICES") && !text.contains("unsupported"), "{text}");
+    });
+}
+
+/// Every frontend kind gets exactly 40 flows; the backends' counters say the same as their servers.
+#[test]
+fn iptables_figures_equal_what_the_servers_counted() {
+    let services = shop::services(None, 0);
+    let mut plan = Plan { streams: Vec::new(), flows_per_stream: Some(40) };
+    for s in services.iter().filter(|s| s.protocol != Protocol::Sctp && !s.backends.is_empty()) {
+        if s.protocol == Protocol::Udp && s.family == IpFamily::V6 {
+            continue;
+        }
+        for f in &s.frontends {
+            let (origin, address) = match (f.kind, f.address) {
+                (Some(FrontendKind::ClusterIp), Some(a)) => (Origin::Pod, a),
+                (_, Some(a)) if f.source_ranges.is_some() => (Origin::Friend, a),
+                (_, Some(a)) => (Origin::Outside, a),
+                (_, None) => (Origin::Outside, kptop::lab::NODE_IP.parse().unwrap()),
+            };
+            plan.streams.push(Stream {
+                origin,
+                protocol: s.protocol,
+                address,
+                port: f.port,
+                per_second: 0.0,
+            });
+        }
+    }
+    let sent = plan.streams.len() as u64 * 40;
+    let mut lab = Lab::start(&LabOptions { mode: Mode::Iptables, services, plan }).unwrap();
+    lab.wait();
+    std::thread::sleep(Duration::from_millis(500));
+    let node = lab.node().clone();
+    let snapshot =
+        std::thread::spawn(move || Live::enter(&node).unwrap().snapshot(Wanted::ALL)).join().unwrap();
+    let model = Model::read(&snapshot, &Names::default());
+    let counts = lab.counts().get();
+    let (mut by_rule, mut by_server) = (0, 0);
+    for s in &model.services {
+        for b in &s.backends {
+            let counted = counts.get(&(s.protocol, b.address, b.port)).map_or(0, |c| c.flows);
+            assert_eq!(b.counters.flows, Some(counted), "{} {}:{}", s.label(), b.address, b.port);
+            // Conntrack holds the same flows, by backend and by frontend.
+            assert_eq!(b.conntrack_flows, Some(counted), "conntrack of {} {}", s.label(), b.address);
+            by_rule += b.counters.flows.unwrap();
+            by_server += counted;
+        }
+    }
+    assert_eq!((by_rule, by_server), (sent, sent));
+    let tracked: u64 = model.services.iter().flat_map(|s| &s.frontends).filter_map(|f| f.flows).sum();
+    assert!(tracked >= sent, "{tracked} flows in conntrack, {sent} sent");
+}
