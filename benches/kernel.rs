@@ -1,1 +1,314 @@
-fn main() {}
+//! What kptop's reads cost beside the node's own tools, in one run: `cargo bench` (as root; makes its own network
+//! namespaces). `cargo bench -- ipvs` needs a kernel with IPVS; `tests/bench-ipvs` runs it in the VM.
+//!
+//! CPU time, not wall time, and medians of interleaved rounds: machines are noisy, ratios hold.
+#![allow(clippy::print_stdout)]
+
+use kptop::kernel::conntrack::{Client as Conntrack, Tuple};
+use kptop::kernel::ipvs::{Client as Ipvs, Forwarding, IpvsStats, RealServer, VirtualAddress, VirtualServer};
+use kptop::kernel::netns::Netns;
+use kptop::kernel::usage::thread_cpu;
+use kptop::kernel::xtables::{Socket, TableReader};
+use kptop::lab::{install_table, shop};
+use kptop::proxy::iptables::{WriteOptions, write};
+use kptop::ruleset::IpFamily;
+use kptop::snapshot::Flows;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const KPTOP: &str = env!("CARGO_BIN_EXE_kptop");
+const ROUNDS: usize = 9;
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    match args.first().map(String::as_str) {
+        // A helper of its own for each child, so that its peak memory is its own.
+        Some("child") => child(&args[1..]),
+        Some("ipvs") => ipvs(),
+        Some("xtables") => xtables(),
+        Some("conntrack") => conntrack(),
+        Some("screen") => screen(),
+        _ => {
+            xtables();
+            conntrack();
+            screen();
+        }
+    }
+}
+
+fn in_netns(f: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::spawn(|| {
+        let _ns = Netns::create().expect("network namespaces need root");
+        f();
+    });
+    thread.join().expect("a bench");
+}
+
+/// CPU milliseconds that `f` takes on this thread.
+fn cpu_ms(f: impl FnOnce()) -> f64 {
+    let before = thread_cpu();
+    f();
+    (thread_cpu() - before).as_secs_f64() * 1e3
+}
+
+fn median(mut v: Vec<f64>) -> f64 {
+    v.sort_by(f64::total_cmp);
+    v[v.len() / 2]
+}
+
+/// CPU milliseconds and peak MiB of a program.
+fn run(program: &str, args: &[&str]) -> (f64, f64) {
+    let me = std::env::current_exe().unwrap();
+    let out = Command::new(me).arg("child").arg(program).args(args).output().unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    let mut words = text.split_whitespace().map(|w| w.parse::<f64>().unwrap());
+    (words.next().unwrap(), words.next().unwrap())
+}
+
+fn child(args: &[String]) {
+    let status = Command::new(&args[0])
+        .args(&args[1..])
+        .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success(), "{args:?}");
+    let u = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
+    let ms = (u.user_time().num_microseconds() + u.system_time().num_microseconds()) as f64 / 1e3;
+    println!("{ms} {}", u.max_rss() as f64 / 1024.0);
+}
+
+fn line(what: &str, ms: f64, base: Option<(&str, f64)>) {
+    match base {
+        Some((name, base)) => println!("  {what:<52} {ms:>9.1} ms   {:>5.2} of {name}", ms / base),
+        None => println!("  {what:<52} {ms:>9.1} ms"),
+    }
+}
+
+/// 7,200 Services with 4 endpoints: 100,000 rules in 36,000 chains, as kube-proxy 1.36 writes them.
+fn xtables() {
+    in_netns(|| {
+        let services: Vec<_> = shop::services(Some(7_231), 4).split_off(31);
+        let options = WriteOptions { cluster_cidr: "10.244.0.0/16".parse().ok(), large_cluster: false };
+        for (table, _) in write(&services, IpFamily::V4, &options) {
+            install_table(IpFamily::V4, &table).unwrap();
+        }
+        let socket = Socket::open(IpFamily::V4).unwrap();
+        let info = socket.info("nat").unwrap();
+        let mut buffer = Vec::new();
+        let mut kept = TableReader::new(IpFamily::V4, "nat");
+        let first = kept.read(&socket, &mut buffer).unwrap();
+        println!(
+            "x_tables, nat: {} rules, {} chains, {} MB in the kernel, {:.0} bytes a rule in kptop",
+            first.table.rules.len(),
+            first.table.chains.len(),
+            info.size / 1_000_000,
+            first.table.memory() as f64 / first.table.rules.len() as f64
+        );
+        let [mut bare, mut fresh, mut again, mut save, mut snapshot] = [const { Vec::new() }; 5];
+        let (mut save_mib, mut snapshot_mib) = (0.0, 0.0);
+        for _ in 0..ROUNDS {
+            bare.push(cpu_ms(|| assert!(socket.entries(&info, &mut buffer).unwrap())));
+            fresh.push(cpu_ms(|| {
+                TableReader::new(IpFamily::V4, "nat").read(&socket, &mut buffer).unwrap();
+            }));
+            again.push(cpu_ms(|| {
+                kept.read(&socket, &mut buffer).unwrap();
+            }));
+            let (ms, mib) = run("iptables-legacy-save", &["-c"]);
+            save.push(ms);
+            save_mib = mib;
+            let (ms, mib) = run(KPTOP, &["snapshot", "-o", "json"]);
+            snapshot.push(ms);
+            snapshot_mib = mib;
+        }
+        let (bare, save) = (median(bare), median(save));
+        line("IPT_SO_GET_ENTRIES alone, buffer reused", bare, None);
+        line("first read and parse", median(fresh), Some(("it (at most 1.6)", bare)));
+        line("refresh, structure unchanged", median(again), Some(("it (at most 1.15)", bare)));
+        line("iptables-legacy-save -c", save, None);
+        line("kptop snapshot -o json, whole process", median(snapshot), Some(("it (at most 0.8)", save)));
+        println!("  peak memory: iptables-legacy-save {save_mib:.0} MiB, kptop snapshot {snapshot_mib:.0} MiB");
+    });
+}
+
+fn rss_mib() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+}
+
+/// 200,000 flows to 1,000 Services with 4 backends.
+fn conntrack() {
+    in_netns(|| {
+        let mut client = Conntrack::open().unwrap();
+        let n = 200_000u32;
+        for i in 0..n {
+            let source = IpAddr::V4(Ipv4Addr::from(0x0a80_0000 + i / 50_000));
+            let frontend = IpAddr::V4(Ipv4Addr::from(0x0a60_0000 + i % 1000));
+            let backend = IpAddr::V4(Ipv4Addr::from(0x0af4_0000 + i % 4000));
+            let port = 10_000 + (i % 50_000) as u16;
+            let original = Tuple {
+                source,
+                destination: frontend,
+                protocol: 17,
+                source_port: port,
+                destination_port: 53,
+            };
+            let reply = Tuple {
+                source: backend,
+                destination: source,
+                protocol: 17,
+                source_port: 5353,
+                destination_port: port,
+            };
+            client.create(original, reply, 3600).unwrap();
+        }
+        let [mut list, mut own] = [const { Vec::new() }; 2];
+        let (mut mib, mut list_mib) = (0.0f64, 0.0);
+        for _ in 0..5 {
+            let before = rss_mib();
+            let mut flows = Flows::default();
+            own.push(cpu_ms(|| client.flows(|f| flows.add(f)).unwrap()));
+            assert_eq!(flows.total, u64::from(n));
+            assert_eq!(flows.groups.len(), 4000);
+            mib = mib.max(rss_mib() - before);
+            let (ms, peak) = run("conntrack", &["-L"]);
+            list.push(ms);
+            list_mib = peak;
+        }
+        println!("conntrack: {n} flows, 4,000 pairs of frontend and backend");
+        line("conntrack -L", median(list.clone()), None);
+        line("kptop's dump, counted by pair", median(own), Some(("it (at most 0.55)", median(list))));
+        println!("  memory: conntrack {list_mib:.0} MiB, kptop {mib:.1} MiB more (at most 16)");
+    });
+}
+
+/// 2,000 virtual servers with 4 real servers.
+fn ipvs() {
+    in_netns(|| {
+        let mut client = Ipvs::open().unwrap();
+        for i in 0..2_000u32 {
+            let address = |net: u32| IpAddr::V4(Ipv4Addr::from(net + i));
+            let real_servers = (0..4u32)
+                .map(|n| RealServer {
+                    address: address(0x0af4_0000 + n * 0x4000),
+                    port: 8080,
+                    forwarding: Forwarding::Masquerade,
+                    weight: 1,
+                    upper_threshold: 0,
+                    lower_threshold: 0,
+                    active: 0,
+                    inactive: 0,
+                    persistent: 0,
+                    stats: IpvsStats::default(),
+                })
+                .collect();
+            let server = VirtualServer {
+                family: IpFamily::V4,
+                address: VirtualAddress::Socket { protocol: 6, address: address(0x0a60_0000), port: 80 },
+                scheduler: "rr".into(),
+                flags: 0,
+                timeout: 0,
+                netmask: u32::MAX,
+                persistence_engine: None,
+                stats: IpvsStats::default(),
+                real_servers,
+            };
+            client.add(&server).unwrap();
+        }
+        let [mut list, mut own] = [const { Vec::new() }; 2];
+        for _ in 0..5 {
+            // Wall time too: a guest kernel of user-mode Linux counts no user time.
+            let began = Instant::now();
+            let read = client.read().unwrap();
+            own.push(began.elapsed().as_secs_f64() * 1e3);
+            assert_eq!(read.servers.iter().map(|s| s.real_servers.len()).sum::<usize>(), 8_000);
+            let began = Instant::now();
+            run("ipvsadm", &["-Ln", "--stats"]);
+            list.push(began.elapsed().as_secs_f64() * 1e3);
+        }
+        let list = median(list);
+        println!("IPVS: 2,000 services with 4 real servers (wall time, in a VM: only the ratio holds)");
+        line("ipvsadm -Ln --stats", list, None);
+        line("kptop's read", median(own), Some(("it (at most 0.5)", list)));
+    });
+}
+
+/// The live screen on a node with 1,000 Services: time to the first frame, CPU time at one reading a second.
+fn screen() {
+    in_netns(|| {
+        let services: Vec<_> = shop::services(Some(1_031), 4).split_off(31);
+        let options = WriteOptions { cluster_cidr: "10.244.0.0/16".parse().ok(), large_cluster: false };
+        for (table, _) in write(&services, IpFamily::V4, &options) {
+            install_table(IpFamily::V4, &table).unwrap();
+        }
+        println!("screen: 1,000 Services, 4,000 backends, one reading a second, 160x50");
+        let size = nix::pty::Winsize { ws_row: 50, ws_col: 160, ws_xpixel: 0, ws_ypixel: 0 };
+        let mut first = Vec::new();
+        for round in 0..5 {
+            let pty = nix::pty::openpty(&size, None).unwrap();
+            let began = Instant::now();
+            let mut kptop = Command::new(KPTOP)
+                .env("TERM", "xterm-256color")
+                .stdin(pty.slave.try_clone().unwrap())
+                .stdout(pty.slave.try_clone().unwrap())
+                .stderr(pty.slave)
+                .spawn()
+                .unwrap();
+            let mut master = std::fs::File::from(pty.master);
+            let mut seen = Vec::new();
+            let mut chunk = [0u8; 65536];
+            while !contains(&seen, b"1000 of") && !contains(&seen, b"Services 1000") {
+                let n = master.read(&mut chunk).unwrap();
+                seen.extend_from_slice(&chunk[..n]);
+                assert!(began.elapsed() < Duration::from_secs(20), "no frame");
+            }
+            first.push(began.elapsed().as_secs_f64() * 1e3);
+            if round == 0 {
+                let drain = std::thread::spawn(move || {
+                    let mut total = 0usize;
+                    while let Ok(n) = master.read(&mut chunk) {
+                        total += n;
+                    }
+                    total
+                });
+                std::thread::sleep(Duration::from_secs(2));
+                let before = times(kptop.id());
+                let seconds = 20.0;
+                std::thread::sleep(Duration::from_secs_f64(seconds));
+                let after = times(kptop.id());
+                let percent = |ticks: u64| ticks as f64 / 100.0 / seconds * 100.0;
+                println!(
+                    "  user time {:.2} % of a core (at most 1), kernel time {:.2} %",
+                    percent(after.0 - before.0),
+                    percent(after.1 - before.1)
+                );
+                let _ = kptop.kill();
+                let _ = kptop.wait();
+                println!("  {} bytes sent to the terminal a second", drain.join().unwrap() / 22);
+            } else {
+                let _ = kptop.kill();
+                let _ = kptop.wait();
+            }
+        }
+        println!("  first frame with Services after {:.0} ms (at most 200)", median(first));
+    });
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|w| w == needle)
+}
+
+/// User and kernel time of a process, in hundredths of a second.
+fn times(pid: u32) -> (u64, u64) {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let rest = stat.rsplit_once(')').unwrap().1;
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    (words[11].parse().unwrap(), words[12].parse().unwrap())
+}

@@ -1,9 +1,8 @@
 //! `kptop demo`
 
-use super::{Format, explain, print};
+use super::{Format, explain, print_snapshot};
 use crate::lab::{Lab, LabOptions, become_root_if_needed, shop};
-use crate::output;
-use crate::proxy::{Mode, Model, Names};
+use crate::proxy::{Mode, Names};
 use crate::snapshot::live::{Live, Wanted};
 use clap::{Args, ValueEnum};
 use std::process::ExitCode;
@@ -61,12 +60,7 @@ pub(super) fn run(args: &DemoArgs, interval: Duration) -> Result<ExitCode, Strin
         std::thread::sleep(Duration::from_secs(args.seconds));
         let mut live = Live::enter(&node).map_err(|e| explain(&e))?;
         let snapshot = live.snapshot(Wanted::ALL);
-        let model = Model::read(&snapshot, &Names::default());
-        print(|out| match format {
-            Format::Table => output::write_snapshot_table(&snapshot, &model, out),
-            Format::Json => output::write_snapshot_json(&snapshot, &model, out),
-        })?;
-        return Ok(ExitCode::SUCCESS);
+        return print_snapshot(snapshot, &Names::default(), format);
     }
     super::top::run_in(move || Live::enter(&node), Names::default(), interval)
 }

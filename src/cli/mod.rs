@@ -5,11 +5,13 @@ mod snapshot;
 mod top;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::proxy::Names;
+use crate::output;
+use crate::proxy::{Model, Names};
+use crate::snapshot::Snapshot;
 
 /// Could not do it.
 pub const FAILED: u8 = 2;
@@ -90,6 +92,20 @@ fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Str
         Err(e) => Err(format!("writing the output: {e}")),
         Ok(()) => Ok(()),
     }
+}
+
+/// Prints a snapshot; gives the exit code.
+fn print_snapshot(snapshot: Snapshot, names: &Names, format: Format) -> Result<ExitCode, String> {
+    let model = Model::read(&snapshot, names);
+    let indented = io::stdout().is_terminal();
+    print(|out| match format {
+        Format::Table => output::write_snapshot_table(&snapshot, &model, out),
+        Format::Json => output::write_snapshot_json(&snapshot, &model, indented, out),
+    })?;
+    let read = snapshot.anything_read();
+    // The process ends here: giving back a few hundred thousand pieces of memory one by one would be for nothing.
+    std::mem::forget((snapshot, model));
+    Ok(if read { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 /// The list of names that was asked for.

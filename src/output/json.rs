@@ -164,8 +164,15 @@ struct UnreadOut<'a> {
     hint: Option<&'a str>,
 }
 
-/// Writes a snapshot and its Services as one JSON document.
-pub fn write_snapshot(snapshot: &Snapshot, model: &Model, out: &mut dyn Write) -> io::Result<()> {
+/// Writes a snapshot and its Services as one JSON document: on one line, or indented for people.
+pub fn write_snapshot(
+    snapshot: &Snapshot,
+    model: &Model,
+    indented: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    // A document is a million small pieces: not one call through `dyn` for each.
+    let mut out = io::BufWriter::with_capacity(64 * 1024, out);
     let node = &snapshot.node;
     let document = Document {
         schema: "kptop.snapshot/1",
@@ -221,8 +228,13 @@ pub fn write_snapshot(snapshot: &Snapshot, model: &Model, out: &mut dyn Write) -
             .map(|u| UnreadOut { what: &u.what, why: &u.why, hint: u.hint.as_deref() })
             .collect(),
     };
-    serde_json::to_writer_pretty(&mut *out, &document)?;
-    writeln!(out)
+    if indented {
+        serde_json::to_writer_pretty(&mut out, &document)?;
+    } else {
+        serde_json::to_writer(&mut out, &document)?;
+    }
+    writeln!(out)?;
+    out.flush()
 }
 
 fn service(s: &Service) -> ServiceOut<'_> {

@@ -78,7 +78,7 @@ impl Model {
             self.tables = snapshot.tables.iter().map(|t| t.table.clone()).collect();
             self.services = read_iptables(snapshot, names);
             self.services.extend(ipvs.unwrap_or_default());
-            self.services.sort_by_cached_key(sort_key);
+            self.services.sort_by(order);
             self.modes = modes(snapshot, &self.services);
         }
         self.fill(snapshot);
@@ -86,7 +86,7 @@ impl Model {
 
     fn same_ipvs(&self, new: &[Service]) -> bool {
         let mut sorted: Vec<&Service> = new.iter().collect();
-        sorted.sort_by_cached_key(|s| sort_key(s));
+        sorted.sort_by(|a, b| order(a, b));
         let old = self.services.iter().filter(|s| s.mode == Mode::Ipvs);
         let mut n = 0;
         let alike = old.zip(&sorted).all(|(a, b)| {
@@ -104,7 +104,7 @@ impl Model {
     }
 
     fn copy_ipvs(&mut self, mut new: Vec<Service>) {
-        new.sort_by_cached_key(sort_key);
+        new.sort_by(order);
         for (old, new) in self.services.iter_mut().filter(|s| s.mode == Mode::Ipvs).zip(new) {
             *old = new;
         }
@@ -197,19 +197,16 @@ impl FlowIndex {
     }
 }
 
-type SortKey = (bool, Option<super::ServiceName>, Option<IpAddr>, u16, &'static str, IpFamily, Mode);
-
-fn sort_key(s: &Service) -> SortKey {
-    let first = s.frontends.first();
-    (
-        s.name.is_none(),
-        s.name.clone(),
-        first.filter(|_| s.name.is_none()).and_then(|f| f.address),
-        first.filter(|_| s.name.is_none()).map_or(0, |f| f.port),
-        s.protocol.name(),
-        s.family,
-        s.mode,
-    )
+/// By namespace, name, port, protocol and family; unnamed ones last, by address.
+fn order(a: &Service, b: &Service) -> std::cmp::Ordering {
+    let address = |s: &Service| {
+        let first = s.frontends.first().filter(|_| s.name.is_none());
+        first.map(|f| (f.address, f.port))
+    };
+    (a.name.is_none(), &a.name)
+        .cmp(&(b.name.is_none(), &b.name))
+        .then_with(|| address(a).cmp(&address(b)))
+        .then_with(|| (a.protocol.name(), a.family, a.mode, a.variant).cmp(&(b.protocol.name(), b.family, b.mode, b.variant)))
 }
 
 const FAMILIES: [IpFamily; 2] = [IpFamily::V4, IpFamily::V6];

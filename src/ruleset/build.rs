@@ -102,6 +102,30 @@ impl TableBuilder {
         Match::Comment(self.strings.intern(text))
     }
 
+    /// Orders the chains as libiptc does: base chains first, then the others by name. iptables finds chains
+    /// by bisection; in a table of 36,000 unsorted ones `iptables-save` takes minutes.
+    pub fn sort_chains(&mut self) {
+        let mut order: Vec<usize> = (0..self.chains.len()).collect();
+        order.sort_by_key(|i| {
+            let c = &self.chains[*i];
+            (c.base.is_none(), c.base.map(|b| b.hook), self.strings.get(c.name).to_string())
+        });
+        let mut new_id = vec![ChainId(0); order.len()];
+        for (new, old) in order.iter().enumerate() {
+            new_id[*old] = ChainId(new as u32);
+        }
+        let mut old: Vec<Option<PendingChain>> = std::mem::take(&mut self.chains).into_iter().map(Some).collect();
+        self.chains = order.iter().filter_map(|i| old[*i].take()).collect();
+        for rule in self.chains.iter_mut().flat_map(|c| &mut c.rules) {
+            if let Target::Verdict(Verdict::Jump(to) | Verdict::Goto(to)) = &mut rule.target {
+                *to = new_id[to.0 as usize];
+            }
+        }
+        for id in self.by_name.values_mut() {
+            *id = new_id[id.0 as usize];
+        }
+    }
+
     /// Lays the table out.
     pub fn finish(self) -> (Table, TableCounters) {
         let mut table = Table {

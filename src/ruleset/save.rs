@@ -638,6 +638,7 @@ impl<'a> RuleParser<'a> {
             m.operations |= bit;
             m.invert |= if invert { bit } else { 0 };
         }
+        m.operations |= 1; // libxt_ipvs always asks for the property itself too
         Ok(Some(Match::Ipvs(Box::new(m))))
     }
 

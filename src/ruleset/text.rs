@@ -387,8 +387,8 @@ fn multiport(out: &mut String, m: &MultiportMatch) -> fmt::Result {
 fn ipvs(out: &mut String, i: &IpvsMatch) -> fmt::Result {
     out.push_str(" -m ipvs");
     let inverted = |bit: u8| bang(i.invert & bit != 0);
-    if i.operations & 1 != 0 {
-        // libxt_ipvs prints the general switch alone, where nothing finer is asked for.
+    // libxt_ipvs prints the general switch only where nothing finer is asked for.
+    if i.operations == 1 {
         write!(out, "{} --ipvs", inverted(1))?;
     }
     if i.operations & 2 != 0 {

@@ -90,7 +90,12 @@ impl Socket {
     /// another size by now.
     pub fn entries(&self, info: &TableInfo, buffer: &mut Vec<u8>) -> Result<bool> {
         let size = info.size as usize;
-        buffer.resize(GET_ENTRIES_HEADER + size, 0);
+        let len = GET_ENTRIES_HEADER + size;
+        if buffer.capacity() < len {
+            *buffer = vec![0; len]; // zeroed by the kernel, page by page, as it is filled
+        } else {
+            buffer.resize(len, 0);
+        }
         buffer[..GET_ENTRIES_HEADER].fill(0);
         if let Some(name) = table_name(&info.name) {
             buffer[..32].copy_from_slice(&name);

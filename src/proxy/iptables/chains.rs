@@ -135,14 +135,17 @@ impl<'a> Chains<'a> {
         let mut balance = Balance::default();
         let mut rest = 1.0;
         for (_, rule) in self.rules(id) {
-            let Some(target) = self.jump(rule).filter(|t| t.starts_with(chain::SEP)) else { continue };
+            let Some(target) = self.table.jump_of(rule) else { continue };
+            if !self.table.chain_name(target).starts_with(chain::SEP) {
+                continue;
+            }
             let asks = self.asks(rule);
             if let Some(seconds) = asks.affinity {
                 balance.affinity = Some(seconds);
                 continue;
             }
             let part = asks.probability.map_or(1.0, probability);
-            if let Some(endpoint) = self.get(target).and_then(|c| self.endpoint(c)) {
+            if let Some(endpoint) = self.endpoint(target) {
                 balance.endpoints.push((endpoint, rest * part));
             }
             rest *= 1.0 - part;

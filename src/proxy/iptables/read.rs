@@ -30,7 +30,7 @@ pub fn read(
     filter: Option<Indexed<'_>>,
     names: &Names,
 ) -> Vec<Service> {
-    let mut reader = Reader { family, variant, names, services: Vec::new(), index: HashMap::new() };
+    let mut reader = Reader { family, variant, names, services: Vec::new(), index: HashMap::default() };
     if let Some((i, table)) = nat {
         reader.nat(i, &Chains::new(table));
     }
@@ -46,7 +46,7 @@ struct Reader<'a> {
     variant: Variant,
     names: &'a Names,
     services: Vec<Service>,
-    index: HashMap<Key, usize>,
+    index: HashMap<Key, usize, foldhash::fast::FixedState>,
 }
 
 /// Kinds of frontends by the end of a comment in `KUBE-SERVICES` (nat).

@@ -51,7 +51,13 @@ pub fn write(services: &[Service], family: IpFamily, options: &WriteOptions) -> 
     let mut mangle = builder("mangle");
     base_chains(&mut mangle, "mangle", &Hook::ALL);
     mangle.chain(chain::CANARY);
-    vec![w.nat.finish(), w.filter.finish(), mangle.finish()]
+    [w.nat, w.filter, mangle]
+        .into_iter()
+        .map(|mut b| {
+            b.sort_chains();
+            b.finish()
+        })
+        .collect()
 }
 
 fn base_chains(b: &mut TableBuilder, table: &str, hooks: &[Hook]) {

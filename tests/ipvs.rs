@@ -1,0 +1,275 @@
+//! IPVS against the kernel and ipvsadm. Needs a kernel with IPVS: `tests/run` runs these in a small VM, where
+//! they fail, not pass, if something is missing.
+
+mod common;
+
+use common::truth::{Version, assert_same, ipvs_lines, ipvs_truth};
+use common::{in_new_netns, load_ipsets, load_legacy, read, run, run_with, set};
+use kptop::kernel::ipvs::{
+    Client, Forwarding, IpvsStats, RealServer, SVC_PERSISTENT, VirtualAddress, VirtualServer,
+};
+use kptop::kernel::xtables::{Socket, TableReader};
+use kptop::lab::{Lab, LabOptions, Origin, Plan, Stream, shop};
+use kptop::proxy::{FrontendKind, Mode, Model, Names, Protocol, State, ipvs};
+use kptop::ruleset::IpFamily;
+use kptop::snapshot::live::{Live, Wanted};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+const WHY: &str = "run by tests/run, in the VM";
+
+/// Addresses of the captured node on which its node ports stand (`ip-addr.txt`).
+const NODE_ADDRESSES: [&str; 4] = ["192.168.50.10", "10.244.0.1", "fd00:50::10", "fd00:10:244::1"];
+
+#[test]
+#[ignore = "needs IPVS: run by tests/run, in the VM"]
+fn every_ipvs_set_tells_its_virtual_servers() {
+    for (version, mode) in [("1.20.2", "ipvs-legacy"), ("1.36.2", "ipvs-legacy"), ("1.36.2", "ipvs-nft")] {
+        in_new_netns(move || {
+            let dir = set(version, mode);
+            run_with("ipvsadm", &["-R"], &read(&dir, "ipvsadm-Sn.txt").expect(WHY));
+            run("ip", &["link", "add", "cni0", "type", "dummy"]);
+            for a in NODE_ADDRESSES {
+                run("ip", &["addr", "add", a, "dev", "cni0", "nodad"]);
+            }
+            let snapshot = Live::open(None).unwrap().snapshot(Wanted::ALL);
+            let model = Model::read(&snapshot, &Names::default());
+            let mut node: Vec<String> = NODE_ADDRESSES.iter().map(|a| (*a).to_string()).collect();
+            if Version::of(version) < Version(22) {
+                // Old versions serve node ports on loopback too.
+                node.extend(["127.0.0.1".to_string(), "::1".to_string()]);
+            }
+            let truth = ipvs_truth(&dir, Version::of(version), &node);
+            assert!(truth.len() > 50);
+            assert_same(&ipvs_lines(&model), &truth, &format!("{version}/{mode}"));
+            // Node ports are told by their address.
+            for s in &model.services {
+                let f = &s.frontends[0];
+                let on_node = node.iter().any(|a| f.address == a.parse().ok());
+                assert_eq!(f.kind, on_node.then_some(FrontendKind::NodePort), "{}", s.label());
+            }
+            assert!(model.modes.iter().all(|m| m.mode == Mode::Ipvs && m.state == State::Active));
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs IPVS: run by tests/run, in the VM"]
+fn rules_of_ipvs_mode_read_as_iptables_save_prints_them() {
+    for version in ["1.20.2", "1.36.2"] {
+        in_new_netns(move || {
+            let dir = set(version, "ipvs-legacy");
+            load_ipsets(&dir);
+            load_legacy(&dir);
+            for (family, tool) in
+                [(IpFamily::V4, "iptables-legacy-save"), (IpFamily::V6, "ip6tables-legacy-save")]
+            {
+                let socket = Socket::open(family).unwrap();
+                for name in ["nat", "filter"] {
+                    let r = TableReader::new(family, name).read(&socket, &mut Vec::new()).unwrap();
+                    let mut ours = BTreeSet::new();
+                    for (i, chain) in r.table.chains.iter().enumerate() {
+                        for (id, rule) in r.table.rules_of(kptop::ruleset::ChainId(i as u32)) {
+                            let c = r.counters.rules[id.0 as usize];
+                            let text = r.table.rule_text(rule);
+                            let chain = r.table.str(chain.name);
+                            ours.insert(format!("[{}:{}] -A {chain} {text}", c.packets, c.bytes));
+                        }
+                    }
+                    let text = run(tool, &["-c", "-t", name]);
+                    let theirs: BTreeSet<String> =
+                        text.lines().filter(|l| l.starts_with('[')).map(str::to_string).collect();
+                    assert!(theirs.len() > 3);
+                    assert_same(&ours, &theirs, &format!("{version} {family} {name}"));
+                }
+            }
+            let model =
+                Model::read(&Live::open(None).unwrap().snapshot(Wanted::ALL), &Names::default());
+            assert!(model.services.is_empty(), "rules of ipvs mode are no Services of iptables mode");
+        });
+    }
+}
+
+fn real(i: u8, v6: bool) -> impl Strategy<Value = RealServer> {
+    (0u32..100, 0u32..50).prop_map(move |(weight, threshold)| RealServer {
+        address: if v6 {
+            Ipv6Addr::new(0xfd00, 0x244, 0, 0, 0, 0, 0, u16::from(i) + 1).into()
+        } else {
+            Ipv4Addr::new(10, 244, 0, i + 1).into()
+        },
+        port: 8080,
+        forwarding: Forwarding::Masquerade,
+        weight,
+        upper_threshold: threshold,
+        lower_threshold: threshold / 2,
+        active: 0,
+        inactive: 0,
+        persistent: 0,
+        stats: IpvsStats::default(),
+    })
+}
+
+fn server(i: u16) -> impl Strategy<Value = VirtualServer> {
+    let scheduler = prop_oneof!["rr", "wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "mh"];
+    (any::<bool>(), any::<bool>(), 0usize..3, scheduler, proptest::option::of(60u32..20000), 0u8..6).prop_flat_map(
+        move |(v6, by_mark, protocol, scheduler, persistence, n)| {
+            let address = if v6 {
+                Ipv6Addr::new(0xfd00, 0x96, 0, 0, 0, 0, 0, i + 1).into()
+            } else {
+                IpAddr::V4(Ipv4Addr::new(10, 96, (i >> 8) as u8, i as u8))
+            };
+            let server = VirtualServer {
+                family: if v6 { IpFamily::V6 } else { IpFamily::V4 },
+                address: if by_mark {
+                    VirtualAddress::Mark(u32::from(i) + 1)
+                } else {
+                    VirtualAddress::Socket { protocol: [6, 17, 132][protocol], address, port: 80 }
+                },
+                scheduler,
+                flags: if persistence.is_some() { SVC_PERSISTENT } else { 0 },
+                timeout: persistence.unwrap_or(0),
+                netmask: if v6 { 128 } else { u32::MAX },
+                persistence_engine: None,
+                stats: IpvsStats::default(),
+                real_servers: Vec::new(),
+            };
+            (0..n).map(|i| real(i, v6)).collect::<Vec<_>>().prop_map(move |reals| {
+                let mut server = server.clone();
+                server.real_servers = reals;
+                server
+            })
+        },
+    )
+}
+
+fn sorted(mut servers: Vec<VirtualServer>) -> Vec<VirtualServer> {
+    for s in &mut servers {
+        s.flags &= !2; // IP_VS_SVC_F_HASHED is the kernel's
+        s.real_servers.sort_by_key(|r| r.address);
+    }
+    servers.sort_by_key(|s| (s.family, s.address));
+    servers
+}
+
+#[test]
+#[ignore = "needs IPVS: run by tests/run, in the VM"]
+fn virtual_servers_to_kernel_and_back_are_the_same() {
+    in_new_netns(|| {
+        let mut runner = TestRunner::new(Config { cases: 40, failure_persistence: None, ..Config::default() });
+        let servers = (1usize..8).prop_flat_map(|n| (0..n as u16).map(server).collect::<Vec<_>>());
+        runner
+            .run(&servers, |servers| {
+                let mut client = Client::open().unwrap();
+                client.flush().unwrap();
+                for s in &servers {
+                    client.add(s).unwrap();
+                }
+                let read = client.read().unwrap();
+                prop_assert_eq!(sorted(read.servers), sorted(servers));
+                Ok(())
+            })
+            .unwrap();
+        // What ipvsadm prints is what we read.
+        let mut client = Client::open().unwrap();
+        let ipvs = client.read().unwrap();
+        let (mut virtuals, mut reals) = (0, 0);
+        for line in run("ipvsadm", &["-Sn"]).lines() {
+            virtuals += usize::from(line.starts_with("-A"));
+            reals += usize::from(line.starts_with("-a"));
+        }
+        assert_eq!(virtuals, ipvs.servers.len());
+        assert_eq!(reals, ipvs.servers.iter().map(|s| s.real_servers.len()).sum::<usize>());
+        let head = run("ipvsadm", &["-Ln"]);
+        let first = head.lines().next().unwrap();
+        assert!(first.contains(&format!("version {} (size={})", ipvs.version, ipvs.connection_table_size)), "{first}");
+        let timeouts = run("ipvsadm", &["-L", "--timeout"]);
+        let t = ipvs.timeouts;
+        assert!(timeouts.contains(&format!("{} {} {}", t.tcp, t.tcp_fin, t.udp)), "{timeouts}");
+    });
+}
+
+#[test]
+#[ignore = "needs IPVS: run by tests/run, in the VM"]
+fn services_to_kernel_to_services_is_the_identity() {
+    in_new_netns(|| {
+        let services = shop::services(None, 0);
+        let node: Vec<IpAddr> = vec![kptop::lab::NODE_IP.parse().unwrap()];
+        let mut client = Client::open().unwrap();
+        let written = ipvs::write(&services, &node);
+        for s in &written {
+            client.add(s).unwrap();
+        }
+        let read_back = ipvs::read(&client.read().unwrap(), &[]);
+        assert_eq!(read_back.len(), written.len());
+        // Written once more, they are the same virtual servers.
+        assert_eq!(sorted(ipvs::write(&read_back, &node)), sorted(written));
+    });
+}
+
+/// 50 UDP flows to every frontend: connections, packets and bytes of each real server, exactly.
+#[test]
+#[ignore = "needs IPVS: run by tests/run, in the VM"]
+fn ipvs_figures_equal_what_the_servers_counted() {
+    let services: Vec<_> = shop::services(None, 0)
+        .into_iter()
+        .filter(|s| s.protocol == Protocol::Udp && s.family == IpFamily::V4)
+        .collect();
+    let mut plan = Plan { streams: Vec::new(), flows_per_stream: Some(50) };
+    for s in &services {
+        for f in &s.frontends {
+            let (origin, address) = match f.address {
+                Some(a) => (Origin::Pod, a),
+                None => (Origin::Outside, kptop::lab::NODE_IP.parse().unwrap()),
+            };
+            plan.streams.push(Stream { origin, protocol: s.protocol, address, port: f.port, per_second: 0.0 });
+        }
+    }
+    let sent = plan.streams.len() as u64 * 50;
+    let mut lab = Lab::start(&LabOptions { mode: Mode::Ipvs, services, plan }).unwrap();
+    lab.wait();
+    // The figures that IPVS shows are a copy that its estimator makes every 2 seconds.
+    std::thread::sleep(Duration::from_secs(5));
+    let node = lab.node().clone();
+    let (snapshot, stats) = std::thread::spawn(move || {
+        let snapshot = Live::enter(&node).unwrap().snapshot(Wanted::ALL);
+        (snapshot, run("ipvsadm", &["-Ln", "--stats", "--exact"]))
+    })
+    .join()
+    .unwrap();
+    let model = Model::read(&snapshot, &Names::default());
+    // One real server may stand behind several virtual servers: the frontends of its Service.
+    let mut figures = std::collections::HashMap::new();
+    for s in &model.services {
+        for b in &s.backends {
+            let c = &b.counters;
+            let sum = figures.entry((s.protocol, b.address, b.port)).or_insert((0, 0, 0));
+            sum.0 += c.flows.unwrap();
+            sum.1 += c.packets.unwrap();
+            sum.2 += c.bytes.unwrap();
+        }
+        // Each line of ipvsadm says the same.
+        let text = kptop::proxy::frontend_text(&s.frontends[0]);
+        let block = stats.lines().skip_while(|l| !l.contains(&format!("UDP  {text} "))).skip(1);
+        for (line, _) in block.take_while(|l| l.contains("->")).zip(&s.backends) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let b = s
+                .backends
+                .iter()
+                .find(|b| words[1] == kptop::proxy::endpoint_text(b.address, b.port))
+                .unwrap_or_else(|| panic!("{line}"));
+            assert_eq!(words[2].parse::<u64>().ok(), b.counters.flows, "{line}");
+            let number = |i: usize| words[i].parse::<u64>().unwrap();
+            assert_eq!(Some(number(3) + number(4)), b.counters.packets, "{line}");
+            assert_eq!(Some(number(5) + number(6)), b.counters.bytes, "{line}");
+        }
+    }
+    let counts = lab.counts().get();
+    assert_eq!(counts.len(), figures.len());
+    for (key, c) in &counts {
+        assert_eq!(figures.get(key), Some(&(c.flows, c.packets, c.bytes)), "{key:?}");
+    }
+    assert_eq!(counts.values().map(|c| c.flows).sum::<u64>(), sent);
+}
