@@ -86,8 +86,7 @@ fn rules_of_ipvs_mode_read_as_iptables_save_prints_them() {
                     assert_same(&ours, &theirs, &format!("{version} {family} {name}"));
                 }
             }
-            let model =
-                Model::read(&Live::open(None).unwrap().snapshot(Wanted::ALL), &Names::default());
+            let model = Model::read(&Live::open(None).unwrap().snapshot(Wanted::ALL), &Names::default());
             assert!(model.services.is_empty(), "rules of ipvs mode are no Services of iptables mode");
         });
     }
@@ -114,8 +113,8 @@ fn real(i: u8, v6: bool) -> impl Strategy<Value = RealServer> {
 
 fn server(i: u16) -> impl Strategy<Value = VirtualServer> {
     let scheduler = prop_oneof!["rr", "wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "mh"];
-    (any::<bool>(), any::<bool>(), 0usize..3, scheduler, proptest::option::of(60u32..20000), 0u8..6).prop_flat_map(
-        move |(v6, by_mark, protocol, scheduler, persistence, n)| {
+    (any::<bool>(), any::<bool>(), 0usize..3, scheduler, proptest::option::of(60u32..20000), 0u8..6)
+        .prop_flat_map(move |(v6, by_mark, protocol, scheduler, persistence, n)| {
             let address = if v6 {
                 Ipv6Addr::new(0xfd00, 0x96, 0, 0, 0, 0, 0, i + 1).into()
             } else {
@@ -141,8 +140,7 @@ fn server(i: u16) -> impl Strategy<Value = VirtualServer> {
                 server.real_servers = reals;
                 server
             })
-        },
-    )
+        })
 }
 
 fn sorted(mut servers: Vec<VirtualServer>) -> Vec<VirtualServer> {
@@ -158,7 +156,8 @@ fn sorted(mut servers: Vec<VirtualServer>) -> Vec<VirtualServer> {
 #[ignore = "needs IPVS: run by tests/run, in the VM"]
 fn virtual_servers_to_kernel_and_back_are_the_same() {
     in_new_netns(|| {
-        let mut runner = TestRunner::new(Config { cases: 40, failure_persistence: None, ..Config::default() });
+        let mut runner =
+            TestRunner::new(Config { cases: 40, failure_persistence: None, ..Config::default() });
         let servers = (1usize..8).prop_flat_map(|n| (0..n as u16).map(server).collect::<Vec<_>>());
         runner
             .run(&servers, |servers| {
@@ -184,7 +183,10 @@ fn virtual_servers_to_kernel_and_back_are_the_same() {
         assert_eq!(reals, ipvs.servers.iter().map(|s| s.real_servers.len()).sum::<usize>());
         let head = run("ipvsadm", &["-Ln"]);
         let first = head.lines().next().unwrap();
-        assert!(first.contains(&format!("version {} (size={})", ipvs.version, ipvs.connection_table_size)), "{first}");
+        assert!(
+            first.contains(&format!("version {} (size={})", ipvs.version, ipvs.connection_table_size)),
+            "{first}"
+        );
         let timeouts = run("ipvsadm", &["-L", "--timeout"]);
         let t = ipvs.timeouts;
         assert!(timeouts.contains(&format!("{} {} {}", t.tcp, t.tcp_fin, t.udp)), "{timeouts}");
@@ -224,7 +226,13 @@ fn ipvs_figures_equal_what_the_servers_counted() {
                 Some(a) => (Origin::Pod, a),
                 None => (Origin::Outside, kptop::lab::NODE_IP.parse().unwrap()),
             };
-            plan.streams.push(Stream { origin, protocol: s.protocol, address, port: f.port, per_second: 0.0 });
+            plan.streams.push(Stream {
+                origin,
+                protocol: s.protocol,
+                address,
+                port: f.port,
+                per_second: 0.0,
+            });
         }
     }
     let sent = plan.streams.len() as u64 * 50;

@@ -206,7 +206,14 @@ fn order(a: &Service, b: &Service) -> std::cmp::Ordering {
     (a.name.is_none(), &a.name)
         .cmp(&(b.name.is_none(), &b.name))
         .then_with(|| address(a).cmp(&address(b)))
-        .then_with(|| (a.protocol.name(), a.family, a.mode, a.variant).cmp(&(b.protocol.name(), b.family, b.mode, b.variant)))
+        .then_with(|| {
+            (a.protocol.name(), a.family, a.mode, a.variant).cmp(&(
+                b.protocol.name(),
+                b.family,
+                b.mode,
+                b.variant,
+            ))
+        })
 }
 
 const FAMILIES: [IpFamily; 2] = [IpFamily::V4, IpFamily::V6];

@@ -114,7 +114,8 @@ impl TableBuilder {
         for (new, old) in order.iter().enumerate() {
             new_id[*old] = ChainId(new as u32);
         }
-        let mut old: Vec<Option<PendingChain>> = std::mem::take(&mut self.chains).into_iter().map(Some).collect();
+        let mut old: Vec<Option<PendingChain>> =
+            std::mem::take(&mut self.chains).into_iter().map(Some).collect();
         self.chains = order.iter().filter_map(|i| old[*i].take()).collect();
         for rule in self.chains.iter_mut().flat_map(|c| &mut c.rules) {
             if let Target::Verdict(Verdict::Jump(to) | Verdict::Goto(to)) = &mut rule.target {

@@ -17,6 +17,13 @@ pub struct Strings {
 }
 
 impl Strings {
+    /// Makes room for `n` more strings, so that they are not hashed again while the index grows.
+    pub fn reserve(&mut self, n: usize) {
+        let (text, ends, hasher) = (&self.text, &self.ends, &self.hasher);
+        self.index.reserve(n, |&i| hasher.hash_one(slice(text, ends, i)));
+        self.ends.reserve(n);
+    }
+
     /// Puts a string in, or finds it.
     pub fn intern(&mut self, s: &str) -> StrId {
         let hash = self.hasher.hash_one(s);

@@ -227,11 +227,20 @@ impl Live {
 
     fn read_flows(&mut self, at: Duration) {
         self.kept.flows_unread.clear();
-        if conntrack::limits().is_err() {
-            self.kept.flows = None; // said once, by `add_conntrack`
-            return;
-        }
         let mut flows = Flows::default();
+        match conntrack::limits() {
+            // Said once, by `add_conntrack`.
+            Err(_) => {
+                self.kept.flows = None;
+                return;
+            }
+            // A dump walks every bucket of a table that all namespaces share: not for nothing.
+            Ok(l) if l.count == Some(0) => {
+                self.kept.flows = Some(Reading { at, value: Arc::new(flows) });
+                return;
+            }
+            Ok(_) => {}
+        }
         let read = match self.client() {
             Ok(client) => client.flows(|f| flows.add(f)),
             Err(e) => Err(e),

@@ -8,7 +8,8 @@ use super::layout::{
 };
 use crate::ruleset::{
     BaseChain, Chain, ChainId, Counter, Family, Hook, IpFamily, IpNet, MaskedAddress, Match, Policy, Rule,
-    StrId, Table, TableBackend, TableCounters, Target, Unknown, Verdict, iptables_priority, mask_prefix,
+    StrId, Strings, Table, TableBackend, TableCounters, Target, Unknown, Verdict, iptables_priority,
+    mask_prefix,
 };
 use hashbrown::HashMap;
 use std::hash::{BuildHasher, Hasher};
@@ -122,6 +123,9 @@ impl<'a> Decoder<'a> {
         set_name: &'a mut dyn FnMut(u16) -> Option<String>,
     ) -> Self {
         let entries = (info.num_entries as usize).min(info.size as usize / layout.entry);
+        // kube-proxy's tables hold a chain for every five entries, and as many comments.
+        let mut strings = Strings::default();
+        strings.reserve(entries * 2 / 5);
         let table = Table {
             family: match layout.family {
                 IpFamily::V4 => Family::Ip,
@@ -129,10 +133,10 @@ impl<'a> Decoder<'a> {
             },
             backend: TableBackend::XTables,
             name: info.name.clone(),
-            chains: Vec::new(),
-            rules: Vec::new(),
-            matches: Vec::new(),
-            strings: Default::default(),
+            chains: Vec::with_capacity(entries / 4),
+            rules: Vec::with_capacity(entries * 3 / 5),
+            matches: Vec::with_capacity(entries * 7 / 5),
+            strings,
         };
         Decoder {
             layout,

@@ -10,6 +10,9 @@ use std::net::IpAddr;
 pub(super) struct Chains<'a> {
     pub(super) table: &'a Table,
     by_name: HashMap<StrId, ChainId, foldhash::fast::FixedState>,
+    /// True for endpoint chains. Looking at their names again for each rule that jumps there would miss the
+    /// cache each time.
+    is_endpoint: Vec<bool>,
 }
 
 /// What a rule asks of a packet, as far as Services are concerned.
@@ -20,7 +23,7 @@ pub(super) struct Asks<'a> {
     pub(super) destination: Option<IpNet>,
     pub(super) protocol: Option<Protocol>,
     pub(super) port: Option<u16>,
-    pub(super) comment: Option<&'a str>,
+    comment: Option<(&'a Table, StrId)>,
     pub(super) destination_is_local: bool,
     pub(super) probability: Option<u32>,
     pub(super) affinity: Option<u32>,
@@ -28,7 +31,12 @@ pub(super) struct Asks<'a> {
     pub(super) other: bool,
 }
 
-impl Asks<'_> {
+impl<'a> Asks<'a> {
+    /// The rule's comment.
+    pub(super) fn comment(&self) -> Option<&'a str> {
+        self.comment.map(|(table, id)| table.str(id))
+    }
+
     /// True where the rule takes every packet that reaches it.
     pub(super) fn nothing(&self) -> bool {
         self.source.is_none()
@@ -71,10 +79,12 @@ impl<'a> Chains<'a> {
     pub(super) fn new(table: &'a Table) -> Chains<'a> {
         let mut by_name = HashMap::default();
         by_name.reserve(table.chains.len());
+        let mut is_endpoint = Vec::with_capacity(table.chains.len());
         for (i, c) in table.chains.iter().enumerate() {
             by_name.insert(c.name, ChainId(i as u32));
+            is_endpoint.push(table.str(c.name).starts_with(chain::SEP));
         }
-        Chains { table, by_name }
+        Chains { table, by_name, is_endpoint }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<ChainId> {
@@ -106,7 +116,7 @@ impl<'a> Chains<'a> {
                 }
                 Match::Destination { net, invert: false } => a.destination = Some(*net),
                 Match::Protocol { number, invert: false } => a.protocol = Protocol::from_number(*number),
-                Match::Comment(id) => a.comment = Some(table.str(*id)),
+                Match::Comment(id) => a.comment = Some((table, *id)),
                 Match::Tcp { destination, invert: 0, .. }
                 | Match::Udp { destination, invert: 0, .. }
                 | Match::Sctp { destination, invert: 0, .. } => {
@@ -136,7 +146,7 @@ impl<'a> Chains<'a> {
         let mut rest = 1.0;
         for (_, rule) in self.rules(id) {
             let Some(target) = self.table.jump_of(rule) else { continue };
-            if !self.table.chain_name(target).starts_with(chain::SEP) {
+            if !self.is_endpoint[target.0 as usize] {
                 continue;
             }
             let asks = self.asks(rule);

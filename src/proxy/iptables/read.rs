@@ -7,7 +7,7 @@ use crate::proxy::{
     RuleRef, Service, ServiceName, TrafficPolicy, Variant,
 };
 use crate::ruleset::{IpFamily, IpNet, RuleId, Table, Target, Verdict};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 /// Which Service a rule is about.
@@ -135,7 +135,7 @@ impl Reader<'_> {
                 let (Some(protocol), Some(port), false) = (asks.protocol, asks.port, loopback) else {
                     continue;
                 };
-                let name = asks.comment.and_then(ServiceName::parse);
+                let name = asks.comment().and_then(ServiceName::parse);
                 let service = self.service(name, Some(hash), protocol);
                 for address in &node_addresses {
                     let lead = chains.lead(target);
@@ -171,7 +171,7 @@ impl Reader<'_> {
     ) {
         let Some(destination) = asks.destination.filter(|d| d.is_host()) else { return };
         let (Some(protocol), Some(port)) = (asks.protocol, asks.port) else { return };
-        let (name, kind) = match asks.comment {
+        let (name, kind) = match asks.comment() {
             Some(comment) => KINDS
                 .iter()
                 .find_map(|(end, kind)| Some((ServiceName::parse(comment.strip_suffix(end)?), Some(*kind))))
@@ -213,7 +213,7 @@ impl Reader<'_> {
 
     /// Service chains that nothing leads to: what a mode left behind.
     fn leftovers(&mut self, table: usize, chains: &Chains<'_>) {
-        let known: std::collections::HashSet<String> =
+        let known: HashSet<String, foldhash::fast::FixedState> =
             self.services.iter().filter_map(|s| s.chain_hash.clone()).collect();
         let t = chains.table;
         for c in &t.chains {
@@ -253,7 +253,7 @@ impl Reader<'_> {
             let Some(id) = chains.get(name) else { continue };
             for (rule_id, rule) in chains.rules(id) {
                 let asks = chains.asks(rule);
-                let policy = match asks.comment {
+                let policy = match asks.comment() {
                     Some(c) if c.ends_with(NO_LOCAL_ENDPOINTS) => Some(TrafficPolicy::Local),
                     Some(c) if c.ends_with(NO_ENDPOINTS) => None,
                     _ => continue,
@@ -264,7 +264,7 @@ impl Reader<'_> {
                     _ => continue,
                 };
                 let (Some(protocol), Some(port)) = (asks.protocol, asks.port) else { continue };
-                let comment = asks.comment.unwrap_or_default();
+                let comment = asks.comment().unwrap_or_default();
                 let named = comment.strip_suffix(NO_LOCAL_ENDPOINTS).or(comment.strip_suffix(NO_ENDPOINTS));
                 let Some(named) = named.and_then(ServiceName::parse) else { continue };
                 let address = asks.destination.map(|d| d.addr);
@@ -284,7 +284,7 @@ impl Reader<'_> {
         if let Some(id) = chains.get(chain::NODEPORTS) {
             for (_, rule) in chains.rules(id) {
                 let asks = chains.asks(rule);
-                let name = asks.comment.and_then(|c| c.strip_suffix(" health check node port"));
+                let name = asks.comment().and_then(|c| c.strip_suffix(" health check node port"));
                 if let (Some(name), Some(port)) = (name.and_then(ServiceName::parse), asks.port) {
                     // The check is TCP whatever the Service's protocol.
                     for s in self.services.iter_mut().filter(|s| s.name.as_ref() == Some(&name)) {

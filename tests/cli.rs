@@ -1,0 +1,248 @@
+//! The program as a user meets it, mistakes included.
+
+mod common;
+
+use common::{in_new_netns, load_legacy, run, set};
+use serde_json::Value;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output, Stdio};
+
+const KPTOP: &str = env!("CARGO_BIN_EXE_kptop");
+const NOBODY: u32 = 65534;
+
+fn kptop(args: &[&str]) -> Output {
+    Command::new(KPTOP).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn json(out: &Output) -> Value {
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+#[test]
+fn mistakes_get_a_sentence_and_exit_code_2() {
+    for (args, part) in [
+        (&["--nonsense"][..], "--nonsense"),
+        (&["snapshot", "-o", "yaml"], "possible values"),
+        (&["--interval", "0"], "between 0.1 and 3600"),
+        (&["--interval", "soon"], "not a number"),
+        (&["snapshot", "--netns", "nowhere"], "there is no /run/netns/nowhere"),
+        (&["snapshot", "--netns", "999999999"], "no process 999999999"),
+        (&["snapshot", "--netns", "/etc/passwd"], "/etc/passwd"),
+        (&["snapshot", "--netns", ""], "opening the network namespace"),
+        (&["snapshot", "--names", "/no/such/file"], "/no/such/file"),
+        (&["demo", "--services", "0"], "0"),
+        (&["demo", "--traffic", "99"], "between 0 and 10"),
+        (&[], "the screen needs a terminal"),
+    ] {
+        let out = kptop(args);
+        let err = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(2), "{args:?}: {err}");
+        assert!(err.contains(part), "{args:?}: {err}");
+        assert!(!err.contains("panicked"), "{err}");
+        assert!(out.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_wrong_list_of_names_is_told_by_line() {
+    let file = std::env::temp_dir().join(format!("kptop-names-{}", std::process::id()));
+    std::fs::write(&file, "shop/cart\nthis is no name\n").unwrap();
+    let out = kptop(&["snapshot", "--names", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(out.status.code(), Some(2));
+    assert!(text(&out.stderr).contains("line 2"), "{}", text(&out.stderr));
+}
+
+#[test]
+fn an_empty_namespace_is_said_plainly() {
+    in_new_netns(|| {
+        let out = kptop(&["snapshot"]);
+        assert_eq!(out.status.code(), Some(0));
+        assert!(text(&out.stdout).contains("No rules of kube-proxy found here."), "{}", text(&out.stdout));
+        let d = json(&kptop(&["snapshot", "-o", "json"]));
+        assert_eq!(d["schema"], "kptop.snapshot/1");
+        assert_eq!(d["services"], Value::Array(vec![]));
+        assert_eq!(d["tables"], Value::Array(vec![]));
+        assert!(d["node"]["kernel"].is_string());
+        assert_eq!(d["conntrack"]["count"], 0);
+    });
+}
+
+#[test]
+fn json_keeps_the_contract() {
+    in_new_netns(|| {
+        load_legacy(&set("1.36.2", "iptables-legacy"));
+        let d = json(&kptop(&["snapshot", "-o", "json"]));
+        let modes = d["modes"].as_array().unwrap();
+        assert_eq!(modes[0]["mode"], "iptables");
+        assert_eq!(modes[0]["variant"], "legacy");
+        assert_eq!(modes[0]["state"], "active");
+        assert_eq!(modes[0]["rules"], 399 + 33);
+        let services = d["services"].as_array().unwrap();
+        let find = |name: &str, port: &str, family: &str| {
+            let found = services
+                .iter()
+                .find(|s| s["name"] == name && s["port_name"] == port && s["family"] == family);
+            found.unwrap_or_else(|| panic!("{name}:{port}")).clone()
+        };
+        let cart = find("cart", "", "ipv4");
+        assert_eq!(cart["namespace"], "shop");
+        assert_eq!(cart["named_by"], "comment");
+        assert_eq!(cart["protocol"], "TCP");
+        assert_eq!(cart["frontends"][0]["kind"], "cluster_ip");
+        assert_eq!(cart["frontends"][0]["address"], "10.96.2.3");
+        assert_eq!(cart["frontends"][0]["traffic_policy"], "cluster");
+        assert_eq!(cart["frontends"][0]["source_ranges"], Value::Null);
+        assert_eq!(cart["backends"].as_array().unwrap().len(), 4);
+        assert_eq!(cart["backends"][0]["share"], 0.25);
+        let counters = &cart["backends"][0]["counters"];
+        assert_eq!(counters["source"], "nat_rule");
+        assert!(counters["flows"].is_u64());
+        assert_eq!(counters["packets"], Value::Null);
+        let redis = find("redis-leader", "redis", "ipv4");
+        assert_eq!(redis["session_affinity_s"], 10800);
+        let remote = find("ingress-remote-only", "http", "ipv4");
+        assert_eq!(remote["health_check_node_port"], 32101);
+        let lb =
+            remote["frontends"].as_array().unwrap().iter().find(|f| f["kind"] == "load_balancer_ip").unwrap();
+        assert_eq!(lb["action"], "drop");
+        assert_eq!(lb["source_ranges"][0], "203.0.113.0/24");
+        let node_port =
+            remote["frontends"].as_array().unwrap().iter().find(|f| f["kind"] == "node_port").unwrap();
+        assert_eq!(node_port["address"], Value::Null);
+        // Ordered by namespace, name, port name, protocol, family.
+        let keys: Vec<String> = services
+            .iter()
+            .map(|s| {
+                format!(
+                    "{}\0{}\0{}\0{}\0{}",
+                    s["namespace"], s["name"], s["port_name"], s["protocol"], s["family"]
+                )
+            })
+            .collect();
+        assert!(keys.is_sorted());
+        let tables = d["tables"].as_array().unwrap();
+        let nat = tables.iter().find(|t| t["name"] == "nat" && t["family"] == "ip").unwrap();
+        assert_eq!((&nat["backend"], &nat["rules"]), (&"x_tables".into(), &399.into()));
+        assert!(nat["bytes"].as_u64().unwrap() > 100_000);
+        assert!(d["taken_at"].as_str().unwrap().ends_with('Z'));
+    });
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    in_new_netns(|| {
+        load_legacy(&set("1.36.2", "iptables-legacy"));
+        for format in ["table", "json"] {
+            let mut child = Command::new(KPTOP)
+                .args(["snapshot", "-o", format])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            drop(child.stdout.take());
+            let mut err = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(0), "{err}");
+            assert_eq!(err, "");
+        }
+    });
+}
+
+/// The program where an ordinary user can run it, wherever the checkout is.
+fn for_everybody() -> std::path::PathBuf {
+    let path =
+        std::env::temp_dir().join(format!("kptop-{}-{:?}", std::process::id(), std::thread::current().id()));
+    std::fs::copy(KPTOP, &path).unwrap();
+    path
+}
+
+#[test]
+fn without_privileges_it_names_what_it_lacks_and_shows_the_rest() {
+    in_new_netns(|| {
+        run("iptables-legacy", &["-t", "nat", "-L"]);
+        let program = for_everybody();
+        let out =
+            Command::new(&program).args(["snapshot", "-o", "json"]).uid(NOBODY).gid(NOBODY).output().unwrap();
+        let table = Command::new(&program).arg("snapshot").uid(NOBODY).gid(NOBODY).output().unwrap();
+        std::fs::remove_file(&program).unwrap();
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+        let d = json(&out);
+        let unread = d["unread"].as_array().unwrap();
+        let why = |what: &str| {
+            unread.iter().find(|u| u["what"].as_str().unwrap().contains(what)).map(|u| u["why"].to_string())
+        };
+        assert!(why("x_tables").unwrap().contains("CAP_NET_ADMIN"), "{unread:?}");
+        assert!(why("flows").is_none_or(|w| w.contains("CAP_NET_ADMIN")), "{unread:?}");
+        assert!(d["conntrack"]["max"].is_u64(), "sysctls need no privileges");
+        assert!(d["node"]["hostname"].is_string());
+        assert!(text(&table.stdout).contains("CAP_NET_ADMIN"), "{}", text(&table.stdout));
+    });
+}
+
+#[test]
+fn the_demo_runs_as_an_ordinary_user_where_the_kernel_lets_it() {
+    let program = for_everybody();
+    let out = Command::new(&program)
+        .args(["demo", "-o", "json", "--for", "2"])
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .output()
+        .unwrap();
+    std::fs::remove_file(&program).unwrap();
+    if out.status.code() == Some(2) {
+        let err = text(&out.stderr);
+        assert!(err.contains("user namespace") && err.contains("->"), "{err}");
+        return;
+    }
+    let d = json(&out);
+    assert!(d["services"].as_array().unwrap().len() > 30);
+    let flows: u64 = d["services"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|s| s["backends"].as_array().unwrap())
+        .filter_map(|b| b["counters"]["flows"].as_u64())
+        .sum();
+    assert!(flows > 20, "{flows} flows");
+}
+
+/// Also when killed, the demo leaves no namespace behind.
+#[test]
+fn a_killed_demo_leaves_nothing() {
+    let mut demo = Command::new(KPTOP)
+        .args(["demo", "-o", "json", "--for", "60"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let fds = format!("/proc/{}/fd", demo.id());
+    let namespaces = || -> Vec<String> {
+        std::fs::read_dir(&fds)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|e| std::fs::read_link(e.path()).ok()?.to_str().map(str::to_string))
+            .filter(|l| l.starts_with("net:["))
+            .collect()
+    };
+    let began = std::time::Instant::now();
+    let mut held = namespaces();
+    while held.len() < 4 {
+        assert!(began.elapsed().as_secs() < 20, "the demo made no namespaces");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        held = namespaces();
+    }
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(ns) = std::fs::read_link(process.path().join("ns/net")) else { continue };
+        assert!(!held.contains(&ns.to_string_lossy().into_owned()), "{process:?} is still in {ns:?}");
+    }
+    assert!(!run("ip", &["netns", "list"]).contains("kptop"));
+}
