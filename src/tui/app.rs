@@ -91,7 +91,9 @@ pub struct App {
     pub(super) pane: Pane,
     /// The lower pane has the keys.
     pub(super) lower: bool,
-    pub(super) help: bool,
+    /// Page of the help, while it is shown.
+    pub(super) help: Option<usize>,
+    pub(super) help_pages: usize,
     pub(super) paused: bool,
     pub(super) searching: bool,
     pub(super) search: String,
@@ -130,7 +132,8 @@ impl App {
             update: None,
             pane: Pane::Services,
             lower: false,
-            help: false,
+            help: None,
+            help_pages: 1,
             paused: false,
             searching: false,
             search: String::new(),
@@ -302,15 +305,16 @@ impl App {
         {
             return flow;
         }
-        let Some(ask) = ask(event) else { return Flow::Nothing };
-        if self.help {
-            self.help = false;
-            return if ask == Ask::Quit && event.modifiers.contains(KeyModifiers::CONTROL) {
-                Flow::Quit
-            } else {
-                Flow::Draw
-            };
+        let asked = ask(event);
+        if let Some(page) = self.help {
+            if event.modifiers.contains(KeyModifiers::CONTROL) && asked == Some(Ask::Quit) {
+                return Flow::Quit;
+            }
+            let more = asked == Some(Ask::Help) && page + 1 < self.help_pages;
+            self.help = more.then_some(page + 1);
+            return Flow::Draw;
         }
+        let Some(ask) = asked else { return Flow::Nothing };
         self.do_it(ask)
     }
 
@@ -338,7 +342,7 @@ impl App {
         match ask {
             Ask::Quit => return Flow::Quit,
             Ask::Redraw => return Flow::Redraw,
-            Ask::Help => self.help = true,
+            Ask::Help => self.help = Some(0),
             Ask::Down => self.move_by(1),
             Ask::Up => self.move_by(-1),
             Ask::PageDown => self.move_by(page),
@@ -455,8 +459,10 @@ impl App {
 
     /// The mouse.
     pub fn on_mouse(&mut self, event: MouseEvent) -> Flow {
-        if self.help {
-            self.help = !matches!(event.kind, MouseEventKind::Down(_));
+        if self.help.is_some() {
+            if matches!(event.kind, MouseEventKind::Down(_)) {
+                self.help = None;
+            }
             return Flow::Draw;
         }
         let (x, y) = (event.column, event.row);

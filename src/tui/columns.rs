@@ -46,14 +46,7 @@ const fn column(
 }
 
 pub(super) const COLUMNS: &[Column] = &[
-    column(
-        Id::State,
-        "",
-        1,
-        false,
-        0,
-        "state: ● every frontend balances, ✗ rejects (no endpoints), ▼ drops (no local endpoint), ○ left over",
-    ),
+    column(Id::State, "", 1, false, 0, "● fine, ✗ rejects: no endpoints, ▼ drops: none local, ○ left over"),
     column(Id::Name, "SERVICE", 0, false, 0, "namespace/name:port; the address where only that is known"),
     column(Id::Protocol, "PROTO", 5, false, 72, "transport protocol"),
     column(Id::Mode, "MODE", 8, false, 110, "mode of kube-proxy that holds it"),

@@ -39,7 +39,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App) {
         }
     }
     frame::footer(frame, app, bottom);
-    if app.help {
+    if app.help.is_some() {
         help::draw(frame, app, area);
     }
 }
