@@ -95,6 +95,9 @@ pub const HISTORY: usize = 120;
 /// Backends beyond which only Services keep a history: 120 readings of 100,000 backends would be 48 MB.
 const MANY_BACKENDS: usize = 20_000;
 
+/// Longer than the tick of IPVS's estimator (`ip_vs_est.c`: 2 s), by the delay of a busy machine.
+const IPVS_TICK: Duration = Duration::from_millis(2500);
+
 /// What is remembered of a counter between readings.
 #[derive(Debug, Default)]
 struct Track {
@@ -215,11 +218,16 @@ impl Tracker {
         let track = self.tracks.entry(backend_key(service, b)).or_default();
         let first = track.seen == 0;
         track.seen = round;
-        let fresh = first || at != track.at;
+        let elapsed = at.saturating_sub(track.at);
+        // IPVS shows a copy of its counters that is made every 2 seconds: the same figures a second later are
+        // the same copy, not silence.
+        let same_copy = c.source == CounterSource::Ipvs
+            && elapsed < IPVS_TICK
+            && (track.flows, track.packets, track.bytes) == (c.flows, c.packets, c.bytes);
+        let fresh = first || (at != track.at && !same_copy);
         if !fresh {
             return (track.rates.unwrap_or(NOTHING), false);
         }
-        let elapsed = at.saturating_sub(track.at);
         let between = |before: Option<u64>, now: Option<u64>| match (before, now) {
             (_, None) => Err(NoRate::NotCounted),
             (None, Some(_)) => Err(NoRate::FirstSample),
