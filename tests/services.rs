@@ -134,3 +134,63 @@ fn names_come_from_chain_hashes_where_a_list_is_given() {
     );
     assert_eq!(named.services.iter().filter(|s| s.name.is_none()).count(), 0);
 }
+
+fn with_ipvs(mut snapshot: Snapshot) -> Snapshot {
+    use kptop::snapshot::facts::{Ipvs, IpvsStats, VirtualAddress, VirtualServer};
+    let server = VirtualServer {
+        family: IpFamily::V4,
+        address: VirtualAddress::Socket { protocol: 6, address: "10.96.2.3".parse().unwrap(), port: 8080 },
+        scheduler: "rr".into(),
+        flags: 0,
+        timeout: 0,
+        netmask: u32::MAX,
+        persistence_engine: None,
+        stats: IpvsStats::default(),
+        real_servers: Vec::new(),
+    };
+    let mark = VirtualServer { address: VirtualAddress::Mark(7), ..server.clone() };
+    let value = Arc::new(Ipvs { servers: vec![server, mark], ..Ipvs::default() });
+    snapshot.ipvs = Some(kptop::snapshot::Reading { at: Duration::ZERO, value });
+    snapshot
+}
+
+#[test]
+fn leftovers_of_another_mode_are_told() {
+    let dir = set("1.36.2", "iptables-legacy");
+    let states = |snapshot: &Snapshot| -> Vec<(Mode, State)> {
+        let model = Model::read(snapshot, &Names::default());
+        model.modes.iter().filter(|m| m.family == IpFamily::V4).map(|m| (m.mode, m.state)).collect()
+    };
+    // Rules at work translate before IPVS sees a packet: what IPVS holds is left over.
+    let both = with_ipvs(from_text(&dir));
+    assert_eq!(states(&both), [(Mode::Iptables, State::Active), (Mode::Ipvs, State::Leftover)]);
+    // A Service that both hold appears once for each.
+    let model = Model::read(&both, &Names::default());
+    let at = |s: &&kptop::proxy::Service| s.frontends.iter().any(|f| f.address == "10.96.2.3".parse().ok());
+    assert_eq!(model.services.iter().filter(at).count(), 2);
+    // Nothing leads to the Services' chains any more: IPVS works, the rules are left over, and still named.
+    let mut orphaned = with_ipvs(from_text(&dir));
+    let text: String = read(&dir, "iptables-save-c.txt")
+        .unwrap()
+        .lines()
+        .filter(|l| !["SERVICES ", "NODEPORTS "].iter().any(|c| l.contains(&format!("-A KUBE-{c}"))))
+        .filter(|l| !l.contains("-A KUBE-EXTERNAL-SERVICES "))
+        .map(|l| format!("{l}\n"))
+        .collect();
+    orphaned.tables.retain(|t| t.family != Family::Ip);
+    for saved in parse_save(&text, IpFamily::V4).unwrap() {
+        orphaned.tables.push(TableState {
+            at: Duration::ZERO,
+            backend: TableBackend::XTables,
+            family: Family::Ip,
+            table: Arc::new(saved.table),
+            counters: Arc::new(saved.counters),
+            bytes: None,
+        });
+    }
+    assert_eq!(states(&orphaned), [(Mode::Iptables, State::Leftover), (Mode::Ipvs, State::Active)]);
+    let model = Model::read(&orphaned, &Names::default());
+    let cart = model.services.iter().find(|s| s.label() == "shop/cart").unwrap();
+    assert_eq!((cart.frontends.len(), cart.backends.len()), (0, 4));
+    assert_eq!(cart.health(), kptop::proxy::Health::Unreachable);
+}

@@ -263,3 +263,54 @@ fn text_to_kernel_to_text() {
         }
     });
 }
+
+/// A table that is replaced all the time, by one of another size, is read as one or the other.
+#[test]
+fn a_table_replaced_while_it_is_read_is_never_mixed() {
+    use kptop::lab::{install_table, shop};
+    use kptop::proxy::iptables::{WriteOptions, write};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    in_new_netns(|| {
+        let nat = |n: usize| {
+            let services = shop::services(Some(31 + n), 3).split_off(31);
+            write(&services, IpFamily::V4, &WriteOptions::default()).remove(0).0
+        };
+        let tables = [nat(40), nat(60)];
+        let shapes: Vec<_> = tables.iter().map(|t| (t.chains.len(), t.rules.len())).collect();
+        install_table(IpFamily::V4, &tables[0]).unwrap();
+        let here = kptop::kernel::netns::Netns::current().unwrap();
+        let stop = std::sync::Arc::new(AtomicBool::new(false));
+        let writer = std::thread::spawn({
+            let stop = stop.clone();
+            move || {
+                here.enter().unwrap();
+                let mut n = 0;
+                while !stop.load(Ordering::Relaxed) && n < 20_000 {
+                    n += 1;
+                    install_table(IpFamily::V4, &tables[n % 2]).unwrap();
+                }
+                n
+            }
+        });
+        let socket = Socket::open(IpFamily::V4).unwrap();
+        let mut reader = TableReader::new(IpFamily::V4, "nat");
+        let (mut buffer, mut seen, mut interrupted) = (Vec::new(), BTreeSet::new(), 0);
+        for _ in 0..400 {
+            match reader.read(&socket, &mut buffer) {
+                Ok(r) => {
+                    let shape = (r.table.chains.len(), r.table.rules.len());
+                    assert!(shapes.contains(&shape), "{shape:?} is neither of {shapes:?}");
+                    assert_eq!(r.counters.rules.len(), shape.1);
+                    seen.insert(shape);
+                }
+                Err(e) => {
+                    assert!(e.to_string().contains("interrupted"), "{e}");
+                    interrupted += 1;
+                }
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(writer.join().unwrap() > 10, "the table was not replaced");
+        assert!(!seen.is_empty(), "every reading was interrupted ({interrupted})");
+    });
+}

@@ -119,6 +119,17 @@ mod tests {
         assert_eq!(service_hash(&cart, Protocol::Tcp), "N5W5PH5NLY2BP4HG");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_survived(text in "[a-z/:.# \n-]{0,80}") {
+            if let Some(name) = ServiceName::parse(&text) {
+                let back = name.to_string();
+                proptest::prop_assert_eq!(back.as_str(), text.trim_end_matches(':'));
+            }
+            let _ = Names::parse(&text);
+        }
+    }
+
     #[test]
     fn a_wrong_line_is_named() {
         assert!(Names::parse("a/b:c # x\n\n# y\nshop/cart\n").unwrap().get("N5W5PH5NLY2BP4HG").is_some());

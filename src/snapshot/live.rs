@@ -154,6 +154,7 @@ impl Live {
             snapshot.unread.extend(list.iter().cloned());
         }
         self.add_conntrack(&mut snapshot);
+        snapshot.unread.extend(not_built_yet(&snapshot));
         snapshot
     }
 
@@ -290,6 +291,25 @@ impl Live {
         snapshot.unread.extend(self.kept.flows_unread.iter().cloned());
         snapshot.conntrack = Some(Conntrack { limits, stats, flows: self.kept.flows.clone() });
     }
+}
+
+/// What this version cannot read at all: said, so that its silence is not taken for an empty kernel.
+fn not_built_yet(snapshot: &Snapshot) -> Vec<Unread> {
+    let mut list = vec![Unread {
+        what: "nf_tables".into(),
+        why: "this version of kptop does not read it: rules of iptables-nft and of kube-proxy's nftables mode are not shown".into(),
+        hint: Some("nft list tables".into()),
+        failed: false,
+    }];
+    if snapshot.ipvs.as_ref().is_some_and(|i| !i.value.servers.is_empty()) {
+        list.push(Unread {
+            what: "kinds, traffic policies and source ranges of IPVS frontends".into(),
+            why: "ipvs mode keeps them in ipsets, which this version of kptop does not read".into(),
+            hint: Some("ipset list".into()),
+            failed: false,
+        });
+    }
+    list
 }
 
 fn unread(what: &str, e: &Error) -> Unread {

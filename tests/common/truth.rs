@@ -38,6 +38,8 @@ pub struct Wanted {
     pub port: Value,
     pub cluster_ip: String,
     pub cluster: Vec<Endpoint>,
+    /// The same without zone hints.
+    pub cluster_all_zones: Vec<Endpoint>,
     pub local: Vec<Endpoint>,
     pub load_balancer_ips: Vec<String>,
     version: Version,
@@ -138,7 +140,8 @@ pub fn wanted(dir: &Path, version: Version) -> Vec<Wanted> {
                     port["protocol"] = "TCP".into();
                 }
                 let all_endpoints = endpoints(&slices, namespace, name, &port, family);
-                let cluster = in_zone(usable(&all_endpoints, version), version);
+                let cluster_all_zones = usable(&all_endpoints, version);
+                let cluster = in_zone(cluster_all_zones.clone(), version);
                 let here: Vec<Endpoint> = all_endpoints.into_iter().filter(|e| e.local).collect();
                 let local = usable(&here, version);
                 let ingress = service["status"]["loadBalancer"]["ingress"].as_array();
@@ -159,6 +162,7 @@ pub fn wanted(dir: &Path, version: Version) -> Vec<Wanted> {
                     port,
                     cluster_ip: ip.clone(),
                     cluster,
+                    cluster_all_zones,
                     local,
                     load_balancer_ips,
                     version,
@@ -195,10 +199,14 @@ impl Wanted {
             .then(|| self.spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].as_u64().unwrap())
     }
 
-    /// Endpoints behind internal (cluster IP) or external frontends.
-    pub fn behind(&self, external: bool) -> &[Endpoint] {
+    /// Endpoints that ipvs mode puts behind internal (cluster IP) or external frontends. It differs from
+    /// iptables mode in two things (`syncEndpoint`, `pkg/proxy/ipvs/proxier.go`, and the captured sets): zone
+    /// hints are not looked at, and, since 1.21 (kubernetes#97081), an external frontend with local policy and no
+    /// local endpoint takes all endpoints, for the pods of this node.
+    pub fn behind_ipvs(&self, external: bool) -> &[Endpoint] {
         let local = if external { self.external_local() } else { self.internal_local() };
-        if local { &self.local } else { &self.cluster }
+        let fall_back = external && self.local.is_empty() && self.version > Version(20);
+        if local && !fall_back { &self.local } else { &self.cluster_all_zones }
     }
 
     fn is_external(&self) -> bool {
@@ -326,7 +334,7 @@ pub fn ipvs_truth(dir: &Path, version: Version, node_addresses: &[String]) -> BT
         for (address, port, external) in virtuals {
             let text = if address.contains(':') { format!("[{address}]") } else { address };
             let mut reals: Vec<String> =
-                w.behind(external).iter().map(|e| format!("{}/{}", e.address, e.port)).collect();
+                w.behind_ipvs(external).iter().map(|e| format!("{}/{}", e.address, e.port)).collect();
             reals.sort();
             let action = if reals.is_empty() { "reject" } else { "balance" };
             lines.insert(format!(
