@@ -200,13 +200,17 @@ impl Wanted {
     }
 
     /// Endpoints that ipvs mode puts behind internal (cluster IP) or external frontends. It differs from
-    /// iptables mode in two things (`syncEndpoint`, `pkg/proxy/ipvs/proxier.go`, and the captured sets): zone
-    /// hints are not looked at, and, since 1.21 (kubernetes#97081), an external frontend with local policy and no
-    /// local endpoint takes all endpoints, for the pods of this node.
-    pub fn behind_ipvs(&self, external: bool) -> &[Endpoint] {
+    /// iptables mode (`syncEndpoint`, `pkg/proxy/ipvs/proxier.go`, and the captured sets): since 1.21
+    /// (kubernetes#97081) an external frontend with local policy and no local endpoint takes all endpoints,
+    /// for the pods of this node.
+    pub fn behind_ipvs(&self, external: bool, zones: bool) -> &[Endpoint] {
         let local = if external { self.external_local() } else { self.internal_local() };
         let fall_back = external && self.local.is_empty() && self.version > Version(20);
-        if local && !fall_back { &self.local } else { &self.cluster_all_zones }
+        match (local && !fall_back, zones) {
+            (true, _) => &self.local,
+            (false, true) => &self.cluster,
+            (false, false) => &self.cluster_all_zones,
+        }
     }
 
     fn is_external(&self) -> bool {
@@ -320,8 +324,9 @@ pub fn iptables_lines(services: &[Service]) -> BTreeSet<String> {
     lines
 }
 
-/// What IPVS should hold: each virtual server by address, with its real servers.
-pub fn ipvs_truth(dir: &Path, version: Version, node_addresses: &[String]) -> BTreeSet<String> {
+/// What IPVS should hold: each virtual server by address, with its real servers. `zones`: whether the
+/// kube-proxy that wrote the set heeded zone hints.
+pub fn ipvs_truth(dir: &Path, version: Version, node_addresses: &[String], zones: bool) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     for w in wanted(dir, version) {
         let mut virtuals = vec![(w.cluster_ip.clone(), w.port_number(), false)];
@@ -334,7 +339,7 @@ pub fn ipvs_truth(dir: &Path, version: Version, node_addresses: &[String]) -> BT
         for (address, port, external) in virtuals {
             let text = if address.contains(':') { format!("[{address}]") } else { address };
             let mut reals: Vec<String> =
-                w.behind_ipvs(external).iter().map(|e| format!("{}/{}", e.address, e.port)).collect();
+                w.behind_ipvs(external, zones).iter().map(|e| format!("{}/{}", e.address, e.port)).collect();
             reals.sort();
             let action = if reals.is_empty() { "reject" } else { "balance" };
             lines.insert(format!(
