@@ -60,9 +60,11 @@ fn readings_for(more: u64) -> Vec<Update> {
         Update {
             snapshot: Arc::new(snapshot),
             model: Arc::new(model.clone()),
+            changed: model.changed,
             rates: Arc::new(rates),
             tracker: tracker.clone(),
             took: Duration::from_millis(3),
+            spacing: Duration::ZERO,
         }
     };
     let mut all = vec![reading(&tables)];

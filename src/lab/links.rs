@@ -62,6 +62,24 @@ pub(super) fn up(link: &str) -> Result<()> {
     socket()?.request(&format!("taking {link} up"), request, &mut |_| {})
 }
 
+/// Waits, at most 3 seconds, until IPv6 can ask for neighbours on a link: until its link-local address is more
+/// than tentative. Before that, packets to a new neighbour wait for a second.
+pub(super) fn wait_for_neighbours(link: &str) {
+    const TENTATIVE: u32 = 0x40; // IFA_F_TENTATIVE
+    for _ in 0..300 {
+        let Ok(text) = std::fs::read_to_string("/proc/thread-self/net/if_inet6") else { return };
+        // address, index, prefix length, scope, flags, device
+        let ready = text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>()).any(|w| {
+            let flags = w.get(4).and_then(|f| u32::from_str_radix(f, 16).ok()).unwrap_or(TENTATIVE);
+            w.get(5) == Some(&link) && w[3] == "20" && flags & TENTATIVE == 0
+        });
+        if ready {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
 /// Makes a pair of links: `name` here, `eth0` in another namespace.
 pub(super) fn add_veth(name: &str, other: &Netns) -> Result<()> {
     let fd = other.fd().as_raw_fd() as u32;

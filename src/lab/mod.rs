@@ -310,7 +310,16 @@ fn build_network(node: &Arc<Netns>, pods: &Arc<Netns>, apps: &Arc<Netns>, client
         links::add_address("eth0", net("203.0.113.9/32")?)?;
         links::add_address("eth0", net("fd00:50::1/64")?)?;
         links::add_route(net("198.51.100.0/24")?, parse(NODE_IP)?)
-    })
+    })?;
+    for (ns, ends) in
+        [(node, &["pods0", "apps0", "ext0"][..]), (pods, &["eth0"]), (apps, &["eth0"]), (client, &["eth0"])]
+    {
+        inside(ns, move || {
+            ends.iter().for_each(|link| links::wait_for_neighbours(link));
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 /// Pods that serve: the lower half of the pod network.

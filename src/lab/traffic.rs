@@ -215,7 +215,10 @@ pub(super) fn send(streams: &[Stream], bounds: Bounds, stop: &AtomicBool) {
         let limit = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
         let began = Instant::now();
         let mut sent = vec![0u32; streams.len()];
-        let mut port = 1024u16;
+        // Two origins share the client's namespace: each has ports of its own.
+        let friend = streams.iter().any(|s| s.origin == Origin::Friend);
+        let ports = if friend { 45_000..=u16::MAX } else { 1025..=44_999 };
+        let mut port = *ports.end();
         while !stop.load(Ordering::Relaxed) {
             let elapsed = began.elapsed().as_secs_f32();
             let mut busy = false;
@@ -233,7 +236,7 @@ pub(super) fn send(streams: &[Stream], bounds: Bounds, stop: &AtomicBool) {
                 if sent[i] < due {
                     busy = true;
                     sent[i] += 1;
-                    port = port.checked_add(1).unwrap_or(1025);
+                    port = if port == *ports.end() { *ports.start() } else { port + 1 };
                     let (source, stream) = (source(stream, sent[i], port), stream.clone());
                     let Ok(permit) = limit.clone().acquire_owned().await else { return };
                     tokio::spawn(async move {
@@ -265,9 +268,9 @@ fn source(stream: &Stream, n: u32, port: u16) -> SocketAddr {
         (_, IpAddr::V4(_)) => v4(0, 0, 0, 0),
         (_, IpAddr::V6(_)) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    // TCP takes a port of the kernel's choice; UDP one in turn, so that none comes again while conntrack or
-    // IPVS still hold its last flow.
-    SocketAddr::new(ip, if stream.protocol == Protocol::Udp { port } else { 0 })
+    // A port of its own for each flow, one in turn: none comes again while conntrack or IPVS still hold its
+    // last flow, so each flow is one entry there.
+    SocketAddr::new(ip, port)
 }
 
 async fn one_flow(stream: &Stream, source: SocketAddr) -> std::io::Result<()> {

@@ -15,7 +15,7 @@ pub mod facts {
         Forwarding, Ipvs, IpvsStats, RealServer, SVC_PERSISTENT, Timeouts, VirtualAddress, VirtualServer,
     };
     pub use crate::kernel::node::{InterfaceAddress, Node};
-    pub use crate::kernel::usage::Cost;
+    pub use crate::kernel::usage::{Cost, Meter};
 }
 
 use crate::kernel::conntrack::{Limits, Stats};

@@ -163,7 +163,7 @@ impl App {
 
     /// Takes a reading.
     pub fn on_update(&mut self, update: Update) {
-        let changed = update.model.changed || self.update.is_none();
+        let changed = update.changed || self.update.is_none();
         self.update = Some(update);
         if changed {
             self.search_texts = self.texts();

@@ -2,6 +2,7 @@
 
 use crate::proxy::{Model, Names};
 use crate::rates::{ServiceRates, Tracker};
+use crate::snapshot::facts::Meter;
 use crate::snapshot::live::{Live, Wanted};
 use crate::snapshot::{Error, Snapshot};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -16,13 +17,20 @@ pub struct Update {
     pub snapshot: Arc<Snapshot>,
     /// Services.
     pub model: Arc<Model>,
+    /// True where the structure is another than in the update before.
+    pub changed: bool,
     /// Rates of each Service, in the model's order.
     pub rates: Arc<Vec<ServiceRates>>,
     /// Histories, for sparklines.
     pub tracker: Arc<Mutex<Tracker>>,
     /// From the begin of the reading to its end.
     pub took: Duration,
+    /// Time between readings that spares the node; only longer than what was asked for where it matters.
+    pub spacing: Duration,
 }
+
+/// The part of one core that reading and understanding may take together.
+const BUDGET: f64 = 0.05;
 
 /// What the screen tells the reader.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,25 +96,37 @@ fn read(
     let mut model = Model::default();
     let tracker = Arc::new(Mutex::new(Tracker::default()));
     let mut paused = false;
+    let mut spacing = Duration::ZERO;
+    let mut rates = Arc::new(Vec::new());
+    let mut shown = Arc::new(Model::default());
     loop {
-        let began = Instant::now();
+        let (began, meter) = (Instant::now(), Meter::start());
         let snapshot = live.snapshot(Wanted::ALL);
-        model.update(&snapshot, names);
-        let rates = match tracker.lock() {
-            Ok(mut t) => t.update(&snapshot, &model),
-            Err(_) => return, // the screen is gone
-        };
+        // Where no source was due, Services and rates are those of before.
+        let read = !snapshot.costs.is_empty();
+        if read {
+            model.update(&snapshot, names);
+            rates = match tracker.lock() {
+                Ok(mut t) => Arc::new(t.update(&snapshot, &model)),
+                Err(_) => return, // the screen is gone
+            };
+            shown = Arc::new(model.clone());
+        }
+        let cost = meter.stop();
+        spacing = (spacing + cost.cpu.div_f64(BUDGET)) / 2;
         let update = Update {
             snapshot: Arc::new(snapshot),
-            model: Arc::new(model.clone()),
-            rates: Arc::new(rates),
+            model: shown.clone(),
+            changed: read && shown.changed,
+            rates: rates.clone(),
             tracker: tracker.clone(),
-            took: began.elapsed(),
+            took: cost.wall,
+            spacing,
         };
         if to_screen.blocking_send(update).is_err() {
             return;
         }
-        let mut next = began + interval;
+        let mut next = began + interval.max(spacing);
         loop {
             let wait = next.saturating_duration_since(Instant::now());
             let order = if paused {
@@ -117,7 +137,7 @@ fn read(
             match order {
                 Ok(Order::Interval(new)) => {
                     interval = new;
-                    next = began + interval;
+                    next = began + interval.max(spacing);
                 }
                 Ok(Order::Pause(on)) => {
                     paused = on;

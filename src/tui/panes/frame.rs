@@ -48,11 +48,12 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
                 Span::styled(" · read in ", theme.dim()),
                 Span::raw(duration(u.took)),
             ];
-            if let Some((what, spacing)) =
-                u.snapshot.slowed.iter().filter(|s| s.1 > app.interval * 3 / 2).max_by_key(|s| s.1)
-            {
+            // What is read less often than asked, and how often.
+            let sources = u.snapshot.slowed.iter().map(|(what, spacing)| (*what, *spacing));
+            let slowest = sources.chain([("all", u.spacing)]).max_by_key(|s| s.1);
+            if let Some((what, spacing)) = slowest.filter(|s| s.1 > app.interval * 3 / 2) {
                 spans.push(Span::styled(
-                    format!(" · {what} every {} to spare the node", seconds(*spacing)),
+                    format!(" · {what} every {} to spare the node", seconds(spacing)),
                     theme.warn(),
                 ));
             }
