@@ -9,6 +9,7 @@ use kptop::rates::Tracker;
 use kptop::ruleset::{Family, IpFamily, TableBackend, parse_save};
 use kptop::snapshot::{Snapshot, TableState};
 use kptop::tui::{App, Flow, Theme, Update, draw};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::tcgetattr;
@@ -324,6 +325,10 @@ impl Terminal80 {
     fn start(args: &[&str]) -> Terminal80 {
         let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(&size, None).unwrap();
+        // The program must not hold the other end of its own terminal.
+        for fd in [&pty.master, &pty.slave] {
+            fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        }
         let end = || pty.slave.try_clone().unwrap();
         let child = Command::new(KPTOP)
             .args(args)
@@ -404,6 +409,13 @@ impl Terminal80 {
     }
 }
 
+impl Drop for Terminal80 {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 const LEAVE: &str = "\u{1b}[?1049l";
 const SHOW_CURSOR: &str = "\u{1b}[?25h";
 
@@ -462,6 +474,36 @@ fn signals_give_the_terminal_back() {
             assert_eq!(tcgetattr(&t.slave).unwrap(), before, "{signal}");
         });
     }
+}
+
+/// An SSH line that breaks, without even a signal.
+#[test]
+fn a_terminal_that_goes_away_ends_it() {
+    in_new_netns(|| {
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(&size, None).unwrap();
+        for fd in [&pty.master, &pty.slave] {
+            fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        }
+        let mut child = Command::new(KPTOP)
+            .env("TERM", "xterm-256color")
+            .stdin(pty.slave.try_clone().unwrap())
+            .stdout(pty.slave.try_clone().unwrap())
+            .stderr(pty.slave)
+            .spawn()
+            .unwrap();
+        let mut master = File::from(pty.master);
+        assert!(master.read(&mut [0u8; 4096]).unwrap() > 0);
+        drop(master);
+        let began = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if began.elapsed() > Duration::from_secs(10) {
+                child.kill().unwrap();
+                panic!("it goes on without a terminal");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
 }
 
 #[test]
