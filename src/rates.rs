@@ -250,12 +250,11 @@ impl Tracker {
         (rates, true)
     }
 
-    /// Packets that REJECT and DROP rules of the Service's frontends took.
+    /// Packets that REJECT and DROP rules of the Service's frontends took, those of source ranges too.
     fn refused(&mut self, snapshot: &Snapshot, s: &Service, key: u64) -> Rate {
-        use crate::proxy::Action;
         let mut now = None;
-        for f in s.frontends.iter().filter(|f| f.action != Action::Balance && s.mode != Mode::Ipvs) {
-            now = Some(now.unwrap_or(0) + f.hits.unwrap_or(0));
+        for n in s.frontends.iter().filter_map(|f| f.refused) {
+            now = Some(now.unwrap_or(0) + n);
         }
         let Some(now) = now else { return Err(NoRate::NotCounted) };
         let at = read_at(snapshot, s, None);

@@ -35,6 +35,8 @@ fn mistakes_get_a_sentence_and_exit_code_2() {
         (&["snapshot", "--netns", "/etc/passwd"], "/etc/passwd"),
         (&["snapshot", "--netns", ""], "opening the network namespace"),
         (&["snapshot", "--names", "/no/such/file"], "/no/such/file"),
+        (&["snapshot", "--netns", "/etc/passwd"], "not a network namespace"),
+        (&["demo", "--netns", "x"], "do not go with it"),
         (&["demo", "--services", "0"], "0"),
         (&["demo", "--traffic", "99"], "between 0 and 10"),
         (&[], "the screen needs a terminal"),
@@ -63,7 +65,7 @@ fn an_empty_namespace_is_said_plainly() {
     in_new_netns(|| {
         let out = kptop(&["snapshot"]);
         assert_eq!(out.status.code(), Some(0));
-        assert!(text(&out.stdout).contains("No rules of kube-proxy found here."), "{}", text(&out.stdout));
+        assert!(text(&out.stdout).contains("No Services of kube-proxy found"), "{}", text(&out.stdout));
         let d = json(&kptop(&["snapshot", "-o", "json"]));
         assert_eq!(d["schema"], "kptop.snapshot/1");
         assert_eq!(d["services"], Value::Array(vec![]));

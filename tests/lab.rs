@@ -99,6 +99,7 @@ fn services() -> impl Strategy<Value = Vec<Service>> {
 fn bare(mut s: Service) -> Service {
     for f in &mut s.frontends {
         (f.rule, f.hits, f.flows) = (None, None, None);
+        (f.refusal, f.refused) = (None, None);
     }
     s.frontends.sort_by_key(|f| (f.kind, f.address, f.port));
     for b in &mut s.backends {

@@ -176,7 +176,7 @@ fn search_filters_and_sorting_work_by_keys() {
     press(&mut a, "!");
     let text = screen(&mut a, 120, 60);
     assert!(
-        text.contains("problems only") && text.contains("shop/checkout:http") && !text.contains("shop/cart")
+        text.contains("only: problems") && text.contains("shop/checkout:http") && !text.contains("shop/cart")
     );
     press(&mut a, "\u{1b}n");
     assert!(screen(&mut a, 120, 60).contains("namespace default"));
@@ -466,7 +466,7 @@ fn signals_give_the_terminal_back() {
         in_new_netns(move || {
             let mut t = Terminal80::start(&[]);
             let before = tcgetattr(&t.slave).unwrap();
-            t.wait_for("No rules of kube-proxy");
+            t.wait_for("No Services of kube-proxy");
             t.signal(signal);
             let (code, rest) = t.ended();
             assert_eq!(code, Some(0), "{signal}");

@@ -26,7 +26,7 @@ pub struct Cli {
     #[command(flatten)]
     source: SourceArgs,
     /// Seconds between readings.
-    #[arg(long, short = 'd', value_name = "SECONDS", default_value = "1", value_parser = parse_interval)]
+    #[arg(long, short = 'd', global = true, value_name = "SECONDS", default_value = "1", value_parser = parse_interval)]
     interval: std::time::Duration,
     #[command(subcommand)]
     command: Option<Command>,
@@ -72,6 +72,9 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Some(Command::Snapshot(args)) => snapshot::run(&cli.source, &args),
+        Some(Command::Demo(_)) if cli.source.netns.is_some() || cli.source.names.is_some() => {
+            Err("the demo makes its own namespaces and names: --netns and --names do not go with it".into())
+        }
         Some(Command::Demo(args)) => demo::run(&args, cli.interval),
         None => top::run(&cli.source, cli.interval),
     };

@@ -27,7 +27,9 @@ impl Netns {
     pub fn find(spec: &str) -> Result<Netns> {
         let what = format!("opening the network namespace `{spec}`");
         let named = Path::new(RUN_NETNS).join(spec);
-        let path: PathBuf = if spec.contains('/') {
+        let path: PathBuf = if spec.is_empty() {
+            return Err(Error::missing(what, "no name was given", Some("give a name, a path or a process")));
+        } else if spec.contains('/') {
             spec.into()
         } else if named.exists() {
             named
@@ -78,7 +80,12 @@ impl Netns {
     /// Moves the calling thread into this namespace. Sockets opened before stay where they were.
     pub fn enter(&self) -> Result<()> {
         setns(self.fd.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|e| {
-            let mut err = Error::io(format!("entering the network namespace {}", self.label()), e.into());
+            let what = format!("entering the network namespace {}", self.label());
+            if e == nix::errno::Errno::EINVAL {
+                let hint = "give a name that `ip netns` lists, /proc/PID/ns/net, or a process";
+                return Error::missing(what, "this is not a network namespace", Some(hint));
+            }
+            let mut err = Error::io(what, e.into());
             if let super::ErrorKind::Permission { needs } = &mut err.kind {
                 *needs = "CAP_SYS_ADMIN";
             }

@@ -162,6 +162,8 @@ fn frontend(
         source_ranges: None,
         rule: None,
         hits: None,
+        refusal: None,
+        refused: None,
         flows: None,
     }
 }

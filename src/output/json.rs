@@ -100,6 +100,8 @@ struct FrontendOut {
     flows: Option<u64>,
     /// Packets that the frontend's rule has counted.
     hits: Option<u64>,
+    /// Packets that its reject or drop rule took, or the one for other sources than its ranges.
+    refused: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -267,6 +269,7 @@ fn frontend(f: &Frontend) -> FrontendOut {
         source_ranges: f.source_ranges.as_ref().map(|r| r.iter().map(|n| n.to_string()).collect()),
         flows: f.flows,
         hits: f.hits,
+        refused: f.refused,
     }
 }
 

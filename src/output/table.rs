@@ -74,7 +74,10 @@ pub fn write_snapshot(snapshot: &Snapshot, model: &Model, out: &mut dyn Write) -
         writeln!(out, "network namespace {name}")?;
     }
     if model.modes.is_empty() {
-        writeln!(out, "\nNo rules of kube-proxy found here.")?;
+        writeln!(
+            out,
+            "\nNo Services of kube-proxy found in iptables-legacy or IPVS (nf_tables was not read)."
+        )?;
     }
     for m in &model.modes {
         let variant = m.variant.map(|v| format!(" ({})", v.name())).unwrap_or_default();
@@ -148,6 +151,7 @@ fn services(model: &Model, out: &mut dyn Write) -> io::Result<()> {
         ("BACKENDS", Align::Right),
         ("NEW FLOWS", Align::Right),
         ("TRACKED", Align::Right),
+        ("REFUSED", Align::Right),
         ("STATE", Align::Left),
     ]);
     for s in &model.services {
@@ -166,6 +170,11 @@ fn services(model: &Model, out: &mut dyn Write) -> io::Result<()> {
                 _ => "-".into(),
             },
             tracked.map_or("-".into(), |n| n.to_string()),
+            s.frontends
+                .iter()
+                .filter_map(|f| f.refused)
+                .reduce(|a, b| a + b)
+                .map_or("-".into(), |n| n.to_string()),
             match s.health() {
                 Health::Fine => "ok".into(),
                 other => other.word().to_string(),

@@ -60,6 +60,8 @@ fn service(
             source_ranges: None,
             rule: None,
             hits: Some(server.stats.connections),
+            refusal: None,
+            refused: None,
             flows: None,
         }],
         backends: server

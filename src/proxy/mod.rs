@@ -222,6 +222,10 @@ pub struct Frontend {
     pub rule: Option<RuleRef>,
     /// Packets that the rule has counted (first packets of flows).
     pub hits: Option<u64>,
+    /// The rule that refuses packets sent here: all of them, or those from outside the source ranges.
+    pub refusal: Option<RuleRef>,
+    /// Packets that it took.
+    pub refused: Option<u64>,
     /// Flows in conntrack that were sent here.
     pub flows: Option<u64>,
 }

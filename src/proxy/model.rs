@@ -118,6 +118,7 @@ impl Model {
                 if let Some(rule) = f.rule {
                     f.hits = Some(counter(snapshot, rule).packets);
                 }
+                f.refused = f.refusal.map(|rule| counter(snapshot, rule).packets);
                 f.flows = flows.as_ref().map(|i| i.to(service.protocol, f.address, f.port));
             }
             for b in &mut service.backends {

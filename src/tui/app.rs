@@ -359,6 +359,8 @@ impl App {
             Ask::Search => {
                 self.searching = true;
                 self.lower = false;
+                self.search.clear();
+                self.arrange();
             }
             Ask::Sort => self.sort_by_neighbour(1),
             Ask::SortBack => self.sort_by_neighbour(-1),
@@ -388,19 +390,16 @@ impl App {
         self.lower = false;
     }
 
-    /// One step back: out of the lower pane, then the search off, then all filters.
+    /// One step back: out of the lower pane, then the search and all filters off.
     fn back(&mut self) {
         if self.lower {
             self.lower = false;
             return;
         }
-        if !self.search.is_empty() {
-            self.search.clear();
-        } else {
-            self.problems = false;
-            self.namespace = None;
-            self.mode = None;
-        }
+        self.search.clear();
+        self.problems = false;
+        self.namespace = None;
+        self.mode = None;
         self.arrange();
     }
 

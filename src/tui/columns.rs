@@ -48,7 +48,7 @@ const fn column(
 pub(super) const COLUMNS: &[Column] = &[
     column(Id::State, "", 1, false, 0, "● fine, ✗ rejects: no endpoints, ▼ drops: none local, ○ left over"),
     column(Id::Name, "SERVICE", 0, false, 0, "namespace/name:port; the address where only that is known"),
-    column(Id::Protocol, "PROTO", 5, false, 72, "transport protocol"),
+    column(Id::Protocol, "PROTO", 5, false, 92, "transport protocol"),
     column(Id::Mode, "MODE", 8, false, 110, "mode of kube-proxy that holds it"),
     column(Id::Frontend, "FRONTEND", 22, false, 78, "first address, and how many more"),
     column(Id::Backends, "BACK", 4, true, 0, "backends"),
@@ -62,7 +62,14 @@ pub(super) const COLUMNS: &[Column] = &[
         "packets a second both ways, where the mode counts them (IPVS)",
     ),
     column(Id::Bytes, "B/s", 6, true, 104, "bytes a second both ways, where the mode counts them (IPVS)"),
-    column(Id::Refused, "REF/s", 6, true, 96, "packets a second that its reject and drop rules took"),
+    column(
+        Id::Refused,
+        "REF/s",
+        6,
+        true,
+        76,
+        "packets a second that its rules reject or drop, foreign sources too",
+    ),
     column(Id::Tracked, "FLOWS", 6, true, 64, "flows that conntrack holds for its frontends"),
     column(Id::Trend, "TREND", 16, false, 100, "new flows a second, the last readings"),
 ];

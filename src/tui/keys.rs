@@ -45,6 +45,13 @@ pub(super) struct Key {
     pub(super) hint: &'static str,
 }
 
+impl Key {
+    /// True for what only the Services screen does.
+    pub(super) fn services_only(&self) -> bool {
+        matches!(self.ask, Ask::Sort | Ask::Problems | Ask::Namespace | Ask::NextPane)
+    }
+}
+
 const fn key(
     ask: Ask,
     keys: &'static str,

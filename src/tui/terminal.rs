@@ -88,7 +88,11 @@ impl Screen {
         // One write for a frame: a slow line shows no half-drawn one.
         let backend = Backend(CrosstermBackend::new(BufWriter::with_capacity(64 * 1024, io::stdout())));
         match entered.and_then(|()| Terminal::new(backend)) {
-            Ok(terminal) => Ok(Screen { terminal }),
+            Ok(terminal) => {
+                let mut screen = Screen { terminal };
+                screen.clear()?; // what a killed program left in the alternate screen
+                Ok(screen)
+            }
             Err(e) => {
                 restore();
                 Err(e)

@@ -73,6 +73,8 @@ pub(super) struct Lead {
     /// Nothing catches the packet at the end: it is dropped in the filter table, or marked to be.
     pub(super) dead_end: bool,
     pub(super) source_ranges: Vec<IpNet>,
+    /// The rule that marks what is outside the source ranges to be dropped (until 1.24).
+    pub(super) mark_drop: Option<RuleId>,
 }
 
 impl<'a> Chains<'a> {
@@ -220,8 +222,11 @@ impl<'a> Chains<'a> {
     fn lead_of_fw(&self, target: &str, lead: &mut Lead) {
         let Some(id) = self.get(target) else { return };
         let mut inner = None;
-        for (_, rule) in self.rules(id) {
+        for (rule_id, rule) in self.rules(id) {
             let Some(next) = self.jump(rule) else { continue };
+            if next == chain::MARK_DROP {
+                lead.mark_drop = Some(rule_id);
+            }
             if next == chain::MARK_MASQ || next == chain::MARK_DROP {
                 continue;
             }

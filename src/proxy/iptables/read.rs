@@ -150,6 +150,8 @@ impl Reader<'_> {
                             source_ranges: None,
                             rule: Some(RuleRef { table, rule: id }),
                             hits: None,
+                            refusal: None,
+                            refused: None,
                             flows: None,
                         },
                     );
@@ -185,6 +187,7 @@ impl Reader<'_> {
         // kube-proxy lets the load balancer's own address in where the node is among the ranges: no range of
         // the Service's.
         let own = IpNet::host(destination.addr);
+        let mark_drop = lead.mark_drop;
         let ranges: Vec<IpNet> = lead.source_ranges.into_iter().filter(|r| *r != own).collect();
         self.frontend(
             service,
@@ -194,9 +197,11 @@ impl Reader<'_> {
                 port,
                 action: if lead.dead_end { Action::Drop } else { Action::Balance },
                 traffic_policy: lead.policy,
+                refusal: mark_drop.filter(|_| !ranges.is_empty()).map(|rule| RuleRef { table, rule }),
                 source_ranges: (!ranges.is_empty()).then_some(ranges),
                 rule: Some(RuleRef { table, rule: id }),
                 hits: None,
+                refused: None,
                 flows: None,
             },
         );
@@ -242,10 +247,11 @@ impl Reader<'_> {
         // Load balancer addresses with source ranges have a drop of their own: it tells their kind.
         let mut firewalled = Vec::new();
         if let Some(id) = chains.get(chain::PROXY_FIREWALL) {
-            for (_, rule) in chains.rules(id) {
+            for (rule_id, rule) in chains.rules(id) {
                 let asks = chains.asks(rule);
                 if let (Some(d), Some(port)) = (asks.destination, asks.port) {
                     firewalled.push((d.addr, port, asks.protocol));
+                    self.firewall(d.addr, port, asks.protocol, RuleRef { table, rule: rule_id });
                 }
             }
         }
@@ -295,6 +301,16 @@ impl Reader<'_> {
         }
     }
 
+    /// A rule that drops what comes from outside a frontend's source ranges.
+    fn firewall(&mut self, address: IpAddr, port: u16, protocol: Option<Protocol>, rule: RuleRef) {
+        let services = self.services.iter_mut().filter(|s| Some(s.protocol) == protocol);
+        for f in services.flat_map(|s| &mut s.frontends) {
+            if f.address == Some(address) && f.port == port {
+                f.refusal = Some(rule);
+            }
+        }
+    }
+
     #[allow(clippy::too_many_arguments)] // one frontend's facts
     fn refuse(
         &mut self,
@@ -315,6 +331,7 @@ impl Reader<'_> {
                 f.action = action;
                 f.traffic_policy = traffic_policy.or(f.traffic_policy);
                 f.rule = rule;
+                f.refusal = rule;
                 f.kind = f.kind.or(kind);
             }
             None => self.services[service].frontends.push(Frontend {
@@ -326,6 +343,8 @@ impl Reader<'_> {
                 source_ranges: None,
                 rule,
                 hits: None,
+                refusal: rule,
+                refused: None,
                 flows: None,
             }),
         }

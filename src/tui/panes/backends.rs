@@ -108,6 +108,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
         let (head, _, right, _) = COLUMNS[*i];
         put(frame, *place, head, theme.head(), right);
     }
+    let few = service.backends.iter().filter_map(|b| b.counters.flows).sum::<u64>() < 30;
     let tracker = update.tracker.lock().ok();
     for (line, i) in (app.backends.top..service.backends.len()).take(app.backends.height).enumerate() {
         let backend = &service.backends[i];
@@ -135,8 +136,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
                     (clip(&text, width), theme.text())
                 }
                 "EXPECT" => (share_text(expected), theme.dim()),
-                "REAL" => (share_text(real), theme.text()),
-                "" => (bar(real.unwrap_or(0.0), width), theme.busy()),
+                // Few flows say little of the balance.
+                "REAL" => (share_text(real), if few { theme.dim() } else { theme.text() }),
+                "" => (bar(real.unwrap_or(0.0), width), if few { theme.dim() } else { theme.busy() }),
                 "NEW/s" => (rate(|r| r.flows), theme.text()),
                 "PKT/s" => (rate(|r| r.packets), theme.text()),
                 "B/s" => (rate(|r| r.bytes), theme.text()),

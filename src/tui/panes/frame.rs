@@ -1,7 +1,7 @@
 //! Header and footer.
 
 use crate::proxy::{Health, State};
-use crate::tui::app::{App, Pane};
+use crate::tui::app::{App, Pane, TableRow};
 use crate::tui::keys::KEYS;
 use crate::tui::widgets::{bar, clip, count};
 use ratatui::Frame;
@@ -92,15 +92,20 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
             });
         }
         if u.model.modes.is_empty() {
-            left.push(Span::styled(" · no kube-proxy rules", theme.warn()));
+            left.push(Span::styled(" · no Services", theme.warn()));
         }
         let kernel = format!(" · kernel {}", s.node.kernel.as_deref().unwrap_or("?"));
         if width(&left) + width(&right) + kernel.len() < usize::from(area.width) {
             left.push(Span::styled(kernel, theme.dim()));
         }
     }
+    // The node is never hidden: of the figures on the right, the last ones go first.
+    let mut right = right;
+    while width(&left) + width(&right) >= usize::from(area.width) && right.len() > 1 {
+        right.pop();
+    }
+    let w = (width(&right) as u16).min(area.width.saturating_sub(width(&left) as u16));
     frame.render_widget(Paragraph::new(Line::from(left)), area);
-    let w = (width(&right) as u16).min(area.width);
     let right_area = Rect { x: area.right() - w, width: w, ..area };
     frame.render_widget(Paragraph::new(Line::from(right)).alignment(Alignment::Right), right_area);
 }
@@ -112,7 +117,7 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let problems = services.iter().filter(|s| s.health() != Health::Fine).count();
     let backends: usize = services.iter().map(|s| s.backends.len()).sum();
     let rules: usize = u.snapshot.tables.iter().map(|t| t.table.rules.len()).sum();
-    let flows: f64 = u.rates.iter().filter_map(|r| r.flows.ok()).sum();
+    let flows: f64 = u.rates.iter().filter_map(|r| r.flows.ok()).fold(0.0, |a, b| a + b);
     let bold = theme.text().add_modifier(Modifier::BOLD);
     let mut spans =
         vec![Span::styled(format!(" {}", services.len()), bold), Span::styled(" Services", theme.dim())];
@@ -130,8 +135,8 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
     }
     let room = usize::from(area.width).saturating_sub(width(&spans));
     let long = conntrack_gauge(app, area.width, true);
-    let right = if width(&long) <= room { long } else { conntrack_gauge(app, area.width, false) };
-    if width(&right) <= room {
+    let right = if width(&long) < room { long } else { conntrack_gauge(app, area.width, false) };
+    if width(&right) < room {
         let w = width(&right) as u16;
         let right_area = Rect { x: area.right() - w, width: w, ..area };
         frame.render_widget(Paragraph::new(Line::from(right)), right_area);
@@ -176,11 +181,13 @@ fn tabs_line(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
         x += label.len() as u16 + 1;
     }
     let mut filters = Vec::new();
-    if app.problems {
-        filters.push("problems only".to_string());
+    if app.pane == Pane::Services {
+        if app.problems {
+            filters.push("problems".to_string());
+        }
+        filters.extend(app.namespace.iter().map(|n| format!("namespace {n}")));
+        filters.extend(app.mode.iter().map(|m| format!("mode {}", m.name())));
     }
-    filters.extend(app.namespace.iter().map(|n| format!("namespace {n}")));
-    filters.extend(app.mode.iter().map(|m| format!("mode {}", m.name())));
     if !app.search.is_empty() && !app.searching {
         filters.push(format!("search \"{}\"", app.search));
     }
@@ -197,20 +204,22 @@ fn tabs_line(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
 pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let theme = app.theme;
     if app.searching {
+        let found = match app.pane {
+            Pane::Services => app.rows.len(),
+            Pane::Tables => app.table_rows.iter().filter(|r| matches!(r, TableRow::Chain(..))).count(),
+        };
         let line = Line::from(vec![
             Span::styled(" search: ", theme.key()),
             Span::raw(app.search.clone()),
             Span::styled("█", theme.accent()),
-            Span::styled(
-                format!("   {} found · Enter keeps it · Esc clears it", app.rows.len()),
-                theme.dim(),
-            ),
+            Span::styled(format!("   {found} found · Enter keeps it · Esc clears it"), theme.dim()),
         ]);
         frame.render_widget(Paragraph::new(line), area);
         return;
     }
     let mut spans = vec![Span::raw(" ")];
-    for k in KEYS.iter().filter(|k| !k.hint.is_empty()) {
+    let tables = app.pane == Pane::Tables;
+    for k in KEYS.iter().filter(|k| !(k.hint.is_empty() || tables && k.services_only())) {
         let hint = [
             Span::styled(k.keys.split(' ').next().unwrap_or_default(), theme.key()),
             Span::styled(format!(" {}  ", k.hint), theme.dim()),

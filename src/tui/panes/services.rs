@@ -10,7 +10,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Borders, Paragraph};
+use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 
 /// The columns that fit, with their places.
 fn layout(area: Rect, packets: bool) -> Vec<(&'static Column, Rect)> {
@@ -111,7 +111,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
         return;
     };
     if app.rows.is_empty() {
-        frame.render_widget(Paragraph::new(nothing(app)).style(theme.dim()), list_area);
+        let text = Paragraph::new(nothing(app)).style(theme.dim()).wrap(Wrap { trim: false });
+        frame.render_widget(text, list_area);
         return;
     }
     let tracker = update.tracker.lock().ok();
@@ -149,8 +150,10 @@ fn nothing(app: &App) -> Vec<Line<'static>> {
     if !update.model.services.is_empty() {
         return vec![Line::from(" No Service passes the filters. Esc clears them.")];
     }
-    let mut lines =
-        vec![Line::from(" No rules of kube-proxy found in this network namespace."), Line::from("")];
+    let mut lines = vec![
+        Line::from(" No Services of kube-proxy found in iptables-legacy or IPVS (nf_tables was not read)."),
+        Line::from(""),
+    ];
     for u in &update.snapshot.unread {
         lines.push(Line::from(format!(" {}: {}", u.what, u.why)));
         if let Some(hint) = u.hint.as_ref().filter(|h| !u.why.contains(h.as_str())) {

@@ -3,11 +3,12 @@
 use crate::ruleset::{ChainId, Counter};
 use crate::snapshot::TableState;
 use crate::tui::app::{App, TableRow};
-use crate::tui::widgets::{bytes, clip, count};
+use crate::tui::widgets::{bytes, clip, clip_end, count};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Paragraph};
+use unicode_width::UnicodeWidthStr;
 
 fn sum(state: &TableState, chain: u32) -> Counter {
     let mut total = Counter::default();
@@ -19,30 +20,42 @@ fn sum(state: &TableState, chain: u32) -> Counter {
     total
 }
 
+/// Cuts a rule's text: its target stays whole.
+fn clip_rule(text: &str, room: usize) -> String {
+    match text.rfind(" -j ").map(|at| text.split_at(at)) {
+        Some((head, target)) if text.width() > room && target.width() + 8 < room => {
+            clip_end(head, room - target.width()) + target
+        }
+        _ => clip(text, room),
+    }
+}
+
 pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     let theme = app.theme;
     let focus = !app.lower;
+    let note = if area.width >= 110 {
+        " hits: packets, once for each rule they match; nat sees the first of each flow "
+    } else {
+        " hits: packets a rule matched "
+    };
     let block = Block::new()
         .borders(Borders::TOP)
         .border_style(theme.frame(focus))
         .title(Line::from(Span::styled(" Tables and chains ", theme.accent())))
-        .title(
-            Line::from(Span::styled(" nat counts the first packet of each flow ", theme.dim()))
-                .right_aligned(),
-        );
+        .title(Line::from(Span::styled(note, theme.dim())).right_aligned());
     let inner = block.inner(area);
     frame.render_widget(block, area);
     if inner.height < 2 {
         return;
     }
     let width = usize::from(inner.width);
-    let name_width = width.saturating_sub(48).clamp(20, 60);
+    let name_width = width.saturating_sub(62).clamp(16, 60);
     let head = format!(
-        "  {:<name_width$} {:>8} {:>12} {:>10}  {}",
-        "CHAIN", "RULES", "PACKETS", "BYTES", "HOOK, POLICY"
+        "  {:<name_width$} {:>7} {:>10} {:>9}  {}",
+        "CHAIN", "RULES", "RULE HITS", "BYTES", "POLICY, PRIORITY"
     );
     let head_area = Rect { height: 1, ..inner };
-    frame.render_widget(Paragraph::new(Span::styled(clip(&head, width), theme.head())), head_area);
+    frame.render_widget(Paragraph::new(Span::styled(clip_end(&head, width), theme.head())), head_area);
     let list = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
     app.tables.fit(app.table_rows.len(), list);
     let Some(update) = &app.update else { return };
@@ -79,16 +92,17 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
                 let base = chain.base.map_or(String::new(), |b| {
                     let id = ChainId(*c);
                     let policy = t.counters.policies.iter().find(|p| p.0 == id).map_or(0, |p| p.1.packets);
-                    format!("prio {}, {} ({} left)", b.priority, b.policy.name(), count(policy))
+                    format!("{} {}, prio {}", b.policy.name(), count(policy), b.priority)
                 });
                 let name = clip(t.table.str(chain.name), name_width);
                 Line::from(vec![
                     Span::styled(
                         format!(
-                            "  {name:<name_width$} {:>8} {:>12} {:>10}  ",
+                            "  {name:<name_width$} {:>7} {:>10} {:>9}  ",
                             count(chain.rules.len() as u64),
-                            count(seen.packets),
-                            bytes(seen.bytes)
+                            // No rules, nothing that could count.
+                            if chain.rules.is_empty() { "-".into() } else { count(seen.packets) },
+                            if chain.rules.is_empty() { "-".into() } else { bytes(seen.bytes) }
                         ),
                         style,
                     ),
@@ -140,10 +154,10 @@ pub(super) fn draw_rules(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
         let place = Rect { y: inner.y + line as u16, height: 1, ..inner };
         let style = if seen.packets > 0 { theme.text() } else { theme.dim() };
         // The target stands at the end: of a long rule the comment gives way.
-        let room = usize::from(inner.width).saturating_sub(22);
+        let room = usize::from(inner.width).saturating_sub(23);
         let spans = vec![
             Span::styled(format!(" {:>8} {:>10}  ", count(seen.packets), bytes(seen.bytes)), theme.busy()),
-            Span::styled(clip(&text, room), style),
+            Span::styled(clip_rule(&text, room), style),
         ];
         frame.render_widget(Paragraph::new(Line::from(spans)), place);
         if focus && app.rules.top + line == app.rules.chosen {

@@ -49,6 +49,10 @@ pub(crate) fn rate_text(rate: Rate) -> String {
 pub(crate) fn share_text(share: Option<f64>) -> String {
     match share {
         Some(s) if s > 0.0 && s < 0.0995 => format!("{:.1}%", s * 100.0),
+        // 1/8 and its kin would not add up without their half.
+        Some(s) if (s * 200.0 - (s * 200.0).round()).abs() < 1e-6 && (s * 100.0).fract().abs() > 1e-6 => {
+            format!("{:.1}%", s * 100.0)
+        }
         Some(s) => format!("{:.0}%", s * 100.0),
         None => "-".into(),
     }
@@ -130,6 +134,8 @@ mod tests {
         assert_eq!(bytes(211_328), "206 KiB");
         assert_eq!(rate_text(Err(NoRate::CounterReset)), "reset");
         assert_eq!(share_text(Some(1.0 / 3.0)), "33%");
+        assert_eq!(share_text(Some(0.125)), "12.5%");
+        assert_eq!(share_text(Some(0.5)), "50%");
         assert_eq!(share_text(None), "-");
     }
 
