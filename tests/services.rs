@@ -194,3 +194,22 @@ fn leftovers_of_another_mode_are_told() {
     assert_eq!((cart.frontends.len(), cart.backends.len()), (0, 4));
     assert_eq!(cart.health(), kptop::proxy::Health::Unreachable);
 }
+
+/// Packets that rules refuse are counted: those of rejected Services, and those from outside source ranges.
+#[test]
+fn refused_packets_are_counted() {
+    for version in ["1.20.2", "1.36.2"] {
+        let model = Model::read(&from_text(&set(version, "iptables-legacy")), &Names::default());
+        let refused = |label: &str, address: &str| {
+            let s = model.services.iter().find(|s| s.label() == label && s.family == IpFamily::V4).unwrap();
+            let f = s.frontends.iter().find(|f| f.address == address.parse().ok()).unwrap();
+            (f.action, f.refused)
+        };
+        use kptop::proxy::Action::{Balance, Reject};
+        // The captured counters: [6:360] at the reject, [3:180] at the drop of other sources.
+        assert_eq!(refused("shop/checkout:http", "10.96.2.5"), (Reject, Some(6)), "{version}");
+        assert_eq!(refused("shop/frontend:http", "198.51.100.20"), (Balance, Some(3)), "{version}");
+        assert_eq!(refused("shop/frontend:http", "10.96.2.2"), (Balance, None), "{version}");
+        assert_eq!(refused("shop/catalog:http", "198.51.100.77"), (Balance, None), "{version}");
+    }
+}
