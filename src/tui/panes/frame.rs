@@ -39,28 +39,33 @@ pub(super) fn header(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
 
 fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let theme = app.theme;
-    let right = match &app.update {
-        _ if app.paused => vec![Span::styled(" ❚❚ paused ", theme.warn().add_modifier(Modifier::REVERSED))],
+    // Groups, the most needed first: what does not fit goes from the end.
+    let mut right: Vec<Vec<Span<'_>>> = match &app.update {
+        _ if app.paused => {
+            vec![vec![Span::styled(" ❚❚ paused ", theme.warn().add_modifier(Modifier::REVERSED))]]
+        }
         Some(u) => {
-            let mut spans = vec![
-                Span::styled("every ", theme.dim()),
-                Span::raw(seconds(app.interval)),
-                Span::styled(" · read in ", theme.dim()),
-                Span::raw(duration(u.took)),
-            ];
             // What is read less often than asked, and how often.
             let sources = u.snapshot.slowed.iter().map(|(what, spacing)| (*what, *spacing));
             let slowest = sources.chain([("all", u.spacing)]).max_by_key(|s| s.1);
+            let mut groups = Vec::new();
             if let Some((what, spacing)) = slowest.filter(|s| s.1 > app.interval * 3 / 2) {
-                spans.push(Span::styled(
-                    format!(" · {what} every {} to spare the node", seconds(spacing)),
-                    theme.warn(),
-                ));
+                let text = format!("{what} every {} to spare the node ", seconds(spacing));
+                groups.push(vec![Span::styled(text, theme.warn())]);
             }
-            spans.push(Span::raw(" "));
-            spans
+            groups.push(vec![
+                Span::styled("every ", theme.dim()),
+                Span::raw(seconds(app.interval)),
+                Span::raw(" "),
+            ]);
+            groups.push(vec![
+                Span::styled("· read in ", theme.dim()),
+                Span::raw(duration(u.took)),
+                Span::raw(" "),
+            ]);
+            groups
         }
-        None => vec![Span::styled("reading … ", theme.dim())],
+        None => vec![vec![Span::styled("reading … ", theme.dim())]],
     };
     let mut left = vec![Span::styled(" kptop ", theme.accent().add_modifier(Modifier::REVERSED))];
     if let Some(u) = &app.update {
@@ -95,15 +100,16 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
             left.push(Span::styled(" · no Services", theme.warn()));
         }
         let kernel = format!(" · kernel {}", s.node.kernel.as_deref().unwrap_or("?"));
-        if width(&left) + width(&right) + kernel.len() < usize::from(area.width) {
+        let needed: usize = right.iter().map(|g| width(g)).sum();
+        if width(&left) + needed + kernel.len() < usize::from(area.width) {
             left.push(Span::styled(kernel, theme.dim()));
         }
     }
-    // The node is never hidden: of the figures on the right, the last ones go first.
-    let mut right = right;
-    while width(&left) + width(&right) >= usize::from(area.width) && right.len() > 1 {
+    // The node is never hidden.
+    while right.len() > 1 && width(&left) + width(&right.concat()) >= usize::from(area.width) {
         right.pop();
     }
+    let right = right.concat();
     let w = (width(&right) as u16).min(area.width.saturating_sub(width(&left) as u16));
     frame.render_widget(Paragraph::new(Line::from(left)), area);
     let right_area = Rect { x: area.right() - w, width: w, ..area };
