@@ -506,6 +506,37 @@ fn a_terminal_that_goes_away_ends_it() {
     });
 }
 
+/// A line that hangs: nobody reads what is drawn, and a signal still ends the program.
+#[test]
+fn a_stuck_terminal_does_not_keep_it_alive() {
+    in_new_netns(|| {
+        load_legacy(&set("1.36.2", "iptables-legacy"));
+        let size = Winsize { ws_row: 60, ws_col: 300, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(&size, None).unwrap();
+        for fd in [&pty.master, &pty.slave] {
+            fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        }
+        let mut child = Command::new(KPTOP)
+            .env("TERM", "xterm-256color")
+            .stdin(pty.slave.try_clone().unwrap())
+            .stdout(pty.slave.try_clone().unwrap())
+            .stderr(pty.slave.try_clone().unwrap())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_secs(2)); // by now more is drawn than a terminal buffers
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+        let began = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if began.elapsed() > Duration::from_secs(10) {
+                child.kill().unwrap();
+                panic!("it hangs with its terminal");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        drop(pty.master);
+    });
+}
+
 #[test]
 fn an_unknown_namespace_is_said_on_a_usual_terminal() {
     let mut t = Terminal80::start(&["--netns", "nowhere"]);

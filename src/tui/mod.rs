@@ -62,6 +62,7 @@ pub fn run(
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        end_when_stuck();
         screen.draw(&mut app)?;
         loop {
             let flow = tokio::select! {
@@ -92,6 +93,30 @@ pub fn run(
             }
         }
     })
+}
+
+/// Ends the process where a signal asked for it and a stuck terminal keeps it: writing a frame to a line that
+/// hangs blocks for as long as the line does.
+fn end_when_stuck() {
+    let watch = || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async {
+            let (Ok(mut terminate), Ok(mut hangup)) =
+                (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+            else {
+                return;
+            };
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let _ = crossterm::terminal::disable_raw_mode();
+            std::process::exit(128 + libc::SIGTERM);
+        });
+    };
+    // Without this thread only the rare case is lost.
+    let _ = std::thread::Builder::new().name("last-resort".into()).spawn(watch);
 }
 
 fn on_event(app: &mut App, event: Event) -> Flow {
