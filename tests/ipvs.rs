@@ -43,7 +43,8 @@ fn every_ipvs_set_tells_its_virtual_servers() {
                 node.extend(["127.0.0.1".to_string(), "::1".to_string()]);
             }
             // 1.36.2/ipvs-legacy holds the endpoints of all zones (its ipvsadm-Sn.txt says so too), ipvs-nft of
-            // the same version only those of the node's: that kube-proxy did not know its zone yet.
+            // the same version and objects only those of the node's. Why is not recorded; perhaps that kube-proxy
+            // had not learnt its zone when the set was taken.
             let zones = mode != "ipvs-legacy";
             let truth = ipvs_truth(&dir, Version::of(version), &node, zones);
             assert!(truth.len() > 50);
