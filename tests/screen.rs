@@ -10,7 +10,7 @@ use kptop::ruleset::{Family, IpFamily, TableBackend, parse_save};
 use kptop::snapshot::{Snapshot, TableState};
 use kptop::tui::{App, Flow, Theme, Update, draw};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::pty::{Winsize, openpty};
+use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::tcgetattr;
 use nix::unistd::Pid;
@@ -311,6 +311,29 @@ fn the_picture_is_current() {
     );
 }
 
+/// A terminal of which the program will not hold the other end.
+fn terminal(rows: u16, columns: u16) -> OpenptyResult {
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = openpty(&size, None).unwrap();
+    for fd in [&pty.master, &pty.slave] {
+        fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+    }
+    pty
+}
+
+fn start_on(slave: &std::os::fd::OwnedFd, args: &[&str]) -> Child {
+    let end = || slave.try_clone().unwrap();
+    Command::new(KPTOP)
+        .args(args)
+        .env("TERM", "xterm-256color")
+        .env_remove("NO_COLOR")
+        .stdin(end())
+        .stdout(end())
+        .stderr(end())
+        .spawn()
+        .unwrap()
+}
+
 /// The program on a terminal of its own.
 struct Terminal80 {
     child: Child,
@@ -323,22 +346,8 @@ struct Terminal80 {
 
 impl Terminal80 {
     fn start(args: &[&str]) -> Terminal80 {
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        let pty = openpty(&size, None).unwrap();
-        // The program must not hold the other end of its own terminal.
-        for fd in [&pty.master, &pty.slave] {
-            fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
-        }
-        let end = || pty.slave.try_clone().unwrap();
-        let child = Command::new(KPTOP)
-            .args(args)
-            .env("TERM", "xterm-256color")
-            .env_remove("NO_COLOR")
-            .stdin(end())
-            .stdout(end())
-            .stderr(end())
-            .spawn()
-            .unwrap();
+        let pty = terminal(24, 80);
+        let child = start_on(&pty.slave, args);
         let master = File::from(pty.master);
         let mut reader = master.try_clone().unwrap();
         let (sender, output) = channel();
@@ -480,18 +489,9 @@ fn signals_give_the_terminal_back() {
 #[test]
 fn a_terminal_that_goes_away_ends_it() {
     in_new_netns(|| {
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        let pty = openpty(&size, None).unwrap();
-        for fd in [&pty.master, &pty.slave] {
-            fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
-        }
-        let mut child = Command::new(KPTOP)
-            .env("TERM", "xterm-256color")
-            .stdin(pty.slave.try_clone().unwrap())
-            .stdout(pty.slave.try_clone().unwrap())
-            .stderr(pty.slave)
-            .spawn()
-            .unwrap();
+        let pty = terminal(24, 80);
+        let mut child = start_on(&pty.slave, &[]);
+        drop(pty.slave);
         let mut master = File::from(pty.master);
         assert!(master.read(&mut [0u8; 4096]).unwrap() > 0);
         drop(master);
@@ -511,18 +511,8 @@ fn a_terminal_that_goes_away_ends_it() {
 fn a_stuck_terminal_does_not_keep_it_alive() {
     in_new_netns(|| {
         load_legacy(&set("1.36.2", "iptables-legacy"));
-        let size = Winsize { ws_row: 60, ws_col: 300, ws_xpixel: 0, ws_ypixel: 0 };
-        let pty = openpty(&size, None).unwrap();
-        for fd in [&pty.master, &pty.slave] {
-            fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
-        }
-        let mut child = Command::new(KPTOP)
-            .env("TERM", "xterm-256color")
-            .stdin(pty.slave.try_clone().unwrap())
-            .stdout(pty.slave.try_clone().unwrap())
-            .stderr(pty.slave.try_clone().unwrap())
-            .spawn()
-            .unwrap();
+        let pty = terminal(60, 300);
+        let mut child = start_on(&pty.slave, &[]);
         std::thread::sleep(Duration::from_secs(2)); // by now more is drawn than a terminal buffers
         kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
         let began = Instant::now();

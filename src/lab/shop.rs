@@ -2,8 +2,8 @@
 
 use super::traffic::{Origin, Plan, Stream};
 use crate::proxy::{
-    Action, Backend, BackendCounters, CounterSource, Frontend, FrontendKind, Mode, NamedBy, Protocol,
-    Service, ServiceName, TrafficPolicy, service_hash,
+    Action, Backend, CounterSource, Frontend, FrontendKind, Mode, NamedBy, Protocol, Service, ServiceName,
+    TrafficPolicy, service_hash,
 };
 use crate::ruleset::{IpFamily, IpNet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -154,17 +154,8 @@ fn frontend(
     policy: TrafficPolicy,
 ) -> Frontend {
     Frontend {
-        kind: Some(kind),
-        address,
-        port,
-        action,
         traffic_policy: (action != Action::Reject).then_some(policy),
-        source_ranges: None,
-        rule: None,
-        hits: None,
-        refusal: None,
-        refused: None,
-        flows: None,
+        ..Frontend::new(Some(kind), address, port, action)
     }
 }
 
@@ -195,23 +186,11 @@ pub fn build(
             continue;
         }
         backends.push(Backend {
-            address: *address,
-            port: target,
             share: uses_cluster.then_some(1.0 / endpoints.len() as f64),
             local_share: (any_local && *local).then_some(1.0 / here as f64),
-            weight: None,
             local: any_local.then_some(*local),
             traffic_policies: policies,
-            rule: None,
-            counters: BackendCounters {
-                source: CounterSource::NatRule,
-                flows: None,
-                packets: None,
-                bytes: None,
-                active: None,
-                inactive: None,
-            },
-            conntrack_flows: None,
+            ..Backend::new(*address, target, CounterSource::NatRule)
         });
     }
     let frontends = frontends

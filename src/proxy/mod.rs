@@ -294,6 +294,50 @@ pub struct Backend {
     pub conntrack_flows: Option<u64>,
 }
 
+impl Frontend {
+    /// A frontend of which only this is known.
+    pub fn new(kind: Option<FrontendKind>, address: Option<IpAddr>, port: u16, action: Action) -> Frontend {
+        Frontend {
+            kind,
+            address,
+            port,
+            action,
+            traffic_policy: None,
+            source_ranges: None,
+            rule: None,
+            hits: None,
+            refusal: None,
+            refused: None,
+            flows: None,
+        }
+    }
+}
+
+impl Backend {
+    /// A backend of which only this is known; its figures will come from `source`.
+    pub fn new(address: IpAddr, port: u16, source: CounterSource) -> Backend {
+        Backend {
+            address,
+            port,
+            share: None,
+            local_share: None,
+            weight: None,
+            local: None,
+            traffic_policies: Vec::new(),
+            rule: None,
+            counters: BackendCounters {
+                source,
+                flows: None,
+                packets: None,
+                bytes: None,
+                active: None,
+                inactive: None,
+            },
+            conntrack_flows: None,
+        }
+    }
+}
+
 /// A Service port in one family and mode.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Service {

@@ -497,40 +497,25 @@ pub(super) fn encode_target(table: &Table, family: IpFamily, target: &Target) ->
 }
 
 fn nat_data(family: IpFamily, r: &NatRange) -> Vec<u8> {
-    let mut d;
-    match (family, r.revision) {
-        (_, 2) => {
-            d = Data::new(42);
-            d.u32(0, r.flags);
-            if let Some((first, last)) = r.addrs {
-                d.addr(4, first);
-                d.addr(20, last);
-            }
-            d.be16(36, r.ports.0);
-            d.be16(38, r.ports.1);
-            d.be16(40, r.ports.2);
-        }
-        (IpFamily::V6, _) => {
-            d = Data::new(40);
-            d.u32(0, r.flags);
-            if let Some((first, last)) = r.addrs {
-                d.addr(4, first);
-                d.addr(20, last);
-            }
-            d.be16(36, r.ports.0);
-            d.be16(38, r.ports.1);
-        }
-        (IpFamily::V4, _) => {
-            d = Data::new(20);
-            d.u32(0, 1);
-            d.u32(4, r.flags);
-            if let Some((first, last)) = r.addrs {
-                d.addr(8, first);
-                d.addr(12, last);
-            }
-            d.be16(16, r.ports.0);
-            d.be16(18, r.ports.1);
-        }
+    // Size, then where flags, first and last address, and ports stand.
+    let (size, flags, first, last, ports) = match (family, r.revision) {
+        (_, 2) => (42, 0, 4, 20, 36),
+        (IpFamily::V6, _) => (40, 0, 4, 20, 36),
+        (IpFamily::V4, _) => (20, 4, 8, 12, 16),
+    };
+    let mut d = Data::new(size);
+    d.u32(flags, r.flags);
+    if flags > 0 {
+        d.u32(0, 1); // rangesize
+    }
+    if let Some((from, to)) = r.addrs {
+        d.addr(first, from);
+        d.addr(last, to);
+    }
+    d.be16(ports, r.ports.0);
+    d.be16(ports + 2, r.ports.1);
+    if r.revision == 2 {
+        d.be16(ports + 4, r.ports.2);
     }
     d.0
 }

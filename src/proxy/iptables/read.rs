@@ -3,8 +3,8 @@
 use super::chain;
 use super::chains::{Asks, Chains};
 use crate::proxy::{
-    Action, Backend, BackendCounters, CounterSource, Frontend, FrontendKind, Mode, NamedBy, Names, Protocol,
-    RuleRef, Service, ServiceName, TrafficPolicy, Variant,
+    Action, Backend, CounterSource, Frontend, FrontendKind, Mode, NamedBy, Names, Protocol, RuleRef, Service,
+    ServiceName, TrafficPolicy, Variant,
 };
 use crate::ruleset::{IpFamily, IpNet, RuleId, Table, Target, Verdict};
 use std::collections::{HashMap, HashSet};
@@ -142,17 +142,14 @@ impl Reader<'_> {
                     self.frontend(
                         service,
                         Frontend {
-                            kind: Some(FrontendKind::NodePort),
-                            address: *address,
-                            port,
-                            action: if lead.dead_end { Action::Drop } else { Action::Balance },
                             traffic_policy: lead.policy,
-                            source_ranges: None,
                             rule: Some(RuleRef { table, rule: id }),
-                            hits: None,
-                            refusal: None,
-                            refused: None,
-                            flows: None,
+                            ..Frontend::new(
+                                Some(FrontendKind::NodePort),
+                                *address,
+                                port,
+                                if lead.dead_end { Action::Drop } else { Action::Balance },
+                            )
                         },
                     );
                 }
@@ -192,17 +189,16 @@ impl Reader<'_> {
         self.frontend(
             service,
             Frontend {
-                kind,
-                address: Some(destination.addr),
-                port,
-                action: if lead.dead_end { Action::Drop } else { Action::Balance },
                 traffic_policy: lead.policy,
                 refusal: mark_drop.filter(|_| !ranges.is_empty()).map(|rule| RuleRef { table, rule }),
                 source_ranges: (!ranges.is_empty()).then_some(ranges),
                 rule: Some(RuleRef { table, rule: id }),
-                hits: None,
-                refused: None,
-                flows: None,
+                ..Frontend::new(
+                    kind,
+                    Some(destination.addr),
+                    port,
+                    if lead.dead_end { Action::Drop } else { Action::Balance },
+                )
             },
         );
     }
@@ -335,17 +331,10 @@ impl Reader<'_> {
                 f.kind = f.kind.or(kind);
             }
             None => self.services[service].frontends.push(Frontend {
-                kind,
-                address,
-                port,
-                action,
                 traffic_policy,
-                source_ranges: None,
                 rule,
-                hits: None,
                 refusal: rule,
-                refused: None,
-                flows: None,
+                ..Frontend::new(kind, address, port, action)
             }),
         }
     }
@@ -382,25 +371,8 @@ fn fill_backends(service: &mut Service, hash: &str, table: usize, chains: &Chain
             let i = match known {
                 Some(i) => i,
                 None => {
-                    service.backends.push(Backend {
-                        address: endpoint.address,
-                        port: endpoint.port,
-                        share: None,
-                        local_share: None,
-                        weight: None,
-                        local: None,
-                        traffic_policies: Vec::with_capacity(1),
-                        rule: Some(rule),
-                        counters: BackendCounters {
-                            source: CounterSource::NatRule,
-                            flows: None,
-                            packets: None,
-                            bytes: None,
-                            active: None,
-                            inactive: None,
-                        },
-                        conntrack_flows: None,
-                    });
+                    let backend = Backend::new(endpoint.address, endpoint.port, CounterSource::NatRule);
+                    service.backends.push(Backend { rule: Some(rule), ..backend });
                     service.backends.len() - 1
                 }
             };
