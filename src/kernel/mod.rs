@@ -6,8 +6,10 @@
 
 pub mod conntrack;
 pub mod ipvs;
+pub mod module;
 pub mod netlink;
 pub mod netns;
+pub mod nftables;
 pub mod node;
 pub mod usage;
 pub mod xtables;

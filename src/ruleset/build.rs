@@ -1,8 +1,8 @@
 //! Building a table rule by rule: for what kptop writes, and for text that it reads.
 
 use super::{
-    BaseChain, Chain, ChainId, Counter, Family, Match, Rule, StrId, Strings, Table, TableBackend,
-    TableCounters, Target, Verdict,
+    BaseChain, Chain, ChainId, Counter, Data, Dialect, Family, Match, NfTable, Rule, Set, SetId, StrId,
+    Strings, Table, TableBackend, TableCounters, Target, Verdict,
 };
 
 /// A rule before it has a place in a table.
@@ -26,6 +26,14 @@ pub struct TableBuilder {
     pub strings: Strings,
     chains: Vec<PendingChain>,
     by_name: std::collections::HashMap<StrId, ChainId>,
+    /// How its rules are written.
+    pub dialect: Dialect,
+    /// Sets and maps.
+    pub sets: Vec<Set>,
+    /// Comment of the table (nf_tables).
+    pub comment: Option<String>,
+    /// Comments of chains (nf_tables).
+    pub chain_comments: Vec<(ChainId, String)>,
 }
 
 #[derive(Debug)]
@@ -46,6 +54,10 @@ impl TableBuilder {
             strings: Strings::default(),
             chains: Vec::new(),
             by_name: std::collections::HashMap::new(),
+            dialect: Dialect::Iptables,
+            sets: Vec::new(),
+            comment: None,
+            chain_comments: Vec::new(),
         }
     }
 
@@ -79,6 +91,12 @@ impl TableBuilder {
         let chain = &mut self.chains[id.0 as usize];
         chain.base = Some(base);
         chain.counter = policy_counter;
+    }
+
+    /// Adds a set.
+    pub fn set(&mut self, set: Set) -> SetId {
+        self.sets.push(set);
+        SetId(self.sets.len() as u32 - 1)
     }
 
     /// Adds a rule at the end of a chain.
@@ -122,6 +140,14 @@ impl TableBuilder {
                 *to = new_id[to.0 as usize];
             }
         }
+        for element in self.sets.iter_mut().flat_map(|s| &mut s.elements).flatten() {
+            if let Data::Verdict(Verdict::Jump(to) | Verdict::Goto(to)) = &mut element.data {
+                *to = new_id[to.0 as usize];
+            }
+        }
+        for (id, _) in &mut self.chain_comments {
+            *id = new_id[id.0 as usize];
+        }
         for id in self.by_name.values_mut() {
             *id = new_id[id.0 as usize];
         }
@@ -130,21 +156,28 @@ impl TableBuilder {
     /// Lays the table out.
     pub fn finish(self) -> (Table, TableCounters) {
         let mut table = Table {
-            family: self.family,
-            backend: self.backend,
-            name: self.name,
             chains: Vec::with_capacity(self.chains.len()),
-            rules: Vec::new(),
-            matches: Vec::new(),
+            dialect: self.dialect,
+            sets: self.sets,
+            nf: (self.backend == TableBackend::NfTables).then(|| {
+                Box::new(NfTable {
+                    comment: self.comment,
+                    chain_comments: self.chain_comments,
+                    ..NfTable::default()
+                })
+            }),
             strings: self.strings,
+            ..Table::new(self.family, self.backend, &self.name)
         };
         let mut counters = TableCounters::default();
         for (i, pending) in self.chains.into_iter().enumerate() {
             let first = table.rules.len() as u32;
             for spec in pending.rules {
+                let counted = self.dialect == Dialect::Iptables || spec.matches.contains(&Match::Counter);
                 let rule = Rule {
                     first_match: table.matches.len() as u32,
                     match_count: spec.matches.len() as u16,
+                    counted,
                     target: spec.target,
                 };
                 table.matches.extend(spec.matches);

@@ -1,5 +1,6 @@
 //! What a rule looks at, and what it does: matches and targets of iptables, decoded.
 
+use super::native::{Condition, Statement, Terminal};
 use super::{ChainId, IpNet, StrId};
 use std::net::IpAddr;
 
@@ -179,6 +180,12 @@ pub enum Match {
     Physdev(Box<PhysdevMatch>),
     /// `-m ipvs`
     Ipvs(Box<IpvsMatch>),
+    /// A condition of nf_tables that iptables has no match for.
+    Native(Box<Condition>),
+    /// Something that a rule of nf_tables does on the way.
+    Does(Box<Statement>),
+    /// Where a native rule of nf_tables counts.
+    Counter,
     /// A match that kptop does not decode: kept and shown.
     Unknown(Box<Unknown>),
 }
@@ -353,6 +360,8 @@ pub enum Verdict {
     Queue,
     /// `RETURN`
     Return,
+    /// `continue` (nf_tables): nothing.
+    Continue,
     /// `-j CHAIN`
     Jump(ChainId),
     /// `-g CHAIN`
@@ -395,6 +404,8 @@ pub enum Target {
         /// `enum ipt_reject_with` or `enum ip6t_reject_with`.
         with: u8,
     },
+    /// An end that only nf_tables has.
+    Native(Box<Terminal>),
     /// A target that kptop does not decode: kept and shown.
     Unknown(Box<Unknown>),
 }

@@ -7,6 +7,8 @@
 
 mod build;
 mod matches;
+mod native;
+mod nft_text;
 mod save;
 mod strings;
 mod text;
@@ -15,6 +17,10 @@ pub use build::{RuleSpec, TableBuilder};
 pub use matches::{
     ConntrackMatch, IpvsMatch, MaskedAddress, Match, MultiportMatch, NatRange, PhysdevMatch, PortRange,
     RecentMatch, Target, Unknown, Verdict, addr_type, ct_state, nat_flags, recent, set_flags,
+};
+pub use native::{
+    Comparison, Condition, Data, Dialect, Element, Field, Load, Mapped, NfTable, Op, Set, SetId, Statement,
+    TABLE_DORMANT, Terminal, Test, VERDICT_DATA, ct, meta, payload_base, set_flag,
 };
 pub(crate) use save::iptables_priority;
 pub use save::{ParseError, SavedTable, parse_save};
@@ -146,10 +152,14 @@ pub enum Hook {
     Output = 3,
     /// `NF_INET_POST_ROUTING`
     Postrouting = 4,
+    /// `NF_INET_INGRESS`, `NF_NETDEV_INGRESS`: before everything else (nf_tables only).
+    Ingress = 5,
+    /// `NF_NETDEV_EGRESS` (nf_tables only).
+    Egress = 6,
 }
 
 impl Hook {
-    /// All hooks, in the kernel's order.
+    /// The hooks of the IP families, in the kernel's order.
     pub const ALL: [Hook; 5] =
         [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting];
 
@@ -161,6 +171,41 @@ impl Hook {
             Hook::Forward => "FORWARD",
             Hook::Output => "OUTPUT",
             Hook::Postrouting => "POSTROUTING",
+            Hook::Ingress => "INGRESS",
+            Hook::Egress => "EGRESS",
+        }
+    }
+
+    /// The hook with this number in a family (`linux/netfilter.h`, `netfilter_arp.h`, `netfilter_bridge.h`).
+    pub fn from_number(family: Family, number: u32) -> Option<Hook> {
+        match (family, number) {
+            (Family::Arp, 0) => Some(Hook::Input),
+            (Family::Arp, 1) => Some(Hook::Output),
+            (Family::Arp, 2) => Some(Hook::Forward),
+            (Family::Netdev, 0) | (Family::Inet, 5) => Some(Hook::Ingress),
+            (Family::Netdev, 1) => Some(Hook::Egress),
+            (Family::Ip | Family::Ip6 | Family::Inet | Family::Bridge, 0..=4) => {
+                Some(Hook::ALL[number as usize])
+            }
+            _ => None,
+        }
+    }
+
+    /// Its number in a family: the other way.
+    pub fn number(self, family: Family) -> Option<u32> {
+        (0..=5).find(|n| Hook::from_number(family, *n) == Some(self))
+    }
+
+    /// As `nft` names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Hook::Prerouting => "prerouting",
+            Hook::Input => "input",
+            Hook::Forward => "forward",
+            Hook::Output => "output",
+            Hook::Postrouting => "postrouting",
+            Hook::Ingress => "ingress",
+            Hook::Egress => "egress",
         }
     }
 
@@ -189,11 +234,44 @@ impl Policy {
     }
 }
 
+/// What a base chain may do: `type` in `nft`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChainKind {
+    /// Lets pass or drops.
+    Filter,
+    /// Translates: sees the first packet of a flow only.
+    Nat,
+    /// Has the packet routed again where it changed it.
+    Route,
+}
+
+impl ChainKind {
+    /// As `nft` names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ChainKind::Filter => "filter",
+            ChainKind::Nat => "nat",
+            ChainKind::Route => "route",
+        }
+    }
+
+    /// The kind of an iptables chain: tables of x_tables do not say it.
+    pub fn of_iptables(table: &str, hook: Hook) -> ChainKind {
+        match (table, hook) {
+            ("nat", _) => ChainKind::Nat,
+            ("mangle", Hook::Output) => ChainKind::Route,
+            _ => ChainKind::Filter,
+        }
+    }
+}
+
 /// How a base chain hangs on the packet's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BaseChain {
     /// Where.
     pub hook: Hook,
+    /// What it may do.
+    pub kind: ChainKind,
     /// In which order among those on the same hook: lower first.
     pub priority: i32,
     /// What happens at the end of the chain.
@@ -291,6 +369,8 @@ pub struct Rule {
     pub(crate) first_match: u32,
     /// How many there are.
     pub(crate) match_count: u16,
+    /// False where the kernel keeps no counter for it: native rules of nf_tables count only where they say so.
+    pub counted: bool,
     /// What is done with a packet that matched.
     pub target: Target,
 }
@@ -330,11 +410,49 @@ pub struct Table {
     pub rules: Vec<Rule>,
     /// Matches of all rules.
     pub(crate) matches: Vec<Match>,
+    /// How its rules are written.
+    pub dialect: Dialect,
+    /// Its sets and maps (nf_tables only).
+    pub sets: Vec<Set>,
+    /// What only nf_tables has.
+    pub nf: Option<Box<NfTable>>,
     /// Names and comments.
     pub strings: Strings,
 }
 
 impl Table {
+    /// A table without anything in it.
+    pub fn new(family: Family, backend: TableBackend, name: &str) -> Table {
+        Table {
+            family,
+            backend,
+            name: name.to_string(),
+            chains: Vec::new(),
+            rules: Vec::new(),
+            matches: Vec::new(),
+            dialect: Dialect::Iptables,
+            sets: Vec::new(),
+            nf: None,
+            strings: Strings::default(),
+        }
+    }
+
+    /// A set.
+    pub fn set(&self, id: SetId) -> &Set {
+        &self.sets[id.0 as usize]
+    }
+
+    /// The set with this name.
+    pub fn find_set(&self, name: &str) -> Option<SetId> {
+        let id = self.strings.find(name)?;
+        self.sets.iter().position(|s| s.name == id).map(|i| SetId(i as u32))
+    }
+
+    /// Elements of all its sets; `None` where those of one are not known.
+    pub fn element_count(&self) -> Option<u64> {
+        self.sets.iter().map(|s| s.count).sum()
+    }
+
     /// The chain with this name.
     pub fn chain(&self, name: &str) -> Option<ChainId> {
         let id = self.strings.find(name)?;
@@ -357,6 +475,17 @@ impl Table {
         range.map(|i| (RuleId(i), &self.rules[i as usize]))
     }
 
+    /// The chain in which a rule stands.
+    pub fn chain_of(&self, rule: RuleId) -> Option<ChainId> {
+        // Chains lie in the arena one behind the other, in their own order or, after a change, not quite.
+        let at = self.chains.partition_point(|c| c.rules.end <= rule.0);
+        let here = |c: &Chain| c.rules.contains(&rule.0);
+        if self.chains.get(at).is_some_and(here) {
+            return Some(ChainId(at as u32));
+        }
+        self.chains.iter().position(here).map(|i| ChainId(i as u32))
+    }
+
     /// Matches of a rule.
     pub fn matches_of(&self, rule: &Rule) -> &[Match] {
         let first = rule.first_match as usize;
@@ -368,9 +497,14 @@ impl Table {
         &self.rules[id.0 as usize]
     }
 
-    /// A rule as `iptables -S` prints it, without the leading `-A CHAIN`.
+    /// A rule as `iptables -S` prints it, without the leading `-A CHAIN`, or as `nft list` does.
     pub fn rule_text<'a>(&'a self, rule: &'a Rule) -> impl fmt::Display + 'a {
         text::RuleText { table: self, rule }
+    }
+
+    /// An element of a set as `nft list` prints it.
+    pub fn element_text<'a>(&'a self, set: &'a Set, element: &'a Element) -> impl fmt::Display + 'a {
+        nft_text::ElementText { table: self, set, element }
     }
 
     /// The chain that a rule jumps or goes to, if it does.
@@ -394,6 +528,7 @@ impl Table {
         self.chains.capacity() * size_of::<Chain>()
             + self.rules.capacity() * size_of::<Rule>()
             + self.matches.capacity() * size_of::<Match>()
+            + self.nf.as_ref().map_or(0, |n| n.rule_handles.capacity() * 8)
             + self.strings.memory()
     }
 }

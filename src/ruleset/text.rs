@@ -4,7 +4,7 @@ use super::matches::{
     ConntrackMatch, IpvsMatch, Match, MultiportMatch, NatRange, PhysdevMatch, PortRange, RecentMatch, Target,
     Verdict, addr_type, ct_state, nat_flags, recent, set_flags,
 };
-use super::{Family, IpNet, Rule, StrId, Table};
+use super::{Dialect, Family, IpNet, Rule, StrId, Table, nft_text};
 use std::fmt::{self, Display, Formatter, Write as _};
 use std::net::IpAddr;
 
@@ -48,12 +48,33 @@ pub(super) struct RuleText<'a> {
 impl Display for RuleText<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let mut line = String::new();
-        for m in self.table.matches_of(self.rule) {
-            self.write_match(&mut line, m)?;
+        if self.table.dialect == Dialect::Nft {
+            nft_text::rule(&mut line, self.table, self.rule)?;
+            return f.write_str(line.trim_start());
         }
-        self.write_target(&mut line)?;
+        let w = Writer { table: self.table };
+        for m in self.table.matches_of(self.rule) {
+            w.write_match(&mut line, m)?;
+        }
+        w.write_target(&mut line, &self.rule.target)?;
         f.write_str(line.trim_start())
     }
+}
+
+/// A match of iptables inside a native rule.
+pub(super) fn write_extension(out: &mut String, table: &Table, m: &Match) -> fmt::Result {
+    let mut text = String::new();
+    Writer { table }.write_match(&mut text, m)?;
+    out.write_str(text.trim_start())
+}
+
+/// A target of iptables at the end of a native rule.
+pub(super) fn write_target_of(out: &mut String, table: &Table, target: &Target) -> fmt::Result {
+    Writer { table }.write_target(out, target)
+}
+
+struct Writer<'a> {
+    table: &'a Table,
 }
 
 fn bang(invert: bool) -> &'static str {
@@ -137,7 +158,7 @@ pub(super) const REJECT6: &[(u8, &str)] = &[
     (8, "icmp6-reject-route"),
 ];
 
-impl RuleText<'_> {
+impl Writer<'_> {
     fn str(&self, id: StrId) -> &str {
         self.table.str(id)
     }
@@ -253,6 +274,8 @@ impl RuleText<'_> {
             Match::Multiport(m) => multiport(out, m),
             Match::Physdev(p) => self.physdev(out, p),
             Match::Ipvs(i) => ipvs(out, i),
+            Match::Native(_) | Match::Does(_) => nft_text::single(out, self.table, m),
+            Match::Counter => Ok(()),
             Match::Unknown(u) => {
                 write!(out, " -m {} [revision {}, {} bytes]", self.str(u.name), u.revision, u.bytes.len())
             }
@@ -310,14 +333,15 @@ impl RuleText<'_> {
         Ok(())
     }
 
-    fn write_target(&self, out: &mut String) -> fmt::Result {
-        match &self.rule.target {
+    fn write_target(&self, out: &mut String, target: &Target) -> fmt::Result {
+        match target {
             Target::None => Ok(()),
             Target::Verdict(v) => match v {
                 Verdict::Accept => out.write_str(" -j ACCEPT"),
                 Verdict::Drop => out.write_str(" -j DROP"),
                 Verdict::Queue => out.write_str(" -j QUEUE"),
                 Verdict::Return => out.write_str(" -j RETURN"),
+                Verdict::Continue => Ok(()),
                 Verdict::Jump(c) => write!(out, " -j {}", self.table.chain_name(*c)),
                 Verdict::Goto(c) => write!(out, " -g {}", self.table.chain_name(*c)),
             },
@@ -339,6 +363,7 @@ impl RuleText<'_> {
                     None => write!(out, " -j REJECT --reject-with {with}"),
                 }
             }
+            Target::Native(_) => nft_text::terminal(out, self.table, target),
             Target::Unknown(u) => {
                 write!(out, " -j {} [revision {}, {} bytes]", self.str(u.name), u.revision, u.bytes.len())
             }

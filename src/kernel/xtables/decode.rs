@@ -7,9 +7,9 @@ use super::layout::{
     VERDICT_RETURN, c_str, u16_at, u32_at, u64_at,
 };
 use crate::ruleset::{
-    BaseChain, Chain, ChainId, Counter, Family, Hook, IpFamily, IpNet, MaskedAddress, Match, Policy, Rule,
-    StrId, Strings, Table, TableBackend, TableCounters, Target, Unknown, Verdict, iptables_priority,
-    mask_prefix,
+    BaseChain, Chain, ChainId, ChainKind, Counter, Family, Hook, IpFamily, IpNet, MaskedAddress, Match,
+    Policy, Rule, StrId, Strings, Table, TableBackend, TableCounters, Target, Unknown, Verdict,
+    iptables_priority, mask_prefix,
 };
 use hashbrown::HashMap;
 use std::hash::{BuildHasher, Hasher};
@@ -126,17 +126,16 @@ impl<'a> Decoder<'a> {
         // kube-proxy's tables hold a chain for every five entries, and as many comments.
         let mut strings = Strings::default();
         strings.reserve(entries * 2 / 5);
+        let family = match layout.family {
+            IpFamily::V4 => Family::Ip,
+            IpFamily::V6 => Family::Ip6,
+        };
         let table = Table {
-            family: match layout.family {
-                IpFamily::V4 => Family::Ip,
-                IpFamily::V6 => Family::Ip6,
-            },
-            backend: TableBackend::XTables,
-            name: info.name.clone(),
             chains: Vec::with_capacity(entries / 4),
             rules: Vec::with_capacity(entries * 3 / 5),
             matches: Vec::with_capacity(entries * 7 / 5),
             strings,
+            ..Table::new(family, TableBackend::XTables, &info.name)
         };
         Decoder {
             layout,
@@ -203,6 +202,7 @@ impl<'a> Decoder<'a> {
         let first = self.table.rules.len() as u32;
         let base = hook.map(|hook| BaseChain {
             hook,
+            kind: ChainKind::of_iptables(&self.info.name, hook),
             priority: iptables_priority(&self.info.name, hook),
             policy: Policy::Accept,
         });
@@ -267,6 +267,7 @@ impl<'a> Decoder<'a> {
         self.table.rules.push(Rule {
             first_match,
             match_count: (self.table.matches.len() as u32 - first_match).min(u32::from(u16::MAX)) as u16,
+            counted: true,
             target,
         });
         self.roles.push(EntryRole::Rule);

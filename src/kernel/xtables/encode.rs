@@ -158,7 +158,7 @@ impl Encoder<'_> {
         }
         let at = self.blob.len() + l.entry + matches.len() + EXT_HEADER;
         let target = match &rule.target {
-            Target::None => {
+            Target::None | Target::Verdict(Verdict::Continue) => {
                 // "Go on": a jump to the entry that follows.
                 Self::standard((at + STANDARD - EXT_HEADER) as i32)
             }
@@ -166,7 +166,7 @@ impl Encoder<'_> {
                 Verdict::Accept => VERDICT_ACCEPT,
                 Verdict::Drop => VERDICT_DROP,
                 Verdict::Queue => VERDICT_QUEUE,
-                Verdict::Return => VERDICT_RETURN,
+                Verdict::Return | Verdict::Continue => VERDICT_RETURN,
                 Verdict::Jump(c) | Verdict::Goto(c) => {
                     if matches!(v, Verdict::Goto(_)) {
                         head[l.flags] |= l.goto;

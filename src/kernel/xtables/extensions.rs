@@ -34,7 +34,7 @@ fn unknown(strings: &mut Strings, name: &str, revision: u8, data: &[u8]) -> Box<
 }
 
 /// Decodes the data behind a match's header.
-pub(super) fn decode_match(
+pub(in crate::kernel) fn decode_match(
     strings: &mut Strings,
     family: IpFamily,
     name: &str,
@@ -185,7 +185,7 @@ fn known_match(
 }
 
 /// Decodes the data behind a target's header.
-pub(super) fn decode_target(
+pub(in crate::kernel) fn decode_target(
     strings: &mut Strings,
     family: IpFamily,
     name: &str,
@@ -259,6 +259,8 @@ fn nat_range(family: IpFamily, revision: u8, d: &[u8]) -> Option<NatRange> {
     }
 }
 
+const NATIVE: &str = "only nf_tables can hold it";
+
 /// An extension's data under construction.
 struct Data(Vec<u8>);
 
@@ -317,7 +319,11 @@ fn extension(name: &str, revision: u8, data: &[u8]) -> Vec<u8> {
 }
 
 /// A match as it stands in a blob; `None` for those of the entry's header.
-pub(super) fn encode_match(table: &Table, family: IpFamily, m: &Match) -> Result<Option<Vec<u8>>, String> {
+pub(in crate::kernel) fn encode_match(
+    table: &Table,
+    family: IpFamily,
+    m: &Match,
+) -> Result<Option<Vec<u8>>, String> {
     let (name, revision, data) = match m {
         Match::Source { .. }
         | Match::Destination { .. }
@@ -451,6 +457,7 @@ pub(super) fn encode_match(table: &Table, family: IpFamily, m: &Match) -> Result
             ("ipvs", 0, d)
         }
         Match::Unknown(u) => (table.str(u.name), u.revision, Data(u.bytes.to_vec())),
+        Match::Native(_) | Match::Does(_) | Match::Counter => return Err(NATIVE.into()),
     };
     if name == "header" {
         return Err(format!("flags of the {family} header that kptop does not write"));
@@ -465,7 +472,11 @@ pub(super) fn interface_mask(name: &str) -> [u8; 16] {
 }
 
 /// A target as it stands in a blob. Standard verdicts are the caller's, who knows the offsets.
-pub(super) fn encode_target(table: &Table, family: IpFamily, target: &Target) -> Result<Vec<u8>, String> {
+pub(in crate::kernel) fn encode_target(
+    table: &Table,
+    family: IpFamily,
+    target: &Target,
+) -> Result<Vec<u8>, String> {
     let single = |addr: &IpAddr, port: &u16, revision: u8| NatRange {
         flags: nat_flags::MAP_IPS | nat_flags::PROTO_SPECIFIED,
         addrs: Some((*addr, *addr)),
@@ -493,6 +504,7 @@ pub(super) fn encode_target(table: &Table, family: IpFamily, target: &Target) ->
             extension("REJECT", 0, &d.0)
         }
         Target::Unknown(u) => extension(table.str(u.name), u.revision, &u.bytes),
+        Target::Native(_) => return Err(NATIVE.into()),
     })
 }
 

@@ -6,7 +6,7 @@
 
 mod decode;
 mod encode;
-mod extensions;
+pub(super) mod extensions;
 mod layout;
 mod socket;
 

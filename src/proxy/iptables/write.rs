@@ -9,9 +9,9 @@ use crate::proxy::{
     service_hash,
 };
 use crate::ruleset::{
-    BaseChain, ChainId, ConntrackMatch, Counter, Family, Hook, IpFamily, IpNet, Match, NatRange, Policy,
-    PortRange, RecentMatch, Table, TableBackend, TableBuilder, TableCounters, Target, Verdict, addr_type,
-    ct_state, iptables_priority, nat_flags, recent,
+    BaseChain, ChainId, ChainKind, ConntrackMatch, Counter, Family, Hook, IpFamily, IpNet, Match, NatRange,
+    Policy, PortRange, RecentMatch, Table, TableBackend, TableBuilder, TableCounters, Target, Verdict,
+    addr_type, ct_state, iptables_priority, nat_flags, recent,
 };
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -63,8 +63,12 @@ pub fn write(services: &[Service], family: IpFamily, options: &WriteOptions) -> 
 fn base_chains(b: &mut TableBuilder, table: &str, hooks: &[Hook]) {
     for hook in hooks {
         let id = b.chain(hook.chain_name());
-        let base =
-            BaseChain { hook: *hook, priority: iptables_priority(table, *hook), policy: Policy::Accept };
+        let base = BaseChain {
+            hook: *hook,
+            kind: ChainKind::of_iptables(table, *hook),
+            priority: iptables_priority(table, *hook),
+            policy: Policy::Accept,
+        };
         b.base(id, base, Counter::default());
     }
 }

@@ -3,12 +3,13 @@
 mod extensions;
 mod targets;
 
-use super::matches::{Match, PortRange, Target, Unknown};
+use super::matches::{MaskedAddress, Match, PortRange, Target, Unknown};
 use super::text::protocol_number;
 use super::{
-    BaseChain, ChainId, Counter, Family, Hook, IpFamily, IpNet, Policy, RuleSpec, Table, TableBackend,
-    TableBuilder, TableCounters,
+    BaseChain, ChainId, ChainKind, Counter, Family, Hook, IpFamily, IpNet, Policy, RuleSpec, Table,
+    TableBackend, TableBuilder, TableCounters,
 };
+use std::net::IpAddr;
 use std::str::FromStr;
 
 /// A table that was read from text, with the counters that stood there (0 where the text had none).
@@ -84,7 +85,12 @@ pub fn parse_save(text: &str, family: IpFamily) -> Result<Vec<SavedTable>, Parse
             if let (Some(policy), Some(hook)) = (policy, Hook::from_chain_name(chain)) {
                 builder.base(
                     id,
-                    BaseChain { hook, priority: iptables_priority(&name, hook), policy },
+                    BaseChain {
+                        hook,
+                        kind: ChainKind::of_iptables(&name, hook),
+                        priority: iptables_priority(&name, hook),
+                        policy,
+                    },
                     counter,
                 );
             }
@@ -187,12 +193,9 @@ impl<'a> RuleParser<'a> {
                     continue;
                 }
                 "-s" | "--source" | "-d" | "--destination" => {
-                    let net = self.network()?;
-                    self.header.push(if word.starts_with("-s") || word == "--source" {
-                        Match::Source { net, invert }
-                    } else {
-                        Match::Destination { net, invert }
-                    });
+                    let destination = word == "-d" || word == "--destination";
+                    let m = self.network(destination, invert)?;
+                    self.header.push(m);
                 }
                 "-i" | "-o" => {
                     let name = self.next("interface")?;
@@ -230,17 +233,24 @@ impl<'a> RuleParser<'a> {
         self.builder.family() == Family::Ip6
     }
 
-    fn network(&mut self) -> Result<IpNet, String> {
+    /// `-s` or `-d`.
+    fn network(&mut self, destination: bool, invert: bool) -> Result<Match, String> {
         let word = self.next("address")?;
+        let of = |net| match destination {
+            false => Match::Source { net, invert },
+            true => Match::Destination { net, invert },
+        };
         if let Ok(net) = word.parse() {
-            return Ok(net);
+            return Ok(of(net));
         }
-        // A mask written out, as old versions did.
-        let parts = word.split_once('/').and_then(|(a, m)| Some((a.parse().ok()?, m.parse().ok()?)));
-        match parts.and_then(|(addr, mask)| Some(IpNet { addr, prefix: super::text::mask_prefix(mask)? })) {
-            Some(net) => Ok(net),
-            None => Err(format!("not a network: `{word}`")),
-        }
+        // A mask written out, as old versions did, or one that is no prefix.
+        let parts: Option<(IpAddr, IpAddr)> =
+            word.split_once('/').and_then(|(a, m)| Some((a.parse().ok()?, m.parse().ok()?)));
+        let Some((addr, mask)) = parts else { return Err(format!("not a network: `{word}`")) };
+        Ok(match super::text::mask_prefix(mask) {
+            Some(prefix) => of(IpNet { addr, prefix }),
+            None => Match::MaskedAddress(Box::new(MaskedAddress { destination, addr, mask, invert })),
+        })
     }
 
     /// The next option of the current match, with its `!`; `None` where the match ends.

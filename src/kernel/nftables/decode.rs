@@ -1,0 +1,672 @@
+//! Expressions of a rule -> matches and a target.
+//!
+//! The register machine is run on names instead of values: a register holds the field that was loaded into it,
+//! and a comparison takes it from there. Attribute numbers: `linux/netfilter/nf_tables.h`.
+
+use super::lower::{self, Lowered};
+use crate::kernel::netlink::{attrs, be_uint, str_of};
+use crate::kernel::xtables::extensions;
+use crate::ruleset::{
+    ChainId, Comparison, Condition, Counter, Dialect, Family, Field, IpFamily, Load, Mapped, Match, NatRange,
+    Op, Set, SetId, Statement, StrId, Strings, Target, Terminal, Test, Unknown, Verdict, ct, meta, nat_flags,
+};
+use hashbrown::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Words of 4 bytes that the registers have (`NFT_REG32_COUNT`).
+const WORDS: usize = 16;
+
+/// What the rules of a table may name.
+#[derive(Debug)]
+pub(super) struct Scope<'a> {
+    pub(super) family: Family,
+    pub(super) dialect: Dialect,
+    pub(super) strings: &'a mut Strings,
+    pub(super) chains: &'a HashMap<StrId, ChainId, foldhash::fast::FixedState>,
+    pub(super) set_index: &'a HashMap<StrId, SetId, foldhash::fast::FixedState>,
+    pub(super) sets: &'a [Set],
+    pub(super) set_names: &'a mut dyn SetNames,
+}
+
+/// Finds the name of an ipset by its index.
+pub(super) trait SetNames: std::fmt::Debug {
+    fn name(&mut self, index: u16) -> Option<String>;
+}
+
+/// What a rule is made of, besides its matches.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    pub(super) target: Target,
+    pub(super) counter: Option<Counter>,
+}
+
+/// Decodes rules, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct RuleDecoder {
+    registers: [Option<Load>; WORDS],
+    used: Vec<usize>,
+    /// Matches of the header, in the order in which iptables prints them.
+    head: Vec<Match>,
+    /// The others, as they come.
+    rest: Vec<Match>,
+    target: Option<Target>,
+    counter: Option<Counter>,
+    /// Which network layer the rule is about, as far as it has said.
+    l3: Option<IpFamily>,
+    /// Which transport.
+    l4: Option<u8>,
+}
+
+/// A verdict (`NFTA_VERDICT_*`).
+fn verdict(
+    value: &[u8],
+    strings: &Strings,
+    chains: &HashMap<StrId, ChainId, foldhash::fast::FixedState>,
+) -> Option<Verdict> {
+    let (mut code, mut chain) = (0, None);
+    for (kind, v) in attrs(value) {
+        match kind {
+            1 => code = be_uint(v)? as i32,
+            2 => chain = str_of(v),
+            _ => {}
+        }
+    }
+    let to = || chains.get(&strings.find(chain?)?).copied();
+    Some(match code {
+        0 => Verdict::Drop,
+        1 => Verdict::Accept,
+        3 => Verdict::Queue,
+        -1 => Verdict::Continue,
+        -3 => Verdict::Jump(to()?),
+        -4 => Verdict::Goto(to()?),
+        -5 => Verdict::Return,
+        _ => return None,
+    })
+}
+
+/// Data of an immediate or an element: a value or a verdict (`NFTA_DATA_*`).
+pub(super) enum RawData<'a> {
+    Value(&'a [u8]),
+    Verdict(&'a [u8]),
+}
+
+pub(super) fn raw_data(value: &[u8]) -> Option<RawData<'_>> {
+    attrs(value).find_map(|(kind, v)| match kind {
+        1 => Some(RawData::Value(v)),
+        2 => Some(RawData::Verdict(v)),
+        _ => None,
+    })
+}
+
+fn data_value(value: &[u8]) -> Option<&[u8]> {
+    match raw_data(value)? {
+        RawData::Value(v) => Some(v),
+        RawData::Verdict(_) => None,
+    }
+}
+
+/// The verdict of an element or immediate.
+pub(super) fn data_verdict(
+    value: &[u8],
+    strings: &Strings,
+    chains: &HashMap<StrId, ChainId, foldhash::fast::FixedState>,
+) -> Option<Verdict> {
+    match raw_data(value)? {
+        RawData::Verdict(v) => verdict(v, strings, chains),
+        RawData::Value(_) => None,
+    }
+}
+
+/// The first word of a register: `NFT_REG_1` to `_4` are 16 bytes wide, `NFT_REG32_*` 4.
+fn word(register: u32) -> Option<usize> {
+    match register {
+        1..=4 => Some((register as usize - 1) * 4),
+        8..=23 => Some(register as usize - 8),
+        _ => None,
+    }
+}
+
+/// A counter (`NFTA_COUNTER_*`).
+pub(super) fn counter(value: &[u8]) -> Counter {
+    let mut c = Counter::default();
+    for (kind, v) in attrs(value) {
+        match kind {
+            1 => c.bytes = be_uint(v).unwrap_or(0),
+            2 => c.packets = be_uint(v).unwrap_or(0),
+            _ => {}
+        }
+    }
+    c
+}
+
+/// Name and data of each expression in a list (`NFTA_LIST_ELEM`, `NFTA_EXPR_*`).
+pub(super) fn expressions(list: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
+    attrs(list).filter(|a| a.0 == 1).map(|(_, e)| expression(e))
+}
+
+fn expression(e: &[u8]) -> (&str, &[u8]) {
+    let (mut name, mut data) = ("?", &[][..]);
+    for (kind, v) in attrs(e) {
+        match kind {
+            1 => name = str_of(v).unwrap_or("?"),
+            2 => data = v,
+            _ => {}
+        }
+    }
+    (name, data)
+}
+
+/// The counter among the expressions of a rule, if there is one.
+pub(super) fn counter_of(list: &[u8]) -> Option<Counter> {
+    expressions(list).find(|e| e.0 == "counter").map(|e| counter(e.1))
+}
+
+/// The same of a single expression (an element's).
+pub(super) fn counter_of_one(e: &[u8]) -> Option<Counter> {
+    let (name, data) = expression(e);
+    (name == "counter").then(|| counter(data))
+}
+
+/// The attributes of an expression by number, as far as kptop knows them.
+struct Parts<'a>([&'a [u8]; 12]);
+
+impl<'a> Parts<'a> {
+    fn new(data: &'a [u8]) -> Parts<'a> {
+        let mut parts = [&[][..]; 12];
+        for (kind, v) in attrs(data) {
+            if let Some(p) = parts.get_mut(usize::from(kind)) {
+                *p = v;
+            }
+        }
+        Parts(parts)
+    }
+
+    fn has(&self, i: usize) -> bool {
+        !self.0[i].is_empty()
+    }
+
+    fn uint(&self, i: usize) -> u64 {
+        be_uint(self.0[i]).unwrap_or(0)
+    }
+
+    fn u32(&self, i: usize) -> u32 {
+        self.uint(i) as u32
+    }
+
+    fn text(&self, i: usize) -> Option<&'a str> {
+        str_of(self.0[i])
+    }
+}
+
+/// Bytes that a key of `meta` loads.
+fn meta_len(key: u32) -> u32 {
+    match key {
+        meta::IIFNAME | meta::OIFNAME => 16,
+        // iiftype, oiftype, bri_iifpvid, bri_iifvproto
+        meta::PROTOCOL | 8 | 9 | 28 | 29 => 2,
+        // pkttype, secpath, time_day
+        meta::NFPROTO | meta::L4PROTO | 19 | 25 | 31 => 1,
+        // bri_iifname, bri_oifname, iifkind, oifkind, sdifname
+        17 | 18 | 26 | 27 | 34 => 16,
+        // time_ns
+        30 => 8,
+        _ => 4,
+    }
+}
+
+/// Bytes that a key of `ct` loads; addresses depend on the family.
+fn ct_len(key: u32, family: Option<IpFamily>) -> u32 {
+    match key {
+        ct::DIRECTION => 1,
+        // l3protocol, protocol
+        7 | 10 => 1,
+        // src, dst
+        8 | 9 => family.map_or(16, |f| u32::from(f.bits() / 8)),
+        // proto-src, proto-dst
+        11 | 12 => 2,
+        // helper, labels
+        6 | 13 => 16,
+        // packets, bytes, avgpkt
+        14..=16 => 8,
+        // saddr ip, daddr ip
+        19 | 20 => 4,
+        21 | 22 => 16,
+        _ => 4,
+    }
+}
+
+impl RuleDecoder {
+    /// Decodes a rule; its matches are appended to `matches`.
+    pub(super) fn rule(
+        &mut self,
+        scope: &mut Scope<'_>,
+        list: &[u8],
+        comment: Option<&str>,
+        matches: &mut Vec<Match>,
+    ) -> Decoded {
+        for i in self.used.drain(..) {
+            self.registers[i] = None;
+        }
+        self.head.clear();
+        self.rest.clear();
+        self.target = None;
+        self.counter = None;
+        self.l3 = scope.family.ip();
+        self.l4 = None;
+        for (name, data) in expressions(list) {
+            if let Some(done) = self.target.take() {
+                // Something follows what looked like the end.
+                self.rest.push(Match::Does(Box::new(Statement::Target(done))));
+            }
+            if self.expression(scope, name, data).is_none() {
+                let unknown = Unknown { name: scope.strings.intern(name), revision: 0, bytes: data.into() };
+                self.rest.push(Match::Does(Box::new(Statement::Unknown(unknown))));
+            }
+        }
+        if let Some(comment) = comment {
+            self.rest.push(Match::Comment(scope.strings.intern(comment)));
+        }
+        matches.append(&mut self.head);
+        matches.append(&mut self.rest);
+        Decoded { target: self.target.take().unwrap_or(Target::None), counter: self.counter }
+    }
+
+    fn put(&mut self, register: u32, load: Load) -> Option<()> {
+        let w = word(register)?;
+        self.used.push(w);
+        self.registers[w] = Some(load);
+        Some(())
+    }
+
+    fn get(&self, register: u32) -> Option<&Load> {
+        self.registers[word(register)?].as_ref()
+    }
+
+    /// The fields that fill `len` bytes from a register on.
+    fn key(&self, register: u32, len: u32) -> Option<Vec<Load>> {
+        let mut at = word(register)?;
+        let (mut key, mut have) = (Vec::new(), 0);
+        loop {
+            let load = self.registers.get(at)?.as_ref()?;
+            let words = load.len.div_ceil(4).max(1);
+            key.push(load.clone());
+            have += words * 4;
+            at += words as usize;
+            if have >= len {
+                return Some(key);
+            }
+        }
+    }
+
+    fn accept(&mut self, lowered: Lowered) {
+        match lowered {
+            Lowered::Head(m) => {
+                if let Match::Protocol { number, invert: false } = m {
+                    self.l4 = u8::try_from(number).ok();
+                }
+                let at = self.head.partition_point(|h| lower::rank(h) <= lower::rank(&m));
+                self.head.insert(at, m);
+            }
+            Lowered::Rest(m) => {
+                if let Match::Protocol { number, invert: false } = m {
+                    self.l4 = u8::try_from(number).ok();
+                }
+                self.rest.push(m);
+            }
+            Lowered::Merged => {}
+        }
+    }
+
+    fn condition(&mut self, key: Vec<Load>, test: Test) {
+        // What the rule says of the layers is remembered: later offsets mean nothing without it.
+        if let ([load], Test::Compare { op: Comparison::Equal, value }) = (key.as_slice(), &test) {
+            match (&load.field, &value[..]) {
+                (Field::Meta(meta::NFPROTO), [2, ..]) | (Field::Meta(meta::PROTOCOL), [0x08, 0x00]) => {
+                    self.l3 = Some(IpFamily::V4);
+                }
+                (Field::Meta(meta::NFPROTO), [10, ..]) | (Field::Meta(meta::PROTOCOL), [0x86, 0xdd]) => {
+                    self.l3 = Some(IpFamily::V6);
+                }
+                (Field::Payload { base: 1, offset: 9, len: 1 }, [p]) if self.l3 == Some(IpFamily::V4) => {
+                    self.l4 = Some(*p);
+                }
+                (Field::Payload { base: 1, offset: 6, len: 1 }, [p]) if self.l3 == Some(IpFamily::V6) => {
+                    self.l4 = Some(*p);
+                }
+                _ => {}
+            }
+        }
+        self.rest.push(Match::Native(Box::new(Condition { key, test })));
+    }
+
+    fn does(&mut self, statement: Statement) {
+        self.rest.push(Match::Does(Box::new(statement)));
+    }
+
+    /// Runs one expression; `None` where it is not understood.
+    fn expression(&mut self, scope: &mut Scope<'_>, name: &str, data: &[u8]) -> Option<()> {
+        let p = Parts::new(data);
+        match name {
+            "payload" if p.has(5) => return None, // a write into the packet
+            "payload" => {
+                let (base, offset, len) = (p.u32(2) as u8, p.u32(3), p.u32(4));
+                self.put(p.u32(1), Load::new(Field::Payload { base, offset, len }, len))?;
+            }
+            "meta" if p.has(3) => {
+                let value = self.get(p.u32(3))?.clone();
+                self.does(Statement::SetMeta { key: p.u32(2), value });
+            }
+            "meta" => {
+                let key = p.u32(2);
+                self.put(p.u32(1), Load::new(Field::Meta(key), meta_len(key)))?;
+            }
+            "ct" => {
+                let key = p.u32(2);
+                let direction = p.has(3).then(|| p.u32(3) as u8);
+                if p.has(4) {
+                    let value = self.get(p.u32(4))?.clone();
+                    self.does(Statement::SetCt { key, direction, value });
+                } else {
+                    self.put(p.u32(1), Load::new(Field::Ct { key, direction }, ct_len(key, self.l3)))?;
+                }
+            }
+            "cmp" => self.cmp(scope, &p)?,
+            "range" => {
+                let load = self.registers[word(p.u32(1))?].as_ref()?;
+                let (from, to) = (data_value(p.0[3])?, data_value(p.0[4])?);
+                let invert = p.u32(2) == 1;
+                if let Some(l) = lower::range(load, invert, from, to, scope.dialect, self.l4, &mut self.rest)
+                {
+                    self.accept(l);
+                } else {
+                    let key = vec![load.clone()];
+                    self.condition(key, Test::Range { invert, from: from.into(), to: to.into() });
+                }
+            }
+            "bitwise" => self.bitwise(&p)?,
+            "byteorder" => {
+                let mut load = self.get(p.u32(1))?.clone();
+                load.ops.push(Op::Byteorder);
+                self.put(p.u32(2), load)?;
+            }
+            "immediate" => {
+                if p.u32(1) == 0 {
+                    let verdict = data_verdict(p.0[2], scope.strings, scope.chains)?;
+                    self.target = Some(Target::Verdict(verdict));
+                } else {
+                    self.put(p.u32(1), Load::value(data_value(p.0[2])?))?;
+                }
+            }
+            "lookup" => self.lookup(scope, &p)?,
+            "counter" => {
+                self.counter = Some(counter(data));
+                if scope.dialect == Dialect::Nft {
+                    self.rest.push(Match::Counter);
+                }
+            }
+            "match" => {
+                let family = scope.family.ip()?;
+                let mut names = |index| scope.set_names.name(index);
+                let m = extensions::decode_match(
+                    scope.strings,
+                    family,
+                    p.text(1)?,
+                    p.u32(2) as u8,
+                    p.0[3],
+                    &mut names,
+                );
+                self.rest.push(m);
+            }
+            "target" => {
+                let family = scope.family.ip()?;
+                let revision = p.u32(2) as u8;
+                self.target =
+                    Some(extensions::decode_target(scope.strings, family, p.text(1)?, revision, p.0[3]));
+            }
+            "numgen" => {
+                let field = Field::Numgen { random: p.u32(3) == 1, modulus: p.u32(2), offset: p.u32(4) };
+                self.put(p.u32(1), Load::new(field, 4))?;
+            }
+            "fib" => {
+                let (result, flags) = (p.u32(2), p.u32(3));
+                let len = if result == 2 { 16 } else { 4 };
+                self.put(p.u32(1), Load::new(Field::Fib { result, flags }, len))?;
+            }
+            "nat" => self.nat(&p)?,
+            "masq" => {
+                let range = self.nat_range(None, p.u32(1), (p.0[2], p.0[3]))?;
+                self.target = Some(Target::Masquerade(Box::new(range)));
+            }
+            "redir" => {
+                let range = self.nat_range(None, p.u32(3), (p.0[1], p.0[2]))?;
+                self.target = Some(Target::Redirect(Box::new(range)));
+            }
+            "reject" => {
+                let (kind, code) = (p.u32(1), p.0[2].first().copied().unwrap_or(0));
+                self.target = Some(match lower::reject(scope.family, kind, code) {
+                    Some(with) => Target::Reject { with },
+                    None => Target::Native(Box::new(Terminal::Reject { kind, code })),
+                });
+            }
+            "queue" if !p.has(4) => {
+                let (from, total, flags) = (p.u32(1) as u16, p.u32(2).max(1) as u16, p.u32(3) as u16);
+                self.target = Some(Target::Native(Box::new(Terminal::Queue { from, total, flags })));
+            }
+            "limit" => self.does(Statement::Limit {
+                rate: p.uint(1),
+                seconds: p.uint(2),
+                burst: p.u32(3),
+                bytes: p.u32(4) == 1,
+                over: p.u32(5) & 1 != 0,
+            }),
+            "quota" => self.does(Statement::Quota { bytes: p.uint(1), over: p.u32(2) & 1 != 0 }),
+            "connlimit" => self.does(Statement::Connlimit { count: p.u32(1), over: p.u32(2) & 1 != 0 }),
+            "log" => {
+                let given = |i: usize| p.has(i).then(|| p.u32(i));
+                let prefix = p.text(2).map(|t| scope.strings.intern(t));
+                self.does(Statement::Log {
+                    prefix,
+                    group: given(1).map(|g| g as u16),
+                    level: given(5),
+                    rest: [given(3), given(4), given(6)],
+                });
+            }
+            "objref" if p.has(2) => {
+                let name = scope.strings.intern(p.text(2)?);
+                self.does(Statement::Object { kind: p.u32(1), name });
+            }
+            "notrack" => self.does(Statement::Notrack),
+            "dynset" => self.dynset(scope, &p)?,
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn cmp(&mut self, scope: &mut Scope<'_>, p: &Parts<'_>) -> Option<()> {
+        let op = match p.u32(2) {
+            0 => Comparison::Equal,
+            1 => Comparison::NotEqual,
+            2 => Comparison::Less,
+            3 => Comparison::LessOrEqual,
+            4 => Comparison::Greater,
+            5 => Comparison::GreaterOrEqual,
+            _ => return None,
+        };
+        let value = data_value(p.0[3])?;
+        let load = self.registers[word(p.u32(1))?].as_ref()?;
+        let lowered = match op {
+            Comparison::Equal | Comparison::NotEqual => {
+                let invert = op == Comparison::NotEqual;
+                lower::compare(load, invert, value, scope, self.l3, self.l4, &mut self.rest)
+            }
+            _ => None,
+        };
+        match lowered {
+            Some(l) => self.accept(l),
+            None => {
+                let key = vec![load.clone()];
+                self.condition(key, Test::Compare { op, value: value.into() });
+            }
+        }
+        Some(())
+    }
+
+    fn bitwise(&mut self, p: &Parts<'_>) -> Option<()> {
+        let mut load = self.get(p.u32(1))?.clone();
+        let op = match p.u32(6) {
+            0 => Op::Bitwise { mask: data_value(p.0[4])?.into(), xor: data_value(p.0[5])?.into() },
+            1 | 2 => {
+                let bytes = data_value(p.0[7])?;
+                let bits = u32::from_ne_bytes(*bytes.first_chunk::<4>()?);
+                if p.u32(6) == 1 { Op::ShiftLeft(bits) } else { Op::ShiftRight(bits) }
+            }
+            _ => return None, // of two registers
+        };
+        load.ops.push(op);
+        // The rest of a masked value may be cut off: an address whose last bytes do not matter.
+        load.len = load.len.min(p.u32(3).max(1));
+        self.put(p.u32(2), load)
+    }
+
+    fn lookup(&mut self, scope: &mut Scope<'_>, p: &Parts<'_>) -> Option<()> {
+        let id = *scope.set_index.get(&scope.strings.find(p.text(1)?)?)?;
+        let set = &scope.sets[id.0 as usize];
+        let key = self.key(p.u32(2), set.key_len)?;
+        if !p.has(3) {
+            self.condition(key, Test::Set { set: id, invert: p.u32(5) & 1 != 0 });
+        } else if p.u32(3) == 0 {
+            self.target = Some(Target::Native(Box::new(Terminal::VerdictMap { key, set: id })));
+        } else {
+            // One load for each field of the data, each in its register.
+            let first = word(p.u32(3))?;
+            let lens = lower::field_lens(set.data_type, set.data_len);
+            let mut offset = 0;
+            for len in lens {
+                let mapped = Mapped { key: key.clone(), set: id, offset };
+                let load = Load::new(Field::Mapped(Box::new(mapped)), len);
+                let at = first + offset as usize / 4;
+                if at >= WORDS {
+                    return None;
+                }
+                self.used.push(at);
+                self.registers[at] = Some(load);
+                offset += len.next_multiple_of(4);
+            }
+        }
+        Some(())
+    }
+
+    fn nat(&mut self, p: &Parts<'_>) -> Option<()> {
+        let destination = p.u32(1) == 1;
+        let family = p.u32(2) as u8;
+        let flags = p.u32(7);
+        let pair = |first: usize, last: usize| -> Option<Option<(Load, Load)>> {
+            if !p.has(first) {
+                return Some(None);
+            }
+            let from = self.get(p.u32(first))?.clone();
+            let to = if p.has(last) { self.get(p.u32(last))?.clone() } else { from.clone() };
+            Some(Some((from, to)))
+        };
+        let (addr, port) = (pair(3, 4)?, pair(5, 6)?);
+        let constant = |pair: &Option<(Load, Load)>| match pair {
+            None => true,
+            Some((a, b)) => a.constant().is_some() && b.constant().is_some(),
+        };
+        self.target = Some(if constant(&addr) && constant(&port) {
+            self.constant_nat(destination, family, flags, &addr, &port)?
+        } else {
+            Target::Native(Box::new(Terminal::Nat { destination, family, addr, port, flags }))
+        });
+        Some(())
+    }
+
+    fn constant_nat(
+        &self,
+        destination: bool,
+        family: u8,
+        flags: u32,
+        addr: &Option<(Load, Load)>,
+        port: &Option<(Load, Load)>,
+    ) -> Option<Target> {
+        let ip = |l: &Load| ip_of(l.constant()?, family);
+        let number = |l: &Load| Some(u16::from_be_bytes(*l.constant()?.first_chunk::<2>()?));
+        let addrs = match addr {
+            Some((a, b)) => Some((ip(a)?, ip(b)?)),
+            None => None,
+        };
+        let ports = match port {
+            Some((a, b)) => Some((number(a)?, number(b)?)),
+            None => None,
+        };
+        let plain = nat_flags::MAP_IPS | nat_flags::PROTO_SPECIFIED;
+        if let (true, Some((a, b)), Some((p, q))) = (destination, addrs, ports)
+            && a == b
+            && p == q
+            && flags & !plain == 0
+        {
+            return Some(Target::DnatTo { addr: a, port: p, revision: 2 });
+        }
+        let flags = flags
+            | if addrs.is_some() { nat_flags::MAP_IPS } else { 0 }
+            | if ports.is_some() { nat_flags::PROTO_SPECIFIED } else { 0 };
+        let ports = ports.map_or((0, 0, 0), |(a, b)| (a, b, 0));
+        let range = Box::new(NatRange { flags, addrs, ports, revision: 2 });
+        Some(if destination { Target::Dnat(range) } else { Target::Snat(range) })
+    }
+
+    /// Ports of `masquerade` and `redirect`.
+    fn nat_range(
+        &self,
+        addrs: Option<(IpAddr, IpAddr)>,
+        flags: u32,
+        registers: (&[u8], &[u8]),
+    ) -> Option<NatRange> {
+        let mut range = NatRange { flags, addrs, ports: (0, 0, 0), revision: 0 };
+        if !registers.0.is_empty() {
+            let number = |r: &[u8]| {
+                let load = self.get(be_uint(r)? as u32)?;
+                Some(u16::from_be_bytes(*load.constant()?.first_chunk::<2>()?))
+            };
+            let first = number(registers.0)?;
+            let last = if registers.1.is_empty() { first } else { number(registers.1)? };
+            range.ports = (first, last, 0);
+            range.flags |= nat_flags::PROTO_SPECIFIED;
+        }
+        Some(range)
+    }
+
+    fn dynset(&mut self, scope: &mut Scope<'_>, p: &Parts<'_>) -> Option<()> {
+        let id = *scope.set_index.get(&scope.strings.find(p.text(1)?)?)?;
+        let set = &scope.sets[id.0 as usize];
+        let key = self.key(p.u32(4), set.key_len)?;
+        let data = if p.has(5) { self.key(p.u32(5), set.data_len)? } else { Vec::new() };
+        let mut carries = Vec::new();
+        if p.has(7) {
+            let (name, data) = expression(p.0[7]);
+            carries.push(Unknown { name: scope.strings.intern(name), revision: 0, bytes: data.into() });
+        }
+        for (name, data) in expressions(p.0[10]) {
+            carries.push(Unknown { name: scope.strings.intern(name), revision: 0, bytes: data.into() });
+        }
+        self.does(Statement::Dynset {
+            op: p.u32(3),
+            set: id,
+            key,
+            data,
+            timeout_ms: Some(p.uint(6)).filter(|ms| *ms > 0),
+            flags: p.u32(9),
+            carries,
+        });
+        Some(())
+    }
+}
+
+/// An address of a family (`NFPROTO_IPV4` 2, `NFPROTO_IPV6` 10).
+pub(super) fn ip_of(bytes: &[u8], family: u8) -> Option<IpAddr> {
+    match family {
+        2 => Some(Ipv4Addr::from(*bytes.first_chunk::<4>()?).into()),
+        10 => Some(Ipv6Addr::from(*bytes.first_chunk::<16>()?).into()),
+        _ => None,
+    }
+}

@@ -1,0 +1,532 @@
+//! Reading all of nf_tables, with as few and as short walks of the kernel as there can be.
+
+use super::decode::{Decoded, RuleDecoder, Scope, SetNames, counter_of};
+use super::parse::{self, TableHead, body, family_number, family_of, generation_of};
+use super::{SUBSYSTEM, message};
+use crate::kernel::netlink::{Message, Request, Socket, TRIES, attrs, be_uint, str_of};
+use crate::kernel::xtables;
+use crate::kernel::{Error, ErrorKind, Result};
+use crate::ruleset::{
+    BaseChain, Chain, ChainId, Counter, Dialect, Family, Hook, IpFamily, Rule, RuleId, Set, SetId, StrId,
+    Table, TableBackend, TableCounters, set_flag,
+};
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// `NETLINK_NETFILTER` (`linux/netlink.h`)
+const NETLINK_NETFILTER: isize = 12;
+
+/// Rules up to which a table is read in one dump. Each 32 KiB of a dump walk again over all rules before them
+/// (`nf_tables_dump_rules`), so beyond it one dump for each chain is cheaper; see `cargo bench -- nftables`.
+const ONE_DUMP: usize = 20_000;
+
+/// Elements up to which a plain set is read; maps and sets without a name always are. What rules only look
+/// into is counted.
+const SMALL_SET: u64 = 20_000;
+
+type Index<T> = HashMap<StrId, T, foldhash::fast::FixedState>;
+
+/// One table of a picture.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// Structure: the same `Arc` as in the reading before, while the generation stays.
+    pub table: Arc<Table>,
+    /// Counters.
+    pub counters: Arc<TableCounters>,
+}
+
+/// All of nf_tables in one generation.
+#[derive(Clone, Debug, Default)]
+pub struct Ruleset {
+    /// Number that the kernel raises with each change.
+    pub generation: u32,
+    /// Tables by family and name.
+    pub tables: Vec<Reading>,
+}
+
+/// Counters of single rules of one table.
+#[derive(Clone, Debug, Default)]
+pub struct Watched {
+    /// Rule and what it counted.
+    pub rules: Vec<(RuleId, Counter)>,
+}
+
+/// Names of ipsets, asked once each.
+#[derive(Debug, Default)]
+struct Ipsets {
+    socket: Option<xtables::Socket>,
+    names: HashMap<u16, Option<String>>,
+}
+
+impl SetNames for Ipsets {
+    fn name(&mut self, index: u16) -> Option<String> {
+        if let Some(known) = self.names.get(&index) {
+            return known.clone();
+        }
+        if self.socket.is_none() {
+            self.socket = xtables::Socket::open(IpFamily::V4).ok();
+        }
+        let name = self.socket.as_ref().and_then(|s| s.set_name(index).ok());
+        self.names.insert(index, name.clone());
+        name
+    }
+}
+
+/// Reads nf_tables of the namespace in which it was opened.
+#[derive(Debug)]
+pub struct Client {
+    socket: Socket,
+    last: Option<Ruleset>,
+    ipsets: Ipsets,
+}
+
+/// A dump that another program changed the rules under.
+struct Moved;
+
+/// A reading ends by an error, or because the rules moved.
+enum Stop {
+    Error(Error),
+    Moved,
+}
+
+impl From<Error> for Stop {
+    fn from(e: Error) -> Stop {
+        match e.kind {
+            ErrorKind::Interrupted { .. } => Stop::Moved,
+            _ => Stop::Error(e),
+        }
+    }
+}
+
+impl From<Moved> for Stop {
+    fn from(_: Moved) -> Stop {
+        Stop::Moved
+    }
+}
+
+type Step<T> = std::result::Result<T, Stop>;
+
+const WHAT: &str = "reading nf_tables";
+
+fn get(message: u8, family: u8) -> Request {
+    Request::nfnetlink(SUBSYSTEM, message, 0, family)
+}
+
+/// A table while it is read.
+#[derive(Debug)]
+struct Growing {
+    head: TableHead,
+    table: Table,
+    counters: TableCounters,
+    chains: Index<ChainId>,
+    sets: Index<SetId>,
+    /// Rules at most: each chain counts its rules and the jumps to it.
+    uses: Vec<u32>,
+    handles: Vec<u64>,
+}
+
+impl Client {
+    /// Opens a socket in the calling thread's namespace. Fails where the kernel has no nf_tables, without
+    /// making it load the module.
+    pub fn open() -> Result<Client> {
+        if !crate::kernel::module::is_there("nf_tables") {
+            let hint = "modprobe nf_tables";
+            return Err(Error::missing(
+                WHAT,
+                "the kernel has no nf_tables (module nf_tables not loaded)",
+                Some(hint),
+            ));
+        }
+        Ok(Client { socket: Socket::open(NETLINK_NETFILTER)?, last: None, ipsets: Ipsets::default() })
+    }
+
+    /// The present generation.
+    pub fn generation(&mut self) -> Result<u32> {
+        let mut id = None;
+        self.socket.ask(WHAT, get(message::GETGEN, 0), &mut |m| {
+            id = attrs(body(m.payload)).find(|a| a.0 == 1).and_then(|a| be_uint(a.1)).map(|n| n as u32);
+        })?;
+        id.ok_or_else(|| Error::protocol(WHAT, "no generation"))
+    }
+
+    /// Reads everything: counters always, structure where the generation moved. While other programs change
+    /// the rules it is tried a bounded number of times, then [`ErrorKind::Interrupted`].
+    pub fn read(&mut self) -> Result<Ruleset> {
+        for _ in 0..TRIES {
+            match self.once() {
+                Ok(ruleset) => return Ok(ruleset),
+                Err(Stop::Error(e)) => return Err(e),
+                Err(Stop::Moved) => {}
+            }
+        }
+        Err(Error { what: WHAT.into(), kind: ErrorKind::Interrupted { tries: TRIES } })
+    }
+
+    fn once(&mut self) -> Step<Ruleset> {
+        let generation = self.generation()?;
+        let same = self.last.as_ref().is_some_and(|l| l.generation == generation);
+        let ruleset = match self.last.take_if(|_| same) {
+            Some(last) => self.recount(last)?,
+            None => self.all(generation)?,
+        };
+        if self.generation()? != generation {
+            return Err(Stop::Moved);
+        }
+        self.last = Some(ruleset.clone());
+        Ok(ruleset)
+    }
+
+    /// Dumps, and fails where a message belongs to another generation.
+    fn dump(&mut self, generation: u32, request: Request, each: &mut dyn FnMut(Message<'_>)) -> Step<()> {
+        let mut moved = false;
+        self.socket.dump(WHAT, request, &mut |m| {
+            moved |= generation_of(m.payload) != generation as u16;
+            if !moved {
+                each(m);
+            }
+        })?;
+        if moved { Err(Stop::Moved) } else { Ok(()) }
+    }
+
+    fn all(&mut self, generation: u32) -> Step<Ruleset> {
+        let mut growing: Vec<Growing> = Vec::new();
+        self.dump(generation, get(message::GETTABLE, 0), &mut |m| {
+            if let (Some(family), Some(head)) = (family_of(m.payload), parse::table(body(m.payload))) {
+                let table = Table::new(family, TableBackend::NfTables, &head.name);
+                growing.push(Growing::new(head, table));
+            }
+        })?;
+        growing.sort_by(|a, b| (a.table.family, &a.table.name).cmp(&(b.table.family, &b.table.name)));
+        self.chains(generation, &mut growing)?;
+        self.sets(generation, &mut growing)?;
+        self.flowtables(generation, &mut growing)?;
+        let mut tables = Vec::with_capacity(growing.len());
+        for mut g in growing {
+            g.table.dialect = dialect(&g.table);
+            self.elements(generation, &mut g)?;
+            self.rules(generation, &mut g)?;
+            tables.push(g.finish());
+        }
+        Ok(Ruleset { generation, tables })
+    }
+
+    fn chains(&mut self, generation: u32, growing: &mut [Growing]) -> Step<()> {
+        self.dump(generation, get(message::GETCHAIN, 0), &mut |m| {
+            let (Some(family), Some(c)) = (family_of(m.payload), parse::chain(body(m.payload))) else {
+                return;
+            };
+            let Some(g) = find(growing, family, c.table) else { return };
+            let id = ChainId(g.table.chains.len() as u32);
+            let name = g.table.strings.intern(c.name);
+            let base = c.hook.and_then(|(number, priority)| {
+                let hook = parse::hook(family, number)?;
+                Some(BaseChain { hook, kind: c.kind, priority, policy: c.policy })
+            });
+            if let Some(counter) = c.counter {
+                g.counters.policies.push((id, counter));
+            }
+            if let Some(comment) = c.comment {
+                g.table.nf.get_or_insert_default().chain_comments.push((id, comment.to_string()));
+            }
+            g.table.chains.push(Chain { name, base, rules: 0..0 });
+            g.chains.insert(name, id);
+            g.uses.push(c.uses);
+        })
+    }
+
+    fn sets(&mut self, generation: u32, growing: &mut [Growing]) -> Step<()> {
+        self.dump(generation, get(message::GETSET, 0), &mut |m| {
+            let bytes = body(m.payload);
+            let (Some(family), Some((table, _))) = (family_of(m.payload), parse::set_names(bytes)) else {
+                return;
+            };
+            let Some(g) = find(growing, family, table) else { return };
+            if let Some(set) = parse::set(bytes, &mut g.table.strings) {
+                g.sets.insert(set.name, SetId(g.table.sets.len() as u32));
+                g.table.sets.push(set);
+            }
+        })
+    }
+
+    fn flowtables(&mut self, generation: u32, growing: &mut [Growing]) -> Step<()> {
+        let found = self.dump(generation, get(message::GETFLOWTABLE, 0), &mut |m| {
+            let bytes = body(m.payload);
+            let (Some(family), Some((table, name))) = (family_of(m.payload), parse::set_names(bytes)) else {
+                return;
+            };
+            if let Some(g) = find(growing, family, table) {
+                g.table.nf.get_or_insert_default().flowtables.push(name.to_string());
+            }
+        });
+        match found {
+            // A kernel without flowtables says that it does not know the message.
+            Err(Stop::Error(e)) if matches!(e.errno(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn elements(&mut self, generation: u32, g: &mut Growing) -> Step<()> {
+        let family = family_number(g.table.family);
+        for i in 0..g.table.sets.len() {
+            if !is_read(&g.table.sets[i]) {
+                continue;
+            }
+            let name = g.table.str(g.table.sets[i].name);
+            let request = get(message::GETSETELEM, family).attr_str(1, &g.table.name).attr_str(2, name);
+            let mut found = Vec::new();
+            let Table { sets, strings, .. } = &mut g.table;
+            let (set, chains) = (&sets[i], &g.chains);
+            self.dump(generation, request, &mut |m| {
+                parse::elements(body(m.payload), set, strings, chains, &mut found);
+            })?;
+            found.shrink_to_fit();
+            let set = &mut sets[i];
+            // The kernel's own count is of ranges, where it tells one.
+            let interval = set.flags & set_flag::INTERVAL != 0 && set.flags & set_flag::CONCAT == 0;
+            let count = if interval { found.iter().filter(|e| !e.end).count() } else { found.len() };
+            set.count = Some(count as u64);
+            set.elements = Some(found);
+        }
+        Ok(())
+    }
+
+    fn rules(&mut self, generation: u32, g: &mut Growing) -> Step<()> {
+        let rules: usize = g.uses.iter().map(|n| *n as usize).sum();
+        g.table.rules.reserve(rules);
+        g.table.strings.reserve(rules / 3);
+        let mut decoder = RuleDecoder::default();
+        if rules <= ONE_DUMP {
+            let request = rules_request(&g.table, None);
+            let ipsets = &mut self.ipsets;
+            let mut moved = false;
+            self.socket.dump(WHAT, request, &mut |m| {
+                moved |= generation_of(m.payload) != generation as u16;
+                if !moved {
+                    g.rule(&mut decoder, ipsets, body(m.payload), None);
+                }
+            })?;
+            return if moved { Err(Stop::Moved) } else { Ok(()) };
+        }
+        for i in 0..g.uses.len() {
+            if g.uses[i] == 0 {
+                let at = g.table.rules.len() as u32;
+                g.table.chains[i].rules = at..at;
+                continue;
+            }
+            let id = ChainId(i as u32);
+            let request = rules_request(&g.table, Some(g.table.chain_name(id)));
+            let ipsets = &mut self.ipsets;
+            let mut moved = false;
+            let at = g.table.rules.len() as u32;
+            g.table.chains[i].rules = at..at;
+            self.socket.dump(WHAT, request, &mut |m| {
+                moved |= generation_of(m.payload) != generation as u16;
+                if !moved {
+                    g.rule(&mut decoder, ipsets, body(m.payload), Some(id));
+                }
+            })?;
+            if moved {
+                return Err(Stop::Moved);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counters anew, of tables that count; nothing else changed.
+    fn recount(&mut self, last: Ruleset) -> Step<Ruleset> {
+        let Ruleset { generation, mut tables } = last;
+        let mut policies: Vec<(Family, String, StrId, Counter)> = Vec::new();
+        if tables.iter().any(|t| !t.counters.policies.is_empty()) {
+            let mut found = Vec::new();
+            self.dump(generation, get(message::GETCHAIN, 0), &mut |m| {
+                let (Some(family), Some(c)) = (family_of(m.payload), parse::chain(body(m.payload))) else {
+                    return;
+                };
+                if let Some(counter) = c.counter {
+                    found.push((family, c.table.to_string(), c.name.to_string(), counter));
+                }
+            })?;
+            for (family, table, chain, counter) in found {
+                let of = tables.iter().find(|t| t.table.family == family && t.table.name == table);
+                if let Some(id) = of.and_then(|t| t.table.strings.find(&chain)) {
+                    policies.push((family, table, id, counter));
+                }
+            }
+        }
+        for reading in &mut tables {
+            let table = reading.table.clone();
+            let mut counters = TableCounters { rules: Vec::new(), policies: Vec::new() };
+            for (i, c) in table.chains.iter().enumerate().filter(|(_, c)| c.base.is_some()) {
+                let found =
+                    policies.iter().find(|p| p.0 == table.family && p.1 == table.name && p.2 == c.name);
+                if let Some(p) = found {
+                    counters.policies.push((ChainId(i as u32), p.3));
+                }
+            }
+            if table.rules.iter().any(|r| r.counted) {
+                counters.rules = self.recount_rules(generation, &table)?;
+            } else {
+                counters.rules.clone_from(&reading.counters.rules);
+            }
+            reading.counters = Arc::new(counters);
+        }
+        Ok(Ruleset { generation, tables })
+    }
+
+    fn recount_rules(&mut self, generation: u32, table: &Table) -> Step<Vec<Counter>> {
+        let mut found = Vec::with_capacity(table.rules.len());
+        let mut read = |m: Message<'_>| {
+            let list = attrs(body(m.payload)).find(|a| a.0 == 4).map_or(&[][..], |a| a.1);
+            found.push(counter_of(list).unwrap_or_default());
+        };
+        if table.rules.len() <= ONE_DUMP {
+            self.dump(generation, rules_request(table, None), &mut read)?;
+        } else {
+            for chain in table.chains.iter().filter(|c| !c.rules.is_empty()) {
+                let request = rules_request(table, Some(table.str(chain.name)));
+                self.dump(generation, request, &mut read)?;
+            }
+        }
+        if found.len() == table.rules.len() { Ok(found) } else { Err(Moved.into()) }
+    }
+
+    /// Counters of single rules of a table of the last reading, without reading anything else: for what is on
+    /// a screen. `None` where the rules changed since.
+    pub fn counters_of(&mut self, table: &Table, rules: &[RuleId]) -> Result<Option<Watched>> {
+        let Some(generation) = self.last.as_ref().map(|l| l.generation) else { return Ok(None) };
+        let mut watched = Watched { rules: Vec::with_capacity(rules.len()) };
+        let handles = table.nf.as_ref().map_or(&[][..], |n| &n.rule_handles);
+        for id in rules {
+            let Some(handle) = handles.get(id.0 as usize) else { continue };
+            let Some(chain) = table.chain_of(*id) else { continue };
+            let request = rules_request(table, Some(table.chain_name(chain))).attr(3, &handle.to_be_bytes());
+            let mut moved = false;
+            let answer = self.socket.ask(WHAT, request, &mut |m| {
+                moved |= generation_of(m.payload) != generation as u16;
+                let list = attrs(body(m.payload)).find(|a| a.0 == 4).map_or(&[][..], |a| a.1);
+                if let Some(counter) = counter_of(list) {
+                    watched.rules.push((*id, counter));
+                }
+            });
+            match answer {
+                Ok(()) if moved => return Ok(None),
+                Ok(()) => {}
+                Err(e) if e.errno() == Some(libc::ENOENT) => return Ok(None),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(Some(watched))
+    }
+}
+
+/// Which rules: of a table, or of one chain of it.
+fn rules_request(table: &Table, chain: Option<&str>) -> Request {
+    let request = get(message::GETRULE, family_number(table.family)).attr_str(1, &table.name);
+    match chain {
+        Some(chain) => request.attr_str(2, chain),
+        None => request,
+    }
+}
+
+/// Whether a set's elements are read.
+fn is_read(set: &Set) -> bool {
+    let small = set.count.is_none_or(|n| n <= SMALL_SET);
+    set.flags & set_flag::ANONYMOUS != 0 || (!set.is_dynamic() && (set.is_map() || small))
+}
+
+fn find<'a>(growing: &'a mut [Growing], family: Family, name: &str) -> Option<&'a mut Growing> {
+    growing.iter_mut().find(|g| g.table.family == family && g.table.name == name)
+}
+
+/// Tables of iptables-nft have the names of iptables' tables, and its base chains.
+fn dialect(table: &Table) -> Dialect {
+    let names: &[&str] = match table.family {
+        Family::Ip | Family::Ip6 => &["filter", "nat", "mangle", "raw", "security"],
+        _ => &[],
+    };
+    let built_in =
+        |c: &Chain| c.base.is_none_or(|b| Hook::from_chain_name(table.str(c.name)) == Some(b.hook));
+    if names.contains(&table.name.as_str()) && table.chains.iter().all(built_in) {
+        Dialect::Iptables
+    } else {
+        Dialect::Nft
+    }
+}
+
+impl Growing {
+    fn new(head: TableHead, table: Table) -> Growing {
+        Growing {
+            head,
+            table,
+            counters: TableCounters::default(),
+            chains: Index::default(),
+            sets: Index::default(),
+            uses: Vec::new(),
+            handles: Vec::new(),
+        }
+    }
+
+    /// Takes a rule. Without a chain it says itself where it stands.
+    fn rule(&mut self, decoder: &mut RuleDecoder, ipsets: &mut Ipsets, bytes: &[u8], chain: Option<ChainId>) {
+        let (mut name, mut handle, mut list, mut user_data) = (None, 0, &[][..], &[][..]);
+        for (kind, v) in attrs(bytes) {
+            match kind {
+                2 => name = Some(v),
+                3 => handle = be_uint(v).unwrap_or(0),
+                4 => list = v,
+                7 => user_data = v,
+                _ => {}
+            }
+        }
+        let chain = chain.or_else(|| {
+            let name = self.table.strings.find(str_of(name?)?)?;
+            self.chains.get(&name).copied()
+        });
+        let Some(chain) = chain else { return };
+        let Table { strings, sets, matches, family, dialect, .. } = &mut self.table;
+        let first_match = matches.len() as u32;
+        let mut scope = Scope {
+            family: *family,
+            dialect: *dialect,
+            strings,
+            chains: &self.chains,
+            set_index: &self.sets,
+            sets,
+            set_names: ipsets,
+        };
+        let Decoded { target, counter } =
+            decoder.rule(&mut scope, list, parse::comment(user_data, 0), matches);
+        let match_count = (matches.len() as u32 - first_match).min(u32::from(u16::MAX)) as u16;
+        let at = self.table.rules.len() as u32;
+        let range = &mut self.table.chains[chain.0 as usize].rules;
+        if range.start == range.end {
+            *range = at..at;
+        }
+        range.end = at + 1;
+        self.table.rules.push(Rule { first_match, match_count, counted: counter.is_some(), target });
+        self.counters.rules.push(counter.unwrap_or_default());
+        self.handles.push(handle);
+    }
+
+    fn finish(mut self) -> Reading {
+        let table = &mut self.table;
+        // Chains without rules stand where the next rule does.
+        let mut at = 0;
+        for c in &mut table.chains {
+            if c.rules.is_empty() {
+                c.rules = at..at;
+            }
+            at = c.rules.end;
+        }
+        table.chains.shrink_to_fit();
+        table.rules.shrink_to_fit();
+        table.matches.shrink_to_fit();
+        self.handles.shrink_to_fit();
+        let nf = table.nf.get_or_insert_default();
+        nf.flags = self.head.flags;
+        nf.comment = self.head.comment;
+        nf.handle = self.head.handle;
+        nf.rule_handles = self.handles;
+        Reading { table: Arc::new(self.table), counters: Arc::new(self.counters) }
+    }
+}

@@ -1,0 +1,122 @@
+//! Elements of sets and maps.
+
+use super::values::{Kind, concat, host_number, kinds, range, value};
+use super::verdict;
+use crate::ruleset::Table;
+use crate::ruleset::native::{Data, Element, Set, set_flag};
+use std::fmt::{self, Display, Formatter, Write as _};
+
+/// See [`Table::element_text`].
+pub(in crate::ruleset) struct ElementText<'a> {
+    pub(in crate::ruleset) table: &'a Table,
+    pub(in crate::ruleset) set: &'a Set,
+    pub(in crate::ruleset) element: &'a Element,
+}
+
+impl Display for ElementText<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut out = String::new();
+        element(&mut out, self.table, self.set, self.element, None);
+        f.write_str(&out)
+    }
+}
+
+fn data_text(out: &mut String, table: &Table, set: &Set, data: &Data) {
+    match data {
+        Data::None => {}
+        Data::Value(bytes) => {
+            out.push_str(" : ");
+            concat(out, &kinds(set.data_type), bytes, None);
+        }
+        Data::Verdict(v) => {
+            out.push_str(" : ");
+            let _ = verdict(out, table, *v);
+        }
+        Data::Object(name) => {
+            let _ = write!(out, " : \"{}\"", table.str(*name));
+        }
+    }
+}
+
+fn element(out: &mut String, table: &Table, set: &Set, e: &Element, key_kind: Option<Kind>) {
+    if e.catch_all {
+        out.push('*');
+    } else {
+        let kinds = key_kind.map_or_else(|| kinds(set.key_type), |k| vec![k]);
+        concat(out, &kinds, &e.key, e.key_end.as_deref());
+    }
+    extras(out, table, e);
+    data_text(out, table, set, &e.data);
+}
+
+fn extras(out: &mut String, table: &Table, e: &Element) {
+    if e.counter.is_some() {
+        out.push_str(" counter");
+    }
+    if let Some(comment) = e.comment {
+        let _ = write!(out, " comment \"{}\"", table.str(comment));
+    }
+}
+
+/// `{ … }`: sorted, ranges joined from their two ends.
+pub(super) fn all_elements(
+    out: &mut String,
+    table: &Table,
+    set: &Set,
+    elements: &[Element],
+    key_kind: Option<Kind>,
+) {
+    let mut sorted: Vec<&Element> = elements.iter().collect();
+    let host = key_kind == Some(Kind::HostNumber)
+        || matches!(kinds(set.key_type)[..], [Kind::HostNumber | Kind::Mark]);
+    if host {
+        sorted.sort_by_key(|e| (host_number(&e.key), !e.end));
+    } else {
+        // A range that ends where the next begins ends first.
+        sorted.sort_by(|a, b| a.key.cmp(&b.key).then(b.end.cmp(&a.end)));
+    }
+    let interval = set.flags & set_flag::INTERVAL != 0 && set.flags & set_flag::CONCAT == 0;
+    let kinds = key_kind.map_or_else(|| kinds(set.key_type), |k| vec![k]);
+    out.push_str("{ ");
+    let mut first = true;
+    for (i, e) in sorted.iter().enumerate() {
+        if e.end {
+            continue;
+        }
+        if !first {
+            out.push_str(", ");
+        }
+        first = false;
+        if !interval || e.catch_all {
+            element(out, table, set, e, key_kind);
+            continue;
+        }
+        let end = sorted[i + 1..].iter().find(|n| n.end || n.key != e.key);
+        let last = match end {
+            Some(n) => before(&n.key),
+            None => vec![0xff; e.key.len()],
+        };
+        let kind = kinds.first().copied().unwrap_or(Kind::Bytes);
+        if last == e.key[..] {
+            value(out, kind, &e.key);
+        } else {
+            range(out, kind, &e.key, &last);
+        }
+        extras(out, table, e);
+        data_text(out, table, set, &e.data);
+    }
+    out.push_str(" }");
+}
+
+/// The number before this one, in network order.
+fn before(bytes: &[u8]) -> Vec<u8> {
+    let mut b = bytes.to_vec();
+    for x in b.iter_mut().rev() {
+        let (less, borrow) = x.overflowing_sub(1);
+        *x = less;
+        if !borrow {
+            break;
+        }
+    }
+    b
+}
