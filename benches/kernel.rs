@@ -7,6 +7,7 @@
 use kptop::kernel::conntrack::{Client as Conntrack, Tuple};
 use kptop::kernel::ipvs::{Client as Ipvs, Forwarding, IpvsStats, RealServer, VirtualAddress, VirtualServer};
 use kptop::kernel::netns::Netns;
+use kptop::kernel::nftables;
 use kptop::kernel::usage::thread_cpu;
 use kptop::kernel::xtables::{Socket, TableReader};
 use kptop::lab::{install_table, shop};
@@ -32,8 +33,10 @@ fn main() {
         Some("xtables") => xtables(),
         Some("conntrack") => conntrack(),
         Some("screen") => screen(),
+        Some("nftables") => iptables_nft(),
         _ => {
             xtables();
+            iptables_nft();
             conntrack();
             screen();
         }
@@ -138,6 +141,65 @@ fn xtables() {
         println!(
             "  peak memory: iptables-legacy-save {save_mib:.0} MiB, kptop snapshot {snapshot_mib:.0} MiB"
         );
+    });
+}
+
+/// The same 100,000 rules in nf_tables, as iptables-nft keeps them.
+fn iptables_nft() {
+    in_netns(|| {
+        let services: Vec<_> = shop::services(Some(7_231), 4).split_off(31);
+        let options = WriteOptions { cluster_cidr: "10.244.0.0/16".parse().ok(), large_cluster: false };
+        for (table, _) in write(&services, IpFamily::V4, &options) {
+            install_table(IpFamily::V4, &table).unwrap();
+        }
+        let began = Instant::now();
+        let loaded = Command::new("sh")
+            .args(["-c", "iptables-legacy-save | iptables-nft-restore"])
+            .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+            .status();
+        assert!(loaded.is_ok_and(|s| s.success()));
+        println!("  (loaded by iptables-nft-restore in {:.1} s)", began.elapsed().as_secs_f64());
+        let mut client = nftables::Client::open().unwrap();
+        let first = client.read().unwrap();
+        let (rules, chains, bytes) = first.tables.iter().fold((0, 0, 0), |n, t| {
+            let counters = t.counters.rules.capacity() * size_of::<kptop::ruleset::Counter>();
+            (n.0 + t.table.rules.len(), n.1 + t.table.chains.len(), n.2 + t.table.memory() + counters)
+        });
+        println!(
+            "iptables-nft: {rules} rules, {chains} chains, {:.0} bytes a rule in kptop, counters included",
+            bytes as f64 / rules as f64
+        );
+        let [mut fresh, mut again, mut save, mut list] = [const { Vec::new() }; 4];
+        if std::env::var_os("QUICK").is_some() {
+            for _ in 0..1 {
+                let f = cpu_ms(|| {
+                    nftables::Client::open().unwrap().read().unwrap();
+                });
+                let a = cpu_ms(|| {
+                    client.read().unwrap();
+                });
+                println!("quick: first {f:.0} ms, again {a:.0} ms");
+            }
+            return;
+        }
+        for round in 0..5 {
+            fresh.push(cpu_ms(|| {
+                nftables::Client::open().unwrap().read().unwrap();
+            }));
+            again.push(cpu_ms(|| {
+                client.read().unwrap();
+            }));
+            save.push(run("iptables-nft-save", &["-c"]).0);
+            if round < 3 {
+                list.push(run("nft", &["list", "ruleset"]).0);
+            }
+        }
+        let (fresh, save, list) = (median(fresh), median(save), median(list));
+        line("iptables-nft-save -c", save, None);
+        line("nft list ruleset", list, None);
+        line("first read and parse", fresh, Some(("iptables-nft-save (at most 0.6)", save)));
+        line("the same", fresh, Some(("nft list ruleset (at most 0.1)", list)));
+        line("all counters again, same generation", median(again), Some(("iptables-nft-save", save)));
     });
 }
 

@@ -227,11 +227,17 @@ const BUFFER: usize = 64 * 1024;
 impl Socket {
     /// Opens a socket of a netlink protocol (`NETLINK_NETFILTER` 12, `NETLINK_GENERIC` 16, `NETLINK_ROUTE` 0).
     pub fn open(protocol: isize) -> Result<Socket> {
+        Socket::open_with(protocol, BUFFER)
+    }
+
+    /// The same with another receive buffer. The kernel makes a message buffer of this size (at most 32 KiB)
+    /// twice for each dump, which costs more than what many short dumps hold.
+    pub fn open_with(protocol: isize, buffer: usize) -> Result<Socket> {
         let what = || format!("opening a netlink socket (protocol {protocol})");
         let mut raw = RawSocket::new(protocol).map_err(|e| Error::io(what(), e))?;
         raw.bind_auto().map_err(|e| Error::io(what(), e))?;
         raw.connect(&SocketAddr::new(0, 0)).map_err(|e| Error::io(what(), e))?;
-        Ok(Socket { raw, buffer: Vec::with_capacity(BUFFER), sequence: 0 })
+        Ok(Socket { raw, buffer: Vec::with_capacity(buffer), sequence: 0 })
     }
 
     /// Sends a dump request and calls `each` with every message of the answer.

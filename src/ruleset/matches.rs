@@ -2,7 +2,7 @@
 
 use super::native::{Condition, Statement, Terminal};
 use super::{ChainId, IpNet, StrId};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// An inclusive range of ports; `0..=65535` means any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,20 +35,19 @@ impl PortRange {
 /// Struct layouts: `linux/netfilter/xt_*.h`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Match {
-    /// `-s`
-    Source {
-        /// Network.
-        net: IpNet,
+    /// `-s` or `-d` of IPv4: see [`Match::address`].
+    Address4 {
+        /// Network address.
+        addr: Ipv4Addr,
+        /// Length of the prefix.
+        prefix: u8,
+        /// True for `-d`.
+        destination: bool,
         /// `!`
         invert: bool,
     },
-    /// `-d`
-    Destination {
-        /// Network.
-        net: IpNet,
-        /// `!`
-        invert: bool,
-    },
+    /// The same of IPv6, in a box: a match takes 16 bytes, and most are of IPv4.
+    Address6(Box<AddressMatch>),
     /// `-s` or `-d` with a mask that is no prefix.
     MaskedAddress(Box<MaskedAddress>),
     /// `-i`; a trailing `+` stands for any ending.
@@ -188,6 +187,53 @@ pub enum Match {
     Counter,
     /// A match that kptop does not decode: kept and shown.
     Unknown(Box<Unknown>),
+}
+
+/// `-s` or `-d`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AddressMatch {
+    /// Network.
+    pub net: IpNet,
+    /// True for `-d`.
+    pub destination: bool,
+    /// `!`
+    pub invert: bool,
+}
+
+impl Match {
+    /// `-s`
+    pub fn source(net: IpNet, invert: bool) -> Match {
+        AddressMatch { net, destination: false, invert }.into()
+    }
+
+    /// `-d`
+    pub fn destination(net: IpNet, invert: bool) -> Match {
+        AddressMatch { net, destination: true, invert }.into()
+    }
+
+    /// The network that a packet's address must lie in, where it is that.
+    pub fn address(&self) -> Option<AddressMatch> {
+        match self {
+            Match::Address4 { addr, prefix, destination, invert } => Some(AddressMatch {
+                net: IpNet { addr: (*addr).into(), prefix: *prefix },
+                destination: *destination,
+                invert: *invert,
+            }),
+            Match::Address6(a) => Some(**a),
+            _ => None,
+        }
+    }
+}
+
+impl From<AddressMatch> for Match {
+    fn from(a: AddressMatch) -> Match {
+        match a.net.addr {
+            IpAddr::V4(addr) => {
+                Match::Address4 { addr, prefix: a.net.prefix, destination: a.destination, invert: a.invert }
+            }
+            IpAddr::V6(_) => Match::Address6(Box::new(a)),
+        }
+    }
 }
 
 /// `-s` or `-d` with a mask that is no prefix.
@@ -375,15 +421,17 @@ pub enum Target {
     None,
     /// A standard verdict.
     Verdict(Verdict),
-    /// `DNAT --to-destination ADDRESS:PORT`, as kube-proxy writes it.
-    DnatTo {
+    /// `DNAT --to-destination ADDRESS:PORT` of IPv4, as kube-proxy writes it: see [`Target::as_dnat_to`].
+    DnatTo4 {
         /// Address.
-        addr: IpAddr,
+        addr: Ipv4Addr,
         /// Port.
         port: u16,
         /// Revision in the kernel.
         revision: u8,
     },
+    /// The same of IPv6.
+    DnatTo6(Box<DnatTo>),
     /// `DNAT` of any other form.
     Dnat(Box<NatRange>),
     /// `SNAT`
@@ -408,6 +456,38 @@ pub enum Target {
     Native(Box<Terminal>),
     /// A target that kptop does not decode: kept and shown.
     Unknown(Box<Unknown>),
+}
+
+/// `DNAT --to-destination ADDRESS:PORT`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DnatTo {
+    /// Address.
+    pub addr: IpAddr,
+    /// Port.
+    pub port: u16,
+    /// Revision in the kernel.
+    pub revision: u8,
+}
+
+impl Target {
+    /// A translation to one address and port.
+    pub fn dnat_to(addr: IpAddr, port: u16, revision: u8) -> Target {
+        match addr {
+            IpAddr::V4(addr) => Target::DnatTo4 { addr, port, revision },
+            IpAddr::V6(_) => Target::DnatTo6(Box::new(DnatTo { addr, port, revision })),
+        }
+    }
+
+    /// The one address and port to which it translates, where it is that.
+    pub fn as_dnat_to(&self) -> Option<DnatTo> {
+        match self {
+            Target::DnatTo4 { addr, port, revision } => {
+                Some(DnatTo { addr: (*addr).into(), port: *port, revision: *revision })
+            }
+            Target::DnatTo6(to) => Some(**to),
+            _ => None,
+        }
+    }
 }
 
 /// Addresses and ports of a NAT target (`linux/netfilter/nf_nat.h`).

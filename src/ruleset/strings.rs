@@ -48,6 +48,14 @@ impl Strings {
         self.slice(id.0)
     }
 
+    /// Gives back what growing took too much.
+    pub fn shrink_to_fit(&mut self) {
+        self.text.shrink_to_fit();
+        self.ends.shrink_to_fit();
+        let (text, ends, hasher) = (&self.text, &self.ends, &self.hasher);
+        self.index.shrink_to_fit(|&i| hasher.hash_one(slice(text, ends, i)));
+    }
+
     /// Bytes in use.
     pub fn memory(&self) -> usize {
         self.text.capacity() + self.ends.capacity() * 4 + self.index.allocation_size()

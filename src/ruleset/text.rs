@@ -1,8 +1,8 @@
 //! Rules as `iptables -S` prints them (checked against iptables 1.8.9 in `tests/xtables.rs`).
 
 use super::matches::{
-    ConntrackMatch, IpvsMatch, Match, MultiportMatch, NatRange, PhysdevMatch, PortRange, RecentMatch, Target,
-    Verdict, addr_type, ct_state, nat_flags, recent, set_flags,
+    ConntrackMatch, DnatTo, IpvsMatch, Match, MultiportMatch, NatRange, PhysdevMatch, PortRange, RecentMatch,
+    Target, Verdict, addr_type, ct_state, nat_flags, recent, set_flags,
 };
 use super::{Dialect, Family, IpNet, Rule, StrId, Table, nft_text};
 use std::fmt::{self, Display, Formatter, Write as _};
@@ -165,8 +165,10 @@ impl Writer<'_> {
 
     fn write_match(&self, out: &mut String, m: &Match) -> fmt::Result {
         match m {
-            Match::Source { net, invert } => address(out, "-s", *net, *invert),
-            Match::Destination { net, invert } => address(out, "-d", *net, *invert),
+            Match::Address4 { .. } | Match::Address6(_) => match m.address() {
+                Some(a) => address(out, if a.destination { "-d" } else { "-s" }, a.net, a.invert),
+                None => Ok(()),
+            },
             Match::MaskedAddress(a) => {
                 let flag = if a.destination { "-d" } else { "-s" };
                 write!(out, "{} {flag} {}/{}", bang(a.invert), a.addr, a.mask)
@@ -345,12 +347,15 @@ impl Writer<'_> {
                 Verdict::Jump(c) => write!(out, " -j {}", self.table.chain_name(*c)),
                 Verdict::Goto(c) => write!(out, " -g {}", self.table.chain_name(*c)),
             },
-            Target::DnatTo { addr: IpAddr::V4(a), port, .. } => {
-                write!(out, " -j DNAT --to-destination {a}:{port}")
-            }
-            Target::DnatTo { addr: IpAddr::V6(a), port, .. } => {
-                write!(out, " -j DNAT --to-destination [{a}]:{port}")
-            }
+            Target::DnatTo4 { .. } | Target::DnatTo6(_) => match target.as_dnat_to() {
+                Some(DnatTo { addr: IpAddr::V4(a), port, .. }) => {
+                    write!(out, " -j DNAT --to-destination {a}:{port}")
+                }
+                Some(DnatTo { addr: IpAddr::V6(a), port, .. }) => {
+                    write!(out, " -j DNAT --to-destination [{a}]:{port}")
+                }
+                None => Ok(()),
+            },
             Target::Dnat(r) => nat(out, "DNAT", Some("--to-destination"), r),
             Target::Snat(r) => nat(out, "SNAT", Some("--to-source"), r),
             Target::Masquerade(r) => nat(out, "MASQUERADE", None, r),

@@ -605,7 +605,7 @@ impl RuleDecoder {
             && p == q
             && flags & !plain == 0
         {
-            return Some(Target::DnatTo { addr: a, port: p, revision: 2 });
+            return Some(Target::dnat_to(a, p, 2));
         }
         let flags = flags
             | if addrs.is_some() { nat_flags::MAP_IPS } else { 0 }

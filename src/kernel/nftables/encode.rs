@@ -9,8 +9,8 @@ use crate::kernel::netlink::{CREATE, Request, Socket};
 use crate::kernel::xtables::extensions;
 use crate::kernel::{Error, Result};
 use crate::ruleset::{
-    BaseChain, ChainId, ChainKind, Comparison, Condition, Counter, Data, Dialect, Element, Family, Field,
-    IpFamily, IpNet, Load, Match, NatRange, Op, Policy, PortRange, Rule, Set, SetId, Statement, Table,
+    BaseChain, ChainId, ChainKind, Comparison, Condition, Counter, Data, Dialect, DnatTo, Element, Family,
+    Field, IpFamily, IpNet, Load, Match, NatRange, Op, Policy, PortRange, Rule, Set, SetId, Statement, Table,
     TableCounters, Target, Terminal, Test, Verdict, meta, nat_flags, payload_base, set_flag,
 };
 use std::net::IpAddr;
@@ -310,7 +310,7 @@ impl Encoder<'_> {
                 Match::InInterface { .. } => 0,
                 Match::OutInterface { .. } => 1,
                 Match::Protocol { .. } => 2,
-                Match::Source { .. } | Match::Destination { .. } | Match::MaskedAddress(_) => 3,
+                Match::Address4 { .. } | Match::Address6(_) | Match::MaskedAddress(_) => 3,
                 Match::Fragment { .. } => 4,
                 _ => 5,
             });
@@ -455,9 +455,10 @@ impl Encoder<'_> {
     fn one(&mut self, list: Request, m: &Match, counted: Counter) -> Part {
         let equal = |invert: bool| if invert { Comparison::NotEqual } else { Comparison::Equal };
         let payload = |base, offset, len| Load::new(Field::Payload { base, offset, len }, len);
+        if let Some(a) = m.address() {
+            return self.address(list, a.net, !a.destination, a.invert);
+        }
         match m {
-            Match::Source { net, invert } => self.address(list, *net, true, *invert),
-            Match::Destination { net, invert } => self.address(list, *net, false, *invert),
             Match::MaskedAddress(a) => {
                 let (offset, len) = place(a.addr, !a.destination);
                 let mut load = payload(payload_base::NETWORK, offset, len);
@@ -697,12 +698,13 @@ impl Encoder<'_> {
             Target::Verdict(v) => {
                 expression(list, "immediate", |r| r.attr(1, &be(0)).nest(2, |r| verdict(r, self.table, *v)))
             }
-            Target::DnatTo { addr, port, .. } if native => {
-                let addr_load = Load::value(&octets(*addr));
+            Target::DnatTo4 { .. } | Target::DnatTo6(_) if native => {
+                let Some(DnatTo { addr, port, .. }) = target.as_dnat_to() else { return Ok(list) };
+                let addr_load = Load::value(&octets(addr));
                 let port_load = Load::value(&port.to_be_bytes());
                 let nat = Terminal::Nat {
                     destination: true,
-                    family: nfproto(*addr),
+                    family: nfproto(addr),
                     addr: Some((addr_load.clone(), addr_load)),
                     port: Some((port_load.clone(), port_load)),
                     flags: 0,

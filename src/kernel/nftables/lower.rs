@@ -2,8 +2,8 @@
 
 use super::decode::Scope;
 use crate::ruleset::{
-    Dialect, Family, Field, IpFamily, IpNet, Load, MaskedAddress, Match, Op, PortRange, mask_prefix, meta,
-    payload_base,
+    AddressMatch, Dialect, Family, Field, IpFamily, IpNet, Load, MaskedAddress, Match, Op, PortRange,
+    mask_prefix, meta, payload_base,
 };
 use std::net::IpAddr;
 
@@ -20,9 +20,10 @@ pub(super) enum Lowered {
 /// Order in which iptables prints what stands in a rule's header.
 pub(super) fn rank(m: &Match) -> u8 {
     match m {
-        Match::Source { .. } => 0,
+        Match::Address4 { destination: false, .. } => 0,
+        Match::Address6(a) if !a.destination => 0,
         Match::MaskedAddress(a) if !a.destination => 0,
-        Match::Destination { .. } | Match::MaskedAddress(_) => 1,
+        Match::Address4 { .. } | Match::Address6(_) | Match::MaskedAddress(_) => 1,
         Match::InInterface { .. } => 2,
         Match::OutInterface { .. } => 3,
         Match::Protocol { .. } => 4,
@@ -145,11 +146,7 @@ fn network(
             _ => return None,
         };
         let net = IpNet { addr, prefix };
-        return Some(if offset == source {
-            Match::Source { net, invert }
-        } else {
-            Match::Destination { net, invert }
-        });
+        return Some(AddressMatch { net, destination: offset == destination, invert }.into());
     }
     if dialect == Dialect::Nft {
         return None;

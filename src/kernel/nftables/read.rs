@@ -24,6 +24,10 @@ const ONE_DUMP: usize = 20_000;
 /// into is counted.
 const SMALL_SET: u64 = 20_000;
 
+/// Receive buffer of a short dump, and the rules up to which a chain's is one.
+const SHORT: usize = 8 * 1024;
+const FEW_RULES: u32 = 16;
+
 type Index<T> = HashMap<StrId, T, foldhash::fast::FixedState>;
 
 /// One table of a picture.
@@ -76,6 +80,8 @@ impl SetNames for Ipsets {
 #[derive(Debug)]
 pub struct Client {
     socket: Socket,
+    /// For many short dumps.
+    short: Socket,
     last: Option<Ruleset>,
     ipsets: Ipsets,
 }
@@ -137,7 +143,12 @@ impl Client {
                 Some(hint),
             ));
         }
-        Ok(Client { socket: Socket::open(NETLINK_NETFILTER)?, last: None, ipsets: Ipsets::default() })
+        Ok(Client {
+            socket: Socket::open(NETLINK_NETFILTER)?,
+            short: Socket::open_with(NETLINK_NETFILTER, SHORT)?,
+            last: None,
+            ipsets: Ipsets::default(),
+        })
     }
 
     /// The present generation.
@@ -178,14 +189,7 @@ impl Client {
 
     /// Dumps, and fails where a message belongs to another generation.
     fn dump(&mut self, generation: u32, request: Request, each: &mut dyn FnMut(Message<'_>)) -> Step<()> {
-        let mut moved = false;
-        self.socket.dump(WHAT, request, &mut |m| {
-            moved |= generation_of(m.payload) != generation as u16;
-            if !moved {
-                each(m);
-            }
-        })?;
-        if moved { Err(Stop::Moved) } else { Ok(()) }
+        dump(&mut self.socket, generation, request, each)
     }
 
     fn all(&mut self, generation: u32) -> Step<Ruleset> {
@@ -319,7 +323,8 @@ impl Client {
             let mut moved = false;
             let at = g.table.rules.len() as u32;
             g.table.chains[i].rules = at..at;
-            self.socket.dump(WHAT, request, &mut |m| {
+            let socket = if g.uses[i] <= FEW_RULES { &mut self.short } else { &mut self.socket };
+            socket.dump(WHAT, request, &mut |m| {
                 moved |= generation_of(m.payload) != generation as u16;
                 if !moved {
                     g.rule(&mut decoder, ipsets, body(m.payload), Some(id));
@@ -384,7 +389,11 @@ impl Client {
         } else {
             for chain in table.chains.iter().filter(|c| !c.rules.is_empty()) {
                 let request = rules_request(table, Some(table.str(chain.name)));
-                self.dump(generation, request, &mut read)?;
+                if chain.rules.len() as u32 > FEW_RULES {
+                    self.dump(generation, request, &mut read)?;
+                } else {
+                    dump(&mut self.short, generation, request, &mut read)?;
+                }
             }
         }
         if found.len() == table.rules.len() { Ok(found) } else { Err(Moved.into()) }
@@ -417,6 +426,22 @@ impl Client {
         }
         Ok(Some(watched))
     }
+}
+
+fn dump(
+    socket: &mut Socket,
+    generation: u32,
+    request: Request,
+    each: &mut dyn FnMut(Message<'_>),
+) -> Step<()> {
+    let mut moved = false;
+    socket.dump(WHAT, request, &mut |m| {
+        moved |= generation_of(m.payload) != generation as u16;
+        if !moved {
+            each(m);
+        }
+    })?;
+    if moved { Err(Stop::Moved) } else { Ok(()) }
 }
 
 /// Which rules: of a table, or of one chain of it.
@@ -522,11 +547,13 @@ impl Growing {
         table.rules.shrink_to_fit();
         table.matches.shrink_to_fit();
         self.handles.shrink_to_fit();
+        table.strings.shrink_to_fit();
         let nf = table.nf.get_or_insert_default();
         nf.flags = self.head.flags;
         nf.comment = self.head.comment;
         nf.handle = self.head.handle;
         nf.rule_handles = self.handles;
+        self.counters.rules.shrink_to_fit();
         Reading { table: Arc::new(self.table), counters: Arc::new(self.counters) }
     }
 }

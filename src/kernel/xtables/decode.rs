@@ -7,9 +7,9 @@ use super::layout::{
     VERDICT_RETURN, c_str, u16_at, u32_at, u64_at,
 };
 use crate::ruleset::{
-    BaseChain, Chain, ChainId, ChainKind, Counter, Family, Hook, IpFamily, IpNet, MaskedAddress, Match,
-    Policy, Rule, StrId, Strings, Table, TableBackend, TableCounters, Target, Unknown, Verdict,
-    iptables_priority, mask_prefix,
+    AddressMatch, BaseChain, Chain, ChainId, ChainKind, Counter, Family, Hook, IpFamily, IpNet,
+    MaskedAddress, Match, Policy, Rule, StrId, Strings, Table, TableBackend, TableCounters, Target, Unknown,
+    Verdict, iptables_priority, mask_prefix,
 };
 use hashbrown::HashMap;
 use std::hash::{BuildHasher, Hasher};
@@ -288,11 +288,7 @@ impl<'a> Decoder<'a> {
             self.table.matches.push(match mask_prefix(mask) {
                 Some(prefix) => {
                     let net = IpNet { addr, prefix };
-                    if destination {
-                        Match::Destination { net, invert }
-                    } else {
-                        Match::Source { net, invert }
-                    }
+                    AddressMatch { net, destination, invert }.into()
                 }
                 None => Match::MaskedAddress(Box::new(MaskedAddress { destination, addr, mask, invert })),
             });
@@ -345,6 +341,7 @@ impl<'a> Decoder<'a> {
         }
         self.table.rules.shrink_to_fit();
         self.table.matches.shrink_to_fit();
+        self.table.strings.shrink_to_fit();
         Ok((self.table, self.roles))
     }
 }

@@ -6,7 +6,7 @@ use super::layout::{
     INV_SRCIP, INV_VIA_IN, INV_VIA_OUT, Layout, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_QUEUE, VERDICT_RETURN,
     align,
 };
-use crate::ruleset::{ChainId, Hook, IpFamily, Match, Policy, Rule, Table, Target, Verdict};
+use crate::ruleset::{AddressMatch, ChainId, Hook, IpFamily, Match, Policy, Rule, Table, Target, Verdict};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// A table as the kernel takes it (`struct ipt_replace`).
@@ -198,13 +198,10 @@ impl Encoder<'_> {
                 }
                 Ok(())
             };
+        if let Some(AddressMatch { net, destination, invert }) = m.address() {
+            return address(destination, net.addr, prefix_mask(net.addr, net.prefix), invert);
+        }
         match m {
-            Match::Source { net, invert } => {
-                address(false, net.addr, prefix_mask(net.addr, net.prefix), *invert)?;
-            }
-            Match::Destination { net, invert } => {
-                address(true, net.addr, prefix_mask(net.addr, net.prefix), *invert)?;
-            }
             Match::MaskedAddress(a) => address(a.destination, a.addr, a.mask, a.invert)?,
             Match::InInterface { name, invert } | Match::OutInterface { name, invert } => {
                 let out = matches!(m, Match::OutInterface { .. });

@@ -5,7 +5,7 @@
 use super::decode::ip;
 use super::layout::{EXT_HEADER, align, c_str, u16_at, u32_at};
 use crate::ruleset::{
-    ConntrackMatch, IpFamily, IpvsMatch, Match, MultiportMatch, NatRange, PhysdevMatch, PortRange,
+    ConntrackMatch, DnatTo, IpFamily, IpvsMatch, Match, MultiportMatch, NatRange, PhysdevMatch, PortRange,
     RecentMatch, Strings, Table, Target, Unknown, nat_flags,
 };
 use std::net::IpAddr;
@@ -209,7 +209,7 @@ fn known_target(family: IpFamily, name: &str, revision: u8, d: &[u8]) -> Option<
                         && r.ports.2 == 0
                         && r.flags == nat_flags::MAP_IPS | nat_flags::PROTO_SPECIFIED =>
                 {
-                    Target::DnatTo { addr: first, port: r.ports.0, revision }
+                    Target::dnat_to(first, r.ports.0, revision)
                 }
                 _ => Target::Dnat(Box::new(r)),
             }
@@ -325,8 +325,8 @@ pub(in crate::kernel) fn encode_match(
     m: &Match,
 ) -> Result<Option<Vec<u8>>, String> {
     let (name, revision, data) = match m {
-        Match::Source { .. }
-        | Match::Destination { .. }
+        Match::Address4 { .. }
+        | Match::Address6(_)
         | Match::MaskedAddress(_)
         | Match::InInterface { .. }
         | Match::OutInterface { .. }
@@ -477,17 +477,18 @@ pub(in crate::kernel) fn encode_target(
     family: IpFamily,
     target: &Target,
 ) -> Result<Vec<u8>, String> {
-    let single = |addr: &IpAddr, port: &u16, revision: u8| NatRange {
+    let single = |to: DnatTo| NatRange {
         flags: nat_flags::MAP_IPS | nat_flags::PROTO_SPECIFIED,
-        addrs: Some((*addr, *addr)),
-        ports: (*port, *port, 0),
-        revision,
+        addrs: Some((to.addr, to.addr)),
+        ports: (to.port, to.port, 0),
+        revision: to.revision,
     };
     Ok(match target {
         Target::None | Target::Verdict(_) => return Err("a standard verdict is no extension".into()),
-        Target::DnatTo { addr, port, revision } => {
-            extension("DNAT", *revision, &nat_data(family, &single(addr, port, *revision)))
-        }
+        Target::DnatTo4 { .. } | Target::DnatTo6(_) => match target.as_dnat_to() {
+            Some(to) => extension("DNAT", to.revision, &nat_data(family, &single(to))),
+            None => return Err("no translation".into()),
+        },
         Target::Dnat(r) => extension("DNAT", r.revision, &nat_data(family, r)),
         Target::Snat(r) => extension("SNAT", r.revision, &nat_data(family, r)),
         Target::Masquerade(r) => extension("MASQUERADE", r.revision, &nat_data(family, r)),

@@ -2,7 +2,9 @@
 
 use super::chain;
 use crate::proxy::{Protocol, TrafficPolicy};
-use crate::ruleset::{ChainId, IpNet, Match, Rule, RuleId, StrId, Table, Target, Verdict, addr_type, recent};
+use crate::ruleset::{
+    AddressMatch, ChainId, IpNet, Match, Rule, RuleId, StrId, Table, Target, Verdict, addr_type, recent,
+};
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -111,12 +113,19 @@ impl<'a> Chains<'a> {
         let table = self.table;
         let mut a = Asks::default();
         for m in table.matches_of(rule) {
-            match m {
-                Match::Source { net, invert } => {
-                    a.source = Some(*net);
-                    a.source_inverted = *invert;
+            match m.address() {
+                Some(AddressMatch { net, destination: false, invert }) => {
+                    a.source = Some(net);
+                    a.source_inverted = invert;
+                    continue;
                 }
-                Match::Destination { net, invert: false } => a.destination = Some(*net),
+                Some(AddressMatch { net, invert: false, .. }) => {
+                    a.destination = Some(net);
+                    continue;
+                }
+                _ => {}
+            }
+            match m {
                 Match::Protocol { number, invert: false } => a.protocol = Protocol::from_number(*number),
                 Match::Comment(id) => a.comment = Some((table, *id)),
                 Match::Tcp { destination, invert: 0, .. }
@@ -168,13 +177,13 @@ impl<'a> Chains<'a> {
     /// Reads a `KUBE-SEP-` chain.
     fn endpoint(&self, id: ChainId) -> Option<Endpoint> {
         self.rules(id).find_map(|(rule_id, rule)| match &rule.target {
-            Target::DnatTo { addr, port, .. } => {
-                Some(Endpoint { address: *addr, port: *port, rule: rule_id })
-            }
             Target::Dnat(range) => {
                 range.addrs.map(|a| Endpoint { address: a.0, port: range.ports.0, rule: rule_id })
             }
-            _ => None,
+            other => {
+                let to = other.as_dnat_to()?;
+                Some(Endpoint { address: to.addr, port: to.port, rule: rule_id })
+            }
         })
     }
 

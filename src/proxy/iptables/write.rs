@@ -160,8 +160,8 @@ impl Writer<'_> {
             f.rule(
                 firewall,
                 vec![
-                    Match::Source { net: loopback, invert: true },
-                    Match::Destination { net: loopback, invert: false },
+                    Match::source(loopback, true),
+                    Match::destination(loopback, false),
                     comment,
                     states(ct_state::RELATED | ct_state::ESTABLISHED | ct_state::DNAT, true),
                 ],
@@ -241,7 +241,7 @@ impl Writer<'_> {
                     if let Some(net) = self.options.cluster_cidr {
                         let inside = self.nat.chain(to);
                         let comment = self.nat.comment(&format!("{label} cluster IP"));
-                        let mut matches = vec![Match::Source { net, invert: true }];
+                        let mut matches = vec![Match::source(net, true)];
                         matches.extend(frontend_matches(service, f, comment));
                         self.nat.jump(inside, matches, chain::MARK_MASQ);
                     }
@@ -338,7 +338,7 @@ impl Writer<'_> {
         if self.firewalled.insert(fw) {
             for net in ranges {
                 let comment = self.nat.comment(&format!("{label} loadbalancer IP"));
-                let matches = vec![Match::Source { net: *net, invert: false }, comment];
+                let matches = vec![Match::source(*net, false), comment];
                 self.nat.jump(fw, matches, &format!("{}{hash}", chain::EXT));
             }
             let text = format!("other traffic to {label} will be dropped by KUBE-PROXY-FIREWALL");
@@ -373,7 +373,7 @@ impl Writer<'_> {
         }
         if let Some(net) = self.options.cluster_cidr {
             let comment = self.nat.comment(&format!("pod traffic for {label} external destinations"));
-            self.nat.jump(ext, vec![Match::Source { net, invert: false }, comment], svc);
+            self.nat.jump(ext, vec![Match::source(net, false), comment], svc);
         }
         let comment =
             self.nat.comment(&format!("masquerade LOCAL traffic for {label} external destinations"));
@@ -439,7 +439,7 @@ impl Writer<'_> {
         for b in &service.backends {
             let sep = endpoint_chain(name, service.protocol, &endpoint_text(b.address, b.port));
             let id = self.nat.chain(&sep);
-            let mut matches = vec![Match::Source { net: IpNet::host(b.address), invert: false }];
+            let mut matches = vec![Match::source(IpNet::host(b.address), false)];
             matches.extend(self.endpoint_comment(label));
             self.nat.jump(id, matches, chain::MARK_MASQ);
             let number = u16::from(service.protocol.number());
@@ -449,7 +449,7 @@ impl Writer<'_> {
                 matches.push(self.recent(&sep, recent::SET, 0));
             }
             matches.push(any_port(service));
-            self.nat.rule(id, matches, Target::DnatTo { addr: b.address, port: b.port, revision: 2 });
+            self.nat.rule(id, matches, Target::dnat_to(b.address, b.port, 2));
         }
     }
 }
@@ -464,7 +464,7 @@ fn probability(n: usize) -> u32 {
 fn frontend_matches(service: &Service, f: &Frontend, comment: Match) -> Vec<Match> {
     let mut matches = Vec::with_capacity(4);
     if let Some(address) = f.address {
-        matches.push(Match::Destination { net: IpNet::host(address), invert: false });
+        matches.push(Match::destination(IpNet::host(address), false));
     }
     matches.push(Match::Protocol { number: u16::from(service.protocol.number()), invert: false });
     matches.push(comment);

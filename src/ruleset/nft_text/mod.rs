@@ -5,7 +5,7 @@ mod fields;
 mod translation;
 mod values;
 
-use super::matches::{MaskedAddress, Match, PortRange, Target, Verdict};
+use super::matches::{DnatTo, MaskedAddress, Match, PortRange, Target, Verdict};
 use super::native::{
     Comparison, Condition, Field, Load, Op, Statement, Terminal, Test, meta, payload_base, set_flag,
 };
@@ -74,7 +74,7 @@ fn implied(table: &Table, matches: &[Match], target: &Target) -> Vec<usize> {
     };
     for (i, m) in matches.iter().enumerate() {
         let layers = match m {
-            Match::Source { .. } | Match::Destination { .. } | Match::MaskedAddress(_) => (true, false),
+            Match::Address4 { .. } | Match::Address6(_) | Match::MaskedAddress(_) => (true, false),
             Match::Tcp { .. } | Match::Udp { .. } | Match::Sctp { .. } => (false, true),
             Match::Native(c) => uses(&c.key),
             Match::Does(s) => match &**s {
@@ -311,8 +311,10 @@ impl Writer<'_> {
 
     fn one(&mut self, out: &mut String, m: &Match) -> fmt::Result {
         match m {
-            Match::Source { net, invert } => address(out, "saddr", *net, *invert),
-            Match::Destination { net, invert } => address(out, "daddr", *net, *invert),
+            Match::Address4 { .. } | Match::Address6(_) => match m.address() {
+                Some(a) => address(out, if a.destination { "daddr" } else { "saddr" }, a.net, a.invert),
+                None => Ok(()),
+            },
             Match::MaskedAddress(a) => {
                 let MaskedAddress { destination, addr, mask, invert } = **a;
                 let l3 = if addr.is_ipv4() { "ip" } else { "ip6" };
@@ -534,8 +536,9 @@ impl Writer<'_> {
                 out.push(' ');
                 verdict(out, self.table, *v)
             }
-            Target::DnatTo { addr, port, .. } => {
-                let l3 = if inet { family_word(*addr) } else { "" };
+            Target::DnatTo4 { .. } | Target::DnatTo6(_) => {
+                let Some(DnatTo { addr, port, .. }) = target.as_dnat_to() else { return Ok(()) };
+                let l3 = if inet { family_word(addr) } else { "" };
                 match addr {
                     IpAddr::V4(a) => write!(out, " dnat {l3}to {a}:{port}"),
                     IpAddr::V6(a) => write!(out, " dnat {l3}to [{a}]:{port}"),

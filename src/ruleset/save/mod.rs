@@ -3,7 +3,7 @@
 mod extensions;
 mod targets;
 
-use super::matches::{MaskedAddress, Match, PortRange, Target, Unknown};
+use super::matches::{AddressMatch, MaskedAddress, Match, PortRange, Target, Unknown};
 use super::text::protocol_number;
 use super::{
     BaseChain, ChainId, ChainKind, Counter, Family, Hook, IpFamily, IpNet, Policy, RuleSpec, Table,
@@ -236,10 +236,7 @@ impl<'a> RuleParser<'a> {
     /// `-s` or `-d`.
     fn network(&mut self, destination: bool, invert: bool) -> Result<Match, String> {
         let word = self.next("address")?;
-        let of = |net| match destination {
-            false => Match::Source { net, invert },
-            true => Match::Destination { net, invert },
-        };
+        let of = |net| Match::from(AddressMatch { net, destination, invert });
         if let Ok(net) = word.parse() {
             return Ok(of(net));
         }

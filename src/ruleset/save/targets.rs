@@ -71,7 +71,7 @@ impl RuleParser<'_> {
                             && r.ports.0 == r.ports.1
                             && f == nat_flags::MAP_IPS | nat_flags::PROTO_SPECIFIED =>
                     {
-                        Target::DnatTo { addr: a, port: r.ports.0, revision: 2 }
+                        Target::dnat_to(a, r.ports.0, 2)
                     }
                     _ => Target::Dnat(Box::new(r)),
                 }
