@@ -18,6 +18,8 @@ pub enum NoRate {
     AccountingOff,
     /// The mode does not count this.
     NotCounted,
+    /// Flows ended since, and took what they had counted with them.
+    FlowsEnded,
 }
 
 impl NoRate {
@@ -28,6 +30,7 @@ impl NoRate {
             NoRate::CounterReset => "reset",
             NoRate::AccountingOff => "acct off",
             NoRate::NotCounted => "-",
+            NoRate::FlowsEnded => "ended",
         }
     }
 
@@ -38,6 +41,7 @@ impl NoRate {
             NoRate::CounterReset => "the counter began again, as kube-proxy rewrote the chain",
             NoRate::AccountingOff => "conntrack counts no bytes (nf_conntrack_acct = 0)",
             NoRate::NotCounted => "this mode does not count it",
+            NoRate::FlowsEnded => "flows ended since, and took what they had counted with them",
         }
     }
 }
@@ -136,11 +140,19 @@ fn backend_key(service: u64, b: &Backend) -> u64 {
 
 /// When the counters of a source were read.
 fn read_at(snapshot: &Snapshot, service: &Service, b: Option<&Backend>) -> Duration {
-    let table = b.and_then(|b| b.rule).or_else(|| service.frontends.iter().find_map(|f| f.rule));
-    match (service.mode, table) {
-        (Mode::Ipvs, _) => snapshot.ipvs.as_ref().map_or(Duration::ZERO, |r| r.at),
-        (_, Some(rule)) => snapshot.tables.get(rule.table).map_or(Duration::ZERO, |t| t.at),
-        _ => Duration::ZERO,
+    let flows = || {
+        let flows = snapshot.conntrack.as_ref().and_then(|c| c.flows.as_ref());
+        flows.map_or(Duration::ZERO, |f| f.at)
+    };
+    match (service.mode, b) {
+        (Mode::Ipvs, _) => return snapshot.ipvs.as_ref().map_or(Duration::ZERO, |r| r.at),
+        (_, Some(b)) if b.counters.source == CounterSource::Conntrack => return flows(),
+        _ => {}
+    }
+    let rule = b.and_then(|b| b.rule).or_else(|| service.frontends.iter().find_map(|f| f.rule));
+    match rule {
+        Some(rule) => snapshot.tables.get(rule.table).map_or(Duration::ZERO, |t| t.counted_at(rule.rule)),
+        None => Duration::ZERO,
     }
 }
 
@@ -158,7 +170,7 @@ impl Tracker {
         all
     }
 
-    /// New flows a second of a Service, oldest first.
+    /// New flows a second of a Service, oldest first; of one that only conntrack counts, the flows that it held.
     pub fn history(&self, service: &Service) -> Vec<f32> {
         self.services.get(&service_key(service)).map(|h| h.iter().copied().collect()).unwrap_or_default()
     }
@@ -193,8 +205,13 @@ impl Tracker {
             total.ok_or(reason)
         };
         let flows = sum(|r| r.flows);
-        if let (true, Ok(flows)) = (fresh, flows) {
-            push(self.services.entry(key).or_default(), flows as f32);
+        let held = || s.backends.iter().filter_map(|b| b.counters.flows).sum::<u64>() as f64;
+        let shown = match s.backends.first().map(|b| b.counters.source) {
+            Some(CounterSource::Conntrack) => Some(held()),
+            _ => flows.ok(),
+        };
+        if let (true, Some(n)) = (fresh, shown) {
+            push(self.services.entry(key).or_default(), n as f32);
         }
         ServiceRates {
             flows,
@@ -233,19 +250,34 @@ impl Tracker {
             (None, Some(_)) => Err(NoRate::FirstSample),
             (Some(before), Some(now)) => rate(before, now, elapsed),
         };
-        let rates = BackendRates {
-            flows: between(track.flows, c.flows),
-            packets: between(track.packets, c.packets),
-            bytes: match between(track.bytes, c.bytes) {
-                Err(NoRate::NotCounted) if c.source == CounterSource::Conntrack => Err(NoRate::AccountingOff),
-                other => other,
+        // What conntrack holds are sums over the flows that live: they fall when one ends.
+        let held = |before: Option<u64>, now: Option<u64>| match between(before, now) {
+            Err(NoRate::NotCounted) => Err(NoRate::AccountingOff),
+            Err(NoRate::CounterReset) => Err(NoRate::FlowsEnded),
+            other => other,
+        };
+        let rates = match c.source {
+            CounterSource::Conntrack => BackendRates {
+                flows: Err(NoRate::NotCounted),
+                packets: held(track.packets, c.packets),
+                bytes: held(track.bytes, c.bytes),
+            },
+            _ => BackendRates {
+                flows: between(track.flows, c.flows),
+                packets: between(track.packets, c.packets),
+                bytes: between(track.bytes, c.bytes),
             },
         };
         (track.flows, track.packets, track.bytes) = (c.flows, c.packets, c.bytes);
         track.at = at;
         track.rates = Some(rates);
-        if let (true, Ok(flows)) = (keep, rates.flows) {
-            push(&mut track.history, flows as f32);
+        let shown = match c.source {
+            // Flows that it holds, as nothing counts the new ones.
+            CounterSource::Conntrack => c.flows.map(|n| n as f64),
+            _ => rates.flows.ok(),
+        };
+        if let (true, Some(n)) = (keep, shown) {
+            push(&mut track.history, n as f32);
         }
         (rates, true)
     }

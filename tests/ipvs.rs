@@ -4,14 +4,15 @@
 mod common;
 
 use common::truth::{Version, assert_same, ipvs_lines, ipvs_truth};
-use common::{in_new_netns, load_ipsets, load_legacy, read, run, run_with, set};
+use common::{in_new_netns, load_ipsets, load_legacy, load_nft, read, run, run_with, set};
 use kptop::kernel::ipvs::{
     Client, Forwarding, IpvsStats, RealServer, SVC_PERSISTENT, VirtualAddress, VirtualServer,
 };
 use kptop::kernel::xtables::{Socket, TableReader};
 use kptop::lab::{Lab, LabOptions, Origin, Plan, Stream, shop};
-use kptop::proxy::{FrontendKind, Mode, Model, Names, Protocol, State, ipvs};
+use kptop::proxy::{FrontendKind, Mode, Model, Names, Protocol, State, Variant, ipvs};
 use kptop::ruleset::IpFamily;
+use kptop::snapshot::Snapshot;
 use kptop::snapshot::live::{Live, Wanted};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -31,6 +32,13 @@ fn every_ipvs_set_tells_its_virtual_servers() {
         in_new_netns(move || {
             let dir = set(version, mode);
             run_with("ipvsadm", &["-R"], &read(&dir, "ipvsadm-Sn.txt").expect(WHY));
+            // Rules look into the sets: those that none looks into are not read.
+            load_ipsets(&dir);
+            if mode == "ipvs-nft" {
+                load_nft(&dir);
+            } else {
+                load_legacy(&dir);
+            }
             run("ip", &["link", "add", "cni0", "type", "dummy"]);
             for a in NODE_ADDRESSES {
                 run("ip", &["addr", "add", a, "dev", "cni0", "nodad"]);
@@ -69,11 +77,13 @@ fn every_ipvs_set_tells_its_virtual_servers() {
                 &lines(&read(&dir, "ipvsadm-Sn.txt").unwrap()),
                 mode,
             );
-            // Node ports are told by their address.
-            for s in &model.services {
+            // Without the sets node ports are still told by their address, and nothing else is.
+            let bare = Model::read(&Snapshot { ipsets: None, ..snapshot }, &Names::default());
+            for s in &bare.services {
                 let f = &s.frontends[0];
                 let on_node = node.iter().any(|a| f.address == a.parse().ok());
                 assert_eq!(f.kind, on_node.then_some(FrontendKind::NodePort), "{}", s.label());
+                assert_eq!((f.traffic_policy, &f.source_ranges), (None, &None));
             }
             assert!(model.modes.iter().all(|m| m.mode == Mode::Ipvs && m.state == State::Active));
         });
@@ -228,7 +238,7 @@ fn services_to_kernel_to_services_is_the_identity() {
         for s in &written {
             client.add(s).unwrap();
         }
-        let read_back = ipvs::read(&client.read().unwrap(), &[]);
+        let read_back = ipvs::read(&client.read().unwrap(), &[], &[]);
         assert_eq!(read_back.len(), written.len());
         // Written once more, they are the same virtual servers.
         assert_eq!(sorted(ipvs::write(&read_back, &node)), sorted(written));
@@ -260,7 +270,8 @@ fn ipvs_figures_equal_what_the_servers_counted() {
         }
     }
     let sent = plan.streams.len() as u64 * 50;
-    let mut lab = Lab::start(&LabOptions { mode: Mode::Ipvs, services, plan }).unwrap();
+    let mut lab =
+        Lab::start(&LabOptions { mode: Mode::Ipvs, variant: Variant::Legacy, services, plan }).unwrap();
     lab.wait();
     // The figures that IPVS shows are a copy that its estimator makes every 2 seconds.
     std::thread::sleep(Duration::from_secs(5));

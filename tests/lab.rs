@@ -3,16 +3,21 @@
 
 mod common;
 
-use common::{in_new_netns, run};
+use common::{in_new_netns, read, run, run_with, set};
+use kptop::kernel::nftables as kernel_nftables;
 use kptop::kernel::xtables::{Socket, TableReader};
 use kptop::lab::{Lab, LabOptions, Origin, Plan, Stream, install_table, shop};
 use kptop::proxy::iptables::{WriteOptions, as_rules_tell, write};
-use kptop::proxy::{FrontendKind, Mode, Model, Names, Protocol, Service, ServiceName, TrafficPolicy};
+use kptop::proxy::{
+    CounterSource, FrontendKind, Mode, Model, Names, Protocol, Service, ServiceName, TrafficPolicy, Variant,
+    nftables,
+};
 use kptop::ruleset::{Family, IpFamily, IpNet, TableBackend};
 use kptop::snapshot::live::{Live, Wanted};
 use kptop::snapshot::{Snapshot, TableState};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -136,6 +141,7 @@ fn from_kernel() -> Snapshot {
                 table: r.table,
                 counters: r.counters,
                 bytes: Some(r.bytes),
+                recent: None,
             });
         }
     }
@@ -177,9 +183,166 @@ fn services_to_kernel_to_services_is_the_identity() {
     });
 }
 
+/// A network without host bits.
+fn network(n: IpNet) -> IpNet {
+    let addr = match n.addr {
+        IpAddr::V4(a) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(n.prefix)).unwrap_or(0);
+            Ipv4Addr::from(u32::from(a) & mask).into()
+        }
+        IpAddr::V6(a) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(n.prefix)).unwrap_or(0);
+            Ipv6Addr::from(u128::from(a) & mask).into()
+        }
+    };
+    IpNet { addr, ..n }
+}
+
+/// The same through nf_tables: iptables mode by the nft variant, and nftables mode, whose own tool prints what
+/// we wrote as kube-proxy's is printed.
+#[test]
+fn services_survive_nf_tables_in_both_modes() {
+    in_new_netns(|| {
+        let config = Config { cases: 60, failure_persistence: None, ..Config::default() };
+        let mut runner = TestRunner::new(config);
+        let node_port_addresses: Vec<IpAddr> =
+            vec!["192.0.2.7".parse().unwrap(), "192.0.2.8".parse().unwrap(), "fd00:7::7".parse().unwrap()];
+        let mut live = Live::open(None).unwrap();
+        let live = std::cell::RefCell::new(&mut live);
+        let written = std::cell::Cell::new(0);
+        runner
+            .run(&(services(), any::<bool>(), any::<bool>()), |(services, nftables_mode, cidr)| {
+                for family in [IpFamily::V4, IpFamily::V6] {
+                    let (table_family, net) = match family {
+                        IpFamily::V4 => (Family::Ip, "10.244.0.0/16"),
+                        IpFamily::V6 => (Family::Ip6, "fd00:f4::/32"),
+                    };
+                    let cluster_cidr = cidr.then(|| net.parse().unwrap());
+                    for name in ["nat", "filter", "mangle", nftables::TABLE] {
+                        let _ = kernel_nftables::delete(table_family, name);
+                    }
+                    let tables = if nftables_mode {
+                        let node_port_addresses = node_port_addresses.clone();
+                        let options = nftables::WriteOptions { cluster_cidr, node_port_addresses };
+                        vec![nftables::write(&services, family, &options)]
+                    } else {
+                        write(&services, family, &WriteOptions { cluster_cidr, large_cluster: false })
+                    };
+                    for (table, counters) in tables {
+                        kernel_nftables::create(&table, &counters).unwrap();
+                    }
+                }
+                let snapshot = live.borrow_mut().snapshot(Wanted::ALL);
+                let model = Model::read(&snapshot, &Names::default());
+                let told: Vec<Service> = services
+                    .iter()
+                    .map(|s| match nftables_mode {
+                        true => nftables::as_rules_tell(s, &node_port_addresses),
+                        false => as_rules_tell(s),
+                    })
+                    .collect();
+                // What tells the mode and its hashes is not the Service's.
+                let plain = |all: &[Service]| -> Vec<Service> {
+                    let mut all = sorted(all);
+                    for s in &mut all {
+                        (s.mode, s.variant, s.chain_hash) = (Mode::Iptables, None, None);
+                        for b in &mut s.backends {
+                            (b.counters.source, b.counters.flows) = (CounterSource::NatRule, None);
+                        }
+                        for f in &mut s.frontends {
+                            // nf_tables keeps no host bits, and a set of ranges holds each once.
+                            for r in f.source_ranges.iter_mut() {
+                                r.iter_mut().for_each(|n| *n = network(*n));
+                                r.sort();
+                                r.dedup();
+                            }
+                        }
+                    }
+                    all
+                };
+                prop_assert_eq!(plain(&model.services), plain(&told));
+                written.set(written.get() + 1);
+                Ok(())
+            })
+            .unwrap();
+        assert!(written.get() >= 60);
+    });
+}
+
+/// What we write for nftables mode is printed as what kube-proxy 1.36.2 wrote for the same Services.
+#[test]
+fn nft_prints_our_nftables_mode_as_kube_proxys() {
+    let dir = set("1.36.2", "nftables");
+    let (services, theirs) = in_new_netns({
+        let dir = dir.clone();
+        move || {
+            run_with("nft", &["-f", "-"], &read(&dir, "nft-list-ruleset.txt").unwrap());
+            let snapshot = Live::open(None).unwrap().snapshot(Wanted::ALL);
+            (Model::read(&snapshot, &Names::default()).services, run("nft", &["list", "ruleset"]))
+        }
+    });
+    let ours = in_new_netns(move || {
+        for (family, cidr, ip) in [
+            (IpFamily::V4, "10.244.0.0/16", "192.168.50.10"),
+            (IpFamily::V6, "fd00:10:244::/56", "fd00:50::10"),
+        ] {
+            let options = nftables::WriteOptions {
+                cluster_cidr: cidr.parse().ok(),
+                node_port_addresses: vec![ip.parse().unwrap()],
+            };
+            let (table, counters) = nftables::write(&services, family, &options);
+            kernel_nftables::create(&table, &counters).unwrap();
+        }
+        run("nft", &["list", "ruleset"])
+    });
+    // Chain by chain: their order, sets of addresses that rules do not tell whole, and one rule that needs
+    // the cluster's service network apart.
+    let chains = |text: &str| -> BTreeMap<String, Vec<String>> {
+        let mut chains = BTreeMap::new();
+        let (mut table, mut chain) = (String::new(), None);
+        for line in text.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words[..] {
+                ["table", family, ..] => (table, chain) = (family.to_string(), None),
+                ["chain", name, "{"] => chain = Some(format!("{table} {name}")),
+                ["set" | "map", ..] => chain = None,
+                ["}"] | [] => {}
+                _ if line.contains("unallocated ClusterIPs") => {}
+                _ => {
+                    if let Some(name) = &chain {
+                        let rules: &mut Vec<String> = chains.entry(name.clone()).or_default();
+                        rules.push(line.trim().to_string());
+                    }
+                }
+            }
+        }
+        chains
+    };
+    let (ours, theirs) = (chains(&ours), chains(&theirs));
+    for (name, rules) in &theirs {
+        // The node's own addresses are let in beside the Service's ranges.
+        let own = |r: &String| r.replace(", 198.51.100.20 }", " }");
+        let theirs: Vec<String> = rules.iter().map(own).collect();
+        let cidr = |r: &String| r.contains("saddr") && r.contains("fd00:10:244");
+        if name.starts_with("ip6") && theirs.iter().any(cidr) {
+            continue;
+        }
+        assert_eq!(ours.get(name), Some(&theirs), "{name}");
+    }
+    assert_eq!(ours.len(), theirs.len());
+}
+
 /// Every frontend kind gets exactly 40 flows; the backends' counters say the same as their servers.
 #[test]
-fn iptables_figures_equal_what_the_servers_counted() {
+fn figures_equal_what_the_servers_counted() {
+    for (mode, variant) in
+        [(Mode::Iptables, Variant::Legacy), (Mode::Iptables, Variant::Nft), (Mode::Nftables, Variant::Nft)]
+    {
+        figures(mode, variant);
+    }
+}
+
+fn figures(mode: Mode, variant: Variant) {
     let services = shop::services(None, 0);
     let mut plan = Plan { streams: Vec::new(), flows_per_stream: Some(40) };
     for s in services.iter().filter(|s| s.protocol != Protocol::Sctp && !s.backends.is_empty()) {
@@ -203,7 +366,7 @@ fn iptables_figures_equal_what_the_servers_counted() {
         }
     }
     let sent = plan.streams.len() as u64 * 40;
-    let mut lab = Lab::start(&LabOptions { mode: Mode::Iptables, services, plan }).unwrap();
+    let mut lab = Lab::start(&LabOptions { mode, variant, services, plan }).unwrap();
     lab.wait();
     std::thread::sleep(Duration::from_millis(500));
     let node = lab.node().clone();
@@ -216,6 +379,10 @@ fn iptables_figures_equal_what_the_servers_counted() {
         for b in &s.backends {
             let counted = counts.get(&(s.protocol, b.address, b.port)).map_or(0, |c| c.flows);
             assert_eq!(b.counters.flows, Some(counted), "{} {}:{}", s.label(), b.address, b.port);
+            // nftables mode counts nothing: the figure is conntrack's, and says so.
+            let source =
+                if mode == Mode::Nftables { CounterSource::Conntrack } else { CounterSource::NatRule };
+            assert_eq!(b.counters.source, source);
             // Conntrack holds the same flows, by backend and by frontend.
             assert_eq!(b.conntrack_flows, Some(counted), "conntrack of {} {}", s.label(), b.address);
             by_rule += b.counters.flows.unwrap();

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{in_new_netns, read, run, run_with, set};
+use common::{in_new_netns, load_nft, read, run, run_with, set};
 use kptop::kernel::nftables::{self, Client, Reading, Ruleset};
 use kptop::ruleset::{Counter, Dialect, Family, IpFamily, Table, parse_save, set_flag};
 use serde_json::Value;
@@ -157,21 +157,6 @@ fn rules_of_kube_proxys_nftables_mode_agree_with_nft() {
             assert_json(&ruleset);
             assert_rules(&our_rules(&ruleset));
         });
-    }
-}
-
-/// Loads the rules of a set with iptables-nft.
-fn load_nft(dir: &std::path::Path) {
-    for (program, file) in
-        [("iptables-nft-restore", "iptables-save-c.txt"), ("ip6tables-nft-restore", "ip6tables-save-c.txt")]
-    {
-        let Some(text) = read(dir, file) else { continue };
-        for name in ["ct_state_invalid_dropped_pkts", "localhost_nps_accepted_pkts"] {
-            if text.contains(name) && !run("nfacct", &["list"]).contains(name) {
-                run("nfacct", &["add", name]);
-            }
-        }
-        run_with(program, &["-c"], &text);
     }
 }
 

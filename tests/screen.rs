@@ -43,6 +43,7 @@ fn readings_for(more: u64) -> Vec<Update> {
                 family: if family == IpFamily::V4 { Family::Ip } else { Family::Ip6 },
                 table: Arc::new(saved.table),
                 counters: Arc::new(saved.counters),
+                recent: None,
                 bytes: Some(200_000),
             });
         }

@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::truth::{Version, assert_same, iptables_lines, iptables_truth};
-use common::{in_new_netns, load_legacy, read, set};
-use kptop::proxy::{Mode, Model, NamedBy, Names, ServiceName, State, service_hash};
+use common::truth::{Version, assert_same, iptables_lines, iptables_truth, nftables_truth, userspace_truth};
+use common::{in_new_netns, load_legacy, load_nft, read, run, run_with, set};
+use kptop::proxy::{Mode, Model, NamedBy, Names, ServiceName, State, Variant, service_hash};
 use kptop::ruleset::{Family, IpFamily, TableBackend, parse_save};
 use kptop::snapshot::live::{Live, Wanted};
 use kptop::snapshot::{Snapshot, TableState};
@@ -24,6 +24,7 @@ fn from_text(dir: &Path) -> Snapshot {
                 table: Arc::new(saved.table),
                 counters: Arc::new(saved.counters),
                 bytes: None,
+                recent: None,
             });
         }
     }
@@ -80,6 +81,132 @@ fn the_kernel_of_every_legacy_set_tells_the_services() {
             assert!(counted > 100, "the set's counters were loaded");
         });
     }
+}
+
+#[test]
+fn the_kernel_of_every_iptables_nft_set_tells_the_services() {
+    for version in ["1.20.2", "1.36.2"] {
+        in_new_netns(move || {
+            let dir = set(version, "iptables-nft");
+            load_nft(&dir);
+            let snapshot = Live::open(None).unwrap().snapshot(Wanted::ALL);
+            let model = Model::read(&snapshot, &Names::default());
+            let truth = iptables_truth(&dir, Version::of(version));
+            assert_same(&iptables_lines(&model.services), &truth, version);
+            assert!(model.services.iter().all(|s| s.variant == Some(Variant::Nft)));
+            let counted: u64 =
+                model.services.iter().flat_map(|s| &s.backends).filter_map(|b| b.counters.flows).sum();
+            assert!(counted > 100, "the set's counters were loaded");
+            let modes: Vec<_> = model.modes.iter().map(|m| (m.mode, m.variant, m.state)).collect();
+            assert_eq!(modes[0], (Mode::Iptables, Some(Variant::Nft), State::Active));
+        });
+    }
+}
+
+#[test]
+fn the_kernel_of_every_nftables_set_tells_the_services() {
+    for version in ["1.30.5", "1.36.2"] {
+        in_new_netns(move || {
+            let dir = set(version, "nftables");
+            run_with("nft", &["-f", "-"], &read(&dir, "nft-list-ruleset.txt").unwrap());
+            let snapshot = Live::open(None).unwrap().snapshot(Wanted::ALL);
+            let model = Model::read(&snapshot, &Names::default());
+            let truth = nftables_truth(&dir, Version::of(version));
+            assert!(truth.len() > 100);
+            assert_same(&iptables_lines(&model.services), &truth, version);
+            for s in &model.services {
+                let by = if s.backends.is_empty() { NamedBy::Comment } else { NamedBy::Chain };
+                assert_eq!((s.mode, s.named_by), (Mode::Nftables, Some(by)), "{}", s.label());
+                assert!(s.frontends.iter().all(|f| f.hits.is_none() && f.refused.is_none()));
+            }
+            let modes: Vec<_> = model.modes.iter().map(|m| (m.mode, m.family, m.state)).collect();
+            assert_eq!(
+                modes,
+                [
+                    (Mode::Nftables, IpFamily::V4, State::Active),
+                    (Mode::Nftables, IpFamily::V6, State::Active)
+                ]
+            );
+        });
+    }
+}
+
+#[test]
+fn userspace_rules_tell_the_services_and_the_ports_of_the_process() {
+    in_new_netns(|| {
+        let dir = set("1.20.2", "userspace-legacy");
+        load_legacy(&dir);
+        let snapshot = Live::open(None).unwrap().snapshot(Wanted::ALL);
+        let model = Model::read(&snapshot, &Names::default());
+        assert_same(
+            &iptables_lines(&model.services),
+            &userspace_truth(&dir, Version::of("1.20.2")),
+            "userspace",
+        );
+        let text = read(&dir, "iptables-save-c.txt").unwrap();
+        for s in &model.services {
+            assert_eq!((s.mode, s.variant), (Mode::Userspace, Some(Variant::Legacy)));
+            let wanted = format!("--comment \"{}\"", s.label());
+            let port = format!("REDIRECT --to-ports {}", s.proxy_port.unwrap());
+            let protocol = format!("-p {} ", s.protocol.lower());
+            assert!(text.lines().any(|l| l.contains(&wanted) && l.contains(&protocol) && l.ends_with(&port)));
+        }
+        let modes: Vec<_> = model.modes.iter().map(|m| (m.mode, m.services > 30, m.rules > 50)).collect();
+        assert_eq!(modes, [(Mode::Userspace, true, true)]);
+    });
+}
+
+/// What a change of mode, or of iptables, leaves behind: both are shown, and which is at work.
+#[test]
+fn two_modes_at_once_are_both_shown() {
+    in_new_netns(|| {
+        load_legacy(&set("1.36.2", "iptables-legacy"));
+        load_nft(&set("1.36.2", "iptables-nft"));
+        let dir = set("1.36.2", "nftables");
+        run_with("nft", &["-f", "-"], &read(&dir, "nft-list-ruleset.txt").unwrap());
+        let mut live = Live::open(None).unwrap();
+        let model = Model::read(&live.snapshot(Wanted::ALL), &Names::default());
+        let state = |m: &Model| -> Vec<_> {
+            m.modes
+                .iter()
+                .filter(|m| m.family == IpFamily::V4)
+                .map(|m| (m.mode, m.variant, m.state))
+                .collect()
+        };
+        assert_eq!(
+            state(&model),
+            [
+                (Mode::Nftables, None, State::Active),
+                (Mode::Iptables, Some(Variant::Nft), State::Leftover),
+                (Mode::Iptables, Some(Variant::Legacy), State::Leftover),
+            ]
+        );
+        let cart = ServiceName::parse("shop/cart").unwrap();
+        let holders: Vec<_> = model.services.iter().filter(|s| s.name.as_ref() == Some(&cart)).collect();
+        assert_eq!(holders.len(), 3, "once per mode that holds it");
+        // One goes: the next is at work.
+        run("nft", &["delete", "table", "ip", "kube-proxy"]);
+        let model = Model::read(&live.snapshot(Wanted::ALL), &Names::default());
+        assert_eq!(
+            state(&model),
+            [
+                (Mode::Iptables, Some(Variant::Nft), State::Active),
+                (Mode::Iptables, Some(Variant::Legacy), State::Leftover),
+            ]
+        );
+        // Rules that nothing jumps to are left over, even alone.
+        for table in ["nat", "filter", "mangle"] {
+            run("nft", &["delete", "table", "ip", table]);
+        }
+        for chain in ["PREROUTING", "OUTPUT"] {
+            run("iptables-legacy", &["-t", "nat", "-F", chain]);
+        }
+        run("iptables-legacy", &["-t", "nat", "-F", "KUBE-SERVICES"]);
+        run("iptables-legacy", &["-t", "nat", "-F", "KUBE-NODEPORTS"]);
+        run("iptables-legacy", &["-t", "filter", "-F"]);
+        let model = Model::read(&live.snapshot(Wanted::ALL), &Names::default());
+        assert_eq!(state(&model), [(Mode::Iptables, Some(Variant::Legacy), State::Leftover)]);
+    });
 }
 
 /// What kube-proxy does above 1,000 endpoints, and a kernel without any comment at all.
@@ -186,6 +313,7 @@ fn leftovers_of_another_mode_are_told() {
             table: Arc::new(saved.table),
             counters: Arc::new(saved.counters),
             bytes: None,
+            recent: None,
         });
     }
     assert_eq!(states(&orphaned), [(Mode::Iptables, State::Leftover), (Mode::Ipvs, State::Active)]);

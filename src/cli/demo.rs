@@ -2,7 +2,7 @@
 
 use super::{Format, explain, print_snapshot};
 use crate::lab::{Lab, LabOptions, become_root_if_needed, shop};
-use crate::proxy::{Mode, Names};
+use crate::proxy::{Mode, Names, Variant};
 use crate::snapshot::live::{Live, Wanted};
 use clap::{Args, ValueEnum};
 use std::process::ExitCode;
@@ -10,7 +10,14 @@ use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum DemoMode {
+    /// iptables mode in x_tables.
+    #[value(alias = "iptables-legacy")]
     Iptables,
+    /// iptables mode in nf_tables.
+    IptablesNft,
+    /// nftables mode.
+    Nftables,
+    /// ipvs mode (needs a kernel with IPVS).
     Ipvs,
 }
 
@@ -48,8 +55,13 @@ pub(super) fn run(args: &DemoArgs, interval: Duration) -> Result<ExitCode, Strin
     let services = shop::services(args.services.map(|n| n as usize), args.backends as usize);
     let options = LabOptions {
         mode: match args.mode {
-            DemoMode::Iptables => Mode::Iptables,
+            DemoMode::Iptables | DemoMode::IptablesNft => Mode::Iptables,
+            DemoMode::Nftables => Mode::Nftables,
             DemoMode::Ipvs => Mode::Ipvs,
+        },
+        variant: match args.mode {
+            DemoMode::IptablesNft => Variant::Nft,
+            _ => Variant::Legacy,
         },
         plan: shop::plan(&services, args.traffic),
         services,

@@ -5,10 +5,12 @@
 //! [`crate::lab`] may call.
 
 pub mod conntrack;
+pub mod ipset;
 pub mod ipvs;
 pub mod module;
 pub mod netlink;
 pub mod netns;
+pub mod nfacct;
 pub mod nftables;
 pub mod node;
 pub mod usage;

@@ -11,9 +11,9 @@ mod traffic;
 pub use traffic::{BackendKey, Counted, Counts, Origin, Plan, Stream};
 
 use crate::kernel::netns::{Netns, enter_user_namespace};
-use crate::kernel::{Error, Result, ipvs, xtables};
+use crate::kernel::{Error, Result, ipvs, nftables, xtables};
 use crate::proxy::iptables::WriteOptions;
-use crate::proxy::{Mode, Service, iptables};
+use crate::proxy::{Mode, Service, Variant, iptables, nftables as proxy_nftables};
 use crate::ruleset::{IpFamily, IpNet, Table};
 use std::fs;
 use std::net::IpAddr;
@@ -28,6 +28,8 @@ pub const POD_CIDR: &str = "10.244.0.0/16";
 pub const POD_CIDR6: &str = "fd00:10:244::/48";
 /// The node's address on the outside network.
 pub const NODE_IP: &str = "192.168.50.10";
+/// The same for IPv6.
+pub const NODE_IP6: &str = "fd00:50::10";
 /// The outside client.
 pub const CLIENT_IP: &str = "192.168.50.1";
 /// Another address of the outside client, within the source ranges of the shop's load balancer.
@@ -38,6 +40,8 @@ pub const FRIEND_IP: &str = "203.0.113.9";
 pub struct LabOptions {
     /// Mode to install.
     pub mode: Mode,
+    /// In iptables mode: by which part of the kernel.
+    pub variant: Variant,
     /// The Services.
     pub services: Vec<Service>,
     /// Traffic to send; none where empty.
@@ -128,7 +132,7 @@ impl Lab {
             servers: Vec::new(),
             counts: Counts::default(),
         };
-        lab.install(options.mode, &options.services)?;
+        lab.install(options.mode, options.variant, &options.services)?;
         if !options.plan.streams.is_empty() {
             lab.serve(&options.services)?;
             lab.send(&options.plan)?;
@@ -147,19 +151,36 @@ impl Lab {
     }
 
     /// Puts Services into the node's kernel.
-    pub fn install(&self, mode: Mode, services: &[Service]) -> Result<()> {
+    pub fn install(&self, mode: Mode, variant: Variant, services: &[Service]) -> Result<()> {
         match mode {
-            Mode::Iptables => self.install_iptables(services),
+            Mode::Iptables => self.install_iptables(variant, services),
             Mode::Ipvs => self.install_ipvs(services),
-            other => Err(Error::missing(
-                format!("installing {} mode", other.name()),
-                "this version of kptop does not write it yet",
-                Some("choose --mode iptables or --mode ipvs"),
+            Mode::Nftables => self.install_nftables(services),
+            Mode::Userspace => Err(Error::missing(
+                "installing userspace mode",
+                "its backends live in the kube-proxy process, which the lab does not have",
+                Some("choose another --mode"),
             )),
         }
     }
 
-    fn install_iptables(&self, services: &[Service]) -> Result<()> {
+    fn install_nftables(&self, services: &[Service]) -> Result<()> {
+        let services = services.to_vec();
+        let node_port_addresses = vec![parse(NODE_IP)?, parse(NODE_IP6)?];
+        inside(&self.node, move || {
+            for (family, cidr) in [(IpFamily::V4, POD_CIDR), (IpFamily::V6, POD_CIDR6)] {
+                let options = proxy_nftables::WriteOptions {
+                    cluster_cidr: cidr.parse::<IpNet>().ok(),
+                    node_port_addresses: node_port_addresses.clone(),
+                };
+                let (table, counters) = proxy_nftables::write(&services, family, &options);
+                nftables::create(&table, &counters)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn install_iptables(&self, variant: Variant, services: &[Service]) -> Result<()> {
         let services = services.to_vec();
         inside(&self.node, move || {
             for (family, cidr) in [(IpFamily::V4, POD_CIDR), (IpFamily::V6, POD_CIDR6)] {
@@ -167,8 +188,12 @@ impl Lab {
                     cluster_cidr: cidr.parse::<IpNet>().ok(),
                     large_cluster: services.iter().map(|s| s.backends.len()).sum::<usize>() > 1000,
                 };
-                for (table, _) in iptables::write(&services, family, &options) {
-                    match install_table(family, &table) {
+                for (table, counters) in iptables::write(&services, family, &options) {
+                    let done = match variant {
+                        Variant::Legacy => install_table(family, &table),
+                        Variant::Nft => nftables::create(&table, &counters),
+                    };
+                    match done {
                         // A kernel without IPv6 tables still shows the rest.
                         Err(e) if e.is_missing() && family == IpFamily::V6 => break,
                         other => other?,

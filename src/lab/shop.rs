@@ -205,6 +205,7 @@ pub fn build(
         })
         .collect();
     Service {
+        proxy_port: None,
         chain_hash: Some(service_hash(&name, protocol)),
         name: Some(name),
         named_by: Some(NamedBy::Comment),

@@ -1,7 +1,8 @@
 //! The machine-readable face: a contract whose field names never change, only grow (`kptop.snapshot/1`).
 
-use crate::proxy::{Backend, Frontend, Model, Service};
-use crate::snapshot::{Conntrack, Snapshot};
+use crate::proxy::{Backend, Frontend, Model, Service, owners};
+use crate::ruleset::{Hook, TABLE_DORMANT};
+use crate::snapshot::{Conntrack, Snapshot, TableState};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -56,8 +57,43 @@ struct Table<'a> {
     chains: usize,
     rules: usize,
     sets: usize,
-    elements: usize,
+    /// Of all sets together; `None` where the kernel does not tell it of one that packets fill.
+    elements: Option<u64>,
+    /// Why there is no `elements`.
+    elements_unknown: Option<&'static str>,
     bytes: Option<u64>,
+    /// Programs that it belongs to, by its names.
+    owners: Vec<&'static str>,
+    /// Hooks that its chains hang on.
+    hooks: Vec<&'static str>,
+    /// Packets that its DROP rules and policies took; `None` where one of them does not count.
+    dropped_packets: Option<u64>,
+    /// True where it is there and asleep.
+    dormant: bool,
+}
+
+fn table(t: &TableState) -> Table<'_> {
+    let elements = t.table.element_count();
+    let mut hooks: Vec<_> = t.table.chains.iter().filter_map(|c| c.base).map(|b| b.hook).collect();
+    hooks.sort_by_key(|h| *h as u8);
+    hooks.dedup();
+    Table {
+        backend: t.backend.name(),
+        family: t.family.name(),
+        name: &t.table.name,
+        chains: t.table.chains.len(),
+        rules: t.table.rules.len(),
+        sets: t.table.sets.len(),
+        elements,
+        elements_unknown: elements
+            .is_none()
+            .then_some("this kernel does not tell how many elements a set has that packets fill"),
+        bytes: t.bytes,
+        owners: owners(&t.table),
+        hooks: hooks.into_iter().map(Hook::name).collect(),
+        dropped_packets: t.dropped(),
+        dormant: t.table.nf.as_ref().is_some_and(|n| n.flags & TABLE_DORMANT != 0),
+    }
 }
 
 /// Services are written one by one: a node may hold 10,000.
@@ -83,6 +119,8 @@ struct ServiceOut<'a> {
     scheduler: Option<&'a str>,
     session_affinity_s: Option<u32>,
     health_check_node_port: Option<u16>,
+    /// Port of the kube-proxy process that takes its traffic (userspace mode).
+    proxy_port: Option<u16>,
     backends: Vec<BackendOut>,
     lookup: Option<()>,
     /// Why there is no `lookup`.
@@ -202,20 +240,7 @@ pub fn write_snapshot(
                 rules: m.rules,
             })
             .collect(),
-        tables: snapshot
-            .tables
-            .iter()
-            .map(|t| Table {
-                backend: t.backend.name(),
-                family: t.family.name(),
-                name: &t.table.name,
-                chains: t.table.chains.len(),
-                rules: t.table.rules.len(),
-                sets: 0,
-                elements: 0,
-                bytes: t.bytes,
-            })
-            .collect(),
+        tables: snapshot.tables.iter().map(table).collect(),
         services: Services(&model.services),
         conntrack: snapshot.conntrack.as_ref().map(conntrack),
         ipvs: snapshot.ipvs.as_ref().map(|i| IpvsOut {
@@ -253,6 +278,7 @@ fn service(s: &Service) -> ServiceOut<'_> {
         scheduler: s.scheduler.as_deref(),
         session_affinity_s: s.session_affinity_s,
         health_check_node_port: s.health_check_node_port,
+        proxy_port: s.proxy_port,
         backends: s.backends.iter().map(backend).collect(),
         lookup: None,
         lookup_unknown: "this version does not walk the rules yet",

@@ -1,6 +1,6 @@
 //! Text for people: columns that fit, and what could not be read.
 
-use crate::proxy::{Health, Model, Service, frontend_text};
+use crate::proxy::{CounterSource, Health, Model, Service, frontend_text, owners};
 use crate::snapshot::Snapshot;
 use std::io::{self, Write};
 use unicode_width::UnicodeWidthStr;
@@ -74,10 +74,7 @@ pub fn write_snapshot(snapshot: &Snapshot, model: &Model, out: &mut dyn Write) -
         writeln!(out, "network namespace {name}")?;
     }
     if model.modes.is_empty() {
-        writeln!(
-            out,
-            "\nNo Services of kube-proxy found in iptables-legacy or IPVS (nf_tables was not read)."
-        )?;
+        writeln!(out, "\nNo Services of kube-proxy found in iptables, nftables or IPVS.")?;
     }
     for m in &model.modes {
         let variant = m.variant.map(|v| format!(" ({})", v.name())).unwrap_or_default();
@@ -108,15 +105,25 @@ pub fn write_snapshot(snapshot: &Snapshot, model: &Model, out: &mut dyn Write) -
             ("HELD BY", Align::Left),
             ("CHAINS", Align::Right),
             ("RULES", Align::Right),
+            ("SETS", Align::Right),
+            ("ELEMENTS", Align::Right),
             ("BYTES", Align::Right),
+            ("DROPPED", Align::Right),
+            ("OWNER", Align::Left),
         ]);
+        let or_dash = |n: Option<u64>| n.map_or("-".into(), |n| n.to_string());
         for t in &snapshot.tables {
+            let native = t.table.nf.is_some();
             columns.row(vec![
                 format!("{} {}", t.family, t.table.name),
                 t.backend.name().into(),
                 t.table.chains.len().to_string(),
                 t.table.rules.len().to_string(),
-                t.bytes.map_or("-".into(), |b| b.to_string()),
+                if native { t.table.sets.len().to_string() } else { "-".into() },
+                or_dash(t.table.element_count().filter(|_| native)),
+                or_dash(t.bytes),
+                t.dropped().map_or("not counted".into(), |n| n.to_string()),
+                owners(&t.table).join(", "),
             ]);
         }
         columns.write(out)?;
@@ -166,7 +173,10 @@ fn services(model: &Model, out: &mut dyn Write) -> io::Result<()> {
             s.mode.name().into(),
             s.backends.len().to_string(),
             match flows {
-                Some(n) if !s.backends.is_empty() => n.to_string(),
+                // What conntrack holds is no count of new flows.
+                Some(n) if s.backends.iter().any(|b| b.counters.source != CounterSource::Conntrack) => {
+                    n.to_string()
+                }
                 _ => "-".into(),
             },
             tracked.map_or("-".into(), |n| n.to_string()),

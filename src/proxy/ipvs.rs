@@ -1,13 +1,16 @@
 //! kube-proxy's ipvs mode: virtual servers -> Services and back.
 //!
-//! IPVS carries no names and no kinds: each virtual server is a Service of its own here, known by its address.
+//! IPVS carries no names: each virtual server is a Service of its own here, known by its address. What kind of
+//! frontend it is, its policy and its source ranges stand in kube-proxy's ipsets (`pkg/proxy/ipvs/ipset.go`).
 
 use super::{
     Action, Backend, BackendCounters, CounterSource, Frontend, FrontendKind, Mode, Protocol, Service,
+    TrafficPolicy,
 };
-use crate::ruleset::IpFamily;
+use crate::ruleset::{IpFamily, IpNet};
 use crate::snapshot::facts::{
-    Forwarding, InterfaceAddress, Ipvs, IpvsStats, RealServer, SVC_PERSISTENT, VirtualAddress, VirtualServer,
+    Forwarding, InterfaceAddress, Ipset, Ipvs, IpvsStats, Member, RealServer, SVC_PERSISTENT, VirtualAddress,
+    VirtualServer,
 };
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,24 +18,148 @@ use std::net::IpAddr;
 /// The dummy interface that holds the Services' addresses (`defaultDummyDevice`, `pkg/proxy/ipvs/proxier.go`).
 pub const DUMMY: &str = "kube-ipvs0";
 
+/// Beginning of the names of kube-proxy's ipsets: their members tell what a virtual server is.
+pub const IPSETS: &str = "KUBE-";
+
+/// kube-proxy's ipsets of one family. IPv6 ones have `6-` in their names, which ipset cuts at 31 bytes.
+struct Sets<'a> {
+    sets: Vec<(&'a str, &'a [Member])>,
+}
+
+impl<'a> Sets<'a> {
+    fn new(all: &'a [Ipset], family: IpFamily) -> Sets<'a> {
+        let sets = all
+            .iter()
+            .filter_map(|s| {
+                let rest = s.name.strip_prefix(IPSETS)?;
+                let name = match (rest.strip_prefix("6-"), family) {
+                    (Some(name), IpFamily::V6) => name,
+                    (None, IpFamily::V4) => rest,
+                    _ => return None,
+                };
+                Some((name, s.members.as_deref()?))
+            })
+            .collect();
+        Sets { sets }
+    }
+
+    /// Members of a set. Names of IPv6 sets may be cut off.
+    fn members(&self, name: &str) -> &'a [Member] {
+        let cut = &name[..name.len().min(31 - IPSETS.len() - 2)];
+        self.sets.iter().find(|s| s.0 == name || s.0 == cut).map_or(&[], |s| s.1)
+    }
+}
+
+/// A set of networks cannot hold all addresses: kube-proxy puts its two halves in (`writeIptablesRules`,
+/// `pkg/proxy/ipvs/proxier.go`: "0.0.0.0/1" and "128.0.0.0/1").
+fn whole(ranges: &mut Vec<IpNet>) {
+    let halves: Vec<IpNet> = ranges.iter().copied().filter(|r| r.prefix == 1).collect();
+    if let [low, high] = halves[..]
+        && low.addr != high.addr
+    {
+        ranges.retain(|r| r.prefix != 1);
+        ranges.push(IpNet { addr: low.addr, prefix: 0 });
+    }
+}
+
 /// Reads the Services of IPVS. Virtual servers by firewall mark are none of kube-proxy's and are passed over.
 ///
-/// `addresses` tell the node ports: their virtual servers stand on an address of an interface other than
-/// [`DUMMY`].
-pub fn read(ipvs: &Ipvs, addresses: &[InterfaceAddress]) -> Vec<Service> {
+/// `sets` tell kinds, policies and source ranges. Without them `addresses` still tell the node ports: their
+/// virtual servers stand on an address of an interface other than [`DUMMY`]. What source ranges refuse is counted
+/// by one rule for all load balancers together, so by none of them.
+pub fn read(ipvs: &Ipvs, addresses: &[InterfaceAddress], ipsets: &[Ipset]) -> Vec<Service> {
     let mut on_dummy: HashMap<IpAddr, bool> = HashMap::new();
     for a in addresses {
         *on_dummy.entry(a.address).or_insert(false) |= a.interface == DUMMY;
     }
+    let v4 = Index::new(&Sets::new(ipsets, IpFamily::V4));
+    let v6 = Index::new(&Sets::new(ipsets, IpFamily::V6));
     ipvs.servers
         .iter()
         .filter_map(|server| {
             let VirtualAddress::Socket { protocol, address, port } = server.address else { return None };
             let protocol = Protocol::from_number(protocol)?;
-            let kind = (on_dummy.get(&address) == Some(&false)).then_some(FrontendKind::NodePort);
-            Some(service(server, protocol, address, port, kind))
+            let index = if server.family == IpFamily::V4 { &v4 } else { &v6 };
+            let known = index.kinds.get(&(address, protocol, port)).or_else(|| {
+                index.ports.get(&(protocol, port)).filter(|_| on_dummy.get(&address) != Some(&true))
+            });
+            let kind = match known {
+                Some(k) => Some(k.0),
+                None => (on_dummy.get(&address) == Some(&false)).then_some(FrontendKind::NodePort),
+            };
+            let mut service = service(server, protocol, address, port, kind);
+            let f = &mut service.frontends[0];
+            f.traffic_policy = known.and_then(|k| k.1);
+            f.source_ranges = index.ranges.get(&(address, protocol, port)).cloned();
+            if let Some(policy) = f.traffic_policy {
+                for b in &mut service.backends {
+                    b.traffic_policies = vec![policy];
+                }
+            }
+            Some(service)
         })
         .collect()
+}
+
+type Known = (FrontendKind, Option<TrafficPolicy>);
+
+/// What the sets say, by virtual server: a node may have 10,000.
+#[derive(Default)]
+struct Index {
+    kinds: HashMap<(IpAddr, Protocol, u16), Known>,
+    ports: HashMap<(Protocol, u16), Known>,
+    ranges: HashMap<(IpAddr, Protocol, u16), Vec<IpNet>>,
+}
+
+/// `address,protocol:port`
+fn key(m: &Member) -> Option<(IpAddr, Protocol, u16)> {
+    Some((m.address?, Protocol::from_number(u16::from(m.protocol?))?, m.port?))
+}
+
+impl Index {
+    fn new(sets: &Sets<'_>) -> Index {
+        let mut index = Index::default();
+        // The policy of cluster IPs is in no set. A LOCAL set follows the one that it is a part of.
+        for (name, kind, policy) in [
+            ("CLUSTER-IP", FrontendKind::ClusterIp, None),
+            ("LOAD-BALANCER", FrontendKind::LoadBalancerIp, Some(TrafficPolicy::Cluster)),
+            ("LOAD-BALANCER-LOCAL", FrontendKind::LoadBalancerIp, Some(TrafficPolicy::Local)),
+            ("EXTERNAL-IP", FrontendKind::ExternalIp, Some(TrafficPolicy::Cluster)),
+            ("EXTERNAL-IP-LOCAL", FrontendKind::ExternalIp, Some(TrafficPolicy::Local)),
+            ("NODE-PORT-SCTP-HASH", FrontendKind::NodePort, Some(TrafficPolicy::Cluster)),
+            ("NODE-PORT-LOCAL-SCTP-HASH", FrontendKind::NodePort, Some(TrafficPolicy::Local)),
+        ] {
+            index.kinds.extend(sets.members(name).iter().filter_map(key).map(|k| (k, (kind, policy))));
+        }
+        // TCP and UDP have sets of bare ports.
+        for (name, protocol, policy) in [
+            ("NODE-PORT-TCP", Protocol::Tcp, TrafficPolicy::Cluster),
+            ("NODE-PORT-LOCAL-TCP", Protocol::Tcp, TrafficPolicy::Local),
+            ("NODE-PORT-UDP", Protocol::Udp, TrafficPolicy::Cluster),
+            ("NODE-PORT-LOCAL-UDP", Protocol::Udp, TrafficPolicy::Local),
+        ] {
+            let ports = sets.members(name).iter().filter_map(|m| m.port);
+            index.ports.extend(ports.map(|p| ((protocol, p), (FrontendKind::NodePort, Some(policy)))));
+        }
+        for m in sets.members("LOAD-BALANCER-FW") {
+            if let Some(k) = key(m) {
+                index.ranges.entry(k).or_default();
+            }
+        }
+        // SOURCE-IP holds the load balancer's own address, where the node is among the ranges: no range.
+        for m in sets.members("LOAD-BALANCER-SOURCE-CIDR") {
+            if let (Some(k), Some(addr)) = (key(m), m.address2)
+                && let Some(ranges) = index.ranges.get_mut(&k)
+            {
+                ranges.push(IpNet { addr, prefix: m.prefix2.unwrap_or(IpFamily::of(addr).bits()) });
+            }
+        }
+        for ranges in index.ranges.values_mut() {
+            ranges.sort();
+            whole(ranges);
+        }
+        index
+    }
 }
 
 fn service(
@@ -44,12 +171,6 @@ fn service(
 ) -> Service {
     let expected = shares(server);
     Service {
-        name: None,
-        named_by: None,
-        protocol,
-        family: server.family,
-        mode: Mode::Ipvs,
-        variant: None,
         frontends: vec![Frontend {
             kind,
             address: Some(address),
@@ -72,8 +193,7 @@ fn service(
             .collect(),
         scheduler: Some(server.scheduler.clone()),
         session_affinity_s: (server.flags & SVC_PERSISTENT != 0).then_some(server.timeout),
-        health_check_node_port: None,
-        chain_hash: None,
+        ..Service::new(protocol, server.family, Mode::Ipvs)
     }
 }
 

@@ -4,9 +4,13 @@ pub mod iptables;
 pub mod ipvs;
 mod model;
 mod names;
+pub mod nftables;
+mod owners;
+mod userspace;
 
 pub use model::{ModeState, Model, State};
 pub use names::{Names, ServiceName, endpoint_chain, service_hash};
+pub use owners::owners;
 
 use crate::ruleset::{IpFamily, IpNet, RuleId};
 use std::net::IpAddr;
@@ -363,7 +367,9 @@ pub struct Service {
     pub session_affinity_s: Option<u32>,
     /// Port on which kube-proxy answers health checks of load balancers.
     pub health_check_node_port: Option<u16>,
-    /// Hash in its chain names (iptables).
+    /// Port of the kube-proxy process that takes its traffic (userspace mode).
+    pub proxy_port: Option<u16>,
+    /// Hash in its chain names (iptables and nftables mode).
     pub chain_hash: Option<String>,
 }
 
@@ -393,6 +399,25 @@ impl Health {
 }
 
 impl Service {
+    /// A Service of which only this is known.
+    pub fn new(protocol: Protocol, family: IpFamily, mode: Mode) -> Service {
+        Service {
+            name: None,
+            named_by: None,
+            protocol,
+            family,
+            mode,
+            variant: None,
+            frontends: Vec::new(),
+            backends: Vec::new(),
+            scheduler: None,
+            session_affinity_s: None,
+            health_check_node_port: None,
+            proxy_port: None,
+            chain_hash: None,
+        }
+    }
+
     /// Its name for people: `shop/cart:http`, or its first address where there is no name.
     pub fn label(&self) -> String {
         match (&self.name, self.frontends.first()) {

@@ -1,8 +1,10 @@
 //! All Services of a snapshot, and which modes hold them.
 
-use super::{CounterSource, Mode, Names, Protocol, RuleRef, Service, Variant, iptables, ipvs};
+use super::{
+    CounterSource, Mode, Names, Protocol, RuleRef, Service, Variant, iptables, ipvs, nftables, userspace,
+};
 use crate::ruleset::{Counter, IpFamily, Table, TableBackend};
-use crate::snapshot::{FlowKey, Snapshot};
+use crate::snapshot::{FlowFigures, FlowKey, Flows, Snapshot};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -69,15 +71,15 @@ impl Model {
         let same = self.tables.len() == snapshot.tables.len()
             && self.tables.iter().zip(&snapshot.tables).all(|(a, b)| Arc::ptr_eq(a, &b.table))
             && !self.modes.is_empty();
-        let ipvs = snapshot.ipvs.as_ref().map(|r| ipvs::read(&r.value, &snapshot.addresses));
-        let same_ipvs = same && self.same_ipvs(ipvs.as_deref().unwrap_or(&[]));
+        let ipvs = read_ipvs(snapshot);
+        let same_ipvs = same && self.same_ipvs(&ipvs);
         self.changed = !same_ipvs;
         if same_ipvs {
-            self.copy_ipvs(ipvs.unwrap_or_default());
+            self.copy_ipvs(ipvs);
         } else {
             self.tables = snapshot.tables.iter().map(|t| t.table.clone()).collect();
-            self.services = read_iptables(snapshot, names);
-            self.services.extend(ipvs.unwrap_or_default());
+            self.services = read_tables(snapshot, names);
+            self.services.extend(ipvs);
             self.services.sort_by(order);
             self.modes = modes(snapshot, &self.services);
         }
@@ -96,6 +98,8 @@ impl Model {
                 && a.frontends[0].kind == b.frontends[0].kind
                 && a.frontends[0].address == b.frontends[0].address
                 && a.frontends[0].port == b.frontends[0].port
+                && a.frontends[0].traffic_policy == b.frontends[0].traffic_policy
+                && a.frontends[0].source_ranges == b.frontends[0].source_ranges
                 && a.protocol == b.protocol
                 && a.backends.len() == b.backends.len()
                 && a.backends.iter().zip(&b.backends).all(|(x, y)| x.address == y.address && x.port == y.port)
@@ -125,13 +129,20 @@ impl Model {
                 if let Some(rule) = b.rule.filter(|_| b.counters.source == CounterSource::NatRule) {
                     b.counters.flows = Some(counter(snapshot, rule).packets);
                 }
-                b.conntrack_flows = flows.as_ref().map(|i| {
-                    service
-                        .frontends
-                        .iter()
-                        .map(|f| i.between(service.protocol, f.address, f.port, b.address, b.port))
-                        .sum()
+                let figures = flows.as_ref().map(|i| {
+                    let mut sum = FlowFigures::default();
+                    for f in &service.frontends {
+                        i.between(service.protocol, f.address, f.port, b.address, b.port, &mut sum);
+                    }
+                    (sum, i.accounting)
                 });
+                b.conntrack_flows = figures.map(|f| u64::from(f.0.flows));
+                if b.counters.source == CounterSource::Conntrack {
+                    b.counters.flows = b.conntrack_flows;
+                    let counted = figures.filter(|f| f.1).map(|f| f.0);
+                    b.counters.packets = counted.map(|f| f.in_packets + f.out_packets);
+                    b.counters.bytes = counted.map(|f| f.in_bytes + f.out_bytes);
+                }
             }
         }
     }
@@ -142,30 +153,32 @@ fn counter(snapshot: &Snapshot, rule: RuleRef) -> Counter {
 }
 
 /// Flows by where they were sent.
-struct FlowIndex {
+struct FlowIndex<'a> {
     by_frontend: HashMap<(u8, IpAddr, u16), u64, foldhash::fast::FixedState>,
-    by_pair: HashMap<FlowKey, u64, foldhash::fast::FixedState>,
+    flows: &'a Flows,
     node_addresses: Vec<IpAddr>,
+    accounting: bool,
 }
 
-impl FlowIndex {
-    fn new(snapshot: &Snapshot) -> Option<FlowIndex> {
-        let flows = snapshot.conntrack.as_ref()?.flows.as_ref()?;
+impl<'a> FlowIndex<'a> {
+    fn new(snapshot: &'a Snapshot) -> Option<FlowIndex<'a>> {
+        let conntrack = snapshot.conntrack.as_ref()?;
+        let flows = &conntrack.flows.as_ref()?.value;
         let mut index = FlowIndex {
             by_frontend: HashMap::default(),
-            by_pair: HashMap::default(),
+            flows,
             node_addresses: snapshot.addresses.iter().map(|a| a.address).collect(),
+            accounting: flows.accounting || conntrack.limits.accounting == Some(true),
         };
-        for (key, figures) in &flows.value.groups {
+        for (key, figures) in &flows.groups {
             let n = u64::from(figures.flows);
             *index.by_frontend.entry((key.protocol, key.frontend, key.frontend_port)).or_default() += n;
-            index.by_pair.insert(*key, n);
         }
         Some(index)
     }
 
     /// The addresses behind a frontend: a node port stands on all of the node's.
-    fn addresses<'a>(&'a self, address: &'a Option<IpAddr>) -> &'a [IpAddr] {
+    fn addresses<'b>(&'b self, address: &'b Option<IpAddr>) -> &'b [IpAddr] {
         match address {
             Some(a) => std::slice::from_ref(a),
             None => &self.node_addresses,
@@ -179,6 +192,7 @@ impl FlowIndex {
             .sum()
     }
 
+    /// Adds the flows between a frontend and a backend to `sum`.
     fn between(
         &self,
         protocol: Protocol,
@@ -186,15 +200,24 @@ impl FlowIndex {
         port: u16,
         backend: IpAddr,
         backend_port: u16,
-    ) -> u64 {
-        let key = |a: IpAddr| FlowKey {
-            protocol: protocol.number(),
-            frontend: a,
-            frontend_port: port,
-            backend,
-            backend_port,
-        };
-        self.addresses(&address).iter().filter_map(|a| self.by_pair.get(&key(*a))).sum()
+        sum: &mut FlowFigures,
+    ) {
+        for a in self.addresses(&address) {
+            let key = FlowKey {
+                protocol: protocol.number(),
+                frontend: *a,
+                frontend_port: port,
+                backend,
+                backend_port,
+            };
+            if let Some(f) = self.flows.groups.get(&key) {
+                sum.flows += f.flows;
+                sum.in_packets += f.in_packets;
+                sum.in_bytes += f.in_bytes;
+                sum.out_packets += f.out_packets;
+                sum.out_bytes += f.out_bytes;
+            }
+        }
     }
 }
 
@@ -237,38 +260,79 @@ fn table<'a>(
         .map(|(i, t)| (i, &*t.table))
 }
 
-fn read_iptables(snapshot: &Snapshot, names: &Names) -> Vec<Service> {
+/// Services of every mode that keeps them in tables.
+fn read_tables(snapshot: &Snapshot, names: &Names) -> Vec<Service> {
     let mut services = Vec::new();
-    for (variant, backend) in VARIANTS {
-        for family in FAMILIES {
+    for family in FAMILIES {
+        for (variant, backend) in VARIANTS {
             let nat = table(snapshot, backend, family, "nat");
             let filter = table(snapshot, backend, family, "filter");
             services.extend(iptables::read(family, variant, nat, filter, names));
+            if let Some((index, nat)) = nat {
+                services.extend(userspace::read(family, variant, index, nat));
+            }
+        }
+        if let Some((_, table)) = table(snapshot, TableBackend::NfTables, family, nftables::TABLE) {
+            services.extend(nftables::read(family, table));
         }
     }
     services
 }
 
+fn read_ipvs(snapshot: &Snapshot) -> Vec<Service> {
+    let Some(reading) = &snapshot.ipvs else { return Vec::new() };
+    let sets = snapshot.ipsets.as_ref().map_or(&[][..], |s| &s.value);
+    ipvs::read(&reading.value, &snapshot.addresses, sets)
+}
+
+/// How a chain of kube-proxy's is used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// iptables mode, or ipvs mode's few rules.
+    Rules,
+    /// userspace mode.
+    Userspace,
+}
+
+fn use_of(name: &str) -> Option<Use> {
+    match name {
+        n if userspace::is_chain(n) => Some(Use::Userspace),
+        n if n.starts_with("KUBE-") => Some(Use::Rules),
+        _ => None,
+    }
+}
+
 /// Rules of kube-proxy in a table: those in its chains, and those elsewhere that jump there.
-fn own_rules(table: &Table) -> usize {
-    let own = |name: &str| name.starts_with("KUBE-");
+fn own_rules(table: &Table, of: Use) -> usize {
     table
         .chains
         .iter()
-        .map(|c| {
-            if own(table.str(c.name)) {
-                return c.rules.len();
-            }
-            c.rules
+        .map(|c| match use_of(table.str(c.name)) {
+            Some(used) if used == of => c.rules.len(),
+            Some(_) => 0,
+            None => c
+                .rules
                 .clone()
                 .filter(|i| {
-                    let rule = &table.rules[*i as usize];
-                    table.jump_of(rule).is_some_and(|to| own(table.chain_name(to)))
+                    let to = table.jump_of(&table.rules[*i as usize]);
+                    to.is_some_and(|to| use_of(table.chain_name(to)) == Some(of))
                 })
-                .count()
+                .count(),
         })
         .sum()
 }
+
+/// Modes in the order in which they get a packet, as far as rules tell. Translation by rules comes before
+/// IPVS (`ip_vs_in` hangs behind prerouting's nat). Among rules that translate at the same priority the kernel
+/// tells no order; nodes move from the later to the earlier ones here, and what they left is a leftover.
+const RANK: [(Mode, Option<Variant>); 6] = [
+    (Mode::Nftables, None),
+    (Mode::Iptables, Some(Variant::Nft)),
+    (Mode::Iptables, Some(Variant::Legacy)),
+    (Mode::Userspace, Some(Variant::Nft)),
+    (Mode::Userspace, Some(Variant::Legacy)),
+    (Mode::Ipvs, None),
+];
 
 fn modes(snapshot: &Snapshot, services: &[Service]) -> Vec<ModeState> {
     let mut modes = Vec::new();
@@ -276,51 +340,34 @@ fn modes(snapshot: &Snapshot, services: &[Service]) -> Vec<ModeState> {
         let of = |mode: Mode, variant: Option<Variant>| {
             services.iter().filter(move |s| s.mode == mode && s.variant == variant && s.family == family)
         };
-        // kube-proxy's ipvs mode writes rules too, which jump by ipset: they are no Services of iptables mode.
-        let mut iptables_at_work = false;
-        for (variant, backend) in VARIANTS {
-            let count = of(Mode::Iptables, Some(variant)).count();
+        let rules = |backend: Option<TableBackend>, used: Use| -> usize {
+            let tables = snapshot.tables.iter().filter(|t| t.family.ip() == Some(family));
+            tables
+                .filter(|t| backend.is_none_or(|b| b == t.backend) && t.table.name != nftables::TABLE)
+                .map(|t| own_rules(&t.table, used))
+                .sum()
+        };
+        let mut taken = false;
+        for (mode, variant) in RANK {
+            let count = of(mode, variant).count();
             if count == 0 {
                 continue;
             }
-            let reached = of(Mode::Iptables, Some(variant)).any(|s| !s.frontends.is_empty());
-            iptables_at_work |= reached;
-            let rules = snapshot
-                .tables
-                .iter()
-                .filter(|t| t.backend == backend && t.family.ip() == Some(family))
-                .map(|t| own_rules(&t.table))
-                .sum();
-            modes.push(ModeState {
-                mode: Mode::Iptables,
-                variant: Some(variant),
-                family,
-                state: if reached { State::Active } else { State::Leftover },
-                services: count,
-                rules,
-            });
-        }
-        let count = of(Mode::Ipvs, None).count();
-        if count > 0 {
-            let rules = if iptables_at_work {
-                0
-            } else {
-                snapshot
-                    .tables
-                    .iter()
-                    .filter(|t| t.family.ip() == Some(family))
-                    .map(|t| own_rules(&t.table))
-                    .sum()
+            // Rules that no packet reaches are left behind, whatever else is there.
+            let reached = of(mode, variant).any(|s| !s.frontends.is_empty());
+            let state = if reached && !taken { State::Active } else { State::Leftover };
+            taken |= reached;
+            let backend = variant.and_then(|v| VARIANTS.iter().find(|x| x.0 == v)).map(|x| x.1);
+            let rules = match mode {
+                Mode::Nftables => table(snapshot, TableBackend::NfTables, family, nftables::TABLE)
+                    .map_or(0, |(_, t)| t.rules.len()),
+                Mode::Iptables => rules(backend, Use::Rules),
+                Mode::Userspace => rules(backend, Use::Userspace),
+                // Its few rules stand in the same chains as iptables mode's.
+                Mode::Ipvs if services.iter().any(|s| s.mode == Mode::Iptables && s.family == family) => 0,
+                Mode::Ipvs => rules(None, Use::Rules),
             };
-            modes.push(ModeState {
-                mode: Mode::Ipvs,
-                variant: None,
-                family,
-                // Rules of iptables mode translate a packet before IPVS sees it.
-                state: if iptables_at_work { State::Leftover } else { State::Active },
-                services: count,
-                rules,
-            });
+            modes.push(ModeState { mode, variant, family, state, services: count, rules });
         }
     }
     modes

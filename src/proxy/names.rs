@@ -41,7 +41,7 @@ impl ServiceName {
 
 /// The first 16 characters of the base32 of a SHA-256, as `portProtoHash` and `servicePortEndpointChainName`
 /// make them (`pkg/proxy/iptables/proxier.go`, kube-proxy 1.20 to 1.36).
-fn hash16(text: &str) -> String {
+pub(super) fn hash16(text: &str) -> String {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let digest = Sha256::digest(text.as_bytes());
     let mut out = String::with_capacity(16);

@@ -1,19 +1,23 @@
 //! The live source: one namespace of this kernel, read again and again.
 
-use super::{Conntrack, Flows, NetnsFact, ReadCost, Reading, Snapshot, TableState, Unread};
+use super::{Conntrack, Flows, NetnsFact, ReadCost, Reading, Recent, Snapshot, TableState, Unread};
 use crate::kernel::netns::Netns;
 use crate::kernel::usage::{Cost, Meter};
 use crate::kernel::xtables::{self, TableReader};
-use crate::kernel::{Error, Result, conntrack, ipvs, node};
-use crate::ruleset::{Family, IpFamily, TableBackend};
+use crate::kernel::{Error, Result, conntrack, ipset, ipvs, nfacct, nftables, node};
+use crate::ruleset::{Family, IpFamily, RuleId, Table, TableBackend};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a snapshot should hold: reads that nobody looks at cost the node nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Packet filter tables.
+    /// Packet filter tables of x_tables.
     pub tables: bool,
+    /// The same of nf_tables.
+    pub nftables: bool,
+    /// ipsets and nfacct objects.
+    pub sets: bool,
     /// IPVS.
     pub ipvs: bool,
     /// Flows, one by one (limits and statistics are always read).
@@ -22,11 +26,17 @@ pub struct Wanted {
 
 impl Wanted {
     /// Everything.
-    pub const ALL: Wanted = Wanted { tables: true, ipvs: true, flows: true };
+    pub const ALL: Wanted = Wanted { tables: true, nftables: true, sets: true, ipvs: true, flows: true };
 }
 
 /// How much of one core each source may take when it is read periodically; together 5 %.
-const BUDGET: f64 = 0.05 / 3.0;
+const BUDGET: f64 = 0.05 / SOURCES as f64;
+
+/// How many sources there are.
+const SOURCES: usize = 5;
+
+/// Members up to which an ipset that rules look into is read whole; kube-proxy's hold 65,536 at most.
+const SMALL_IPSET: u64 = 70_000;
 
 /// When a source may be read again.
 #[derive(Debug, Default)]
@@ -59,8 +69,11 @@ pub struct Live {
     sockets: Vec<(IpFamily, xtables::Socket)>,
     readers: Vec<TableReader>,
     ipvs: Option<ipvs::Client>,
+    nftables: Option<nftables::Client>,
+    ipset: Option<ipset::Client>,
     conntrack: Option<conntrack::Client>,
-    pace: [Pace; 3],
+    pace: [Pace; SOURCES],
+    watched: Vec<(Arc<Table>, Vec<RuleId>)>,
     kept: Kept,
 }
 
@@ -69,6 +82,12 @@ pub struct Live {
 struct Kept {
     tables: Vec<TableState>,
     tables_unread: Vec<Unread>,
+    nftables: Vec<TableState>,
+    generation: Option<u32>,
+    nftables_unread: Vec<Unread>,
+    ipsets: Option<Reading<Vec<ipset::Ipset>>>,
+    accounts: Option<Reading<Vec<nfacct::Object>>>,
+    sets_unread: Vec<Unread>,
     ipvs: Option<Reading<ipvs::Ipvs>>,
     ipvs_unread: Vec<Unread>,
     flows: Option<Reading<Flows>>,
@@ -100,7 +119,10 @@ impl Live {
             sockets: Vec::new(),
             readers: Vec::new(),
             ipvs: None,
+            nftables: None,
+            ipset: None,
             conntrack: None,
+            watched: Vec::new(),
             pace: Default::default(),
             kept: Kept::default(),
         }
@@ -127,8 +149,10 @@ impl Live {
         }
         let now = Instant::now();
         type Read = fn(&mut Live, Duration);
-        let sources: [(&'static str, bool, Read); 3] = [
+        let sources: [(&'static str, bool, Read); SOURCES] = [
             ("tables", wanted.tables, Live::read_tables),
+            ("nftables", wanted.nftables, Live::read_nftables),
+            ("sets", wanted.sets, Live::read_sets),
             ("ipvs", wanted.ipvs, Live::read_ipvs),
             ("flows", wanted.flows, Live::read_flows),
         ];
@@ -142,6 +166,10 @@ impl Live {
                 let cost = meter.stop();
                 self.pace[i].done(now, cost);
                 snapshot.costs.push(ReadCost { what, cost });
+            } else if what == "nftables" {
+                let meter = Meter::start();
+                self.read_watched(self.began.elapsed());
+                snapshot.costs.push(ReadCost { what, cost: meter.stop() });
             }
             if self.paced && self.pace[i].spacing > Duration::from_secs(1) {
                 snapshot.slowed.push((what, self.pace[i].spacing));
@@ -149,12 +177,15 @@ impl Live {
         }
         let kept = &self.kept;
         snapshot.tables.clone_from(&kept.tables);
+        snapshot.tables.extend(kept.nftables.iter().cloned());
+        snapshot.generation = kept.generation;
+        snapshot.ipsets.clone_from(&kept.ipsets);
+        snapshot.accounts.clone_from(&kept.accounts);
         snapshot.ipvs.clone_from(&kept.ipvs);
-        for list in [&kept.tables_unread, &kept.ipvs_unread] {
+        for list in [&kept.tables_unread, &kept.nftables_unread, &kept.sets_unread, &kept.ipvs_unread] {
             snapshot.unread.extend(list.iter().cloned());
         }
         self.add_conntrack(&mut snapshot);
-        snapshot.unread.extend(not_built_yet(&snapshot));
         snapshot
     }
 
@@ -202,7 +233,103 @@ impl Live {
             table: reading.table,
             counters: reading.counters,
             bytes: Some(reading.bytes),
+            recent: None,
         })
+    }
+
+    fn read_nftables(&mut self, at: Duration) {
+        let read = (|| {
+            if self.nftables.is_none() {
+                self.nftables = Some(nftables::Client::open()?);
+            }
+            match self.nftables.as_mut() {
+                Some(client) => client.read(),
+                None => Err(Error::protocol("nf_tables", "not open")),
+            }
+        })();
+        let kept = &mut self.kept;
+        kept.nftables_unread.clear();
+        match read {
+            Ok(ruleset) => {
+                kept.generation = Some(ruleset.generation);
+                kept.nftables = ruleset
+                    .tables
+                    .into_iter()
+                    .map(|t| TableState {
+                        at,
+                        backend: TableBackend::NfTables,
+                        family: t.table.family,
+                        table: t.table,
+                        counters: t.counters,
+                        bytes: None,
+                        recent: None,
+                    })
+                    .collect();
+            }
+            Err(e) => {
+                // What was consistent a moment ago is still shown, with its age; nothing is mixed in.
+                if !matches!(e.kind, crate::kernel::ErrorKind::Interrupted { .. }) {
+                    kept.nftables.clear();
+                    kept.generation = None;
+                    self.nftables = None;
+                }
+                kept.nftables_unread.push(unread("nf_tables", &e));
+            }
+        }
+    }
+
+    /// Has the counters of these rules read each time, also when their table as a whole is not due: what is on
+    /// a screen. Each table is named by its structure.
+    pub fn watch(&mut self, rules: Vec<(Arc<Table>, Vec<RuleId>)>) {
+        self.watched = rules;
+    }
+
+    /// Reads the watched counters, where the rules are still those of the last reading.
+    fn read_watched(&mut self, at: Duration) {
+        let Some(client) = self.nftables.as_mut() else { return };
+        for (table, rules) in &self.watched {
+            let Some(state) = self.kept.nftables.iter_mut().find(|t| Arc::ptr_eq(&t.table, table)) else {
+                continue;
+            };
+            if let Ok(Some(found)) = client.counters_of(table, rules) {
+                state.recent = Some(Arc::new(Recent { at, rules: found.rules.into_iter().collect() }));
+            }
+        }
+    }
+
+    fn read_sets(&mut self, at: Duration) {
+        let read = (|| {
+            if self.ipset.is_none() {
+                self.ipset = Some(ipset::Client::open()?);
+            }
+            match self.ipset.as_mut() {
+                // Members of sets that rules look into; of large ones only the number.
+                Some(client) => client.read(|s| s.references > 0 && s.size <= SMALL_IPSET),
+                None => Err(Error::protocol("ipset", "not open")),
+            }
+        })();
+        let kept = &mut self.kept;
+        kept.sets_unread.clear();
+        kept.ipsets = match read {
+            Ok(value) => Some(Reading { at, value: Arc::new(value) }),
+            Err(e) => {
+                self.ipset = None;
+                // A node without ipsets lacks nothing.
+                if !e.is_missing() {
+                    kept.sets_unread.push(unread("ipsets", &e));
+                }
+                None
+            }
+        };
+        kept.accounts = match nfacct::read() {
+            Ok(value) => Some(Reading { at, value: Arc::new(value) }),
+            Err(e) => {
+                if !e.is_missing() {
+                    kept.sets_unread.push(unread("nfacct objects", &e));
+                }
+                None
+            }
+        };
     }
 
     fn read_ipvs(&mut self, at: Duration) {
@@ -291,25 +418,6 @@ impl Live {
         snapshot.unread.extend(self.kept.flows_unread.iter().cloned());
         snapshot.conntrack = Some(Conntrack { limits, stats, flows: self.kept.flows.clone() });
     }
-}
-
-/// What this version cannot read at all: said, so that its silence is not taken for an empty kernel.
-fn not_built_yet(snapshot: &Snapshot) -> Vec<Unread> {
-    let mut list = vec![Unread {
-        what: "nf_tables".into(),
-        why: "this version of kptop does not read it: rules of iptables-nft and of kube-proxy's nftables mode are not shown".into(),
-        hint: Some("nft list tables".into()),
-        failed: false,
-    }];
-    if snapshot.ipvs.as_ref().is_some_and(|i| !i.value.servers.is_empty()) {
-        list.push(Unread {
-            what: "kinds, traffic policies and source ranges of IPVS frontends".into(),
-            why: "ipvs mode keeps them in ipsets, which this version of kptop does not read".into(),
-            hint: Some("ipset list".into()),
-            failed: false,
-        });
-    }
-    list
 }
 
 fn unread(what: &str, e: &Error) -> Unread {

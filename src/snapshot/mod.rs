@@ -11,18 +11,25 @@ pub use flows::{FlowFigures, FlowKey, Flows, MAX_GROUPS};
 /// The shapes of facts, for the pure rooms, which do not know the kernel's.
 pub mod facts {
     pub use crate::kernel::conntrack::{Limits, Stats};
+    pub use crate::kernel::ipset::{Ipset, Member};
     pub use crate::kernel::ipvs::{
         Forwarding, Ipvs, IpvsStats, RealServer, SVC_PERSISTENT, Timeouts, VirtualAddress, VirtualServer,
     };
+    pub use crate::kernel::nfacct::Object as AcctObject;
     pub use crate::kernel::node::{InterfaceAddress, Node};
     pub use crate::kernel::usage::{Cost, Meter};
 }
 
 use crate::kernel::conntrack::{Limits, Stats};
+use crate::kernel::ipset::Ipset;
 use crate::kernel::ipvs::Ipvs;
+use crate::kernel::nfacct::Object as AcctObject;
 use crate::kernel::node::{InterfaceAddress, Node};
 use crate::kernel::usage::Cost;
-use crate::ruleset::{Counter, Family, RuleId, Table, TableBackend, TableCounters};
+use crate::ruleset::{
+    ChainId, Counter, Family, Policy, RuleId, Table, TableBackend, TableCounters, Target, Verdict,
+};
+use hashbrown::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +48,12 @@ pub struct Snapshot {
     pub tables: Vec<TableState>,
     /// IPVS, where the kernel has it.
     pub ipvs: Option<Reading<Ipvs>>,
+    /// ipsets by name, where the kernel has them.
+    pub ipsets: Option<Reading<Vec<Ipset>>>,
+    /// Named counters of nfacct, where the kernel has them.
+    pub accounts: Option<Reading<Vec<AcctObject>>>,
+    /// Generation of nf_tables.
+    pub generation: Option<u32>,
     /// Conntrack, where the kernel has it.
     pub conntrack: Option<Conntrack>,
     /// Addresses of the node's interfaces.
@@ -86,12 +99,58 @@ pub struct TableState {
     pub counters: Arc<TableCounters>,
     /// Size in the kernel, where it tells.
     pub bytes: Option<u64>,
+    /// Counters of single rules that were read after the others.
+    pub recent: Option<Arc<Recent>>,
+}
+
+/// Counters of single rules, with the time at which they were read.
+#[derive(Clone, Debug, Default)]
+pub struct Recent {
+    /// When.
+    pub at: Duration,
+    /// What.
+    pub rules: HashMap<RuleId, Counter, foldhash::fast::FixedState>,
 }
 
 impl TableState {
     /// What a rule has counted.
     pub fn counter(&self, rule: RuleId) -> Counter {
-        self.counters.rules.get(rule.0 as usize).copied().unwrap_or_default()
+        self.read(rule).1
+    }
+
+    /// When a rule's counter was read.
+    pub fn counted_at(&self, rule: RuleId) -> Duration {
+        self.read(rule).0
+    }
+
+    fn read(&self, rule: RuleId) -> (Duration, Counter) {
+        let recent = self.recent.as_ref().filter(|r| r.at > self.at);
+        match recent.and_then(|r| Some((r.at, *r.rules.get(&rule)?))) {
+            Some(found) => found,
+            None => (self.at, self.counters.rules.get(rule.0 as usize).copied().unwrap_or_default()),
+        }
+    }
+
+    /// Packets that the table's DROP rules and DROP policies took; `None` where one of the rules does not
+    /// count.
+    pub fn dropped(&self) -> Option<u64> {
+        let table = &self.table;
+        let mut sum = 0;
+        for (i, rule) in table.rules.iter().enumerate() {
+            if rule.target == Target::Verdict(Verdict::Drop) {
+                if !rule.counted {
+                    return None;
+                }
+                sum += self.counter(RuleId(i as u32)).packets;
+            }
+        }
+        for (i, chain) in table.chains.iter().enumerate() {
+            if chain.base.is_some_and(|b| b.policy == Policy::Drop) {
+                let id = ChainId(i as u32);
+                sum += self.counters.policies.iter().find(|p| p.0 == id)?.1.packets;
+            }
+        }
+        Some(sum)
     }
 }
 

@@ -76,17 +76,28 @@ pub fn run_with(program: &str, args: &[&str], input: &str) -> String {
 /// Loads the iptables rules of a set with iptables-legacy, counters included. Sets that the rules name must
 /// have been made before (`load_ipsets`).
 pub fn load_legacy(dir: &Path) {
-    for (program, file) in [
-        ("iptables-legacy-restore", "iptables-save-c.txt"),
-        ("ip6tables-legacy-restore", "ip6tables-save-c.txt"),
-    ] {
+    load(dir, ["iptables-legacy-restore", "ip6tables-legacy-restore"]);
+}
+
+/// The same with iptables-nft.
+pub fn load_nft(dir: &Path) {
+    load(dir, ["iptables-nft-restore", "ip6tables-nft-restore"]);
+}
+
+fn load(dir: &Path, programs: [&str; 2]) {
+    for (program, file) in programs.into_iter().zip(["iptables-save-c.txt", "ip6tables-save-c.txt"]) {
         let Some(text) = read(dir, file) else { continue };
-        for name in ["ct_state_invalid_dropped_pkts", "localhost_nps_accepted_pkts"] {
-            if text.contains(name) && !run("nfacct", &["list"]).contains(name) {
-                run("nfacct", &["add", name]);
-            }
-        }
+        make_accounts(&text);
         run_with(program, &["-c"], &text);
+    }
+}
+
+/// Makes the nfacct objects that kube-proxy's rules name.
+pub fn make_accounts(text: &str) {
+    for name in ["ct_state_invalid_dropped_pkts", "localhost_nps_accepted_pkts"] {
+        if text.contains(name) && !run("nfacct", &["list"]).contains(name) {
+            run("nfacct", &["add", name]);
+        }
     }
 }
 

@@ -29,6 +29,14 @@ pub struct Endpoint {
     zones: Option<Vec<String>>,
 }
 
+/// Whose rules tell.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Iptables,
+    Nftables,
+    Userspace,
+}
+
 /// A Service port in one family.
 pub struct Wanted {
     pub name: String,
@@ -42,6 +50,7 @@ pub struct Wanted {
     pub cluster_all_zones: Vec<Endpoint>,
     pub local: Vec<Endpoint>,
     pub load_balancer_ips: Vec<String>,
+    has_ipv6_ingress: bool,
     version: Version,
 }
 
@@ -145,6 +154,10 @@ pub fn wanted(dir: &Path, version: Version) -> Vec<Wanted> {
                 let here: Vec<Endpoint> = all_endpoints.into_iter().filter(|e| e.local).collect();
                 let local = usable(&here, version);
                 let ingress = service["status"]["loadBalancer"]["ingress"].as_array();
+                let has_ipv6_ingress = ingress
+                    .into_iter()
+                    .flatten()
+                    .any(|i| i["ip"].as_str().is_some_and(|i| family_of(i) == IpFamily::V6));
                 let load_balancer_ips = ingress
                     .into_iter()
                     .flatten()
@@ -165,6 +178,7 @@ pub fn wanted(dir: &Path, version: Version) -> Vec<Wanted> {
                     cluster_all_zones,
                     local,
                     load_balancer_ips,
+                    has_ipv6_ingress,
                     version,
                 });
             }
@@ -217,8 +231,8 @@ impl Wanted {
         self.node_port().is_some() || !self.external_ips().is_empty() || !self.load_balancer_ips.is_empty()
     }
 
-    /// Lines of this Service port as the rules of iptables mode can tell it.
-    fn iptables_lines(&self) -> Vec<String> {
+    /// Lines of this Service port as the rules of a mode can tell it.
+    fn lines(&self, told: Told) -> Vec<String> {
         let any = !self.cluster.is_empty() || !self.local.is_empty();
         let head = format!("{} {} {}", self.name, self.protocol, self.family);
         let mut lines = Vec::new();
@@ -230,11 +244,15 @@ impl Wanted {
                 // A rejected frontend's policy and kind are not in the rules.
                 (true, false) => ("reject", "-"),
             };
-            let kind = if action == "reject" && (kind == "external_ip" || kind == "load_balancer_ip") {
-                "-"
-            } else {
-                kind
+            let external = kind == "external_ip" || kind == "load_balancer_ip";
+            let kind = match told {
+                // All external addresses lead to one chain; only a firewall tells a load balancer's.
+                Told::Nftables if external && (action == "reject" || ranges.is_none()) => "-",
+                Told::Iptables if external && action == "reject" => "-",
+                _ => kind,
             };
+            let (action, policy) = if told == Told::Userspace { ("balance", "-") } else { (action, policy) };
+            let ranges = ranges.filter(|_| told != Told::Userspace);
             let ranges = ranges.filter(|_| action != "reject").unwrap_or_else(|| "-".into());
             let address = if address.contains(':') { format!("[{address}]") } else { address.to_string() };
             lines.push(format!("{head} frontend {kind} {address}:{port} {action} {policy} {ranges}"));
@@ -249,11 +267,27 @@ impl Wanted {
                 .into_iter()
                 .filter(|r| family_of(r) == self.family)
                 .collect();
+            let mut ranges = ranges;
+            ranges.sort();
             let ranges = (!ranges.is_empty()).then(|| ranges.join(","));
             frontend("load_balancer_ip", ip, self.port_number(), local, ranges);
         }
-        if let Some(port) = self.node_port() {
-            frontend("node_port", "*", port, local, None);
+        // `openPortal` of userspace mode stops at an ingress address of IPv6 and opens no node port (the captured
+        // set has none for dual/lb-dual).
+        let stopped = told == Told::Userspace && self.has_ipv6_ingress;
+        if let Some(port) = self.node_port().filter(|_| !stopped) {
+            let on = match (told, self.family) {
+                // nodePortAddresses: by default the node's primary address.
+                (Told::Nftables, IpFamily::V4) => "192.168.50.10",
+                (Told::Nftables, IpFamily::V6) => "fd00:50::10",
+                _ => "*",
+            };
+            frontend("node_port", on, port, local, None);
+        }
+        if told == Told::Userspace {
+            // Endpoints and affinity are known to the process alone.
+            lines.push(format!("{head} affinity None health check None"));
+            return lines;
         }
         let uses_cluster = any && (!self.internal_local() || self.is_external());
         let uses_local = any && (self.internal_local() || (self.external_local() && self.is_external()));
@@ -277,8 +311,9 @@ impl Wanted {
             ));
         }
         let affinity = self.affinity().filter(|_| !addresses.is_empty());
-        let health =
-            self.spec["healthCheckNodePort"].as_u64().filter(|p| *p != 0 && self.version > Version(22));
+        let health = self.spec["healthCheckNodePort"].as_u64().filter(|p| {
+            *p != 0 && self.version > Version(22) && told == Told::Iptables // nftables mode has no rule for it
+        });
         lines.push(format!("{head} affinity {affinity:?} health check {health:?}"));
         lines
     }
@@ -286,7 +321,19 @@ impl Wanted {
 
 /// What the rules of iptables mode should say of a set.
 pub fn iptables_truth(dir: &Path, version: Version) -> BTreeSet<String> {
-    wanted(dir, version).iter().flat_map(Wanted::iptables_lines).collect()
+    wanted(dir, version).iter().flat_map(|w| w.lines(Told::Iptables)).collect()
+}
+
+/// What the table of nftables mode should say of a set.
+pub fn nftables_truth(dir: &Path, version: Version) -> BTreeSet<String> {
+    wanted(dir, version).iter().flat_map(|w| w.lines(Told::Nftables)).collect()
+}
+
+/// What the rules of userspace mode should say of a set: IPv4, no SCTP.
+pub fn userspace_truth(dir: &Path, version: Version) -> BTreeSet<String> {
+    let all = wanted(dir, version);
+    let known = all.iter().filter(|w| w.family == IpFamily::V4 && w.protocol != "SCTP");
+    known.flat_map(|w| w.lines(Told::Userspace)).collect()
 }
 
 /// The same lines of what kptop read.
@@ -295,10 +342,9 @@ pub fn iptables_lines(services: &[Service]) -> BTreeSet<String> {
     for s in services {
         let head = format!("{} {} {}", s.label(), s.protocol.name(), s.family);
         for f in &s.frontends {
-            let ranges = match &f.source_ranges {
-                Some(r) => r.iter().map(|n| n.to_string()).collect::<Vec<_>>().join(","),
-                None => "-".into(),
-            };
+            let mut ranges: Vec<String> = f.source_ranges.iter().flatten().map(|n| n.to_string()).collect();
+            ranges.sort();
+            let ranges = if f.source_ranges.is_none() { "-".to_string() } else { ranges.join(",") };
             lines.insert(format!(
                 "{head} frontend {} {} {} {} {ranges}",
                 f.kind.map_or("-", |k| k.name()),
@@ -309,7 +355,7 @@ pub fn iptables_lines(services: &[Service]) -> BTreeSet<String> {
         }
         for b in &s.backends {
             let share = |s: Option<f64>| s.map_or("-".into(), |s| format!("{s:.4}"));
-            assert_eq!(b.share.is_some(), b.traffic_policies.contains(&TrafficPolicy::Cluster));
+            assert_eq!(b.share.is_some(), b.traffic_policies.contains(&TrafficPolicy::Cluster), "{head}");
             lines.insert(format!(
                 "{head} backend {} cluster {} local {}",
                 kptop::proxy::endpoint_text(b.address, b.port),
@@ -329,21 +375,35 @@ pub fn iptables_lines(services: &[Service]) -> BTreeSet<String> {
 pub fn ipvs_truth(dir: &Path, version: Version, node_addresses: &[String], zones: bool) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     for w in wanted(dir, version) {
-        let mut virtuals = vec![(w.cluster_ip.clone(), w.port_number(), false)];
-        virtuals.extend(w.external_ips().into_iter().map(|ip| (ip, w.port_number(), true)));
-        virtuals.extend(w.load_balancer_ips.iter().map(|ip| (ip.clone(), w.port_number(), true)));
+        let mut virtuals = vec![(w.cluster_ip.clone(), w.port_number(), "cluster_ip")];
+        virtuals.extend(w.external_ips().into_iter().map(|ip| (ip, w.port_number(), "external_ip")));
+        let balancers = w.load_balancer_ips.iter();
+        virtuals.extend(balancers.map(|ip| (ip.clone(), w.port_number(), "load_balancer_ip")));
         if let Some(port) = w.node_port() {
             let here = node_addresses.iter().filter(|a| family_of(a) == w.family);
-            virtuals.extend(here.map(|a| (a.clone(), port, true)));
+            virtuals.extend(here.map(|a| (a.clone(), port, "node_port")));
         }
-        for (address, port, external) in virtuals {
+        for (address, port, kind) in virtuals {
+            let external = kind != "cluster_ip";
+            // The policy of cluster IPs is in no ipset.
+            let policy = match (external, w.external_local()) {
+                (false, _) => "-",
+                (true, true) => "local",
+                (true, false) => "cluster",
+            };
+            let mut ranges: Vec<String> = strings(&w.spec["loadBalancerSourceRanges"])
+                .into_iter()
+                .filter(|r| family_of(r) == w.family && kind == "load_balancer_ip")
+                .collect();
+            ranges.sort();
+            let ranges = if ranges.is_empty() { "-".into() } else { ranges.join(",") };
             let text = if address.contains(':') { format!("[{address}]") } else { address };
             let mut reals: Vec<String> =
                 w.behind_ipvs(external, zones).iter().map(|e| format!("{}/{}", e.address, e.port)).collect();
             reals.sort();
             let action = if reals.is_empty() { "reject" } else { "balance" };
             lines.insert(format!(
-                "{} {text}:{port} {action} rr {:?} {}",
+                "{} {kind} {text}:{port} {action} {policy} {ranges} rr {:?} {}",
                 w.protocol,
                 w.affinity(),
                 reals.join(" ")
@@ -365,11 +425,16 @@ pub fn ipvs_lines(model: &Model) -> BTreeSet<String> {
             for b in &s.backends {
                 assert_eq!(b.weight, Some(1));
             }
+            let mut ranges: Vec<String> = f.source_ranges.iter().flatten().map(|n| n.to_string()).collect();
+            ranges.sort();
             lines.insert(format!(
-                "{} {} {} {} {:?} {}",
+                "{} {} {} {} {} {} {} {:?} {}",
                 s.protocol.name(),
+                f.kind.map_or("-", |k| k.name()),
                 frontend_text(f),
                 f.action.name(),
+                f.traffic_policy.map_or("-", |p| p.name()),
+                if ranges.is_empty() { "-".into() } else { ranges.join(",") },
                 s.scheduler.as_deref().unwrap_or("-"),
                 s.session_affinity_s,
                 reals.join(" ")

@@ -81,16 +81,8 @@ impl Reader<'_> {
             self.services.push(Service {
                 name,
                 named_by,
-                protocol,
-                family: self.family,
-                mode: Mode::Iptables,
                 variant: Some(self.variant),
-                frontends: Vec::new(),
-                backends: Vec::new(),
-                scheduler: None,
-                session_affinity_s: None,
-                health_check_node_port: None,
-                chain_hash: None,
+                ..Service::new(protocol, self.family, Mode::Iptables)
             });
         }
         if let Some(h) = hash {

@@ -150,10 +150,8 @@ fn nothing(app: &App) -> Vec<Line<'static>> {
     if !update.model.services.is_empty() {
         return vec![Line::from(" No Service passes the filters. Esc clears them.")];
     }
-    let mut lines = vec![
-        Line::from(" No Services of kube-proxy found in iptables-legacy or IPVS (nf_tables was not read)."),
-        Line::from(""),
-    ];
+    let mut lines =
+        vec![Line::from(" No Services of kube-proxy found in iptables, nftables or IPVS."), Line::from("")];
     for u in &update.snapshot.unread {
         lines.push(Line::from(format!(" {}: {}", u.what, u.why)));
         if let Some(hint) = u.hint.as_ref().filter(|h| !u.why.contains(h.as_str())) {

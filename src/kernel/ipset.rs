@@ -1,0 +1,237 @@
+//! ipset by nfnetlink: sets that rules of x_tables look into (`linux/netfilter/ipset/ip_set.h`).
+
+use super::netlink::{Message, Request, Socket, attrs, be_uint, retry, str_of};
+use super::{Error, Result, module};
+use crate::ruleset::Counter;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// `NFNL_SUBSYS_IPSET` (`linux/netfilter/nfnetlink.h`)
+const SUBSYSTEM: u8 = 6;
+const NETLINK_NETFILTER: isize = 12;
+/// `IPSET_CMD_LIST`
+const LIST: u8 = 7;
+/// `IPSET_PROTOCOL_MIN`: what every kernel since 2.6.39 speaks.
+const PROTOCOL: u8 = 6;
+/// `IPSET_FLAG_LIST_HEADER`: sets without their members.
+const LIST_HEADER: u32 = 1 << 2;
+
+/// A set.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ipset {
+    /// Its name.
+    pub name: String,
+    /// `hash:ip,port` and so on.
+    pub kind: String,
+    /// Address family: 2 IPv4, 10 IPv6, 0 none (`NFPROTO_*`).
+    pub family: u8,
+    /// How many members it holds.
+    pub size: u64,
+    /// How many may be in it, where it is bounded.
+    pub max_size: Option<u64>,
+    /// How many rules and sets look into it.
+    pub references: u64,
+    /// Bytes in the kernel.
+    pub memory: u64,
+    /// Lifetime of a member in seconds, where members end by themselves.
+    pub timeout_s: Option<u32>,
+    /// Its members; `None` where only its header was read.
+    pub members: Option<Vec<Member>>,
+}
+
+/// A member of a set; what its kind does not have is `None`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Member {
+    /// First address.
+    pub address: Option<IpAddr>,
+    /// Its prefix, where it is a network; the whole length otherwise.
+    pub prefix: Option<u8>,
+    /// IP protocol number.
+    pub protocol: Option<u8>,
+    /// Port.
+    pub port: Option<u16>,
+    /// Second address.
+    pub address2: Option<IpAddr>,
+    /// Its prefix.
+    pub prefix2: Option<u8>,
+    /// True where the set holds everything but this.
+    pub except: bool,
+    /// What it has counted, in a set with counters.
+    pub counter: Option<Counter>,
+    /// Seconds that are left to it.
+    pub timeout_s: Option<u32>,
+    /// Attributes that kptop does not know: number and value.
+    pub other: Vec<(u16, Box<[u8]>)>,
+}
+
+/// Reads ipsets of the namespace in which it was opened.
+#[derive(Debug)]
+pub struct Client {
+    socket: Socket,
+}
+
+const WHAT: &str = "reading ipsets";
+
+impl Client {
+    /// Opens a socket. Fails where the kernel has no ipset, without making it load the module.
+    pub fn open() -> Result<Client> {
+        if !module::is_there("ip_set") {
+            return Err(Error::missing(WHAT, "the kernel has no ipset (module ip_set not loaded)", None));
+        }
+        Ok(Client { socket: Socket::open(NETLINK_NETFILTER)? })
+    }
+
+    /// All sets, without their members.
+    pub fn headers(&mut self) -> Result<Vec<Ipset>> {
+        let mut sets = self.list(None)?;
+        sets.iter_mut().for_each(|s| s.members = None);
+        Ok(sets)
+    }
+
+    /// All sets; with their members where `wanted` says so. The kernel is asked for those sets alone.
+    pub fn read(&mut self, wanted: impl Fn(&Ipset) -> bool) -> Result<Vec<Ipset>> {
+        let mut sets = self.headers()?;
+        for set in &mut sets {
+            if !wanted(set) {
+                continue;
+            }
+            match self.list(Some(&set.name)) {
+                Ok(mut full) if full.len() == 1 => *set = full.remove(0),
+                Ok(_) => {}
+                // Gone between both questions.
+                Err(e) if e.errno() == Some(libc::ENOENT) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(sets)
+    }
+
+    fn list(&mut self, name: Option<&str>) -> Result<Vec<Ipset>> {
+        retry(|| {
+            let mut request = Request::nfnetlink(SUBSYSTEM, LIST, 0, 0).attr(1, &[PROTOCOL]);
+            request = match name {
+                Some(name) => request.attr_str(2, name),
+                None => request.attr(6, &LIST_HEADER.to_be_bytes()),
+            };
+            let mut sets: Vec<Ipset> = Vec::new();
+            self.socket.dump(WHAT, request, &mut |m: Message<'_>| {
+                parse(m.payload.get(4..).unwrap_or(&[]), &mut sets);
+            })?;
+            Ok(sets)
+        })
+    }
+}
+
+/// A message about a set; members of a large one come in several.
+fn parse(bytes: &[u8], sets: &mut Vec<Ipset>) {
+    let (mut name, mut kind, mut family, mut data, mut members) = ("", None, 0, &[][..], None);
+    for (k, v) in attrs(bytes) {
+        match k {
+            2 => name = str_of(v).unwrap_or("?"),
+            3 => kind = str_of(v),
+            5 => family = v.first().copied().unwrap_or(0),
+            7 => data = v,
+            8 => members = Some(v),
+            _ => {}
+        }
+    }
+    if sets.last().is_none_or(|s| s.name != name) {
+        sets.push(Ipset { name: name.into(), ..Ipset::default() });
+    }
+    let Some(set) = sets.last_mut() else { return };
+    if let Some(kind) = kind {
+        set.kind = kind.into();
+        set.family = family;
+    }
+    for (k, v) in attrs(data) {
+        let number = be_uint(v);
+        match k {
+            6 => set.timeout_s = number.map(|n| n as u32),
+            19 => set.max_size = number,
+            24 => set.size = number.unwrap_or(0),
+            25 => set.references = number.unwrap_or(0),
+            26 => set.memory = number.unwrap_or(0),
+            _ => {}
+        }
+    }
+    let list = set.members.get_or_insert_default();
+    if let Some(all) = members {
+        list.extend(attrs(all).filter(|a| a.0 == 7).map(|(_, m)| member(m)));
+    }
+}
+
+/// An address inside `IPSET_ATTR_IP`: 1 IPv4, 2 IPv6.
+fn address(v: &[u8]) -> Option<IpAddr> {
+    attrs(v).find_map(|(k, v)| match k {
+        1 => Some(Ipv4Addr::from(*v.first_chunk::<4>()?).into()),
+        2 => Some(Ipv6Addr::from(*v.first_chunk::<16>()?).into()),
+        _ => None,
+    })
+}
+
+fn member(bytes: &[u8]) -> Member {
+    let mut m = Member::default();
+    for (k, v) in attrs(bytes) {
+        let number = || be_uint(v).unwrap_or(0);
+        match k {
+            1 => m.address = address(v),
+            3 => m.prefix = v.first().copied(),
+            4 => m.port = Some(number() as u16),
+            6 => m.timeout_s = Some(number() as u32),
+            7 => m.protocol = v.first().copied(),
+            // IPSET_FLAG_NOMATCH
+            8 => m.except = number() & (1 << 2) != 0,
+            20 => m.address2 = address(v),
+            21 => m.prefix2 = v.first().copied(),
+            24 => m.counter.get_or_insert_default().bytes = number(),
+            25 => m.counter.get_or_insert_default().packets = number(),
+            9 => {} // the line of a restore
+            other => m.other.push((other, v.into())),
+        }
+    }
+    m
+}
+
+impl std::fmt::Display for Member {
+    /// As `ipset save` prints it, without timeout and counters: `10.0.0.1,tcp:80,192.0.2.0/24`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut parts: Vec<String> = Vec::new();
+        let net = |a: IpAddr, prefix: Option<u8>| match prefix {
+            Some(p) if p != crate::ruleset::IpFamily::of(a).bits() => format!("{a}/{p}"),
+            _ => a.to_string(),
+        };
+        if let Some(a) = self.address {
+            parts.push(net(a, self.prefix));
+        }
+        match (self.protocol, self.port) {
+            (Some(p), Some(port)) => match crate::ruleset::protocol_name(u16::from(p)) {
+                Some(name) => parts.push(format!("{name}:{port}")),
+                None => parts.push(format!("{p}:{port}")),
+            },
+            (None, Some(port)) => parts.push(port.to_string()),
+            _ => {}
+        }
+        if let Some(a) = self.address2 {
+            parts.push(net(a, self.prefix2));
+        }
+        for (kind, bytes) in &self.other {
+            parts.push(format!("[attribute {kind}, {} bytes]", bytes.len()));
+        }
+        f.write_str(&parts.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let mut sets = Vec::new();
+            parse(&bytes, &mut sets);
+            parse(&bytes, &mut sets);
+            let _ = member(&bytes).to_string();
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Named counters of nfnetlink_acct, which rules raise by name (`linux/netfilter/nfnetlink_acct.h`).
+
+use super::netlink::{Message, Request, Socket, attrs, be_uint, retry, text};
+use super::{Error, Result, module};
+use crate::ruleset::Counter;
+
+/// `NFNL_SUBSYS_ACCT` (`linux/netfilter/nfnetlink.h`)
+const SUBSYSTEM: u8 = 7;
+const NETLINK_NETFILTER: isize = 12;
+/// `NFNL_MSG_ACCT_GET`; its neighbour `GET_CTRZERO` would reset what it reads.
+const GET: u8 = 1;
+const WHAT: &str = "reading nfacct objects";
+
+/// A named counter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Object {
+    /// Its name.
+    pub name: String,
+    /// What it has counted.
+    pub counter: Counter,
+    /// How many rules raise it.
+    pub references: u64,
+}
+
+/// All named counters of the calling thread's namespace. Fails where the kernel has none, without making it
+/// load the module.
+pub fn read() -> Result<Vec<Object>> {
+    if !module::is_there("nfnetlink_acct") {
+        let why = "the kernel has no nfacct (module nfnetlink_acct not loaded)";
+        return Err(Error::missing(WHAT, why, None));
+    }
+    let mut socket = Socket::open(NETLINK_NETFILTER)?;
+    retry(|| {
+        let mut found = Vec::new();
+        socket.dump(WHAT, Request::nfnetlink(SUBSYSTEM, GET, 0, 0), &mut |m: Message<'_>| {
+            found.push(parse(m.payload.get(4..).unwrap_or(&[])));
+        })?;
+        Ok(found)
+    })
+}
+
+fn parse(bytes: &[u8]) -> Object {
+    let mut o = Object::default();
+    for (kind, v) in attrs(bytes) {
+        let number = || be_uint(v).unwrap_or(0);
+        match kind {
+            1 => o.name = text(v),
+            2 => o.counter.packets = number(),
+            3 => o.counter.bytes = number(),
+            4 => o.references = number(),
+            _ => {}
+        }
+    }
+    o
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,691 @@
+//! Services -> table `kube-proxy`, in the form of kube-proxy 1.36 (`syncProxyRules`,
+//! `pkg/proxy/nftables/proxier.go`).
+
+use super::{TABLE, chain_base, endpoint_base, name};
+use crate::proxy::{
+    Action, Backend, Frontend, FrontendKind, NamedBy, Protocol, Service, ServiceName, TrafficPolicy,
+};
+use crate::ruleset::{
+    BaseChain, ChainId, ChainKind, Comparison, Condition, Counter, Data, Dialect, Element, Family, Field,
+    Hook, IpFamily, IpNet, Load, Mapped, Match, NatRange, Op, Policy, Set, SetId, Statement, StrId, Table,
+    TableBackend, TableBuilder, TableCounters, Target, Terminal, Test, VERDICT_DATA, Verdict, ct, meta,
+    nat_flags, payload_base, set_flag,
+};
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+/// What kube-proxy knows beside the Services.
+#[derive(Clone, Debug, Default)]
+pub struct WriteOptions {
+    /// `clusterCIDR` of this family: traffic from elsewhere to cluster IPs is masqueraded.
+    pub cluster_cidr: Option<IpNet>,
+    /// Addresses on which node ports are served (`nodePortAddresses`; by default the node's primary one).
+    pub node_port_addresses: Vec<IpAddr>,
+}
+
+/// The mark that asks for masquerading (`masqueradeBit` 14).
+const MASQUERADE_MARK: u32 = 0x4000;
+
+/// Types of keys and data, as nft numbers them (`include/datatype.h` of nftables).
+mod types {
+    pub(super) const INTEGER: u32 = 4;
+    pub(super) const IPV4: u32 = 7;
+    pub(super) const IPV6: u32 = 8;
+    pub(super) const PROTO: u32 = 12;
+    pub(super) const SERVICE: u32 = 13;
+}
+
+/// Writes the table of one family. Services of other families are passed over, and so are those without a
+/// name: their chains could not be named.
+pub fn write(services: &[Service], family: IpFamily, options: &WriteOptions) -> (Table, TableCounters) {
+    let table_family = match family {
+        IpFamily::V4 => Family::Ip,
+        IpFamily::V6 => Family::Ip6,
+    };
+    let mut b = TableBuilder::new(table_family, TableBackend::NfTables, TABLE);
+    b.dialect = Dialect::Nft;
+    b.comment = Some("rules for kube-proxy".into());
+    let mut w = Writer::new(b, family);
+    w.frame(options);
+    for service in services.iter().filter(|s| s.family == family) {
+        if let Some(name) = &service.name {
+            w.service(service, name, options);
+        }
+    }
+    w.b.finish()
+}
+
+/// Sets and maps that are there without any Service.
+struct Sets {
+    hairpin: SetId,
+    cluster_ips: SetId,
+    nodeport_ips: SetId,
+    no_endpoint_services: SetId,
+    no_endpoint_nodeports: SetId,
+    firewall_ips: SetId,
+    service_ips: SetId,
+    service_nodeports: SetId,
+}
+
+struct Writer {
+    b: TableBuilder,
+    family: IpFamily,
+    sets: Sets,
+    /// Keys that are in already.
+    known: HashSet<(SetId, Box<[u8]>)>,
+    /// Sets of clients by name.
+    affinity: HashMap<StrId, SetId>,
+}
+
+/// The bits of a type made of several.
+fn concat(types: &[u32]) -> u32 {
+    types.iter().fold(0, |n, t| n << 6 | t)
+}
+
+fn comment_data(text: &str) -> Vec<u8> {
+    // NFTNL_UDATA_SET_COMMENT
+    let mut bytes = vec![7, text.len() as u8 + 1];
+    bytes.extend_from_slice(text.as_bytes());
+    bytes.push(0);
+    bytes
+}
+
+/// `NFTNL_UDATA_SET_KEYBYTEORDER`: 1 host, 2 network.
+fn byte_order(order: u8) -> Vec<u8> {
+    vec![0, 4, order, 0, 0, 0]
+}
+
+impl Writer {
+    fn new(mut b: TableBuilder, family: IpFamily) -> Writer {
+        let (addr, width) = match family {
+            IpFamily::V4 => (types::IPV4, 4),
+            IpFamily::V6 => (types::IPV6, 16),
+        };
+        let mut set = |name: &str, key: &[u32], map: bool, comment: &str| {
+            let flags = if map { set_flag::MAP } else { 0 };
+            let id = b.strings.intern(name);
+            let comment_id = b.strings.intern(comment);
+            let len = |t: &u32| if *t == addr { width } else { 4 };
+            b.set(Set {
+                key_type: concat(key),
+                key_len: key.iter().map(len).sum(),
+                data_type: if map { VERDICT_DATA } else { 0 },
+                data_len: if map { 16 } else { 0 },
+                comment: Some(comment_id),
+                user_data: comment_data(comment).into(),
+                count: Some(0),
+                elements: Some(Vec::new()),
+                ..Set::new(id, flags)
+            })
+        };
+        let destination = [addr, types::PROTO, types::SERVICE];
+        let port = [types::PROTO, types::SERVICE];
+        let sets = Sets {
+            hairpin: set(
+                name::HAIRPIN,
+                &[addr, addr, types::PROTO, types::SERVICE],
+                false,
+                "service hairpin connections",
+            ),
+            cluster_ips: set(name::CLUSTER_IPS, &[addr], false, "Active ClusterIPs"),
+            nodeport_ips: set(name::NODEPORT_IPS, &[addr], false, "IPs that accept NodePort traffic"),
+            no_endpoint_services: set(
+                name::NO_ENDPOINT_SERVICES,
+                &destination,
+                true,
+                "vmap to drop or reject packets to services with no endpoints",
+            ),
+            no_endpoint_nodeports: set(
+                name::NO_ENDPOINT_NODEPORTS,
+                &port,
+                true,
+                "vmap to drop or reject packets to service nodeports with no endpoints",
+            ),
+            firewall_ips: set(
+                name::FIREWALL_IPS,
+                &destination,
+                true,
+                "destinations that are subject to LoadBalancerSourceRanges",
+            ),
+            service_ips: set(
+                name::SERVICE_IPS,
+                &destination,
+                true,
+                "ClusterIP, ExternalIP and LoadBalancer IP traffic",
+            ),
+            service_nodeports: set(name::SERVICE_NODEPORTS, &port, true, "NodePort traffic"),
+        };
+        Writer { b, family, sets, known: HashSet::new(), affinity: HashMap::new() }
+    }
+
+    fn add(&mut self, set: SetId, element: Element) {
+        // Several ports may share a cluster IP.
+        if !self.known.insert((set, element.key.clone())) {
+            return;
+        }
+        let set = &mut self.b.sets[set.0 as usize];
+        if let Some(elements) = &mut set.elements {
+            elements.push(element);
+            set.count = set.count.map(|n| n + 1);
+        }
+    }
+
+    fn width(&self) -> u32 {
+        u32::from(self.family.bits() / 8)
+    }
+
+    fn saddr(&self) -> Load {
+        let offset = if self.family == IpFamily::V4 { 12 } else { 8 };
+        let len = self.width();
+        Load::new(Field::Payload { base: payload_base::NETWORK, offset, len }, len)
+    }
+
+    fn daddr(&self) -> Load {
+        let offset = if self.family == IpFamily::V4 { 16 } else { 24 };
+        let len = self.width();
+        Load::new(Field::Payload { base: payload_base::NETWORK, offset, len }, len)
+    }
+
+    /// `ip daddr . meta l4proto . th dport`
+    fn destination(&self) -> Vec<Load> {
+        vec![self.daddr(), l4proto(), dport()]
+    }
+
+    fn vmap(&mut self, chain: ChainId, matches: Vec<Match>, key: Vec<Load>, set: SetId) {
+        let target = Target::Native(Box::new(Terminal::VerdictMap { key, set }));
+        self.b.rule(chain, matches, target);
+    }
+
+    fn base(&mut self, name: &str, kind: ChainKind, hook: Hook, priority: i32) -> ChainId {
+        let id = self.b.chain(name);
+        let base = BaseChain { hook, kind, priority, policy: Policy::Accept };
+        self.b.base(id, base, Counter::default());
+        id
+    }
+
+    /// Everything that is there without any Service.
+    fn frame(&mut self, options: &WriteOptions) {
+        let new = || {
+            let mut state = Load::new(Field::Ct { key: ct::STATE, direction: None }, 4);
+            state.ops.push(Op::Bitwise { mask: Box::new(8u32.to_ne_bytes()), xor: Box::new([0; 4]) });
+            native(vec![state], Test::Compare { op: Comparison::NotEqual, value: Box::new([0; 4]) })
+        };
+        let filter = ChainKind::Filter;
+        for (name, hook, priority, jumps) in [
+            ("filter-prerouting-pre-dnat", Hook::Prerouting, -110, &["firewall-check"][..]),
+            ("filter-output-pre-dnat", Hook::Output, -110, &["firewall-check"]),
+            ("filter-input", Hook::Input, 0, &["nodeport-endpoints-check", "service-endpoints-check"]),
+            ("filter-forward", Hook::Forward, 0, &["service-endpoints-check", "cluster-ips-check"]),
+            ("filter-output", Hook::Output, 0, &["service-endpoints-check", "cluster-ips-check"]),
+        ] {
+            let chain = self.base(name, filter, hook, priority);
+            for to in jumps {
+                self.b.jump(chain, vec![new()], to);
+            }
+        }
+        for (name, hook, priority, to) in [
+            ("nat-prerouting", Hook::Prerouting, -100, name::SERVICES),
+            ("nat-output", Hook::Output, -100, name::SERVICES),
+            ("nat-postrouting", Hook::Postrouting, 100, "masquerading"),
+        ] {
+            let chain = self.base(name, ChainKind::Nat, hook, priority);
+            self.b.jump(chain, Vec::new(), to);
+        }
+        let node_port =
+            |w: &Writer| native(vec![w.daddr()], Test::Set { set: w.sets.nodeport_ips, invert: false });
+        let chain = self.b.chain("nodeport-endpoints-check");
+        let m = node_port(self);
+        self.vmap(chain, vec![m], vec![l4proto(), dport()], self.sets.no_endpoint_nodeports);
+        let chain = self.b.chain("service-endpoints-check");
+        self.vmap(chain, Vec::new(), self.destination(), self.sets.no_endpoint_services);
+        let chain = self.b.chain("firewall-check");
+        self.vmap(chain, Vec::new(), self.destination(), self.sets.firewall_ips);
+        let chain = self.b.chain(name::SERVICES);
+        if let Some(net) = options.cluster_cidr {
+            let cluster_ip =
+                native(vec![self.daddr()], Test::Set { set: self.sets.cluster_ips, invert: false });
+            let comment = self.b.comment("masquerade clusterIP traffic from outside cluster");
+            self.b.rule(chain, vec![cluster_ip, Match::source(net, true), mark(), comment], Target::None);
+        }
+        self.vmap(chain, Vec::new(), self.destination(), self.sets.service_ips);
+        let m = node_port(self);
+        self.vmap(chain, vec![m], vec![l4proto(), dport()], self.sets.service_nodeports);
+        self.masquerading();
+        let chain = self.b.chain("cluster-ips-check");
+        let cluster_ip = native(vec![self.daddr()], Test::Set { set: self.sets.cluster_ips, invert: false });
+        let comment = self.b.comment("Reject traffic to invalid ports of ClusterIPs");
+        // port-unreachable
+        let with = if self.family == IpFamily::V4 { 3 } else { 4 };
+        self.b.rule(chain, vec![cluster_ip, comment], Target::Reject { with });
+        let chain = self.b.chain("reject-chain");
+        self.b
+            .chain_comments
+            .push((chain, "helper for @no-endpoint-services / @no-endpoint-nodeports".into()));
+        self.b.rule(chain, Vec::new(), Target::Reject { with });
+        for address in &options.node_port_addresses {
+            if IpFamily::of(*address) == self.family {
+                self.add(self.sets.nodeport_ips, Element::new(&octets(*address), Data::None));
+            }
+        }
+    }
+
+    fn masquerading(&mut self) {
+        let chain = self.b.chain("masquerading");
+        let range =
+            NatRange { flags: nat_flags::PROTO_RANDOM_FULLY, addrs: None, ports: (0, 0, 0), revision: 0 };
+        let masquerade = Target::Masquerade(Box::new(range));
+        let marked = Match::Mark { mark: 0, mask: MASQUERADE_MARK, invert: true };
+        let xor = Op::Bitwise { mask: Box::new([0xff; 4]), xor: Box::new(MASQUERADE_MARK.to_ne_bytes()) };
+        let mut value = Load::new(Field::Meta(meta::MARK), 4);
+        value.ops.push(xor);
+        let clear = Match::Does(Box::new(Statement::SetMeta { key: meta::MARK, value }));
+        self.b.rule(chain, vec![marked, clear], masquerade.clone());
+        let mut status = Load::new(Field::Ct { key: ct::STATUS, direction: None }, 4);
+        status.ops.push(Op::Bitwise { mask: Box::new(0x20u32.to_ne_bytes()), xor: Box::new([0; 4]) });
+        let translated =
+            native(vec![status], Test::Compare { op: Comparison::NotEqual, value: Box::new([0; 4]) });
+        let key = vec![self.saddr(), self.daddr(), l4proto(), dport()];
+        let hairpin = native(key, Test::Set { set: self.sets.hairpin, invert: false });
+        self.b.rule(chain, vec![translated, hairpin], masquerade);
+    }
+
+    fn service(&mut self, service: &Service, svc: &ServiceName, options: &WriteOptions) {
+        let base = chain_base(svc, service.protocol);
+        let under = |policy| -> Vec<&Backend> {
+            service.backends.iter().filter(|b| b.traffic_policies.contains(&policy)).collect()
+        };
+        let (cluster, local) = (under(TrafficPolicy::Cluster), under(TrafficPolicy::Local));
+        let has_endpoints = !service.backends.is_empty();
+        let (to_cluster, to_local) = (format!("{}{base}", name::SERVICE), format!("{}{base}", name::LOCAL));
+        let to_external = format!("{}{base}", name::EXTERNAL);
+        let is_external = |f: &Frontend| f.kind.is_none_or(|k| k != FrontendKind::ClusterIp);
+        for f in &service.frontends {
+            self.refusal(service, svc, f);
+            if let (Some(address), Some(FrontendKind::ClusterIp)) = (f.address, f.kind) {
+                self.add(self.sets.cluster_ips, Element::new(&octets(address), Data::None));
+            }
+            if !has_endpoints {
+                continue;
+            }
+            let to = match (is_external(f), f.traffic_policy) {
+                (true, _) => &to_external,
+                (false, Some(TrafficPolicy::Local)) => &to_local,
+                (false, _) => &to_cluster,
+            };
+            if !is_external(f) && f.action != Action::Balance {
+                continue;
+            }
+            let chain = self.b.chain(to);
+            let goto = Data::Verdict(Verdict::Goto(chain));
+            match f.kind {
+                Some(FrontendKind::NodePort) => {
+                    let key = port_key(service.protocol, f.port);
+                    self.add(self.sets.service_nodeports, Element::new(&key, goto));
+                }
+                _ => {
+                    if let Some(address) = f.address {
+                        let key = destination_key(address, service.protocol, f.port);
+                        self.add(self.sets.service_ips, Element::new(&key, goto));
+                    }
+                }
+            }
+            if let (Some(address), Some(ranges)) = (f.address, &f.source_ranges) {
+                self.firewall(&base, address, service.protocol, f.port, ranges);
+            }
+        }
+        if has_endpoints && service.frontends.iter().any(is_external) {
+            let local_policy = service
+                .frontends
+                .iter()
+                .any(|f| is_external(f) && f.traffic_policy == Some(TrafficPolicy::Local));
+            let to = (&to_cluster[..], &to_local[..]);
+            self.external(&to_external, to, local_policy, !local.is_empty(), options);
+        }
+        for (chain, backends) in [(&to_cluster, &cluster), (&to_local, &local)] {
+            if !backends.is_empty() {
+                self.balance(service, svc, chain, backends);
+            }
+        }
+        if service.session_affinity_s.is_some() {
+            self.endpoints(service, svc);
+        }
+        for b in service.backends.iter().filter(|b| b.local == Some(true)) {
+            let ip = octets(b.address);
+            let key = [&ip[..], &ip, &port_key(service.protocol, b.port)].concat();
+            self.add(self.sets.hairpin, Element::new(&key, Data::None));
+        }
+    }
+
+    fn refusal(&mut self, service: &Service, svc: &ServiceName, f: &Frontend) {
+        let data = match f.action {
+            Action::Balance => return,
+            Action::Reject => Data::Verdict(Verdict::Goto(self.b.chain("reject-chain"))),
+            Action::Drop => Data::Verdict(Verdict::Drop),
+        };
+        let comment = Some(self.b.strings.intern(&svc.to_string()));
+        match (f.kind, f.address) {
+            (Some(FrontendKind::NodePort), _) => {
+                let key = port_key(service.protocol, f.port);
+                self.add(self.sets.no_endpoint_nodeports, Element { comment, ..Element::new(&key, data) });
+            }
+            (_, Some(address)) => {
+                let key = destination_key(address, service.protocol, f.port);
+                self.add(self.sets.no_endpoint_services, Element { comment, ..Element::new(&key, data) });
+            }
+            _ => {}
+        }
+    }
+
+    fn firewall(&mut self, base: &str, address: IpAddr, protocol: Protocol, port: u16, ranges: &[IpNet]) {
+        let full = format!("{}{base}", name::FIREWALL);
+        let known = self.b.has_chain(&full);
+        let chain = self.b.chain(&full);
+        let key = destination_key(address, protocol, port);
+        self.add(self.sets.firewall_ips, Element::new(&key, Data::Verdict(Verdict::Goto(chain))));
+        // One chain serves all load balancer addresses of the Service.
+        if known {
+            return;
+        }
+        let outside = match ranges {
+            [net] => Match::source(*net, true),
+            _ => {
+                let set = self.range_set(ranges);
+                native(vec![self.saddr()], Test::Set { set, invert: true })
+            }
+        };
+        self.b.rule(chain, vec![outside], Target::Verdict(Verdict::Drop));
+    }
+
+    /// A set without a name: `{ 10.0.0.0/8, 192.0.2.0/24 }`.
+    fn range_set(&mut self, ranges: &[IpNet]) -> SetId {
+        let width = self.width() as usize;
+        let bytes = |n: u128| n.to_be_bytes()[16 - width..].to_vec();
+        let mut elements = Vec::new();
+        // The kernel's tree begins with the end of "nothing so far".
+        if ranges.iter().all(|r| ends(*r).0 != 0) {
+            elements.push(Element { end: true, ..Element::new(&bytes(0), Data::None) });
+        }
+        for (from, next) in merged(ranges) {
+            elements.push(Element::new(&bytes(from), Data::None));
+            if let Some(next) = next {
+                elements.push(Element { end: true, ..Element::new(&bytes(next), Data::None) });
+            }
+        }
+        let id = self.b.strings.intern("__set%d");
+        let addr = if self.family == IpFamily::V4 { types::IPV4 } else { types::IPV6 };
+        let flags = set_flag::ANONYMOUS | set_flag::CONSTANT | set_flag::INTERVAL;
+        self.b.set(Set {
+            key_type: addr,
+            key_len: self.width(),
+            count: Some(elements.iter().filter(|e| !e.end).count() as u64),
+            user_data: byte_order(2).into(),
+            elements: Some(elements),
+            ..Set::new(id, flags)
+        })
+    }
+
+    fn external(
+        &mut self,
+        chain: &str,
+        (to_cluster, to_local): (&str, &str),
+        local_policy: bool,
+        has_local: bool,
+        options: &WriteOptions,
+    ) {
+        let chain = self.b.chain(chain);
+        let goto = |w: &mut Writer, to: &str| Target::Verdict(Verdict::Goto(w.b.chain(to)));
+        if !local_policy {
+            let comment = self.b.comment("masquerade");
+            self.b.rule(chain, vec![mark(), comment], Target::None);
+            let to = goto(self, to_cluster);
+            self.b.rule(chain, Vec::new(), to);
+            return;
+        }
+        if let Some(net) = options.cluster_cidr {
+            let comment = self.b.comment("short-circuit pod traffic");
+            let to = goto(self, to_cluster);
+            self.b.rule(chain, vec![Match::source(net, false), comment], to);
+        }
+        let local = || {
+            // NFTA_FIB_F_SADDR, NFT_FIB_RESULT_ADDRTYPE; RTN_LOCAL
+            let load = Load::new(Field::Fib { result: 3, flags: 1 }, 4);
+            native(vec![load], Test::Compare { op: Comparison::Equal, value: Box::new(2u32.to_ne_bytes()) })
+        };
+        let comment = self.b.comment("masquerade local traffic");
+        self.b.rule(chain, vec![local(), mark(), comment], Target::None);
+        let comment = self.b.comment("short-circuit local traffic");
+        let to = goto(self, to_cluster);
+        self.b.rule(chain, vec![local(), comment], to);
+        if has_local {
+            let to = goto(self, to_local);
+            self.b.rule(chain, Vec::new(), to);
+        }
+    }
+
+    fn balance(&mut self, service: &Service, svc: &ServiceName, chain: &str, backends: &[&Backend]) {
+        let chain = self.b.chain(chain);
+        let numgen = Load::new(Field::Numgen { random: true, modulus: backends.len() as u32, offset: 0 }, 4);
+        let flags = set_flag::ANONYMOUS | set_flag::CONSTANT | set_flag::MAP;
+        let id = self.b.strings.intern("__map%d");
+        let number = |i: usize| (i as u32).to_ne_bytes();
+        if service.session_affinity_s.is_some() {
+            let mut elements = Vec::new();
+            for (i, b) in backends.iter().enumerate() {
+                let base = endpoint_base(svc, service.protocol, b.address, b.port);
+                let endpoint = self.b.chain(&format!("{}{base}", name::ENDPOINT));
+                let goto = Verdict::Goto(endpoint);
+                let set = self.affinity_set(&base, service);
+                let known = native(vec![self.saddr()], Test::Set { set, invert: false });
+                self.b.rule(chain, vec![known], Target::Verdict(goto));
+                elements.push(Element::new(&number(i), Data::Verdict(goto)));
+            }
+            let set = self.b.set(Set {
+                key_type: types::INTEGER,
+                key_len: 4,
+                data_type: VERDICT_DATA,
+                data_len: 16,
+                count: Some(elements.len() as u64),
+                user_data: byte_order(1).into(),
+                elements: Some(elements),
+                ..Set::new(id, flags)
+            });
+            self.vmap(chain, Vec::new(), vec![numgen], set);
+            return;
+        }
+        let elements: Vec<Element> = backends
+            .iter()
+            .enumerate()
+            .map(|(i, b)| {
+                let data = [&octets(b.address)[..], &padded(b.port)].concat();
+                Element::new(&number(i), Data::Value(data.into()))
+            })
+            .collect();
+        let addr = if self.family == IpFamily::V4 { types::IPV4 } else { types::IPV6 };
+        let width = self.width();
+        let set = self.b.set(Set {
+            key_type: types::INTEGER,
+            key_len: 4,
+            data_type: concat(&[addr, types::SERVICE]),
+            data_len: width + 4,
+            count: Some(elements.len() as u64),
+            user_data: byte_order(1).into(),
+            elements: Some(elements),
+            ..Set::new(id, flags)
+        });
+        let mapped = |offset: u32, len: u32| {
+            let m = Mapped { key: vec![numgen.clone()], set, offset };
+            let load = Load::new(Field::Mapped(Box::new(m)), len);
+            Some((load.clone(), load))
+        };
+        let nat = Terminal::Nat {
+            destination: true,
+            family: if self.family == IpFamily::V4 { 2 } else { 10 },
+            addr: mapped(0, width),
+            port: mapped(width, 2),
+            flags: 0,
+        };
+        let number = u16::from(service.protocol.number());
+        let matches = vec![Match::Protocol { number, invert: false }];
+        self.b.rule(chain, matches, Target::Native(Box::new(nat)));
+    }
+
+    /// The set of an endpoint's clients, made where it is not there yet.
+    fn affinity_set(&mut self, endpoint: &str, service: &Service) -> SetId {
+        let id = self.b.strings.intern(&format!("{}{endpoint}", name::AFFINITY));
+        if let Some(known) = self.affinity.get(&id) {
+            return *known;
+        }
+        let seconds = u64::from(service.session_affinity_s.unwrap_or(10_800));
+        let key_type = if self.family == IpFamily::V4 { types::IPV4 } else { types::IPV6 };
+        let set = self.b.set(Set {
+            key_type,
+            key_len: self.width(),
+            timeout_ms: Some(seconds * 1000),
+            size: Some(65_535),
+            count: Some(0),
+            user_data: byte_order(2).into(),
+            elements: None,
+            ..Set::new(id, set_flag::EVAL | set_flag::TIMEOUT)
+        });
+        self.affinity.insert(id, set);
+        set
+    }
+
+    fn endpoints(&mut self, service: &Service, svc: &ServiceName) {
+        for b in &service.backends {
+            let base = endpoint_base(svc, service.protocol, b.address, b.port);
+            let chain = self.b.chain(&format!("{}{base}", name::ENDPOINT));
+            let set = self.affinity_set(&base, service);
+            let key = vec![self.saddr()];
+            let remember = Statement::Dynset {
+                op: 1, // NFT_DYNSET_OP_UPDATE
+                set,
+                key,
+                data: Vec::new(),
+                timeout_ms: None,
+                flags: 0,
+                carries: Vec::new(),
+            };
+            self.b.rule(chain, vec![Match::Does(Box::new(remember))], Target::None);
+            let number = u16::from(service.protocol.number());
+            let matches = vec![Match::Protocol { number, invert: false }];
+            self.b.rule(chain, matches, Target::dnat_to(b.address, b.port, 2));
+        }
+    }
+}
+
+fn native(key: Vec<Load>, test: Test) -> Match {
+    Match::Native(Box::new(Condition { key, test }))
+}
+
+fn l4proto() -> Load {
+    Load::new(Field::Meta(meta::L4PROTO), 1)
+}
+
+/// `th dport`
+fn dport() -> Load {
+    Load::new(Field::Payload { base: payload_base::TRANSPORT, offset: 2, len: 2 }, 2)
+}
+
+/// `meta mark set meta mark | 0x4000`
+fn mark() -> Match {
+    let mut value = Load::new(Field::Meta(meta::MARK), 4);
+    value.ops.push(Op::Bitwise {
+        mask: Box::new((!MASQUERADE_MARK).to_ne_bytes()),
+        xor: Box::new(MASQUERADE_MARK.to_ne_bytes()),
+    });
+    Match::Does(Box::new(Statement::SetMeta { key: meta::MARK, value }))
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(a) => a.octets().to_vec(),
+        IpAddr::V6(a) => a.octets().to_vec(),
+    }
+}
+
+/// A port on its four bytes.
+fn padded(port: u16) -> [u8; 4] {
+    let [a, b] = port.to_be_bytes();
+    [a, b, 0, 0]
+}
+
+fn port_key(protocol: Protocol, port: u16) -> Vec<u8> {
+    [&[protocol.number(), 0, 0, 0][..], &padded(port)].concat()
+}
+
+fn destination_key(address: IpAddr, protocol: Protocol, port: u16) -> Vec<u8> {
+    [octets(address), port_key(protocol, port)].concat()
+}
+
+/// First address of a network and the first behind it; `None` where it reaches the end of all addresses.
+fn ends(net: IpNet) -> (u128, Option<u128>) {
+    let bits = u32::from(IpFamily::of(net.addr).bits());
+    let size = bits - u32::from(net.prefix);
+    let first = match net.addr {
+        IpAddr::V4(a) => u128::from(u32::from(a)),
+        IpAddr::V6(a) => a.into(),
+    };
+    if size >= 128 {
+        return (0, None);
+    }
+    let first = first >> size << size;
+    let next = first.checked_add(1 << size).filter(|n| bits == 128 || *n <= u128::from(u32::MAX));
+    (first, next)
+}
+
+/// Networks as ranges, those that overlap as one.
+fn merged(networks: &[IpNet]) -> Vec<(u128, Option<u128>)> {
+    let mut ranges: Vec<(u128, Option<u128>)> = networks.iter().map(|n| ends(*n)).collect();
+    ranges.sort_by_key(|r| (r.0, r.1.is_none(), r.1));
+    let mut done: Vec<(u128, Option<u128>)> = Vec::new();
+    for (from, next) in ranges {
+        match done.last_mut() {
+            Some((_, None)) => break, // everything behind is in already
+            Some((_, until)) if until.is_some_and(|u| from < u) => {
+                *until = match (*until, next) {
+                    (Some(u), Some(n)) => Some(u.max(n)),
+                    _ => None,
+                };
+            }
+            _ => done.push((from, next)),
+        }
+    }
+    done
+}
+
+/// A Service as its rules tell it: what [`super::read`] gives for what `write` wrote. They do not tell of which
+/// kind an external address without source ranges is, nor which policy or ranges a rejected one had, nor the
+/// health check's port.
+pub fn as_rules_tell(service: &Service, node_port_addresses: &[IpAddr]) -> Service {
+    let mut s = service.clone();
+    let has_endpoints = !s.backends.is_empty();
+    s.named_by = Some(if has_endpoints { NamedBy::Chain } else { NamedBy::Comment });
+    s.health_check_node_port = None;
+    s.frontends = s
+        .frontends
+        .into_iter()
+        .flat_map(|f| {
+            let addresses: Vec<Option<IpAddr>> = match (f.kind, f.address) {
+                (Some(FrontendKind::NodePort), None) => node_port_addresses
+                    .iter()
+                    .filter(|a| IpFamily::of(**a) == s.family)
+                    .map(|a| Some(*a))
+                    .collect(),
+                (_, address) => vec![address],
+            };
+            addresses.into_iter().map(move |address| Frontend { address, ..f.clone() })
+        })
+        .collect();
+    for f in &mut s.frontends {
+        if f.action == Action::Reject {
+            f.traffic_policy = None;
+            f.source_ranges = None;
+        }
+        let external = matches!(f.kind, Some(FrontendKind::ExternalIp | FrontendKind::LoadBalancerIp));
+        if external && f.source_ranges.is_none() {
+            f.kind = None;
+        }
+    }
+    s
+}

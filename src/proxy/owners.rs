@@ -1,0 +1,99 @@
+//! Which programs a table belongs to, by the names that they give their tables and chains. Several may share a
+//! table of iptables; whoever hangs on the hooks of service traffic can drop it.
+
+use crate::ruleset::{Dialect, Table};
+
+/// Beginnings of chain names in tables of iptables.
+const CHAINS: &[(&str, &str)] = &[
+    ("KUBE-ROUTER-", "kube-router"),
+    ("KUBE-POD-FW-", "kube-router"),
+    ("KUBE-NWPLCY-", "kube-router"),
+    ("KUBE-KUBELET-CANARY", "kubelet"),
+    ("KUBE-", "kube-proxy"),
+    ("cali-", "Calico"),
+    ("CILIUM_", "Cilium"),
+    ("OLD_CILIUM_", "Cilium"),
+    ("DOCKER", "Docker"),
+    ("FLANNEL-", "flannel"),
+    ("CNI-", "CNI plugins"),
+    ("WEAVE", "Weave Net"),
+    ("ANTREA-", "Antrea"),
+    ("AZURE-NPM", "Azure NPM"),
+    ("ISTIO_", "Istio"),
+    ("OVN-KUBE-", "OVN-Kubernetes"),
+    ("LIBVIRT_", "libvirt"),
+    ("NETAVARK", "Podman"),
+    ("ufw", "ufw"),
+    ("f2b-", "fail2ban"),
+    ("ts-", "Tailscale"),
+    ("FWDI_", "firewalld"),
+    ("FORWARD_direct", "firewalld"),
+];
+
+/// Beginnings of the names of native tables.
+const TABLES: &[(&str, &str)] = &[
+    ("kube-proxy", "kube-proxy"),
+    ("firewalld", "firewalld"),
+    ("calico", "Calico"),
+    ("cilium", "Cilium"),
+    ("docker-bridges", "Docker"),
+    ("netavark", "Podman"),
+    ("libvirt", "libvirt"),
+    ("cni_", "CNI plugins"),
+    ("kindnet", "kindnet"),
+    ("kube-network-policies", "kube-network-policies"),
+    ("ovn-kubernetes", "OVN-Kubernetes"),
+    ("antrea", "Antrea"),
+    ("flannel", "flannel"),
+    ("f2b-table", "fail2ban"),
+    ("crowdsec", "CrowdSec"),
+    ("lxc", "LXC"),
+    ("lxd", "LXD"),
+    ("incus", "Incus"),
+];
+
+fn by_prefix(names: &'static [(&'static str, &'static str)], name: &str) -> Option<&'static str> {
+    names.iter().find(|n| name.starts_with(n.0)).map(|n| n.1)
+}
+
+/// The programs that a table belongs to, as far as names tell; empty where they tell nothing.
+pub fn owners(table: &Table) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    if table.dialect == Dialect::Nft {
+        found.extend(by_prefix(TABLES, &table.name));
+        return found;
+    }
+    let mut last = None;
+    for c in table.chains.iter().filter(|c| c.base.is_none()) {
+        let Some(owner) = by_prefix(CHAINS, table.str(c.name)) else { continue };
+        // Chains of one program mostly stand together.
+        if last == Some(owner) {
+            continue;
+        }
+        last = Some(owner);
+        if !found.contains(&owner) {
+            found.push(owner);
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ruleset::{Family, TableBackend, TableBuilder};
+
+    #[test]
+    fn names_tell_whose_a_table_is() {
+        let mut b = TableBuilder::new(Family::Ip, TableBackend::XTables, "filter");
+        for chain in ["FORWARD", "KUBE-SERVICES", "cali-FORWARD", "DOCKER-USER", "KUBE-FORWARD", "mine"] {
+            b.chain(chain);
+        }
+        assert_eq!(owners(&b.finish().0), ["Calico", "Docker", "kube-proxy"]);
+        let mut b = TableBuilder::new(Family::Inet, TableBackend::NfTables, "firewalld");
+        b.dialect = Dialect::Nft;
+        b.chain("KUBE-SERVICES");
+        assert_eq!(owners(&b.finish().0), ["firewalld"]);
+    }
+}
