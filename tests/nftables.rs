@@ -3,10 +3,19 @@
 mod common;
 
 use common::{in_new_netns, load_nft, read, run, run_with, set};
+use kptop::kernel::netns::Netns;
 use kptop::kernel::nftables::{self, Client, Reading, Ruleset};
-use kptop::ruleset::{Counter, Dialect, Family, IpFamily, Table, parse_save, set_flag};
+use kptop::kernel::{ErrorKind, ipset, nfacct};
+use kptop::ruleset::{Counter, Dialect, Family, IpFamily, RuleId, Table, parse_save, set_flag};
+use kptop::snapshot::live::{Live, Wanted};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::UdpSocket;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 fn picture() -> Ruleset {
     Client::open().unwrap().read().unwrap()
@@ -314,5 +323,183 @@ fn sets_that_packets_fill_are_counted_and_not_dumped() {
         let d = t.set(t.find_set("d").unwrap());
         assert_eq!((d.count, d.elements.as_ref()), (Some(3), None));
         assert!(d.flags & set_flag::TIMEOUT != 0);
+    });
+}
+
+/// kube-proxy rewrites tables as a whole; other programs change theirs at any time. A hundred times a second,
+/// each time the same text in another number: a picture holds one number only, or it is called interrupted.
+#[test]
+fn rules_that_change_while_they_are_read_are_never_mixed() {
+    in_new_netns(|| {
+        // Enough chains and elements that a reading takes longer than a change.
+        let ruleset = |n: u32| {
+            // One line is one transaction of `nft -i`.
+            let mut text = String::from("table ip churn; delete table ip churn; table ip churn { ");
+            text.push_str("map m { type ipv4_addr : verdict; elements = {");
+            for i in 0..200 {
+                text.push_str(&format!("10.0.{i}.{n} : goto c{i}, "));
+            }
+            text.push_str("}; }; ");
+            for i in 0..200 {
+                text.push_str(&format!(
+                    "chain c{i} {{ counter comment \"{n}\"; ip daddr 10.1.{i}.{n} drop; }}; "
+                ));
+            }
+            text + "}\n"
+        };
+        let texts: Vec<String> = (1..5).map(ruleset).collect();
+        run_with("nft", &["-f", "-"], &texts[0]);
+        let done = Arc::new(AtomicBool::new(false));
+        let (stop, changes) = (done.clone(), Arc::new(AtomicU32::new(0)));
+        let (counted, ns) = (changes.clone(), Netns::current().unwrap());
+        let writer = std::thread::spawn(move || {
+            ns.enter().unwrap();
+            let mut nft = Command::new("nft")
+                .arg("-i")
+                .env("PATH", "/usr/sbin:/usr/bin")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap();
+            let mut stdin = nft.stdin.take().unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                let n = counted.fetch_add(1, Ordering::Relaxed) as usize;
+                stdin.write_all(texts[n % texts.len()].as_bytes()).unwrap();
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            drop(stdin);
+            nft.wait().unwrap();
+        });
+        let mut client = Client::open().unwrap();
+        let (mut whole, mut interrupted) = (0, 0);
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(6) {
+            match client.read() {
+                Ok(ruleset) => {
+                    whole += 1;
+                    let table = &ruleset.tables[0].table;
+                    let mut numbers = std::collections::BTreeSet::new();
+                    for rule in &table.rules {
+                        let text = table.rule_text(rule).to_string();
+                        let n = match text.strip_prefix("counter comment \"") {
+                            Some(n) => n.trim_end_matches('"').to_string(),
+                            None => text.trim_end_matches(" drop").rsplit('.').next().unwrap().to_string(),
+                        };
+                        numbers.insert(n);
+                    }
+                    for e in table.sets.iter().flat_map(|s| s.elements.iter().flatten()) {
+                        numbers.insert(e.key[3].to_string());
+                    }
+                    assert_eq!(numbers.len(), 1, "a mixed picture: {numbers:?}");
+                    assert_eq!((table.chains.len(), table.rules.len()), (200, 400));
+                    assert_eq!(table.sets[0].count, Some(200));
+                }
+                Err(e) => {
+                    assert!(matches!(e.kind, ErrorKind::Interrupted { .. }), "{e}");
+                    interrupted += 1;
+                }
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        writer.join().unwrap();
+        let changes = changes.load(Ordering::Relaxed);
+        assert!(changes > 100 && whole + interrupted > 10);
+    });
+}
+
+/// Packets to a port of loopback where nobody listens.
+fn send(to: &str, n: u32) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for _ in 0..n {
+        socket.send_to(b"x", (to, 9)).unwrap();
+    }
+}
+
+/// What is on a screen is read alone, and only while the rules are those of the last reading.
+#[test]
+fn watched_counters_are_read_one_by_one() {
+    in_new_netns(|| {
+        run_with(
+            "nft",
+            &["-f", "-"],
+            "table ip t {\n chain out {\n type filter hook output priority 0\n\
+             ip daddr 127.0.0.1 counter comment \"one\"\n ip daddr 127.0.0.2 counter comment \"two\"\n\
+             accept\n }\n}\n",
+        );
+        let mut live = Live::open(None).unwrap().paced();
+        let first = live.snapshot(Wanted::ALL);
+        let table = first.tables[0].table.clone();
+        let rules: Vec<RuleId> = (0..3).map(RuleId).collect();
+        live.watch(vec![(table.clone(), rules)]);
+        send("127.0.0.2", 2);
+        let mut client = Client::open().unwrap();
+        assert!(client.counters_of(&table, &[RuleId(1)]).unwrap().is_none(), "nothing was read yet");
+        client.read().unwrap();
+        let watched = client.counters_of(&table, &[RuleId(0), RuleId(1), RuleId(2)]).unwrap().unwrap();
+        // The third rule counts nothing.
+        assert_eq!(watched.rules.iter().map(|r| r.0).collect::<Vec<_>>(), [RuleId(0), RuleId(1)]);
+        assert_eq!(watched.rules[1].1.packets, 2);
+        // Through the source, whether or not the whole was due.
+        let second = live.snapshot(Wanted::ALL);
+        assert_eq!(second.tables[0].counter(RuleId(1)).packets, 2);
+        assert!(Arc::ptr_eq(&second.tables[0].table, &table));
+        run("nft", &["add", "rule", "ip", "t", "out", "counter"]);
+        assert!(client.counters_of(&table, &[RuleId(1)]).unwrap().is_none(), "the rules changed");
+        assert_eq!(client.read().unwrap().tables[0].table.rules.len(), 4);
+    });
+}
+
+#[test]
+fn ipsets_and_nfacct_objects_read_as_their_tools_print_them() {
+    in_new_netns(|| {
+        for set in ["1.20.2", "1.36.2"] {
+            let dir = common::set(set, "ipvs-legacy");
+            common::load_ipsets(&dir);
+            let mut client = ipset::Client::open().unwrap();
+            let sets = client.read(|_| true).unwrap();
+            let mut ours: Vec<String> = Vec::new();
+            for s in &sets {
+                let members = s.members.as_ref().unwrap();
+                assert_eq!(members.len() as u64, s.size, "{}", s.name);
+                ours.extend(members.iter().map(|m| format!("add {} {m}", s.name)));
+            }
+            let text = run("ipset", &["save"]);
+            let mut theirs: Vec<String> =
+                text.lines().filter(|l| l.starts_with("add ")).map(str::to_string).collect();
+            ours.sort();
+            theirs.sort();
+            assert_eq!(ours, theirs);
+            let kinds: Vec<String> = text
+                .lines()
+                .filter(|l| l.starts_with("create "))
+                .map(|l| l.split(' ').skip(1).take(2).collect::<Vec<_>>().join(" "))
+                .collect();
+            assert_eq!(kinds, sets.iter().map(|s| format!("{} {}", s.name, s.kind)).collect::<Vec<_>>());
+            run("ipset", &["destroy"]);
+        }
+        // Counters, timeouts, and headers alone.
+        run("ipset", &["create", "c", "hash:ip,port,net", "counters", "timeout", "300"]);
+        run("ipset", &["add", "c", "10.0.0.1,tcp:80,192.0.2.0/24", "packets", "7", "bytes", "900"]);
+        let mut client = ipset::Client::open().unwrap();
+        let c = client.read(|s| s.name == "c").unwrap().remove(0);
+        let m = &c.members.unwrap()[0];
+        assert_eq!(m.counter, Some(Counter { packets: 7, bytes: 900 }));
+        assert!(m.timeout_s.is_some_and(|s| s > 290) && c.timeout_s == Some(300) && m.other.is_empty());
+        let header = client.headers().unwrap().remove(0);
+        assert_eq!((header.size, header.members), (1, None));
+        run("nfacct", &["add", "first"]);
+        run("nfacct", &["add", "second"]);
+        run(
+            "iptables-legacy",
+            &["-A", "OUTPUT", "-d", "127.0.0.3", "-m", "nfacct", "--nfacct-name", "second"],
+        );
+        send("127.0.0.3", 3);
+        let found = nfacct::read().unwrap();
+        let told: Vec<_> = found.iter().map(|o| (o.name.as_str(), o.counter.packets)).collect();
+        assert_eq!(told, [("first", 0), ("second", 3)]);
+        let theirs = run("nfacct", &["list"]);
+        assert!(theirs.contains(&format!("bytes = {:020} }} = second", found[1].counter.bytes)), "{theirs}");
+        // Reading reset nothing.
+        assert_eq!(nfacct::read().unwrap(), found);
     });
 }

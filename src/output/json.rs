@@ -122,6 +122,8 @@ struct ServiceOut<'a> {
     /// Port of the kube-proxy process that takes its traffic (userspace mode).
     proxy_port: Option<u16>,
     backends: Vec<BackendOut>,
+    /// True where another mode is at work.
+    leftover: bool,
     lookup: Option<()>,
     /// Why there is no `lookup`.
     lookup_unknown: &'static str,
@@ -279,6 +281,7 @@ fn service(s: &Service) -> ServiceOut<'_> {
         session_affinity_s: s.session_affinity_s,
         health_check_node_port: s.health_check_node_port,
         proxy_port: s.proxy_port,
+        leftover: s.leftover,
         backends: s.backends.iter().map(backend).collect(),
         lookup: None,
         lookup_unknown: "this version does not walk the rules yet",

@@ -371,6 +371,8 @@ pub struct Service {
     pub proxy_port: Option<u16>,
     /// Hash in its chain names (iptables and nftables mode).
     pub chain_hash: Option<String>,
+    /// True where another mode is at work and this one's rules were left behind.
+    pub leftover: bool,
 }
 
 /// How a Service is.
@@ -380,8 +382,8 @@ pub enum Health {
     Rejecting,
     /// Some frontend drops.
     Dropping,
-    /// Written, but nothing leads there.
-    Unreachable,
+    /// Written by a mode that is not at work, or nothing leads there.
+    Leftover,
     /// Every frontend balances.
     Fine,
 }
@@ -392,7 +394,7 @@ impl Health {
         match self {
             Health::Rejecting => "rejects",
             Health::Dropping => "drops",
-            Health::Unreachable => "leftover",
+            Health::Leftover => "leftover",
             Health::Fine => "ok",
         }
     }
@@ -415,6 +417,7 @@ impl Service {
             health_check_node_port: None,
             proxy_port: None,
             chain_hash: None,
+            leftover: false,
         }
     }
 
@@ -430,8 +433,8 @@ impl Service {
     /// How it is.
     pub fn health(&self) -> Health {
         let any = |a: Action| self.frontends.iter().any(|f| f.action == a);
-        if self.frontends.is_empty() {
-            Health::Unreachable
+        if self.frontends.is_empty() || self.leftover {
+            Health::Leftover
         } else if any(Action::Reject) {
             Health::Rejecting
         } else if any(Action::Drop) {

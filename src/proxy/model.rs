@@ -76,12 +76,14 @@ impl Model {
         self.changed = !same_ipvs;
         if same_ipvs {
             self.copy_ipvs(ipvs);
+            mark_leftovers(&mut self.services, &self.modes);
         } else {
             self.tables = snapshot.tables.iter().map(|t| t.table.clone()).collect();
             self.services = read_tables(snapshot, names);
             self.services.extend(ipvs);
             self.services.sort_by(order);
             self.modes = modes(snapshot, &self.services);
+            mark_leftovers(&mut self.services, &self.modes);
         }
         self.fill(snapshot);
     }
@@ -320,6 +322,14 @@ fn own_rules(table: &Table, of: Use) -> usize {
                 .count(),
         })
         .sum()
+}
+
+fn mark_leftovers(services: &mut [Service], modes: &[ModeState]) {
+    for s in services {
+        s.leftover = modes.iter().any(|m| {
+            m.state == State::Leftover && (m.mode, m.variant, m.family) == (s.mode, s.variant, s.family)
+        });
+    }
 }
 
 /// Modes in the order in which they get a packet, as far as rules tell. Translation by rules comes before

@@ -29,8 +29,12 @@ impl Wanted {
     pub const ALL: Wanted = Wanted { tables: true, nftables: true, sets: true, ipvs: true, flows: true };
 }
 
-/// How much of one core each source may take when it is read periodically; together 5 %.
-const BUDGET: f64 = 0.05 / SOURCES as f64;
+/// How much of one core all sources together may take when they are read periodically. Those that cost
+/// something share it.
+const BUDGET: f64 = 0.05;
+
+/// What costs less than this takes no share.
+const TRIFLE: Duration = Duration::from_micros(300);
 
 /// How many sources there are.
 const SOURCES: usize = 5;
@@ -43,6 +47,7 @@ const SMALL_IPSET: u64 = 70_000;
 struct Pace {
     last: Option<Instant>,
     spacing: Duration,
+    cost: Duration,
 }
 
 impl Pace {
@@ -50,10 +55,11 @@ impl Pace {
         self.last.is_none_or(|l| now.duration_since(l) >= self.spacing)
     }
 
-    fn done(&mut self, now: Instant, cost: Cost) {
+    fn done(&mut self, now: Instant, cost: Cost, sharers: usize) {
         self.last = Some(now);
+        self.cost = cost.cpu;
         // A smoothed cost: one slow read on a busy machine should not stall the screen.
-        let target = cost.cpu.div_f64(BUDGET);
+        let target = cost.cpu.div_f64(BUDGET / sharers.max(2) as f64);
         self.spacing = if self.spacing.is_zero() { target } else { (self.spacing + target) / 2 };
     }
 }
@@ -164,9 +170,10 @@ impl Live {
                 let meter = Meter::start();
                 read(self, self.began.elapsed());
                 let cost = meter.stop();
-                self.pace[i].done(now, cost);
+                let sharers = self.pace.iter().filter(|p| p.cost > TRIFLE).count();
+                self.pace[i].done(now, cost, sharers);
                 snapshot.costs.push(ReadCost { what, cost });
-            } else if what == "nftables" {
+            } else if what == "nftables" && !self.watched.is_empty() {
                 let meter = Meter::start();
                 self.read_watched(self.began.elapsed());
                 snapshot.costs.push(ReadCost { what, cost: meter.stop() });
@@ -280,7 +287,12 @@ impl Live {
 
     /// Has the counters of these rules read each time, also when their table as a whole is not due: what is on
     /// a screen. Each table is named by its structure.
-    pub fn watch(&mut self, rules: Vec<(Arc<Table>, Vec<RuleId>)>) {
+    pub fn watch(&mut self, mut rules: Vec<(Arc<Table>, Vec<RuleId>)>) {
+        // x_tables has no way to read one rule, and what counts nothing need not be asked.
+        rules.retain_mut(|(table, list)| {
+            list.retain(|r| table.rules.get(r.0 as usize).is_some_and(|r| r.counted));
+            table.backend == TableBackend::NfTables && !list.is_empty()
+        });
         self.watched = rules;
     }
 

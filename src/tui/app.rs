@@ -4,8 +4,9 @@ use super::columns::{self, COLUMNS, Id, Row};
 use super::keys::{Ask, ask};
 use super::reader::{Order, Update};
 use super::theme::Theme;
-use crate::proxy::{Health, Mode, frontend_text};
+use crate::proxy::{Health, Mode, RuleRef, frontend_text};
 use crate::rates::service_key;
+use crate::ruleset::RuleId;
 use crossterm::event::{
     KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
@@ -118,7 +119,11 @@ pub struct App {
     /// What a search looks through, one text for each Service.
     search_texts: Vec<String>,
     orders: Vec<Order>,
+    watching: Vec<RuleRef>,
 }
+
+/// Rules whose counters are read one by one: a screen of Services with many backends each.
+const MOST_WATCHED: usize = 1000;
 
 /// Intervals that `+` and `-` walk through, in milliseconds.
 const INTERVALS: [u64; 8] = [250, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000];
@@ -153,7 +158,46 @@ impl App {
             chosen_key: None,
             search_texts: Vec::new(),
             orders: Vec::new(),
+            watching: Vec::new(),
         }
+    }
+
+    /// Tells the reader which rules' counters are on the screen, where they are others than before. To be
+    /// called when a frame was drawn.
+    pub(super) fn watch(&mut self) {
+        let watched = self.watched();
+        if watched != self.watching {
+            self.orders.push(Order::Watch(watched.clone()));
+            self.watching = watched;
+        }
+    }
+
+    fn watched(&self) -> Vec<RuleRef> {
+        let Some(u) = &self.update else { return Vec::new() };
+        let mut rules = Vec::new();
+        match self.pane {
+            Pane::Services => {
+                for i in self.rows.iter().skip(self.services.top).take(self.services.height) {
+                    let Some(s) = u.model.services.get(*i) else { continue };
+                    rules.extend(s.backends.iter().filter_map(|b| b.rule));
+                    rules.extend(s.frontends.iter().filter_map(|f| f.refusal));
+                    if rules.len() > MOST_WATCHED {
+                        break;
+                    }
+                }
+            }
+            Pane::Tables => {
+                if let Some(TableRow::Chain(table, chain)) = self.table_rows.get(self.tables.chosen).copied()
+                    && let Some(t) = u.snapshot.tables.get(table)
+                {
+                    let range = t.table.chains[chain as usize].rules.clone();
+                    let shown = range.skip(self.rules.top).take(self.rules.height);
+                    rules.extend(shown.map(|r| RuleRef { table, rule: RuleId(r) }));
+                }
+            }
+        }
+        rules.truncate(MOST_WATCHED);
+        rules
     }
 
     /// What the reader should be told since the last call.

@@ -1,7 +1,7 @@
 //! Columns of the Services pane: name, meaning, width, how to sort by them and what stands in them.
 
 use super::widgets::{clip, count, rate_text, sparkline};
-use crate::proxy::{Health, Service, frontend_text};
+use crate::proxy::{Health, Mode, Service, Variant, frontend_text};
 use crate::rates::{Rate, ServiceRates};
 use std::cmp::Ordering;
 
@@ -49,7 +49,14 @@ pub(super) const COLUMNS: &[Column] = &[
     column(Id::State, "", 1, false, 0, "● fine, ✗ rejects: no endpoints, ▼ drops: none local, ○ left over"),
     column(Id::Name, "SERVICE", 0, false, 0, "namespace/name:port; the address where only that is known"),
     column(Id::Protocol, "PROTO", 5, false, 92, "transport protocol"),
-    column(Id::Mode, "MODE", 8, false, 110, "mode of kube-proxy that holds it"),
+    column(
+        Id::Mode,
+        "MODE",
+        8,
+        false,
+        110,
+        "mode of kube-proxy that holds it; ipt-nft: iptables mode in nf_tables",
+    ),
     column(Id::Frontend, "FRONTEND", 22, false, 78, "first address, and how many more"),
     column(Id::Backends, "BACK", 4, true, 0, "backends"),
     column(Id::Flows, "NEW/s", 6, true, 0, "new flows a second, over all backends"),
@@ -71,7 +78,14 @@ pub(super) const COLUMNS: &[Column] = &[
         "packets a second that its rules reject or drop, foreign sources too",
     ),
     column(Id::Tracked, "FLOWS", 6, true, 64, "flows that conntrack holds for its frontends"),
-    column(Id::Trend, "TREND", 16, false, 100, "new flows a second, the last readings"),
+    column(
+        Id::Trend,
+        "TREND",
+        16,
+        false,
+        100,
+        "new flows a second, the last readings; in nftables mode the flows that conntrack held",
+    ),
 ];
 
 /// Columns that only some modes fill.
@@ -99,7 +113,7 @@ pub(super) fn symbol(health: Health) -> &'static str {
         Health::Fine => "●",
         Health::Rejecting => "✗",
         Health::Dropping => "▼",
-        Health::Unreachable => "○",
+        Health::Leftover => "○",
     }
 }
 
@@ -110,7 +124,11 @@ pub(super) fn text(id: Id, row: &Row<'_>, history: &dyn Fn() -> Vec<f32>, width:
         Id::State => symbol(s.health()).into(),
         Id::Name => clip(&s.label(), width),
         Id::Protocol => s.protocol.name().into(),
-        Id::Mode => s.mode.name().into(),
+        Id::Mode => match (s.mode, s.variant) {
+            (Mode::Iptables, Some(Variant::Nft)) => "ipt-nft".into(),
+            (Mode::Userspace, _) => "user".into(),
+            (mode, _) => mode.name().into(),
+        },
         Id::Frontend => match s.frontends.as_slice() {
             [] => "-".into(),
             [one] => clip(&frontend_text(one), width),
@@ -119,6 +137,8 @@ pub(super) fn text(id: Id, row: &Row<'_>, history: &dyn Fn() -> Vec<f32>, width:
                 clip(&frontend_text(first), width.saturating_sub(more.len())) + &more
             }
         },
+        // The process alone knows them.
+        Id::Backends if s.mode == Mode::Userspace => "?".into(),
         Id::Backends => s.backends.len().to_string(),
         Id::Flows => rate_text(rate_of(row, |r| r.flows)),
         Id::Packets => rate_text(rate_of(row, |r| r.packets)),

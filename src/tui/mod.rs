@@ -91,6 +91,7 @@ pub fn run(
                 }
                 Flow::Nothing => {}
             }
+            app.watch();
         }
     })
 }

@@ -1,7 +1,8 @@
 //! The reading thread: snapshots, Services and rates, as fast as asked and no faster than the node bears.
 
-use crate::proxy::{Model, Names};
+use crate::proxy::{Model, Names, RuleRef};
 use crate::rates::{ServiceRates, Tracker};
+use crate::ruleset::{RuleId, Table};
 use crate::snapshot::facts::Meter;
 use crate::snapshot::live::{Live, Wanted};
 use crate::snapshot::{Error, Snapshot};
@@ -33,7 +34,7 @@ pub struct Update {
 const BUDGET: f64 = 0.05;
 
 /// What the screen tells the reader.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Order {
     /// Read this often.
     Interval(Duration),
@@ -41,6 +42,9 @@ pub enum Order {
     Pause(bool),
     /// Read once now.
     Once,
+    /// The rules whose counters are on the screen: they are read each time, also when all of them together
+    /// would cost too much. They mean the tables of the update that was shown last.
+    Watch(Vec<RuleRef>),
 }
 
 /// The other end of the reading thread.
@@ -97,6 +101,7 @@ fn read(
     let tracker = Arc::new(Mutex::new(Tracker::default()));
     let mut paused = false;
     let mut spacing = Duration::ZERO;
+    let mut watched: Vec<RuleRef> = Vec::new();
     let mut rates = Arc::new(Vec::new());
     let mut shown = Arc::new(Model::default());
     loop {
@@ -111,11 +116,15 @@ fn read(
                 Err(_) => return, // the screen is gone
             };
             shown = Arc::new(model.clone());
+            if model.changed {
+                live.watch(by_table(&snapshot, &watched)); // tables are known by their structure
+            }
         }
         let cost = meter.stop();
         spacing = (spacing + cost.cpu.div_f64(BUDGET)) / 2;
+        let snapshot = Arc::new(snapshot);
         let update = Update {
-            snapshot: Arc::new(snapshot),
+            snapshot: snapshot.clone(),
             model: shown.clone(),
             changed: read && shown.changed,
             rates: rates.clone(),
@@ -146,9 +155,26 @@ fn read(
                     }
                 }
                 Ok(Order::Once) => break,
+                Ok(Order::Watch(rules)) => {
+                    live.watch(by_table(&snapshot, &rules));
+                    watched = rules;
+                }
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
+}
+
+/// The rules of each table, by its structure.
+fn by_table(snapshot: &Snapshot, rules: &[RuleRef]) -> Vec<(Arc<Table>, Vec<RuleId>)> {
+    let mut tables: Vec<(Arc<Table>, Vec<RuleId>)> = Vec::new();
+    for r in rules {
+        let Some(state) = snapshot.tables.get(r.table) else { continue };
+        match tables.iter_mut().find(|t| Arc::ptr_eq(&t.0, &state.table)) {
+            Some((_, list)) => list.push(r.rule),
+            None => tables.push((state.table.clone(), vec![r.rule])),
+        }
+    }
+    tables
 }

@@ -10,8 +10,9 @@ use crate::ruleset::{
     BaseChain, Chain, ChainId, Counter, Dialect, Family, Hook, IpFamily, Rule, RuleId, Set, SetId, StrId,
     Table, TableBackend, TableCounters, set_flag,
 };
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// `NETLINK_NETFILTER` (`linux/netlink.h`)
 const NETLINK_NETFILTER: isize = 12;
@@ -27,6 +28,9 @@ const SMALL_SET: u64 = 20_000;
 /// Receive buffer of a short dump, and the rules up to which a chain's is one.
 const SHORT: usize = 8 * 1024;
 const FEW_RULES: u32 = 16;
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(2);
 
 type Index<T> = HashMap<StrId, T, foldhash::fast::FixedState>;
 
@@ -167,7 +171,8 @@ impl Client {
             match self.once() {
                 Ok(ruleset) => return Ok(ruleset),
                 Err(Stop::Error(e)) => return Err(e),
-                Err(Stop::Moved) => {}
+                // A change that goes on has a moment to end.
+                Err(Stop::Moved) => std::thread::sleep(PAUSE),
             }
         }
         Err(Error { what: WHAT.into(), kind: ErrorKind::Interrupted { tries: TRIES } })
@@ -201,14 +206,21 @@ impl Client {
             }
         })?;
         growing.sort_by(|a, b| (a.table.family, &a.table.name).cmp(&(b.table.family, &b.table.name)));
+        once_each(growing.iter().map(|g| (g.table.family, &g.table.name)))?;
         self.chains(generation, &mut growing)?;
         self.sets(generation, &mut growing)?;
+        for g in &growing {
+            if g.chains.len() != g.table.chains.len() || g.sets.len() != g.table.sets.len() {
+                return Err(Stop::Moved); // see `once_each`
+            }
+        }
         self.flowtables(generation, &mut growing)?;
         let mut tables = Vec::with_capacity(growing.len());
         for mut g in growing {
             g.table.dialect = dialect(&g.table);
             self.elements(generation, &mut g)?;
             self.rules(generation, &mut g)?;
+            once_each(g.handles.iter())?;
             tables.push(g.finish());
         }
         Ok(Ruleset { generation, tables })
@@ -277,16 +289,29 @@ impl Client {
             }
             let name = g.table.str(g.table.sets[i].name);
             let request = get(message::GETSETELEM, family).attr_str(1, &g.table.name).attr_str(2, name);
-            let mut found = Vec::new();
             let Table { sets, strings, .. } = &mut g.table;
             let (set, chains) = (&sets[i], &g.chains);
-            self.dump(generation, request, &mut |m| {
-                parse::elements(body(m.payload), set, strings, chains, &mut found);
-            })?;
-            found.shrink_to_fit();
-            let set = &mut sets[i];
             // The kernel's own count is of ranges, where it tells one.
             let interval = set.flags & set_flag::INTERVAL != 0 && set.flags & set_flag::CONCAT == 0;
+            let told = set.count.filter(|_| !interval && set.timeout_ms.is_none());
+            let mut found = Vec::new();
+            for _ in 0..TRIES {
+                found.clear();
+                self.dump(generation, request.clone(), &mut |m| {
+                    parse::elements(body(m.payload), set, strings, chains, &mut found);
+                })?;
+                // A table that grows behind a change (`rht_deferred_worker`) is walked again from its begin:
+                // elements come twice, and others not at all, in one and the same generation.
+                if !interval && told != Some(found.len() as u64) {
+                    let mut seen = HashSet::with_capacity(found.len());
+                    found.retain(|e| seen.insert(e.key.clone()));
+                }
+                if told.is_none_or(|n| n == found.len() as u64) {
+                    break;
+                }
+            }
+            found.shrink_to_fit();
+            let set = &mut sets[i];
             let count = if interval { found.iter().filter(|e| !e.end).count() } else { found.len() };
             set.count = Some(count as u64);
             set.elements = Some(found);
@@ -426,6 +451,20 @@ impl Client {
         }
         Ok(Some(watched))
     }
+}
+
+/// While a change goes on, what it removed still stands in the kernel's lists, and a dump that resumes counts it
+/// where the part before had not: objects come twice, in one and the same generation (`nf_tables_dump_chains`
+/// and its kin skip inactive objects without counting them). It lasts no longer than the change.
+fn once_each<T: std::hash::Hash + Eq>(objects: impl ExactSizeIterator<Item = T>) -> Step<()> {
+    let mut seen: HashSet<T, foldhash::fast::FixedState> =
+        HashSet::with_capacity_and_hasher(objects.len(), foldhash::fast::FixedState::default());
+    for o in objects {
+        if !seen.insert(o) {
+            return Err(Stop::Moved);
+        }
+    }
+    Ok(())
 }
 
 fn dump(

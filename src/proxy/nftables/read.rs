@@ -22,6 +22,10 @@ pub fn read(family: IpFamily, table: &Table) -> Vec<Service> {
     for i in 0..r.services.len() {
         r.backends(i);
     }
+    // Maps keep no order.
+    for (s, _) in &mut r.services {
+        s.frontends.sort_by_key(|f| (f.kind.map_or(1, |k| k as u8 * 2), f.address, f.port));
+    }
     r.services.into_iter().map(|(s, _)| s).collect()
 }
 

@@ -90,14 +90,20 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     }
     if service.backends.is_empty() {
         app.backends.fit(0, rest);
-        let text = match service.frontends.first().map(|f| f.action) {
-            Some(Action::Drop) => {
-                " No endpoint on this node, and the traffic policy is local: packets are dropped."
+        let text = match (service.frontends.first().map(|f| f.action), service.proxy_port) {
+            (_, Some(port)) => {
+                format!(
+                    " kube-proxy's process takes this traffic on port {port}; it alone knows the endpoints."
+                )
             }
-            Some(Action::Reject) => " No endpoints: new flows are refused.",
-            _ => " No backends.",
+            (Some(Action::Drop), _) => {
+                " No endpoint on this node, and the traffic policy is local: packets are dropped.".into()
+            }
+            (Some(Action::Reject), _) => " No endpoints: new flows are refused.".into(),
+            _ => " No backends.".into(),
         };
-        frame.render_widget(Paragraph::new(text).style(theme.bad()), Rect { height: 1, ..rest });
+        let style = if service.proxy_port.is_some() { theme.text() } else { theme.bad() };
+        frame.render_widget(Paragraph::new(text).style(style), Rect { height: 1, ..rest });
         return;
     }
     let list = Rect { y: rest.y + 1, height: rest.height - 1, ..rest };

@@ -120,15 +120,27 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let theme = app.theme;
     let Some(u) = &app.update else { return };
     let services = &u.model.services;
-    let problems = services.iter().filter(|s| s.health() != Health::Fine).count();
+    let is = |h: &[Health]| services.iter().filter(|s| h.contains(&s.health())).count();
+    let (refusing, left_over) = (is(&[Health::Rejecting, Health::Dropping]), is(&[Health::Leftover]));
     let backends: usize = services.iter().map(|s| s.backends.len()).sum();
     let rules: usize = u.snapshot.tables.iter().map(|t| t.table.rules.len()).sum();
-    let flows: f64 = u.rates.iter().filter_map(|r| r.flows.ok()).fold(0.0, |a, b| a + b);
+    let mut counted = u.rates.iter().filter_map(|r| r.flows.ok()).peekable();
+    // Where nothing counts new flows, conntrack still holds those that are.
+    let (flows, what) = match counted.peek() {
+        Some(_) => (counted.sum::<f64>(), " new flows/s"),
+        None => {
+            let tracked = services.iter().flat_map(|s| &s.frontends).filter_map(|f| f.flows);
+            (tracked.sum::<u64>() as f64, " flows in conntrack")
+        }
+    };
     let bold = theme.text().add_modifier(Modifier::BOLD);
     let mut spans =
         vec![Span::styled(format!(" {}", services.len()), bold), Span::styled(" Services", theme.dim())];
-    if problems > 0 {
-        spans.push(Span::styled(format!(" ({problems} refuse)"), theme.bad()));
+    if refusing > 0 {
+        spans.push(Span::styled(format!(" ({refusing} refuse)"), theme.bad()));
+    }
+    if left_over > 0 {
+        spans.push(Span::styled(format!(" ({left_over} left over)"), theme.warn()));
     }
     for (n, what) in [(count(backends as u64), "backends"), (count(rules as u64), "rules")] {
         spans.push(Span::styled("  ", theme.dim()));
@@ -137,7 +149,7 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
     }
     if area.width >= 100 {
         spans.push(Span::styled(format!("  {flows:.0}"), bold));
-        spans.push(Span::styled(" new flows/s", theme.dim()));
+        spans.push(Span::styled(what, theme.dim()));
     }
     let room = usize::from(area.width).saturating_sub(width(&spans));
     let long = conntrack_gauge(app, area.width, true);

@@ -1,6 +1,6 @@
 //! The list of Services.
 
-use crate::proxy::Health;
+use crate::proxy::{Health, Mode};
 use crate::rates::Tracker;
 use crate::tui::app::App;
 use crate::tui::columns::{self, COLUMNS, Column, Id, Row};
@@ -46,7 +46,7 @@ fn style_of(theme: Theme, id: Id, row: &Row<'_>) -> Style {
         Health::Fine => theme.good(),
         Health::Rejecting => theme.bad(),
         Health::Dropping => theme.warn(),
-        Health::Unreachable => theme.dim(),
+        Health::Leftover => theme.dim(),
     };
     let moving = |rate: Option<f64>| match rate {
         Some(r) if r > 0.0 => theme.text(),
@@ -63,7 +63,7 @@ fn style_of(theme: Theme, id: Id, row: &Row<'_>) -> Style {
             Some(r) if r > 0.0 => theme.bad(),
             _ => theme.dim(),
         },
-        Id::Backends if row.service.backends.is_empty() => theme.bad(),
+        Id::Backends if row.service.backends.is_empty() && row.service.mode != Mode::Userspace => theme.bad(),
         Id::Trend => theme.busy(),
         _ => theme.text(),
     }

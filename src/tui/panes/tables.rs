@@ -1,6 +1,7 @@
 //! Tables and chains with what they counted, and the rules of the chosen chain as the kernel has them.
 
-use crate::ruleset::{ChainId, Counter};
+use crate::proxy::owners;
+use crate::ruleset::{ChainId, Counter, Dialect, TABLE_DORMANT};
 use crate::snapshot::TableState;
 use crate::tui::app::{App, TableRow};
 use crate::tui::widgets::{bytes, clip, clip_end, count};
@@ -10,14 +11,49 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Paragraph};
 use unicode_width::UnicodeWidthStr;
 
-fn sum(state: &TableState, chain: u32) -> Counter {
-    let mut total = Counter::default();
+/// What the rules of a chain counted; `None` where none of them counts.
+fn sum(state: &TableState, chain: u32) -> Option<Counter> {
+    let mut total = None;
     for i in state.table.chains[chain as usize].rules.clone() {
-        let c = state.counter(crate::ruleset::RuleId(i));
-        total.packets += c.packets;
-        total.bytes += c.bytes;
+        if state.table.rules[i as usize].counted {
+            let c = state.counter(crate::ruleset::RuleId(i));
+            let total: &mut Counter = total.get_or_insert_default();
+            total.packets += c.packets;
+            total.bytes += c.bytes;
+        }
     }
     total
+}
+
+/// What a table is, in a few words: size, what it took, whose it is.
+fn table_words(t: &TableState) -> String {
+    let table = &t.table;
+    let mut text = format!(
+        "  {} · {} chains · {} rules",
+        t.backend.name(),
+        count(table.chains.len() as u64),
+        count(table.rules.len() as u64)
+    );
+    if !table.sets.is_empty() {
+        let elements = table.element_count().map_or("?".into(), count);
+        text.push_str(&format!(" · {} sets of {elements}", count(table.sets.len() as u64)));
+    }
+    if let Some(b) = t.bytes {
+        text.push_str(&format!(" · {}", bytes(b)));
+    }
+    match t.dropped() {
+        Some(n) if n > 0 => text.push_str(&format!(" · dropped {}", count(n))),
+        None => text.push_str(" · drops not counted"),
+        _ => {}
+    }
+    let owners = owners(table);
+    if !owners.is_empty() {
+        text.push_str(&format!(" · {}", owners.join(", ")));
+    }
+    if table.nf.as_ref().is_some_and(|n| n.flags & TABLE_DORMANT != 0) {
+        text.push_str(" · dormant");
+    }
+    text
 }
 
 /// Cuts a rule's text: its target stays whole.
@@ -70,29 +106,28 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
         let text = match row {
             TableRow::Table(i) => {
                 let Some(t) = update.snapshot.tables.get(*i) else { continue };
-                let size = t.bytes.map(|b| format!(" · {}", bytes(b))).unwrap_or_default();
-                Line::from(vec![
-                    Span::styled(format!("▾ {} {}", t.family, t.table.name), theme.accent()),
-                    Span::styled(
-                        format!(
-                            "  {} · {} chains · {} rules{size}",
-                            t.backend.name(),
-                            count(t.table.chains.len() as u64),
-                            count(t.table.rules.len() as u64)
-                        ),
-                        theme.dim(),
-                    ),
-                ])
+                let name = format!("▾ {} {}", t.family, t.table.name);
+                let words = clip_end(&table_words(t), width.saturating_sub(name.width()));
+                Line::from(vec![Span::styled(name, theme.accent()), Span::styled(words, theme.dim())])
             }
             TableRow::Chain(i, c) => {
                 let Some(t) = update.snapshot.tables.get(*i) else { continue };
                 let chain = &t.table.chains[*c as usize];
                 let seen = sum(t, *c);
-                let style = if seen.packets > 0 { theme.text() } else { theme.dim() };
+                let style = match seen {
+                    Some(c) if c.packets > 0 => theme.text(),
+                    _ => theme.dim(),
+                };
                 let base = chain.base.map_or(String::new(), |b| {
                     let id = ChainId(*c);
-                    let policy = t.counters.policies.iter().find(|p| p.0 == id).map_or(0, |p| p.1.packets);
-                    format!("{} {}, prio {}", b.policy.name(), count(policy), b.priority)
+                    let counted = t.counters.policies.iter().find(|p| p.0 == id);
+                    let taken = counted.map_or(String::new(), |p| format!(" {}", count(p.1.packets)));
+                    // The name of an iptables chain says where it hangs.
+                    let hook = match t.table.dialect {
+                        Dialect::Iptables => String::new(),
+                        Dialect::Nft => format!("{} ", b.hook.name()),
+                    };
+                    format!("{hook}{}{taken}, prio {}", b.policy.name(), b.priority)
                 });
                 let name = clip(t.table.str(chain.name), name_width);
                 Line::from(vec![
@@ -100,9 +135,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
                         format!(
                             "  {name:<name_width$} {:>7} {:>10} {:>9}  ",
                             count(chain.rules.len() as u64),
-                            // No rules, nothing that could count.
-                            if chain.rules.is_empty() { "-".into() } else { count(seen.packets) },
-                            if chain.rules.is_empty() { "-".into() } else { bytes(seen.bytes) }
+                            // No rules that count: no figure.
+                            seen.map_or("-".into(), |c| count(c.packets)),
+                            seen.map_or("-".into(), |c| bytes(c.bytes))
                         ),
                         style,
                     ),
@@ -152,11 +187,15 @@ pub(super) fn draw_rules(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
         let seen = t.counter(id);
         let text = t.table.rule_text(rule).to_string();
         let place = Rect { y: inner.y + line as u16, height: 1, ..inner };
-        let style = if seen.packets > 0 { theme.text() } else { theme.dim() };
+        let style = if seen.packets > 0 || !rule.counted { theme.text() } else { theme.dim() };
+        let (packets, size) = match rule.counted {
+            true => (count(seen.packets), bytes(seen.bytes)),
+            false => ("-".into(), "-".into()),
+        };
         // The target stands at the end: of a long rule the comment gives way.
         let room = usize::from(inner.width).saturating_sub(23);
         let spans = vec![
-            Span::styled(format!(" {:>8} {:>10}  ", count(seen.packets), bytes(seen.bytes)), theme.busy()),
+            Span::styled(format!(" {packets:>8} {size:>10}  "), theme.busy()),
             Span::styled(clip_rule(&text, room), style),
         ];
         frame.render_widget(Paragraph::new(Line::from(spans)), place);
