@@ -5,6 +5,8 @@
 //! it. See ARCHITECTURE.md.
 
 pub mod cli;
+#[cfg(test)]
+mod fuzz;
 pub mod kernel;
 pub mod lab;
 pub mod output;

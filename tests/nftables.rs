@@ -6,6 +6,7 @@ use common::{in_new_netns, load_nft, read, run, run_with, set};
 use kptop::kernel::netns::Netns;
 use kptop::kernel::nftables::{self, Client, Reading, Ruleset};
 use kptop::kernel::{ErrorKind, ipset, nfacct};
+use kptop::proxy::owners;
 use kptop::ruleset::{Counter, Dialect, Family, IpFamily, RuleId, Table, parse_save, set_flag};
 use kptop::snapshot::live::{Live, Wanted};
 use serde_json::Value;
@@ -501,5 +502,81 @@ fn ipsets_and_nfacct_objects_read_as_their_tools_print_them() {
         assert!(theirs.contains(&format!("bytes = {:020} }} = second", found[1].counter.bytes)), "{theirs}");
         // Reading reset nothing.
         assert_eq!(nfacct::read().unwrap(), found);
+    });
+}
+
+/// Tables that are none of kube-proxy's and can still take its packets: every family, legacy arptables, and whose
+/// they are.
+#[test]
+fn other_peoples_tables_are_counted_with_what_they_dropped() {
+    in_new_netns(|| {
+        // Asking must make none: neither of arptables', nor of the others.
+        let mut live = Live::open(None).unwrap();
+        assert!(live.snapshot(Wanted::ALL).tables.is_empty());
+        assert!(live.snapshot(Wanted::ALL).tables.is_empty());
+        run_with(
+            "nft",
+            &["-f", "-"],
+            "table inet firewalld {\n chain filter_OUTPUT {\n type filter hook output priority 10; policy drop\n\
+             ip daddr 127.0.0.4 counter drop\n accept\n }\n}\n\
+             table bridge b {\n chain f {\n type filter hook forward priority 0\n counter drop\n }\n}\n\
+             table netdev nd {\n chain i {\n type filter hook ingress device lo priority 0\n counter\n }\n}\n\
+             table ip asleep {\n flags dormant\n chain c {\n drop\n }\n}\n",
+        );
+        run("iptables-legacy", &["-N", "cali-OUTPUT"]);
+        run("iptables-legacy", &["-A", "cali-OUTPUT", "-d", "127.0.0.5", "-j", "DROP"]);
+        run("iptables-legacy", &["-A", "OUTPUT", "-j", "cali-OUTPUT"]);
+        run("arptables-legacy", &["-N", "mine"]);
+        run("arptables-legacy", &["-A", "INPUT", "-s", "10.0.0.1", "-j", "mine"]);
+        run("arptables-legacy", &["-A", "mine", "-j", "DROP"]);
+        run("arptables-legacy", &["-P", "OUTPUT", "DROP"]);
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for (to, n) in [("127.0.0.4:9", 3), ("127.0.0.5:9", 2)] {
+            for _ in 0..n {
+                assert!(socket.send_to(b"x", to).is_err(), "dropped on the way out");
+            }
+        }
+        let first = live.snapshot(Wanted::ALL);
+        let told: BTreeMap<String, _> = first
+            .tables
+            .iter()
+            .map(|t| {
+                let sleeps = t.table.nf.as_ref().is_some_and(|n| n.flags & 1 != 0);
+                let chains = (t.table.chains.len(), t.table.rules.len());
+                let name = format!("{} {} {}", t.backend.name(), t.family, t.table.name);
+                (name, (chains, t.dropped(), owners(&t.table).join(" "), sleeps))
+            })
+            .collect();
+        let expected = [
+            // A policy that takes packets and does not count them: the whole is not known.
+            ("nf_tables inet firewalld", ((1, 2), None, "firewalld", false)),
+            ("nf_tables bridge b", ((1, 1), Some(0), "", false)),
+            ("nf_tables netdev nd", ((1, 1), Some(0), "", false)),
+            ("nf_tables ip asleep", ((1, 1), None, "", true)),
+            ("x_tables ip filter", ((4, 2), Some(2), "Calico", false)),
+            ("x_tables arp filter", ((4, 2), Some(0), "", false)),
+        ];
+        for (name, (chains, dropped, owner, sleeps)) in expected {
+            assert_eq!(told.get(name), Some(&(chains, dropped, owner.to_string(), sleeps)), "{name}");
+        }
+        assert_eq!(told.len(), expected.len(), "{told:?}");
+        let arp = first.tables.iter().find(|t| t.family == Family::Arp).unwrap();
+        let list: Vec<String> = arp
+            .table
+            .chains
+            .iter()
+            .map(|c| format!("{} {:?}", arp.table.str(c.name), c.base.map(|b| b.policy.name())))
+            .collect();
+        let expected =
+            ["INPUT Some(\"ACCEPT\")", "OUTPUT Some(\"DROP\")", "FORWARD Some(\"ACCEPT\")", "mine None"];
+        assert_eq!(list, expected);
+        // The same structure is the same table.
+        let second = live.snapshot(Wanted::ALL);
+        let again = second.tables.iter().find(|t| t.family == Family::Arp).unwrap();
+        assert!(Arc::ptr_eq(&arp.table, &again.table));
+        run("arptables-legacy", &["-F", "mine"]);
+        let third = live.snapshot(Wanted::ALL);
+        let changed = third.tables.iter().find(|t| t.family == Family::Arp).unwrap();
+        assert_eq!(changed.table.rules.len(), 1);
     });
 }

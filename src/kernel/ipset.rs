@@ -225,6 +225,50 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// A message about a set with members of every kind of attribute.
+    fn seed() -> Vec<u8> {
+        let ip = |r: Request, kind: u16, v6: bool| {
+            r.nest(kind, |r| if v6 { r.attr(2, &[0x20; 16]) } else { r.attr(1, &[10, 0, 0, 1]) })
+        };
+        let list = |r: Request, v6: bool| {
+            r.nest(7, |r| {
+                let r = ip(r, 1, v6).attr(3, &[24]).attr(4, &80u16.to_be_bytes()).attr(7, &[6]);
+                ip(r, 20, v6)
+                    .attr(21, &[32])
+                    .attr(6, &300u32.to_be_bytes())
+                    .attr(8, &4u32.to_be_bytes())
+                    .attr(24, &9u64.to_be_bytes())
+                    .attr(25, &1u64.to_be_bytes())
+                    .attr_str(26, "a comment")
+            })
+        };
+        Request::part()
+            .attr(1, &[PROTOCOL])
+            .attr_str(2, "KUBE-CLUSTER-IP")
+            .attr_str(3, "hash:ip,port")
+            .attr(4, &[5])
+            .attr(5, &[2])
+            .nest(7, |r| r.attr(19, &65536u32.to_be_bytes()).attr(24, &2u32.to_be_bytes()))
+            .nest(8, |r| list(list(r, false), true))
+            .into_bytes()
+    }
+
+    #[test]
+    fn fuzz_ipset() {
+        crate::fuzz::run("ipset", &[seed()], |bytes| {
+            let mut sets = Vec::new();
+            parse(bytes, &mut sets);
+            for m in sets.iter().flat_map(|s| s.members.iter().flatten()) {
+                let _ = m.to_string();
+            }
+        });
+        let mut sets = Vec::new();
+        parse(&seed(), &mut sets);
+        let members: Vec<String> = sets[0].members.iter().flatten().map(ToString::to_string).collect();
+        assert_eq!(members[0], "10.0.0.1/24,tcp:80,10.0.0.1,[attribute 26, 10 bytes]");
+        assert_eq!(members.len(), 2);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {

@@ -126,6 +126,24 @@ impl Request {
         self
     }
 
+    /// The bytes of a [`Request::part`].
+    #[cfg(test)]
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Its type.
+    #[cfg(test)]
+    pub(crate) fn kind(&self) -> u16 {
+        u16::from_ne_bytes([self.bytes[4], self.bytes[5]])
+    }
+
+    /// What follows the header.
+    #[cfg(test)]
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.bytes[16..]
+    }
+
     /// Bytes so far.
     pub fn len(&self) -> usize {
         self.bytes.len()

@@ -59,6 +59,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn fuzz_nfacct() {
+        let seed = Request::part()
+            .attr_str(1, "ct_state_invalid_dropped_pkts")
+            .attr(2, &7u64.to_be_bytes())
+            .attr(3, &900u64.to_be_bytes())
+            .attr(4, &1u32.to_be_bytes())
+            .into_bytes();
+        crate::fuzz::run("nfacct", &[seed], |bytes| {
+            let _ = parse(bytes);
+        });
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {

@@ -74,6 +74,7 @@ pub struct Live {
     buffer: Vec<u8>,
     sockets: Vec<(IpFamily, xtables::Socket)>,
     readers: Vec<TableReader>,
+    arp: xtables::ArpReader,
     ipvs: Option<ipvs::Client>,
     nftables: Option<nftables::Client>,
     ipset: Option<ipset::Client>,
@@ -124,6 +125,7 @@ impl Live {
             buffer: Vec::new(),
             sockets: Vec::new(),
             readers: Vec::new(),
+            arp: xtables::ArpReader::default(),
             ipvs: None,
             nftables: None,
             ipset: None,
@@ -210,6 +212,18 @@ impl Live {
                 }
                 Err(e) => missing.push(unread(&format!("{family} tables of x_tables (iptables-legacy)"), &e)),
             }
+        }
+        match self.arp.read() {
+            Ok(found) => tables.extend(found.into_iter().map(|r| TableState {
+                at,
+                backend: TableBackend::XTables,
+                family: Family::Arp,
+                table: r.table,
+                counters: r.counters,
+                bytes: Some(r.bytes),
+                recent: None,
+            })),
+            Err(e) => missing.push(unread("tables of arptables", &e)),
         }
         self.kept.tables = tables;
         self.kept.tables_unread = missing;

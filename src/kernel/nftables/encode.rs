@@ -55,7 +55,7 @@ fn end() -> Request {
     edge(BATCH_END)
 }
 
-fn messages(table: &Table, counters: &TableCounters) -> std::result::Result<Vec<Request>, String> {
+pub(super) fn messages(table: &Table, counters: &TableCounters) -> std::result::Result<Vec<Request>, String> {
     let family = family_number(table.family);
     let new = |message: u8, flags: u16| Request::nfnetlink(SUBSYSTEM, message, flags, family);
     let mut out = vec![begin()];

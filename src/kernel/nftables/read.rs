@@ -596,3 +596,50 @@ impl Growing {
         Reading { table: Arc::new(self.table), counters: Arc::new(self.counters) }
     }
 }
+
+/// A table that tests feed with messages.
+#[cfg(test)]
+pub(super) struct Fed {
+    growing: Growing,
+    decoder: RuleDecoder,
+    ipsets: Ipsets,
+}
+
+#[cfg(test)]
+impl Fed {
+    /// Chains and sets of a table, without its rules.
+    pub(super) fn new(like: &Table, family: Family, dialect: Dialect) -> Fed {
+        let mut table = Table::new(family, TableBackend::NfTables, &like.name);
+        table.dialect = dialect;
+        table.strings = like.strings.clone();
+        table.sets.clone_from(&like.sets);
+        let mut growing = Growing::new(TableHead::default(), table);
+        for (i, c) in like.chains.iter().enumerate() {
+            growing.table.chains.push(Chain { rules: 0..0, ..c.clone() });
+            growing.chains.insert(c.name, ChainId(i as u32));
+        }
+        for (i, s) in like.sets.iter().enumerate() {
+            growing.sets.insert(s.name, SetId(i as u32));
+        }
+        // Names of ipsets are a question to the kernel.
+        let names = (0..=u16::MAX).map(|i| (i, Some(format!("set{i}")))).take(64).collect();
+        Fed { growing, decoder: RuleDecoder::default(), ipsets: Ipsets { socket: None, names } }
+    }
+
+    pub(super) fn rule(&mut self, bytes: &[u8]) {
+        self.growing.rule(&mut self.decoder, &mut self.ipsets, bytes, None);
+    }
+
+    /// Puts the elements of a message into a set.
+    pub(super) fn elements(&mut self, set: usize, bytes: &[u8]) {
+        let Table { sets, strings, .. } = &mut self.growing.table;
+        let i = set % sets.len();
+        let mut found = Vec::new();
+        parse::elements(bytes, &sets[i], strings, &self.growing.chains, &mut found);
+        sets[i].elements = Some(found);
+    }
+
+    pub(super) fn finish(self) -> Table {
+        Arc::try_unwrap(self.growing.finish().table).expect("nobody else holds it")
+    }
+}

@@ -4,12 +4,14 @@
 //! A table is one blob. It is read into one buffer that is kept; a fingerprint of everything but its counters
 //! tells whether the structure has to be decoded again.
 
+mod arp;
 mod decode;
 mod encode;
 pub(super) mod extensions;
 mod layout;
 mod socket;
 
+pub use arp::ArpReader;
 pub use decode::{Decoded, EntryRole, decode};
 pub use encode::{EncodedTable, encode};
 pub use layout::TableInfo;

@@ -1,6 +1,7 @@
 //! The socket options themselves: the only `unsafe` code of x_tables.
 #![allow(unsafe_code)]
 
+use super::arp;
 use super::encode::EncodedTable;
 use super::layout::{Layout, TableInfo, c_str, u32_at};
 use crate::kernel::{Error, Result};
@@ -167,6 +168,49 @@ impl Socket {
             }
         }
         Err(Error { what: what(), kind: crate::kernel::ErrorKind::Interrupted { tries: super::TRIES } })
+    }
+}
+
+/// `ARPT_SO_GET_INFO`, `ARPT_SO_GET_ENTRIES` (`linux/netfilter_arp/arp_tables.h`)
+const ARP_GET_INFO: i32 = 96;
+const ARP_GET_ENTRIES: i32 = 97;
+
+/// A socket through which tables of legacy arptables are read.
+#[derive(Debug)]
+pub(super) struct ArpSocket(Socket);
+
+impl ArpSocket {
+    pub(super) fn open() -> Result<ArpSocket> {
+        Socket::open(IpFamily::V4).map(ArpSocket)
+    }
+
+    /// As [`Socket::info`]: creates a table that does not exist.
+    pub(super) fn info(&self, table: &str) -> Result<arp::Info> {
+        let what = || format!("reading the arp table {table}");
+        let mut bytes = [0u8; 68];
+        let name = table_name(table).ok_or_else(|| Error::protocol(what(), "a name over 31 bytes"))?;
+        bytes[..32].copy_from_slice(&name);
+        self.0.get(libc::SOL_IP, ARP_GET_INFO, &mut bytes).map_err(|e| Error::io(what(), e))?;
+        let word = |i: usize| u32_at(&bytes, 32 + 4 * i);
+        Ok(arp::Info {
+            valid_hooks: word(0),
+            hook_entry: std::array::from_fn(|i| word(1 + i)),
+            underflow: std::array::from_fn(|i| word(4 + i)),
+            num_entries: word(7),
+            size: word(8),
+        })
+    }
+
+    /// The blob that `info` describes; `None` where the table has another size by now.
+    pub(super) fn entries(&self, table: &str, info: &arp::Info) -> Result<Option<Vec<u8>>> {
+        let mut bytes = vec![0u8; GET_ENTRIES_HEADER + info.size as usize];
+        bytes[..32].copy_from_slice(&table_name(table).unwrap_or([0; 32]));
+        bytes[32..36].copy_from_slice(&info.size.to_ne_bytes());
+        match self.0.get(libc::SOL_IP, ARP_GET_ENTRIES, &mut bytes) {
+            Ok(_) => Ok(Some(bytes.split_off(GET_ENTRIES_HEADER))),
+            Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => Ok(None),
+            Err(e) => Err(Error::io(format!("reading the arp table {table}"), e)),
+        }
     }
 }
 
