@@ -18,6 +18,10 @@ struct Document<'a> {
     services: Services<'a>,
     conntrack: Option<ConntrackOut>,
     ipvs: Option<IpvsOut<'a>>,
+    /// ipsets; `None` where the kernel has none.
+    ipsets: Option<Vec<IpsetOut<'a>>>,
+    /// Named counters of nfacct; `None` where the kernel has none.
+    nfacct: Option<Vec<AccountOut<'a>>>,
     unread: Vec<UnreadOut<'a>>,
 }
 
@@ -192,6 +196,22 @@ struct StatsOut {
 }
 
 #[derive(Serialize)]
+struct IpsetOut<'a> {
+    name: &'a str,
+    kind: &'a str,
+    members: u64,
+    references: u64,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct AccountOut<'a> {
+    name: &'a str,
+    packets: u64,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
 struct IpvsOut<'a> {
     version: &'a str,
     connection_table_size: u32,
@@ -250,6 +270,24 @@ pub fn write_snapshot(
             connection_table_size: i.value.connection_table_size,
             services: i.value.servers.len(),
             real_servers: i.value.servers.iter().map(|s| s.real_servers.len()).sum(),
+        }),
+        ipsets: snapshot.ipsets.as_ref().map(|r| {
+            r.value
+                .iter()
+                .map(|s| IpsetOut {
+                    name: &s.name,
+                    kind: &s.kind,
+                    members: s.size,
+                    references: s.references,
+                    bytes: s.memory,
+                })
+                .collect()
+        }),
+        nfacct: snapshot.accounts.as_ref().map(|r| {
+            r.value
+                .iter()
+                .map(|o| AccountOut { name: &o.name, packets: o.counter.packets, bytes: o.counter.bytes })
+                .collect()
         }),
         unread: snapshot
             .unread

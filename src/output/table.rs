@@ -128,6 +128,13 @@ pub fn write_snapshot(snapshot: &Snapshot, model: &Model, out: &mut dyn Write) -
         }
         columns.write(out)?;
     }
+    if let Some(sets) = snapshot.ipsets.as_ref().filter(|s| !s.value.is_empty()) {
+        let members: u64 = sets.value.iter().map(|s| s.size).sum();
+        writeln!(out, "\nipset: {} sets with {members} members", sets.value.len())?;
+    }
+    for o in snapshot.accounts.iter().flat_map(|a| a.value.iter()) {
+        writeln!(out, "nfacct: {} {} packets, {} bytes", o.name, o.counter.packets, o.counter.bytes)?;
+    }
     if !snapshot.unread.is_empty() {
         writeln!(out, "\nNot read:")?;
         for u in &snapshot.unread {

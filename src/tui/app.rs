@@ -6,7 +6,7 @@ use super::reader::{Order, Update};
 use super::theme::Theme;
 use crate::proxy::{Health, Mode, RuleRef, frontend_text};
 use crate::rates::service_key;
-use crate::ruleset::RuleId;
+use crate::ruleset::{RuleId, set_flag};
 use crossterm::event::{
     KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
@@ -81,6 +81,14 @@ impl List {
 pub(super) enum TableRow {
     Table(usize),
     Chain(usize, u32),
+    /// A set of nf_tables: table and index.
+    Set(usize, u32),
+    /// The head of the ipsets, and one of them.
+    Ipsets,
+    Ipset(usize),
+    /// The head of nfacct's objects, and one of them.
+    Accounts,
+    Account(usize),
 }
 
 /// The whole state.
@@ -298,6 +306,23 @@ impl App {
                     rows.push(TableRow::Chain(i, c as u32));
                 }
             }
+            // Sets without a name of their own are part of a rule.
+            for (s, set) in t.table.sets.iter().enumerate() {
+                let named = set.flags & set_flag::ANONYMOUS == 0;
+                if named && (wanted.is_empty() || t.table.str(set.name).to_lowercase().contains(wanted)) {
+                    rows.push(TableRow::Set(i, s as u32));
+                }
+            }
+        }
+        if let Some(sets) = u.snapshot.ipsets.as_ref().filter(|s| !s.value.is_empty()) {
+            rows.push(TableRow::Ipsets);
+            let found = |name: &str| wanted.is_empty() || name.to_lowercase().contains(wanted);
+            let known = sets.value.iter().enumerate().filter(|(_, s)| found(&s.name));
+            rows.extend(known.map(|(i, _)| TableRow::Ipset(i)));
+        }
+        if let Some(accounts) = u.snapshot.accounts.as_ref().filter(|a| !a.value.is_empty()) {
+            rows.push(TableRow::Accounts);
+            rows.extend((0..accounts.value.len()).map(TableRow::Account));
         }
         rows
     }

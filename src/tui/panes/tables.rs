@@ -2,7 +2,7 @@
 
 use crate::proxy::owners;
 use crate::ruleset::{ChainId, Counter, Dialect, TABLE_DORMANT};
-use crate::snapshot::TableState;
+use crate::snapshot::{Snapshot, TableState};
 use crate::tui::app::{App, TableRow};
 use crate::tui::widgets::{bytes, clip, clip_end, count};
 use ratatui::Frame;
@@ -110,6 +110,57 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
                 let words = clip_end(&table_words(t), width.saturating_sub(name.width()));
                 Line::from(vec![Span::styled(name, theme.accent()), Span::styled(words, theme.dim())])
             }
+            TableRow::Set(i, set) => {
+                let Some(t) = update.snapshot.tables.get(*i) else { continue };
+                let set = &t.table.sets[*set as usize];
+                let kind = if set.is_map() { "map" } else { "set" };
+                let filled = if set.is_dynamic() { ", filled by packets" } else { "" };
+                let name = clip(&format!("@{}", t.table.str(set.name)), name_width);
+                let elements = set.count.map_or("?".into(), count);
+                Line::from(Span::styled(
+                    format!("  {name:<name_width$} {elements:>7}  {kind}{filled}"),
+                    theme.dim(),
+                ))
+            }
+            TableRow::Ipsets => {
+                let n = update.snapshot.ipsets.as_ref().map_or(0, |s| s.value.len());
+                Line::from(vec![
+                    Span::styled("▾ ipset", theme.accent()),
+                    Span::styled(
+                        format!("  {} sets that rules of iptables look into", count(n as u64)),
+                        theme.dim(),
+                    ),
+                ])
+            }
+            TableRow::Ipset(i) => {
+                let Some(set) = update.snapshot.ipsets.as_ref().and_then(|s| s.value.get(*i)) else {
+                    continue;
+                };
+                let name = clip(&set.name, name_width);
+                Line::from(Span::styled(
+                    format!("  {name:<name_width$} {:>7}  {}", count(set.size), set.kind),
+                    if set.size > 0 { theme.text() } else { theme.dim() },
+                ))
+            }
+            TableRow::Accounts => Line::from(vec![
+                Span::styled("▾ nfacct", theme.accent()),
+                Span::styled("  named counters that rules raise", theme.dim()),
+            ]),
+            TableRow::Account(i) => {
+                let Some(o) = update.snapshot.accounts.as_ref().and_then(|s| s.value.get(*i)) else {
+                    continue;
+                };
+                let name = clip(&o.name, name_width);
+                Line::from(Span::styled(
+                    format!(
+                        "  {name:<name_width$} {:>7} {:>10} {:>9}",
+                        "",
+                        count(o.counter.packets),
+                        bytes(o.counter.bytes)
+                    ),
+                    if o.counter.packets > 0 { theme.text() } else { theme.dim() },
+                ))
+            }
             TableRow::Chain(i, c) => {
                 let Some(t) = update.snapshot.tables.get(*i) else { continue };
                 let chain = &t.table.chains[*c as usize];
@@ -153,6 +204,63 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     }
 }
 
+/// Members that are made into text at most: a screen shows fewer.
+const MOST_MEMBERS: usize = 2000;
+
+/// Title and members of a set.
+fn members(snapshot: &Snapshot, row: TableRow) -> Option<(String, Vec<String>)> {
+    match row {
+        TableRow::Set(i, set) => {
+            let table = &snapshot.tables.get(i)?.table;
+            let set = table.sets.get(set as usize)?;
+            let title = format!(" {} {} @{} ", table.family, table.name, table.str(set.name));
+            let lines = match &set.elements {
+                Some(all) => all
+                    .iter()
+                    .filter(|e| !e.end)
+                    .take(MOST_MEMBERS)
+                    .map(|e| table.element_text(set, e).to_string())
+                    .collect(),
+                None => vec!["not read: it is only counted".into()],
+            };
+            Some((title, lines))
+        }
+        TableRow::Ipset(i) => {
+            let set = snapshot.ipsets.as_ref()?.value.get(i)?;
+            let lines = match &set.members {
+                Some(all) => all.iter().take(MOST_MEMBERS).map(ToString::to_string).collect(),
+                None => vec!["not read: no rule looks into it, or it is large".into()],
+            };
+            Some((format!(" ipset {} ", set.name), lines))
+        }
+        _ => None,
+    }
+}
+
+fn draw_members(frame: &mut Frame<'_>, app: &mut App, area: Rect, title: &str, lines: &[String]) {
+    let theme = app.theme;
+    let focus = app.lower;
+    let block = Block::new()
+        .borders(Borders::TOP)
+        .border_style(theme.frame(focus))
+        .title(Line::from(Span::styled(title.to_string(), theme.accent())));
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    app.rules.fit(lines.len(), inner);
+    if lines.is_empty() {
+        frame.render_widget(Paragraph::new(Span::styled(" Nothing is in it.", theme.dim())), inner);
+    }
+    let room = usize::from(inner.width).saturating_sub(2);
+    for (line, text) in lines.iter().skip(app.rules.top).take(app.rules.height).enumerate() {
+        let place = Rect { y: inner.y + line as u16, height: 1, ..inner };
+        let text = Span::styled(format!(" {}", clip(text, room)), theme.text());
+        frame.render_widget(Paragraph::new(Line::from(text)), place);
+        if focus && app.rules.top + line == app.rules.chosen {
+            frame.buffer_mut().set_style(place, theme.selected());
+        }
+    }
+}
+
 pub(super) fn draw_rules(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     let theme = app.theme;
     let focus = app.lower;
@@ -160,8 +268,12 @@ pub(super) fn draw_rules(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     let update = app.update.clone();
     let found = update.as_ref().and_then(|u| match chosen? {
         TableRow::Chain(i, c) => Some((u.snapshot.tables.get(i)?, ChainId(c))),
-        TableRow::Table(_) => None,
+        _ => None,
     });
+    if let Some((title, lines)) = update.as_ref().and_then(|u| members(&u.snapshot, chosen?)) {
+        draw_members(frame, app, area, &title, &lines);
+        return;
+    }
     let title = match found {
         Some((t, c)) => format!(" {} {} {} ", t.family, t.table.name, t.table.chain_name(c)),
         None => " Rules ".into(),
@@ -174,7 +286,7 @@ pub(super) fn draw_rules(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     frame.render_widget(block, area);
     let Some((t, c)) = found else {
         app.rules.fit(0, inner);
-        let text = " Choose a chain to see its rules.";
+        let text = " Choose a chain or a set to see what is in it.";
         frame.render_widget(Paragraph::new(Span::styled(text, theme.dim())), inner);
         return;
     };
