@@ -5,6 +5,7 @@
 //! [`crate::lab`] may call.
 
 pub mod conntrack;
+pub mod hooks;
 pub mod ipset;
 pub mod ipvs;
 pub mod module;

@@ -4,7 +4,7 @@ use super::{Conntrack, Flows, NetnsFact, ReadCost, Reading, Recent, Snapshot, Ta
 use crate::kernel::netns::Netns;
 use crate::kernel::usage::{Cost, Meter};
 use crate::kernel::xtables::{self, TableReader};
-use crate::kernel::{Error, Result, conntrack, ipset, ipvs, nfacct, nftables, node};
+use crate::kernel::{Error, Result, conntrack, ipset, ipvs, module, nfacct, nftables, node};
 use crate::ruleset::{Family, IpFamily, RuleId, Table, TableBackend};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,6 +75,7 @@ pub struct Live {
     sockets: Vec<(IpFamily, xtables::Socket)>,
     readers: Vec<TableReader>,
     arp: xtables::ArpReader,
+    bridge: xtables::BridgeReader,
     ipvs: Option<ipvs::Client>,
     nftables: Option<nftables::Client>,
     ipset: Option<ipset::Client>,
@@ -126,6 +127,7 @@ impl Live {
             sockets: Vec::new(),
             readers: Vec::new(),
             arp: xtables::ArpReader::default(),
+            bridge: xtables::BridgeReader::default(),
             ipvs: None,
             nftables: None,
             ipset: None,
@@ -213,17 +215,31 @@ impl Live {
                 Err(e) => missing.push(unread(&format!("{family} tables of x_tables (iptables-legacy)"), &e)),
             }
         }
+        let state = |r: xtables::Reading| TableState {
+            at,
+            backend: TableBackend::XTables,
+            family: r.table.family,
+            table: r.table,
+            counters: r.counters,
+            bytes: Some(r.bytes),
+            recent: None,
+        };
         match self.arp.read() {
-            Ok(found) => tables.extend(found.into_iter().map(|r| TableState {
-                at,
-                backend: TableBackend::XTables,
-                family: Family::Arp,
-                table: r.table,
-                counters: r.counters,
-                bytes: Some(r.bytes),
-                recent: None,
-            })),
+            Ok(found) => tables.extend(found.into_iter().map(state)),
             Err(e) => missing.push(unread("tables of arptables", &e)),
+        }
+        // Where ebtables is not there, nothing is missed.
+        if module::is_there("ebtables") {
+            match self.bridge.read() {
+                Ok(found) => tables.extend(found.into_iter().map(state)),
+                Err(e) if e.is_missing() => missing.push(Unread {
+                    what: "tables of legacy ebtables".into(),
+                    why: format!("asking for one would make it, and where they are is not told: {}", e.kind),
+                    hint: e.hint(),
+                    failed: false,
+                }),
+                Err(e) => missing.push(unread("tables of legacy ebtables", &e)),
+            }
         }
         self.kept.tables = tables;
         self.kept.tables_unread = missing;

@@ -5,6 +5,7 @@
 //! tells whether the structure has to be decoded again.
 
 mod arp;
+mod bridge;
 mod decode;
 mod encode;
 pub(super) mod extensions;
@@ -12,6 +13,7 @@ mod layout;
 mod socket;
 
 pub use arp::ArpReader;
+pub use bridge::BridgeReader;
 pub use decode::{Decoded, EntryRole, decode};
 pub use encode::{EncodedTable, encode};
 pub use layout::TableInfo;

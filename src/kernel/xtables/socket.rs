@@ -1,9 +1,9 @@
 //! The socket options themselves: the only `unsafe` code of x_tables.
 #![allow(unsafe_code)]
 
-use super::arp;
 use super::encode::EncodedTable;
 use super::layout::{Layout, TableInfo, c_str, u32_at};
+use super::{arp, bridge};
 use crate::kernel::{Error, Result};
 use crate::ruleset::IpFamily;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
@@ -210,6 +210,53 @@ impl ArpSocket {
             Ok(_) => Ok(Some(bytes.split_off(GET_ENTRIES_HEADER))),
             Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => Ok(None),
             Err(e) => Err(Error::io(format!("reading the arp table {table}"), e)),
+        }
+    }
+}
+
+/// `EBT_SO_GET_INFO`, `EBT_SO_GET_ENTRIES` (`linux/netfilter_bridge/ebtables.h`)
+const EBT_GET_INFO: i32 = 128;
+const EBT_GET_ENTRIES: i32 = 129;
+/// `sizeof(struct ebt_replace)` on a 64-bit kernel.
+const EBT_REPLACE: usize = 120;
+
+/// A socket through which tables of legacy ebtables are read.
+#[derive(Debug)]
+pub(super) struct BridgeSocket(Socket);
+
+impl BridgeSocket {
+    pub(super) fn open() -> Result<BridgeSocket> {
+        Socket::open(IpFamily::V4).map(BridgeSocket)
+    }
+
+    /// As [`Socket::info`]: creates a table that does not exist.
+    pub(super) fn info(&self, table: &str) -> Result<bridge::Info> {
+        let what = || format!("reading the bridge table {table}");
+        let mut bytes = [0u8; EBT_REPLACE];
+        let name = table_name(table).ok_or_else(|| Error::protocol(what(), "a name over 31 bytes"))?;
+        bytes[..32].copy_from_slice(&name);
+        self.0.get(libc::SOL_IP, EBT_GET_INFO, &mut bytes).map_err(|e| Error::io(what(), e))?;
+        Ok(bridge::Info { entries: u32_at(&bytes, 36), size: u32_at(&bytes, 40) })
+    }
+
+    /// Entries and counters; `None` where the table has another size by now.
+    pub(super) fn entries(&self, table: &str, info: bridge::Info) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+        let mut entries = vec![0u8; info.size as usize];
+        let mut counters = vec![0u8; info.entries as usize * 16];
+        let mut bytes = vec![0u8; EBT_REPLACE + entries.len() + counters.len()];
+        bytes[..32].copy_from_slice(&table_name(table).unwrap_or([0; 32]));
+        bytes[36..40].copy_from_slice(&info.entries.to_ne_bytes());
+        bytes[40..44].copy_from_slice(&info.size.to_ne_bytes());
+        bytes[96..100].copy_from_slice(&info.entries.to_ne_bytes());
+        // The structure holds two pointers, to which the kernel writes: `num_counters` counters of 16 bytes and
+        // `entries_size` bytes of entries, which is what both vectors hold. It refuses (EINVAL) where the table's
+        // numbers are others than these. Both vectors outlive the call.
+        bytes[104..112].copy_from_slice(&(counters.as_mut_ptr() as u64).to_ne_bytes());
+        bytes[112..120].copy_from_slice(&(entries.as_mut_ptr() as u64).to_ne_bytes());
+        match self.0.get(libc::SOL_IP, EBT_GET_ENTRIES, &mut bytes) {
+            Ok(_) => Ok(Some((entries, counters))),
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(None),
+            Err(e) => Err(Error::io(format!("reading the bridge table {table}"), e)),
         }
     }
 }
