@@ -6,13 +6,15 @@
 
 use kptop::kernel::conntrack::{Client as Conntrack, Tuple};
 use kptop::kernel::ipvs::{Client as Ipvs, Forwarding, IpvsStats, RealServer, VirtualAddress, VirtualServer};
+use kptop::kernel::netlink::{Request, Socket as Netlink};
 use kptop::kernel::netns::Netns;
 use kptop::kernel::nftables;
 use kptop::kernel::usage::thread_cpu;
 use kptop::kernel::xtables::{Socket, TableReader};
 use kptop::lab::{install_table, shop};
 use kptop::proxy::iptables::{WriteOptions, write};
-use kptop::ruleset::IpFamily;
+use kptop::proxy::nftables as nftables_proxy;
+use kptop::ruleset::{IpFamily, RuleId};
 use kptop::snapshot::Flows;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
@@ -33,10 +35,16 @@ fn main() {
         Some("xtables") => xtables(),
         Some("conntrack") => conntrack(),
         Some("screen") => screen(),
-        Some("nftables") => iptables_nft(),
+        Some("iptables-nft") => iptables_nft(),
+        Some("nftables") => nftables_mode(),
+        Some("ipset") => ipsets(),
+        Some("refresh") => refresh(),
         _ => {
             xtables();
             iptables_nft();
+            nftables_mode();
+            refresh();
+            ipsets();
             conntrack();
             screen();
         }
@@ -170,18 +178,6 @@ fn iptables_nft() {
             bytes as f64 / rules as f64
         );
         let [mut fresh, mut again, mut save, mut list] = [const { Vec::new() }; 4];
-        if std::env::var_os("QUICK").is_some() {
-            for _ in 0..1 {
-                let f = cpu_ms(|| {
-                    nftables::Client::open().unwrap().read().unwrap();
-                });
-                let a = cpu_ms(|| {
-                    client.read().unwrap();
-                });
-                println!("quick: first {f:.0} ms, again {a:.0} ms");
-            }
-            return;
-        }
         for round in 0..5 {
             fresh.push(cpu_ms(|| {
                 nftables::Client::open().unwrap().read().unwrap();
@@ -200,6 +196,139 @@ fn iptables_nft() {
         line("first read and parse", fresh, Some(("iptables-nft-save (at most 0.6)", save)));
         line("the same", fresh, Some(("nft list ruleset (at most 0.1)", list)));
         line("all counters again, same generation", median(again), Some(("iptables-nft-save", save)));
+    });
+}
+
+/// Puts kube-proxy's nftables mode into the namespace: so many Services with so many endpoints.
+fn install_nftables(services: usize, backends: usize) {
+    let services: Vec<_> = shop::services(Some(31 + services), backends).split_off(31);
+    let options = nftables_proxy::WriteOptions {
+        cluster_cidr: "10.244.0.0/16".parse().ok(),
+        node_port_addresses: vec![IpAddr::V4(Ipv4Addr::new(192, 168, 50, 10))],
+    };
+    let (table, counters) = nftables_proxy::write(&services, IpFamily::V4, &options);
+    nftables::create(&table, &counters).unwrap();
+}
+
+/// kube-proxy's nftables mode, 10,000 Services with 10 endpoints.
+fn nftables_mode() {
+    in_netns(|| {
+        install_nftables(10_000, 10);
+        let mut client = nftables::Client::open().unwrap();
+        let first = client.read().unwrap();
+        let t = &first.tables[0].table;
+        println!(
+            "nftables mode: {} rules, {} chains, {} sets with {} elements",
+            t.rules.len(),
+            t.chains.len(),
+            t.sets.len(),
+            t.element_count().unwrap_or(0)
+        );
+        let [mut fresh, mut again, mut list, mut bare, mut change] = [const { Vec::new() }; 5];
+        let sets: Vec<&str> = t.sets.iter().map(|s| t.str(s.name)).collect();
+        for _ in 0..3 {
+            // What the kernel takes for the questions alone: each set by its name, answers thrown away.
+            bare.push(cpu_ms(|| {
+                let mut socket = Netlink::open_with(12, 8192).unwrap();
+                for name in &sets {
+                    let ask = Request::nfnetlink(10, 13, 0, 2).attr_str(1, "kube-proxy").attr_str(2, name);
+                    socket.dump("bare", ask, &mut |_| {}).unwrap();
+                }
+            }));
+            run("nft", &["add", "chain", "ip", "kube-proxy", "another"]);
+            change.push(cpu_ms(|| {
+                client.read().unwrap();
+            }));
+            run("nft", &["delete", "chain", "ip", "kube-proxy", "another"]);
+            client.read().unwrap();
+            fresh.push(cpu_ms(|| {
+                nftables::Client::open().unwrap().read().unwrap();
+            }));
+            again.push(cpu_ms(|| {
+                client.read().unwrap();
+            }));
+            list.push(run("nft", &["-j", "list", "ruleset"]).0);
+        }
+        let list = median(list);
+        line("nft -j list ruleset", list, None);
+        line("first read and parse", median(fresh), Some(("it (at most 0.1)", list)));
+        let bare = median(bare);
+        line("of it, the kernel's answers about 10,013 sets, unread", bare, Some(("nft's", list)));
+        line("reading after a change: sets that are known stay", median(change), Some(("nft's", list)));
+        line("refresh, same generation (nothing counts)", median(again), Some(("it", list)));
+    });
+}
+
+/// What one reading costs while nothing changed: the counters of 50 Services on the screen, among few and among
+/// many.
+fn refresh() {
+    println!("refresh of what is on the screen: 50 Services with 4 endpoints, iptables-nft, same generation");
+    let mut base = None;
+    for n in [100, 1_000, 10_000] {
+        let (send, receive) = std::sync::mpsc::channel();
+        in_netns(move || {
+            let services: Vec<_> = shop::services(Some(31 + n), 4).split_off(31);
+            let options = WriteOptions { cluster_cidr: "10.244.0.0/16".parse().ok(), large_cluster: false };
+            for (table, counters) in write(&services, IpFamily::V4, &options) {
+                nftables::create(&table, &counters).unwrap();
+            }
+            let mut client = nftables::Client::open().unwrap();
+            let ruleset = client.read().unwrap();
+            let nat = ruleset.tables.iter().find(|t| t.table.name == "nat").unwrap();
+            let is_dnat = |i: &u32| nat.table.rules[*i as usize].target.as_dnat_to().is_some();
+            let shown: Vec<RuleId> =
+                (0..nat.table.rules.len() as u32).filter(is_dnat).take(200).map(RuleId).collect();
+            let mut times = Vec::new();
+            for _ in 0..ROUNDS * 5 {
+                times.push(cpu_ms(|| {
+                    client.generation().unwrap();
+                    let watched = client.counters_of(&nat.table, &shown).unwrap().unwrap();
+                    assert_eq!(watched.rules.len(), 200);
+                }));
+            }
+            let whole = cpu_ms(|| {
+                client.read().unwrap();
+            });
+            send.send((median(times), whole)).unwrap();
+        });
+        let (ms, whole) = receive.recv().unwrap();
+        let first = *base.get_or_insert(ms);
+        line(&format!("{n} Services: 200 counters"), ms, Some(("that of 100 Services", first)));
+        line(&format!("{n} Services: all counters"), whole, None);
+    }
+}
+
+/// A set with 100,000 members.
+fn ipsets() {
+    in_netns(|| {
+        let mut text = String::from("create big hash:ip,port maxelem 200000\n");
+        for i in 0..100_000u32 {
+            let address = Ipv4Addr::from(0x0a00_0000 + i);
+            text.push_str(&format!("add big {address},tcp:80\n"));
+        }
+        let mut restore = Command::new("ipset")
+            .arg("restore")
+            .env("PATH", "/usr/sbin:/usr/bin")
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut restore.stdin.take().unwrap(), text.as_bytes()).unwrap();
+        assert!(restore.wait().unwrap().success());
+        let mut client = kptop::kernel::ipset::Client::open().unwrap();
+        let [mut save, mut own, mut headers] = [const { Vec::new() }; 3];
+        for _ in 0..5 {
+            own.push(cpu_ms(|| {
+                let sets = client.read(|_| true).unwrap();
+                assert_eq!(sets[0].members.as_ref().unwrap().len(), 100_000);
+            }));
+            headers.push(cpu_ms(|| assert_eq!(client.headers().unwrap()[0].size, 100_000)));
+            save.push(run("ipset", &["save"]).0);
+        }
+        let save = median(save);
+        println!("ipset: 100,000 members");
+        line("ipset save", save, None);
+        line("kptop's read", median(own), Some(("it (at most 0.1)", save)));
+        line("its header alone", median(headers), Some(("it", save)));
     });
 }
 

@@ -386,6 +386,8 @@ pub const VERDICT_DATA: u32 = 0xffff_ff00;
 pub struct Set {
     /// Its name.
     pub name: StrId,
+    /// Its number in the kernel; none is given twice.
+    pub handle: u64,
     /// [`set_flag`]
     pub flags: u32,
     /// Type of its key, as nft numbers it (`include/datatype.h` of nftables); six bits for each field.
@@ -419,6 +421,7 @@ impl Set {
     pub fn new(name: StrId, flags: u32) -> Set {
         Set {
             name,
+            handle: 0,
             flags,
             key_type: 0,
             key_len: 0,

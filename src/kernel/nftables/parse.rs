@@ -170,6 +170,7 @@ pub(super) fn set<'a>(bytes: &'a [u8], strings: &mut Strings) -> Option<Set> {
                 s.user_data = v.into();
             }
             17 => s.carries = v.into(),
+            16 => s.handle = number(),
             20 => s.count = Some(number()),
             _ => {}
         }

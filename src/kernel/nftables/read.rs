@@ -28,6 +28,10 @@ const SMALL_SET: u64 = 20_000;
 /// Receive buffer of a short dump, and the rules up to which a chain's is one.
 const SHORT: usize = 8 * 1024;
 const FEW_RULES: u32 = 16;
+const FEW_ELEMENTS: u64 = 40;
+
+/// Flags of a set whose elements stay as they are.
+const NEVER_CHANGES: u32 = set_flag::ANONYMOUS | set_flag::CONSTANT;
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -88,6 +92,19 @@ pub struct Client {
     short: Socket,
     last: Option<Ruleset>,
     ipsets: Ipsets,
+    /// By family, number of the table, and number of the set in it.
+    constant: HashMap<(Family, u64, u64), Constant, foldhash::fast::FixedState>,
+    /// Of the readings of everything.
+    round: u32,
+}
+
+/// Messages with the elements of a set without a name. They never change, and asking for them is dear: the
+/// kernel looks for the set in the list of all its table's sets, for each message again (`nft_set_lookup`,
+/// `nf_tables_dump_set`). kube-proxy makes one such set for each Service.
+#[derive(Debug)]
+struct Constant {
+    messages: Vec<Box<[u8]>>,
+    round: u32,
 }
 
 /// A dump that another program changed the rules under.
@@ -152,6 +169,8 @@ impl Client {
             short: Socket::open_with(NETLINK_NETFILTER, SHORT)?,
             last: None,
             ipsets: Ipsets::default(),
+            constant: HashMap::default(),
+            round: 0,
         })
     }
 
@@ -198,6 +217,7 @@ impl Client {
     }
 
     fn all(&mut self, generation: u32) -> Step<Ruleset> {
+        self.round = self.round.wrapping_add(1);
         let mut growing: Vec<Growing> = Vec::new();
         self.dump(generation, get(message::GETTABLE, 0), &mut |m| {
             if let (Some(family), Some(head)) = (family_of(m.payload), parse::table(body(m.payload))) {
@@ -223,6 +243,8 @@ impl Client {
             once_each(g.handles.iter())?;
             tables.push(g.finish());
         }
+        let round = self.round;
+        self.constant.retain(|_, c| c.round == round);
         Ok(Ruleset { generation, tables })
     }
 
@@ -282,24 +304,43 @@ impl Client {
     }
 
     fn elements(&mut self, generation: u32, g: &mut Growing) -> Step<()> {
-        let family = family_number(g.table.family);
+        let number = family_number(g.table.family);
         for i in 0..g.table.sets.len() {
             if !is_read(&g.table.sets[i]) {
                 continue;
             }
             let name = g.table.str(g.table.sets[i].name);
-            let request = get(message::GETSETELEM, family).attr_str(1, &g.table.name).attr_str(2, name);
+            let request = get(message::GETSETELEM, number).attr_str(1, &g.table.name).attr_str(2, name);
+            let (family, table) = (g.table.family, g.head.handle);
             let Table { sets, strings, .. } = &mut g.table;
             let (set, chains) = (&sets[i], &g.chains);
             // The kernel's own count is of ranges, where it tells one.
             let interval = set.flags & set_flag::INTERVAL != 0 && set.flags & set_flag::CONCAT == 0;
             let told = set.count.filter(|_| !interval && set.timeout_ms.is_none());
             let mut found = Vec::new();
-            for _ in 0..TRIES {
+            let never_changes = set.flags & NEVER_CHANGES == NEVER_CHANGES;
+            let key = (family, table, set.handle);
+            if let Some(known) = self.constant.get_mut(&key).filter(|_| never_changes) {
+                known.round = self.round;
+                for m in &known.messages {
+                    parse::elements(m, set, strings, chains, &mut found);
+                }
+            }
+            let known = !found.is_empty();
+            for _ in 0..if known { 0 } else { TRIES } {
                 found.clear();
-                self.dump(generation, request.clone(), &mut |m| {
+                let mut messages: Vec<Box<[u8]>> = Vec::new();
+                let few = set.count.is_some_and(|n| n <= FEW_ELEMENTS);
+                let socket = if few { &mut self.short } else { &mut self.socket };
+                dump(socket, generation, request.clone(), &mut |m| {
+                    if never_changes {
+                        messages.push(body(m.payload).into());
+                    }
                     parse::elements(body(m.payload), set, strings, chains, &mut found);
                 })?;
+                if never_changes {
+                    self.constant.insert(key, Constant { messages, round: self.round });
+                }
                 // A table that grows behind a change (`rht_deferred_worker`) is walked again from its begin:
                 // elements come twice, and others not at all, in one and the same generation.
                 if !interval && told != Some(found.len() as u64) {
