@@ -4,10 +4,15 @@ mod common;
 
 use common::{in_new_netns, load_legacy, read, set};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
-use kptop::proxy::{Model, Names};
+use kptop::lab::shop;
+use kptop::proxy::{Model, Names, iptables, nftables};
 use kptop::rates::Tracker;
-use kptop::ruleset::{Family, IpFamily, TableBackend, parse_save};
-use kptop::snapshot::{Snapshot, TableState};
+use kptop::ruleset::{
+    BaseChain, ChainKind, Counter, Dialect, Family, Hook, IpFamily, Match, Policy, RuleSpec, Table,
+    TableBackend, TableBuilder, Target, Verdict, parse_save,
+};
+use kptop::snapshot::facts::{AcctObject, Ipset, Member};
+use kptop::snapshot::{Conntrack, FlowFigures, FlowKey, Flows, Reading, Snapshot, TableState};
 use kptop::tui::{App, Flow, Theme, Update, draw};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{OpenptyResult, Winsize, openpty};
@@ -56,7 +61,7 @@ fn readings_for(more: u64) -> Vec<Update> {
         node.kernel = Some("6.1.0".into());
         let limits =
             kptop::snapshot::facts::Limits { count: Some(24_310), max: Some(262_144), ..Default::default() };
-        snapshot.conntrack = Some(kptop::snapshot::Conntrack { limits, stats: None, flows: None });
+        snapshot.conntrack = Some(Conntrack { limits, stats: None, flows: None });
         model.update(&snapshot, &Names::default());
         let rates = tracker.lock().unwrap().update(&snapshot, &model);
         Update {
@@ -128,6 +133,118 @@ fn panes_look_as_they_did() {
         screen(&mut App::new(Theme { colour: true }, Duration::from_secs(1)), 80, 24)
     );
     insta::assert_snapshot!("too-small", screen(&mut app(true), 40, 10));
+}
+
+/// A node in nftables mode that still holds the rules of iptables mode, with flows, ipsets and a firewall.
+fn moved_node() -> App {
+    let services = shop::services(None, 4);
+    let options = nftables::WriteOptions {
+        cluster_cidr: "10.244.0.0/16".parse().ok(),
+        node_port_addresses: vec!["192.0.2.7".parse().unwrap()],
+    };
+    let (native, counters) = nftables::write(&services, IpFamily::V4, &options);
+    let state = |table: Table, counters, backend| TableState {
+        at: Duration::from_secs(1),
+        backend,
+        family: table.family,
+        table: Arc::new(table),
+        counters: Arc::new(counters),
+        recent: None,
+        bytes: None,
+    };
+    let old = iptables::write(&services[..6], IpFamily::V4, &iptables::WriteOptions::default());
+    let mut tables: Vec<TableState> =
+        old.into_iter().map(|(t, c)| state(t, c, TableBackend::XTables)).collect();
+    let mut firewall = TableBuilder::new(Family::Inet, TableBackend::NfTables, "firewalld");
+    firewall.dialect = Dialect::Nft;
+    let chain = firewall.chain("filter_FORWARD");
+    let (hook, kind) = (Hook::Forward, ChainKind::Filter);
+    let base = BaseChain { hook, kind, priority: 10, policy: Policy::Accept };
+    firewall.base(chain, base, Counter::default());
+    let counter = Counter { packets: 12, bytes: 720 };
+    let target = Target::Verdict(Verdict::Drop);
+    firewall.push(chain, RuleSpec { matches: vec![Match::Counter], target, counter });
+    let (firewall, counted) = firewall.finish();
+    tables.push(state(firewall, counted, TableBackend::NfTables));
+    tables.push(state(native, counters, TableBackend::NfTables));
+    let mut flows = Flows::default();
+    for s in services.iter().filter(|s| s.family == IpFamily::V4) {
+        for (n, b) in s.backends.iter().enumerate() {
+            if let Some(frontend) = s.frontends[0].address {
+                let key = FlowKey {
+                    protocol: s.protocol.number(),
+                    frontend,
+                    frontend_port: s.frontends[0].port,
+                    backend: b.address,
+                    backend_port: b.port,
+                };
+                flows.groups.insert(key, FlowFigures { flows: 3 + n as u32, ..FlowFigures::default() });
+            }
+        }
+    }
+    let at = Duration::from_secs(1);
+    let conntrack = Conntrack {
+        limits: Default::default(),
+        stats: None,
+        flows: Some(Reading { at, value: Arc::new(flows) }),
+    };
+    let member =
+        Member { address: "10.96.0.1".parse().ok(), protocol: Some(6), port: Some(443), ..Member::default() };
+    let set = Ipset {
+        name: "KUBE-CLUSTER-IP".into(),
+        kind: "hash:ip,port".into(),
+        size: 1,
+        members: Some(vec![member]),
+        ..Ipset::default()
+    };
+    let object = AcctObject { name: "ct_state_invalid_dropped_pkts".into(), counter, references: 1 };
+    let snapshot = Snapshot {
+        tables,
+        conntrack: Some(conntrack),
+        ipsets: Some(Reading { at, value: Arc::new(vec![set]) }),
+        accounts: Some(Reading { at, value: Arc::new(vec![object]) }),
+        ..Snapshot::default()
+    };
+    let mut app = App::new(Theme { colour: true }, Duration::from_secs(1));
+    let model = Model::read(&snapshot, &Names::default());
+    let tracker = Arc::new(Mutex::new(Tracker::default()));
+    let rates = tracker.lock().unwrap().update(&snapshot, &model);
+    app.on_update(Update {
+        snapshot: Arc::new(snapshot),
+        model: Arc::new(model),
+        changed: true,
+        rates: Arc::new(rates),
+        tracker,
+        took: Duration::from_millis(3),
+        spacing: Duration::ZERO,
+    });
+    app
+}
+
+#[test]
+fn a_moved_node_looks_as_it_did() {
+    for (width, height) in [(60, 15), (80, 24), (160, 50)] {
+        let mut a = moved_node();
+        insta::assert_snapshot!(format!("moved-services-{width}x{height}"), screen(&mut a, width, height));
+        press(&mut a, "2/services\n");
+        screen(&mut a, width, height);
+        // The chain of that name in the native table.
+        let mut at = 0;
+        while !screen(&mut a, width, height).contains(" ip kube-proxy services ") {
+            press(&mut a, "j");
+            at += 1;
+            assert!(at < 40, "{}", screen(&mut a, width, height));
+        }
+        insta::assert_snapshot!(format!("moved-rules-{width}x{height}"), screen(&mut a, width, height));
+        press(&mut a, "\u{1b}/cluster\ng");
+        let mut at = 0;
+        while !screen(&mut a, width, height).contains(" ipset KUBE-CLUSTER-IP ") {
+            press(&mut a, "j");
+            at += 1;
+            assert!(at < 40, "{}", screen(&mut a, width, height));
+        }
+        insta::assert_snapshot!(format!("moved-sets-{width}x{height}"), screen(&mut a, width, height));
+    }
 }
 
 /// Every screen size draws, also between the layouts.

@@ -25,18 +25,22 @@ fn sum(state: &TableState, chain: u32) -> Option<Counter> {
     total
 }
 
+fn plural(n: usize, what: &str) -> String {
+    format!("{} {what}{}", count(n as u64), if n == 1 { "" } else { "s" })
+}
+
 /// What a table is, in a few words: size, what it took, whose it is.
 fn table_words(t: &TableState) -> String {
     let table = &t.table;
     let mut text = format!(
-        "  {} · {} chains · {} rules",
+        "  {} · {} · {}",
         t.backend.name(),
-        count(table.chains.len() as u64),
-        count(table.rules.len() as u64)
+        plural(table.chains.len(), "chain"),
+        plural(table.rules.len(), "rule")
     );
     if !table.sets.is_empty() {
         let elements = table.element_count().map_or("?".into(), count);
-        text.push_str(&format!(" · {} sets of {elements}", count(table.sets.len() as u64)));
+        text.push_str(&format!(" · {} of {elements}", plural(table.sets.len(), "set")));
     }
     if let Some(b) = t.bytes {
         text.push_str(&format!(" · {}", bytes(b)));
@@ -126,10 +130,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
                 let n = update.snapshot.ipsets.as_ref().map_or(0, |s| s.value.len());
                 Line::from(vec![
                     Span::styled("▾ ipset", theme.accent()),
-                    Span::styled(
-                        format!("  {} sets that rules of iptables look into", count(n as u64)),
-                        theme.dim(),
-                    ),
+                    Span::styled(format!("  {} for rules of iptables", plural(n, "set")), theme.dim()),
                 ])
             }
             TableRow::Ipset(i) => {
