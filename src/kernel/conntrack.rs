@@ -3,6 +3,7 @@
 use super::netlink::{Message, Request, Socket, attrs, be_uint};
 use super::{Error, Result};
 use crate::ruleset::IpFamily;
+use crate::ruleset::octets;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -252,13 +253,6 @@ impl Client {
         let request =
             request.attr(CTA_STATUS, &status.to_be_bytes()).attr(CTA_TIMEOUT, &timeout.to_be_bytes());
         self.socket.request("making a conntrack entry", request, &mut |_| {})
-    }
-}
-
-fn octets(addr: IpAddr) -> Vec<u8> {
-    match addr {
-        IpAddr::V4(a) => a.octets().to_vec(),
-        IpAddr::V6(a) => a.octets().to_vec(),
     }
 }
 

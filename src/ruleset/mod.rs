@@ -344,6 +344,14 @@ impl std::str::FromStr for IpNet {
     }
 }
 
+/// The bytes of an address, in network order.
+pub(crate) fn octets(addr: IpAddr) -> Vec<u8> {
+    match addr {
+        IpAddr::V4(a) => a.octets().to_vec(),
+        IpAddr::V6(a) => a.octets().to_vec(),
+    }
+}
+
 /// Index of a chain in its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChainId(pub u32);

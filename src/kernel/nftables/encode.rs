@@ -11,7 +11,7 @@ use crate::kernel::{Error, Result};
 use crate::ruleset::{
     BaseChain, ChainId, ChainKind, Comparison, Condition, Counter, Data, Dialect, DnatTo, Element, Family,
     Field, IpFamily, IpNet, Load, Match, NatRange, Op, Policy, PortRange, Rule, Set, SetId, Statement, Table,
-    TableCounters, Target, Terminal, Test, Verdict, meta, nat_flags, payload_base, set_flag,
+    TableCounters, Target, Terminal, Test, Verdict, meta, nat_flags, octets, payload_base, set_flag,
 };
 use std::net::IpAddr;
 
@@ -841,13 +841,6 @@ fn place(addr: IpAddr, source: bool) -> (u32, u32) {
         (IpAddr::V4(_), false) => (16, 4),
         (IpAddr::V6(_), true) => (8, 16),
         (IpAddr::V6(_), false) => (24, 16),
-    }
-}
-
-fn octets(addr: IpAddr) -> Vec<u8> {
-    match addr {
-        IpAddr::V4(a) => a.octets().to_vec(),
-        IpAddr::V6(a) => a.octets().to_vec(),
     }
 }
 

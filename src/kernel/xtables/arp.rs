@@ -5,7 +5,7 @@ use super::layout::{
     ERROR_TARGET, EXT_HEADER, EXT_NAME, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_QUEUE, VERDICT_RETURN, align,
     c_str, u16_at, u32_at, u64_at,
 };
-use super::{Reading, socket};
+use super::{Known, Reading, socket};
 use crate::kernel::{Error, ErrorKind, Result};
 use crate::ruleset::{
     BaseChain, ChainKind, Counter, Dialect, Family, Hook, Match, Policy, RuleSpec, TableBackend,
@@ -38,8 +38,7 @@ pub(super) struct Info {
 /// Reads the tables of legacy arptables, and knows those of before.
 #[derive(Debug, Default)]
 pub struct ArpReader {
-    /// By name: fingerprint of everything but counters, and the structure.
-    cached: HashMap<String, (u64, Reading)>,
+    known: Known,
 }
 
 impl ArpReader {
@@ -65,15 +64,9 @@ impl ArpReader {
             if socket.info(name)? != info {
                 continue;
             }
-            let mut reading = decode(name, &info, &blob).map_err(|why| Error::protocol(what(), why))?;
+            let reading = decode(name, &info, &blob).map_err(|why| Error::protocol(what(), why))?;
             let print = fingerprint(&info, &blob);
-            if let Some((known, old)) = self.cached.get(name)
-                && *known == print
-            {
-                reading.table = old.table.clone();
-            }
-            self.cached.insert(name.into(), (print, reading.clone()));
-            return Ok(reading);
+            return Ok(self.known.settle(name, print, reading));
         }
         Err(Error { what: what(), kind: ErrorKind::Interrupted { tries: super::TRIES } })
     }

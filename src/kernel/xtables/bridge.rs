@@ -4,7 +4,7 @@
 //! hooks.
 
 use super::layout::{EXT_NAME, c_str, u32_at, u64_at};
-use super::{Reading, socket};
+use super::{Known, Reading, socket};
 use crate::kernel::{Error, ErrorKind, Result, hooks};
 use crate::ruleset::{
     BaseChain, ChainKind, Counter, Family, Hook, Match, Policy, RuleSpec, TableBackend, TableBuilder, Target,
@@ -41,8 +41,7 @@ pub(super) struct Info {
 /// Reads the tables of legacy ebtables, and knows those of before.
 #[derive(Debug, Default)]
 pub struct BridgeReader {
-    /// By name: fingerprint of everything but counters, and the structure.
-    cached: HashMap<String, (u64, Reading)>,
+    known: Known,
 }
 
 impl BridgeReader {
@@ -62,18 +61,11 @@ impl BridgeReader {
         for _ in 0..super::TRIES {
             let info = socket.info(name)?;
             let Some((entries, counters)) = socket.entries(name, info)? else { continue };
-            let mut reading =
-                decode(name, &entries, &counters).map_err(|why| Error::protocol(what(), why))?;
+            let reading = decode(name, &entries, &counters).map_err(|why| Error::protocol(what(), why))?;
             let mut hasher = foldhash::fast::FixedState::default().build_hasher();
             hasher.write(&entries);
             let print = hasher.finish();
-            if let Some((known, old)) = self.cached.get(name)
-                && *known == print
-            {
-                reading.table = old.table.clone();
-            }
-            self.cached.insert(name.into(), (print, reading.clone()));
-            return Ok(reading);
+            return Ok(self.known.settle(name, print, reading));
         }
         Err(Error { what: what(), kind: ErrorKind::Interrupted { tries: super::TRIES } })
     }

@@ -7,7 +7,7 @@ use crate::proxy::{
 };
 use crate::ruleset::{
     ChainId, Data, Element, Field, IpFamily, IpNet, Load, Match, Rule, Set, SetId, Statement, Table, Target,
-    Terminal, Test, Verdict, set_flag,
+    Terminal, Test, Verdict, octets, set_flag,
 };
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -454,13 +454,6 @@ fn frontend(kind: Option<FrontendKind>, address: Option<IpAddr>, port: u16, lead
 /// True where a rule asks nothing of a packet.
 fn takes_all(table: &Table, rule: &Rule) -> bool {
     table.matches_of(rule).iter().all(|m| matches!(m, Match::Comment(_) | Match::Counter | Match::Does(_)))
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(a) => a.octets().to_vec(),
-        IpAddr::V6(a) => a.octets().to_vec(),
-    }
 }
 
 fn number(address: IpAddr) -> u128 {

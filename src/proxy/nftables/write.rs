@@ -9,7 +9,7 @@ use crate::ruleset::{
     BaseChain, ChainId, ChainKind, Comparison, Condition, Counter, Data, Dialect, Element, Family, Field,
     Hook, IpFamily, IpNet, Load, Mapped, Match, NatRange, Op, Policy, Set, SetId, Statement, StrId, Table,
     TableBackend, TableBuilder, TableCounters, Target, Terminal, Test, VERDICT_DATA, Verdict, ct, meta,
-    nat_flags, payload_base, set_flag,
+    nat_flags, octets, payload_base, set_flag,
 };
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -595,13 +595,6 @@ fn mark() -> Match {
         xor: Box::new(MASQUERADE_MARK.to_ne_bytes()),
     });
     Match::Does(Box::new(Statement::SetMeta { key: meta::MARK, value }))
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(a) => a.octets().to_vec(),
-        IpAddr::V6(a) => a.octets().to_vec(),
-    }
 }
 
 /// A port on its four bytes.
