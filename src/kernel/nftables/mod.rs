@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+mod expressions;
 mod lower;
 mod parse;
 mod read;

@@ -2,21 +2,21 @@
 
 mod elements;
 mod fields;
+mod statements;
 mod translation;
 mod values;
 
-use super::matches::{DnatTo, MaskedAddress, Match, PortRange, Target, Verdict};
+use super::matches::{MaskedAddress, Match, PortRange, Target, Verdict};
 use super::native::{
     Comparison, Condition, Field, Load, Op, Statement, Terminal, Test, meta, payload_base, set_flag,
 };
-use super::text::{REJECT4, REJECT6, protocol_name};
+use super::text::protocol_name;
 use super::{Family, IpFamily, IpNet, Rule, SetId, Table};
 pub(super) use elements::ElementText;
 use elements::all_elements;
 use fields::*;
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
-use translation::{amount, duration, flags_text, limit, nat};
 use values::*;
 
 /// Writes a whole rule.
@@ -434,218 +434,6 @@ impl Writer<'_> {
             value(out, kind, wanted);
         }
         Ok(())
-    }
-
-    fn statement(&mut self, out: &mut String, s: &Statement) -> fmt::Result {
-        match s {
-            Statement::SetMeta { key, value: v } => {
-                let kind = self.field(out, &Load::new(Field::Meta(*key), 4));
-                out.push_str(" set ");
-                self.assigned(out, v, kind);
-                Ok(())
-            }
-            Statement::SetCt { key, direction, value: v } => {
-                let kind = self.field(out, &Load::new(Field::Ct { key: *key, direction: *direction }, 4));
-                out.push_str(" set ");
-                self.assigned(out, v, kind);
-                Ok(())
-            }
-            Statement::Dynset { op, set, key, data, timeout_ms, carries, .. } => {
-                let verb = ["add", "update", "delete"].get(*op as usize).unwrap_or(&"add");
-                write!(out, "{verb} @{} {{ ", self.table.str(self.table.set(*set).name))?;
-                self.key(out, key);
-                if let Some(ms) = timeout_ms {
-                    out.push_str(" timeout ");
-                    duration(out, *ms);
-                }
-                for c in carries {
-                    write!(out, " {}", self.table.str(c.name))?;
-                }
-                if !data.is_empty() {
-                    out.push_str(" : ");
-                    self.key(out, data);
-                }
-                out.write_str(" }")
-            }
-            Statement::Limit { rate, seconds, burst, bytes, over } => {
-                limit(out, self.table.dialect, *rate, *seconds, *burst, *bytes, *over)
-            }
-            Statement::Quota { bytes, over } => {
-                write!(out, "quota {}", if *over { "over " } else { "" })?;
-                amount(out, *bytes)
-            }
-            Statement::Connlimit { count, over } => {
-                write!(out, "ct count {}{count}", if *over { "over " } else { "" })
-            }
-            Statement::Log { prefix, group, level, .. } => {
-                out.push_str("log");
-                if let Some(prefix) = prefix {
-                    write!(out, " prefix \"{}\"", self.table.str(*prefix))?;
-                }
-                if let Some(group) = group {
-                    write!(out, " group {group}")?;
-                }
-                const LEVELS: [&str; 9] =
-                    ["emerg", "alert", "crit", "err", "warn", "notice", "info", "debug", "audit"];
-                match level {
-                    // The default is not printed.
-                    Some(l) if *l != 4 && group.is_none() => {
-                        write!(out, " level {}", LEVELS.get(*l as usize).unwrap_or(&"?"))
-                    }
-                    _ => Ok(()),
-                }
-            }
-            Statement::Object { kind, name } => {
-                let name = self.table.str(*name);
-                match kind {
-                    1 => write!(out, "counter name \"{name}\""),
-                    2 => write!(out, "quota name \"{name}\""),
-                    3 => write!(out, "ct helper set \"{name}\""),
-                    4 => write!(out, "limit name \"{name}\""),
-                    7 => write!(out, "ct timeout set \"{name}\""),
-                    8 => write!(out, "meta secmark set \"{name}\""),
-                    9 => write!(out, "ct expectation set \"{name}\""),
-                    10 => write!(out, "synproxy name \"{name}\""),
-                    _ => write!(out, "[object {kind} \"{name}\"]"),
-                }
-            }
-            Statement::Notrack => out.write_str("notrack"),
-            Statement::Unknown(u) => write!(out, "[{}, {} bytes]", self.table.str(u.name), u.bytes.len()),
-            Statement::Target(t) => {
-                let mut text = String::new();
-                self.target(&mut text, t)?;
-                out.write_str(text.trim_start())
-            }
-        }
-    }
-
-    fn assigned(&self, out: &mut String, load: &Load, kind: Kind) {
-        match &load.field {
-            Field::Value(bytes) if load.ops.is_empty() => value(out, kind, bytes),
-            _ => {
-                self.load(out, load);
-            }
-        }
-    }
-
-    fn target(&mut self, out: &mut String, target: &Target) -> fmt::Result {
-        let inet = self.table.family == Family::Inet;
-        match target {
-            Target::None => Ok(()),
-            Target::Verdict(v) => {
-                out.push(' ');
-                verdict(out, self.table, *v)
-            }
-            Target::DnatTo4 { .. } | Target::DnatTo6(_) => {
-                let Some(DnatTo { addr, port, .. }) = target.as_dnat_to() else { return Ok(()) };
-                let l3 = if inet { family_word(addr) } else { "" };
-                match addr {
-                    IpAddr::V4(a) => write!(out, " dnat {l3}to {a}:{port}"),
-                    IpAddr::V6(a) => write!(out, " dnat {l3}to [{a}]:{port}"),
-                }
-            }
-            Target::Dnat(r) => nat(out, "dnat", inet, r),
-            Target::Snat(r) => nat(out, "snat", inet, r),
-            Target::Masquerade(r) => nat(out, "masquerade", false, r),
-            Target::Redirect(r) => nat(out, "redirect", false, r),
-            Target::Reject { with } => {
-                let (names, unreachable, l3) = match self.table.family {
-                    Family::Ip6 => (REJECT6, 4, "icmpv6"),
-                    _ => (REJECT4, 3, "icmp"),
-                };
-                let name = names.iter().find(|n| n.0 == *with).map_or("?", |n| n.1);
-                match name {
-                    "tcp-reset" => out.write_str(" reject with tcp reset"),
-                    _ if *with == unreachable => out.write_str(" reject"),
-                    _ => {
-                        let name = name.trim_start_matches("icmp6-").trim_start_matches("icmp-");
-                        let name = match name {
-                            "adm-prohibited" => "admin-prohibited",
-                            "proto-unreachable" => "prot-unreachable",
-                            other => other,
-                        };
-                        write!(out, " reject with {l3} {name}")
-                    }
-                }
-            }
-            Target::Native(t) => self.terminal(out, t),
-            other => super::text::write_target_of(out, self.table, other),
-        }
-    }
-
-    fn terminal(&mut self, out: &mut String, t: &Terminal) -> fmt::Result {
-        match t {
-            Terminal::VerdictMap { key, set } => {
-                out.push(' ');
-                self.key(out, key);
-                out.push_str(" vmap ");
-                self.set(out, *set, key.first());
-                Ok(())
-            }
-            Terminal::Nat { destination, family, addr, port, flags } => {
-                let verb = if *destination { "dnat" } else { "snat" };
-                write!(out, " {verb}")?;
-                // Address and port out of one map.
-                let joined = matches!((addr, port), (Some((a, _)), Some((p, _)))
-                    if matches!((&a.field, &p.field), (Field::Mapped(x), Field::Mapped(y)) if x.set == y.set));
-                if joined || self.table.family == Family::Inet {
-                    out.push_str(if *family == 10 { " ip6" } else { " ip" });
-                }
-                out.push_str(" to ");
-                if let Some((from, to)) = addr {
-                    self.nat_operand(out, from, *family);
-                    if to != from {
-                        out.push('-');
-                        self.nat_operand(out, to, *family);
-                    }
-                }
-                if let (Some((from, to)), false) = (port, joined) {
-                    out.push(':');
-                    self.nat_operand(out, from, 0);
-                    if to != from {
-                        out.push('-');
-                        self.nat_operand(out, to, 0);
-                    }
-                }
-                flags_text(out, *flags);
-                Ok(())
-            }
-            Terminal::Reject { kind, code } => match (kind, self.table.family) {
-                (1, _) => out.write_str(" reject with tcp reset"),
-                (2, _) if *code == 1 => out.write_str(" reject"),
-                (2, _) => {
-                    write!(out, " reject with icmpx {}", ICMPX.get(usize::from(*code)).unwrap_or(&"?"))
-                }
-                (_, _) => {
-                    let (names, l3) = match self.l3 {
-                        Some(IpFamily::V6) => (REJECT6, "icmpv6"),
-                        _ => (REJECT4, "icmp"),
-                    };
-                    let name = names.iter().find(|n| n.0 == *code).map_or("?", |n| n.1);
-                    let name = name.trim_start_matches("icmp6-").trim_start_matches("icmp-");
-                    write!(out, " reject with {l3} {name}")
-                }
-            },
-            Terminal::Queue { from, total, flags } => {
-                out.push_str(" queue");
-                for (i, (_, word)) in
-                    [(1, "bypass"), (2, "fanout")].iter().filter(|f| flags & f.0 != 0).enumerate()
-                {
-                    write!(out, "{}{word}", if i > 0 { "," } else { " flags " })?;
-                }
-                write!(out, " to {from}")?;
-                if *total > 1 { write!(out, "-{}", u32::from(*from) + u32::from(*total) - 1) } else { Ok(()) }
-            }
-        }
-    }
-
-    fn nat_operand(&self, out: &mut String, load: &Load, family: u8) {
-        let kind = match family {
-            2 => Kind::Ipv4,
-            10 => Kind::Ipv6,
-            _ => Kind::Port,
-        };
-        self.assigned(out, load, kind);
     }
 }
 
