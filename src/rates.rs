@@ -316,7 +316,8 @@ fn push(history: &mut VecDeque<f32>, value: f32) {
 pub fn real_share(service: &Service, backend: &Backend) -> Option<f64> {
     let of = |b: &Backend| b.counters.flows.unwrap_or(0);
     let sum: u64 = service.backends.iter().map(of).sum();
-    (sum > 0).then(|| of(backend) as f64 / sum as f64)
+    // What is left over gets no flows any more.
+    (sum > 0 && !service.leftover).then(|| of(backend) as f64 / sum as f64)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Text for people: columns that fit, and what could not be read.
 
-use crate::proxy::{CounterSource, Health, Model, Service, frontend_text, owners};
+use crate::proxy::{CounterSource, Health, Mode, Model, Service, Variant, frontend_text, owners};
 use crate::snapshot::Snapshot;
 use std::io::{self, Write};
 use unicode_width::UnicodeWidthStr;
@@ -74,7 +74,11 @@ pub fn write_snapshot(snapshot: &Snapshot, model: &Model, out: &mut dyn Write) -
         writeln!(out, "network namespace {name}")?;
     }
     if model.modes.is_empty() {
-        writeln!(out, "\nNo Services of kube-proxy found in iptables, nftables or IPVS.")?;
+        let text = match snapshot.rules_read() {
+            true => "No Services of kube-proxy found in iptables, nftables or IPVS.",
+            false => "Services could not be looked for: what holds them could not be read.",
+        };
+        writeln!(out, "\n{text}")?;
     }
     for m in &model.modes {
         let variant = m.variant.map(|v| format!(" ({})", v.name())).unwrap_or_default();
@@ -177,8 +181,12 @@ fn services(model: &Model, out: &mut dyn Write) -> io::Result<()> {
             s.label(),
             s.protocol.name().into(),
             frontends_text(s),
-            s.mode.name().into(),
-            s.backends.len().to_string(),
+            match s.variant {
+                Some(Variant::Nft) => format!("{} (nft)", s.mode.name()),
+                _ => s.mode.name().into(),
+            },
+            // The process alone knows them.
+            if s.mode == Mode::Userspace { "?".into() } else { s.backends.len().to_string() },
             match flows {
                 // What conntrack holds is no count of new flows.
                 Some(n) if s.backends.iter().any(|b| b.counters.source != CounterSource::Conntrack) => {

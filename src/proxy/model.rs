@@ -81,9 +81,9 @@ impl Model {
             self.tables = snapshot.tables.iter().map(|t| t.table.clone()).collect();
             self.services = read_tables(snapshot, names);
             self.services.extend(ipvs);
-            self.services.sort_by(order);
             self.modes = modes(snapshot, &self.services);
             mark_leftovers(&mut self.services, &self.modes);
+            self.services.sort_by(order);
         }
         self.fill(snapshot);
     }
@@ -125,13 +125,15 @@ impl Model {
                     f.hits = Some(counter(snapshot, rule).packets);
                 }
                 f.refused = f.refusal.map(|rule| counter(snapshot, rule).packets);
-                f.flows = flows.as_ref().map(|i| i.to(service.protocol, f.address, f.port));
+                // Flows to an address go where the mode at work sends them.
+                let mine = flows.as_ref().filter(|_| !service.leftover);
+                f.flows = mine.map(|i| i.to(service.protocol, f.address, f.port));
             }
             for b in &mut service.backends {
                 if let Some(rule) = b.rule.filter(|_| b.counters.source == CounterSource::NatRule) {
                     b.counters.flows = Some(counter(snapshot, rule).packets);
                 }
-                let figures = flows.as_ref().map(|i| {
+                let figures = flows.as_ref().filter(|_| !service.leftover).map(|i| {
                     let mut sum = FlowFigures::default();
                     for f in &service.frontends {
                         i.between(service.protocol, f.address, f.port, b.address, b.port, &mut sum);
@@ -223,7 +225,8 @@ impl<'a> FlowIndex<'a> {
     }
 }
 
-/// By namespace, name, port, protocol and family; unnamed ones last, by address.
+/// By namespace, name, port, protocol and family, what is at work before what was left; unnamed ones last, by
+/// address.
 fn order(a: &Service, b: &Service) -> std::cmp::Ordering {
     let address = |s: &Service| {
         let first = s.frontends.first().filter(|_| s.name.is_none());
@@ -233,9 +236,10 @@ fn order(a: &Service, b: &Service) -> std::cmp::Ordering {
         .cmp(&(b.name.is_none(), &b.name))
         .then_with(|| address(a).cmp(&address(b)))
         .then_with(|| {
-            (a.protocol.name(), a.family, a.mode, a.variant).cmp(&(
+            (a.protocol.name(), a.family, a.leftover, a.mode, a.variant).cmp(&(
                 b.protocol.name(),
                 b.family,
+                b.leftover,
                 b.mode,
                 b.variant,
             ))

@@ -195,9 +195,12 @@ impl Snapshot {
 
     /// True where at least one of the sources that kptop is for could be read.
     pub fn anything_read(&self) -> bool {
-        !self.tables.is_empty()
-            || self.ipvs.is_some()
-            || self.conntrack.is_some()
-            || !self.unread.iter().any(|u| u.failed)
+        self.rules_read() || self.conntrack.is_some()
+    }
+
+    /// True where something that holds Services could be read, or is not there: silence then means that there
+    /// are none.
+    pub fn rules_read(&self) -> bool {
+        !self.tables.is_empty() || self.ipvs.is_some() || !self.unread.iter().any(|u| u.failed)
     }
 }

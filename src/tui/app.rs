@@ -292,7 +292,8 @@ impl App {
         }
         self.services.len = self.rows.len();
         self.services.chosen = self.services.chosen.min(self.rows.len().saturating_sub(1));
-        self.table_rows = self.chains(&wanted);
+        // Sets are shown as `@name`.
+        self.table_rows = self.chains(wanted.trim_start_matches('@'));
         self.tables.len = self.table_rows.len();
     }
 

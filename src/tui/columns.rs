@@ -77,7 +77,7 @@ pub(super) const COLUMNS: &[Column] = &[
         76,
         "packets a second that its rules reject or drop, foreign sources too",
     ),
-    column(Id::Tracked, "FLOWS", 6, true, 64, "flows that conntrack holds for its frontends"),
+    column(Id::Tracked, "FLOWS", 6, true, 0, "flows that conntrack holds for its frontends"),
     column(
         Id::Trend,
         "TREND",

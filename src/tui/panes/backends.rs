@@ -8,7 +8,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Borders, Paragraph};
+use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 use unicode_width::UnicodeWidthStr;
 
 /// A column: head, width, right-aligned, from which screen width on.
@@ -47,6 +47,7 @@ fn frontend_words(f: &Frontend) -> String {
 /// What the figures count, and what they leave out.
 fn meaning(service: &Service) -> &'static str {
     match service.mode {
+        _ if service.leftover => "left over: another mode is at work, and these rules get no new flows",
         Mode::Ipvs => "IPVS counts every connection, packet and byte; its figures lag by up to 2 s",
         Mode::Iptables => "nat rules count new flows only: this mode counts no packets or bytes a backend",
         Mode::Nftables => "nftables rules count nothing: figures come from conntrack",
@@ -103,7 +104,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
             _ => " No backends.".into(),
         };
         let style = if service.proxy_port.is_some() { theme.text() } else { theme.bad() };
-        frame.render_widget(Paragraph::new(text).style(style), Rect { height: 1, ..rest });
+        let text = Paragraph::new(text).style(style).wrap(Wrap { trim: false });
+        frame.render_widget(text, Rect { height: rest.height.min(3), ..rest });
         return;
     }
     let list = Rect { y: rest.y + 1, height: rest.height - 1, ..rest };

@@ -1,6 +1,6 @@
 //! Header and footer.
 
-use crate::proxy::{Health, State};
+use crate::proxy::{Health, Service, State};
 use crate::tui::app::{App, Pane, TableRow};
 use crate::tui::keys::KEYS;
 use crate::tui::widgets::{bar, clip, count};
@@ -53,8 +53,9 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
                 let text = format!("{what} every {} to spare the node ", seconds(spacing));
                 groups.push(vec![Span::styled(text, theme.warn())]);
             }
+            let separator = if groups.is_empty() { "" } else { "· " };
             groups.push(vec![
-                Span::styled("every ", theme.dim()),
+                Span::styled(format!("{separator}every "), theme.dim()),
                 Span::raw(seconds(app.interval)),
                 Span::raw(" "),
             ]);
@@ -106,11 +107,11 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
         }
     }
     // The node is never hidden.
-    while right.len() > 1 && width(&left) + width(&right.concat()) >= usize::from(area.width) {
+    while right.len() > 1 && width(&left) + width(&right.concat()) + 1 >= usize::from(area.width) {
         right.pop();
     }
     let right = right.concat();
-    let w = (width(&right) as u16).min(area.width.saturating_sub(width(&left) as u16));
+    let w = (width(&right) as u16).min(area.width.saturating_sub(width(&left) as u16 + 1));
     frame.render_widget(Paragraph::new(Line::from(left)), area);
     let right_area = Rect { x: area.right() - w, width: w, ..area };
     frame.render_widget(Paragraph::new(Line::from(right)).alignment(Alignment::Right), right_area);
@@ -120,27 +121,32 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let theme = app.theme;
     let Some(u) = &app.update else { return };
     let services = &u.model.services;
-    let is = |h: &[Health]| services.iter().filter(|s| h.contains(&s.health())).count();
-    let (refusing, left_over) = (is(&[Health::Rejecting, Health::Dropping]), is(&[Health::Leftover]));
-    let backends: usize = services.iter().map(|s| s.backends.len()).sum();
+    // What is left over is counted apart: it holds the same Services once more.
+    let at_work = || services.iter().zip(u.rates.iter()).filter(|(s, _)| s.health() != Health::Leftover);
+    let left_over = services.len() - at_work().count();
+    let refuses = |s: &Service| matches!(s.health(), Health::Rejecting | Health::Dropping);
+    let refusing = at_work().filter(|(s, _)| refuses(s)).count();
+    let backends: usize = at_work().map(|(s, _)| s.backends.len()).sum();
     let rules: usize = u.snapshot.tables.iter().map(|t| t.table.rules.len()).sum();
-    let mut counted = u.rates.iter().filter_map(|r| r.flows.ok()).peekable();
+    let mut counted = at_work().filter_map(|(_, r)| r.flows.ok()).peekable();
     // Where nothing counts new flows, conntrack still holds those that are.
     let (flows, what) = match counted.peek() {
         Some(_) => (counted.sum::<f64>(), " new flows/s"),
         None => {
-            let tracked = services.iter().flat_map(|s| &s.frontends).filter_map(|f| f.flows);
-            (tracked.sum::<u64>() as f64, " flows in conntrack")
+            let tracked = at_work().flat_map(|(s, _)| &s.frontends).filter_map(|f| f.flows);
+            (tracked.sum::<u64>() as f64, " flows to Services")
         }
     };
     let bold = theme.text().add_modifier(Modifier::BOLD);
-    let mut spans =
-        vec![Span::styled(format!(" {}", services.len()), bold), Span::styled(" Services", theme.dim())];
+    let mut spans = vec![
+        Span::styled(format!(" {}", services.len() - left_over), bold),
+        Span::styled(" Services", theme.dim()),
+    ];
     if refusing > 0 {
-        spans.push(Span::styled(format!(" ({refusing} refuse)"), theme.bad()));
+        spans.push(Span::styled(format!(", {refusing} refuse"), theme.bad()));
     }
     if left_over > 0 {
-        spans.push(Span::styled(format!(" ({left_over} left over)"), theme.warn()));
+        spans.push(Span::styled(format!(", {left_over} left over"), theme.warn()));
     }
     for (n, what) in [(count(backends as u64), "backends"), (count(rules as u64), "rules")] {
         spans.push(Span::styled("  ", theme.dim()));

@@ -150,8 +150,11 @@ fn nothing(app: &App) -> Vec<Line<'static>> {
     if !update.model.services.is_empty() {
         return vec![Line::from(" No Service passes the filters. Esc clears them.")];
     }
-    let mut lines =
-        vec![Line::from(" No Services of kube-proxy found in iptables, nftables or IPVS."), Line::from("")];
+    let text = match update.snapshot.rules_read() {
+        true => " No Services of kube-proxy found in iptables, nftables or IPVS.",
+        false => " Services could not be looked for: what holds them could not be read.",
+    };
+    let mut lines = vec![Line::from(text), Line::from("")];
     for u in &update.snapshot.unread {
         lines.push(Line::from(format!(" {}: {}", u.what, u.why)));
         if let Some(hint) = u.hint.as_ref().filter(|h| !u.why.contains(h.as_str())) {

@@ -182,6 +182,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
                     format!("{hook}{}{taken}, prio {}", b.policy.name(), b.priority)
                 });
                 let name = clip(t.table.str(chain.name), name_width);
+                // A number that is cut reads as another one.
+                let base = clip_end(&base, width.saturating_sub(name_width + 33));
                 Line::from(vec![
                     Span::styled(
                         format!(
