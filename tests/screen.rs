@@ -247,6 +247,23 @@ fn a_moved_node_looks_as_it_did() {
     }
 }
 
+#[test]
+fn a_chain_that_was_found_stays_chosen_when_the_search_ends() {
+    let mut a = moved_node();
+    press(&mut a, "2/@cluster-ips\njj");
+    let found = |a: &mut App| screen(a, 120, 40).contains(" ip kube-proxy @cluster-ips ");
+    for _ in 0..10 {
+        if found(&mut a) {
+            break;
+        }
+        press(&mut a, "j");
+    }
+    assert!(found(&mut a), "{}", screen(&mut a, 120, 40));
+    press(&mut a, "\u{1b}");
+    let text = screen(&mut a, 120, 40);
+    assert!(text.contains(" ip kube-proxy @cluster-ips ") && text.contains("@hairpin-connections"), "{text}");
+}
+
 /// Every screen size draws, also between the layouts.
 #[test]
 fn no_size_breaks_the_screen() {

@@ -292,9 +292,14 @@ impl App {
         }
         self.services.len = self.rows.len();
         self.services.chosen = self.services.chosen.min(self.rows.len().saturating_sub(1));
+        let chosen = self.table_rows.get(self.tables.chosen).copied();
         // Sets are shown as `@name`.
         self.table_rows = self.chains(wanted.trim_start_matches('@'));
         self.tables.len = self.table_rows.len();
+        // What was chosen stays chosen, also when a search that found it ends.
+        if let Some(at) = chosen.and_then(|c| self.table_rows.iter().position(|r| *r == c)) {
+            self.tables.chosen = at;
+        }
     }
 
     fn chains(&self, wanted: &str) -> Vec<TableRow> {
