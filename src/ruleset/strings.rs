@@ -50,10 +50,9 @@ impl Strings {
 
     /// Gives back what growing took too much.
     pub fn shrink_to_fit(&mut self) {
+        // Not the index: it would be hashed anew, for less than it costs.
         self.text.shrink_to_fit();
         self.ends.shrink_to_fit();
-        let (text, ends, hasher) = (&self.text, &self.ends, &self.hasher);
-        self.index.shrink_to_fit(|&i| hasher.hash_one(slice(text, ends, i)));
     }
 
     /// Bytes in use.
