@@ -22,14 +22,39 @@ const CREATE_ONLY: u16 = 0x400;
 /// Bytes of elements in one message; an attribute's length has 16 bits.
 const ELEMENTS_AT_ONCE: usize = 16 * 1024;
 
+/// Bytes of a piece of a table; `net.core.wmem_max` is 212,992 unless set.
+const PIECE: usize = 64 * 1024;
+
 /// Adds a table with everything in it. For the lab only.
 ///
-/// All of it is one batch: it is there as a whole or not at all. `counters` may be empty.
+/// All of it is one batch: it is there as a whole or not at all. Where an ordinary user may not send so much at
+/// once (`net.core.wmem_max`), a table without sets goes in pieces. `counters` may be empty.
 pub fn create(table: &Table, counters: &TableCounters) -> Result<()> {
     let what = format!("writing the table {} {}", table.family, table.name);
     let messages = messages(table, counters).map_err(|why| Error::protocol(&what, why))?;
     let mut socket = Socket::open(12)?;
-    socket.batch(&what, messages)
+    match socket.batch(&what, messages.clone()) {
+        Err(e) if e.errno() == Some(libc::EMSGSIZE) => {}
+        other => return other,
+    }
+    // Rules name the sets of their own batch only.
+    if !table.sets.is_empty() {
+        let why = "it is more than an ordinary user may send at once (net.core.wmem_max)";
+        return Err(Error::missing(what, why, Some("run as root, or with fewer Services")));
+    }
+    let inner = &messages[1..messages.len() - 1];
+    let mut piece = vec![begin()];
+    let mut size = 0;
+    for (i, m) in inner.iter().enumerate() {
+        size += m.len();
+        piece.push(m.clone());
+        if size > PIECE || i + 1 == inner.len() {
+            piece.push(end());
+            socket.batch(&what, std::mem::replace(&mut piece, vec![begin()]))?;
+            size = 0;
+        }
+    }
+    Ok(())
 }
 
 /// Removes a table. For the lab only.
