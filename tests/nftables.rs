@@ -11,9 +11,11 @@ use kptop::ruleset::{Counter, Dialect, Family, IpFamily, RuleId, Table, parse_sa
 use kptop::snapshot::live::{Live, Wanted};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::UdpSocket;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 fn picture() -> Ruleset {
@@ -325,88 +327,134 @@ fn sets_that_packets_fill_are_counted_and_not_dumped() {
     });
 }
 
-/// kube-proxy rewrites tables as a whole; other programs change theirs at any time. A hundred times a second,
-/// each time the same text in another number: a picture holds one number only, or it is called interrupted.
+/// Chains of the table that other programs change while it is read: enough that a reading takes longer than a
+/// change.
+const CHURNED: usize = 50;
+
+/// What a transaction puts into each chain of the table, and into its map: its own number.
+fn churn(n: usize) -> String {
+    let mut text = String::from("table ip churn { map m { type ipv4_addr : verdict; elements = {");
+    for i in 0..CHURNED {
+        text.push_str(&format!("10.0.{i}.{n} : goto c{i}, "));
+    }
+    text.push_str("}; }; ");
+    for i in 0..CHURNED {
+        text.push_str(&format!("chain c{i} {{ counter comment \"{n}\"; ip daddr 10.1.{i}.{n} drop; }}; "));
+    }
+    text + "}"
+}
+
+/// A picture holds the same transactions in each chain and in the map, each whole.
+fn is_not_mixed(table: &Table) {
+    let number = |text: String| match text.strip_prefix("counter comment \"") {
+        Some(n) => n.trim_end_matches('"').to_string(),
+        None => text.trim_end_matches(" drop").rsplit('.').next().unwrap().to_string(),
+    };
+    let mut chains: Vec<Vec<String>> = Vec::new();
+    for chain in &table.chains {
+        let rules = &table.rules[chain.rules.start as usize..chain.rules.end as usize];
+        chains.push(rules.iter().map(|r| number(table.rule_text(r).to_string())).collect());
+    }
+    assert_eq!(chains.len(), CHURNED);
+    assert!(!chains[0].is_empty() && chains.iter().all(|c| *c == chains[0]), "a mixed picture: {chains:?}");
+    let mut expected = BTreeMap::new();
+    for n in &chains[0] {
+        *expected.entry(n.clone()).or_insert(0) += CHURNED / 2; // two rules, one element
+    }
+    let mut elements = BTreeMap::new();
+    for e in table.sets.iter().flat_map(|s| s.elements.iter().flatten()) {
+        *elements.entry(e.key[3].to_string()).or_insert(0) += 1;
+    }
+    assert_eq!(elements, expected, "a mixed picture");
+    assert_eq!(table.sets[0].count, Some(elements.values().sum::<usize>() as u64));
+}
+
+/// Reads for six seconds while `write` changes the table, told when to stop. Each reading gives a picture that
+/// is not mixed, or is called interrupted. Returns pictures with the table, those without, and interrupted ones.
+fn read_while(write: impl FnOnce(&AtomicBool) + Send + 'static) -> (u32, u32, u32) {
+    let done = Arc::new(AtomicBool::new(false));
+    let (stop, ns) = (done.clone(), Netns::current().unwrap());
+    let writer = std::thread::spawn(move || {
+        ns.enter().unwrap();
+        write(&stop);
+    });
+    let mut client = Client::open().unwrap();
+    let first = client.generation().unwrap();
+    let (mut whole, mut without, mut interrupted) = (0, 0, 0);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(6) {
+        match client.read() {
+            Ok(ruleset) => match ruleset.tables.first() {
+                Some(reading) => {
+                    whole += 1;
+                    is_not_mixed(&reading.table);
+                }
+                None => without += 1,
+            },
+            Err(e) => {
+                assert!(matches!(e.kind, ErrorKind::Interrupted { .. }), "{e}");
+                interrupted += 1;
+            }
+        }
+    }
+    let changes = client.generation().unwrap() - first;
+    done.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+    assert!(
+        changes > 300,
+        "{changes} changes: {whole} whole, {without} without it, {interrupted} interrupted"
+    );
+    (whole, without, interrupted)
+}
+
+/// kube-proxy rewrites tables as a whole; other programs change theirs at any time. A hundred times a second
+/// and more: replaced, then added to.
 #[test]
 fn rules_that_change_while_they_are_read_are_never_mixed() {
     in_new_netns(|| {
-        // Enough chains and elements that a reading takes longer than a change.
-        let ruleset = |n: u32| {
-            let mut text = String::from("table ip churn; delete table ip churn; table ip churn { ");
-            text.push_str("map m { type ipv4_addr : verdict; elements = {");
-            for i in 0..100 {
-                text.push_str(&format!("10.0.{i}.{n} : goto c{i}, "));
+        // One line is one transaction.
+        let mut nft = Command::new("nft")
+            .arg("-i")
+            .env("PATH", "/usr/sbin:/usr/bin")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut stdin = nft.stdin.take().unwrap();
+        run_with("nft", &["-f", "-"], &churn(250));
+        let (whole, without, interrupted) = read_while(move |stop| {
+            for n in 0.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                // Only the replacement waits until the kernel has let go of what was there.
+                let anew = if n % 5 == 0 { "table ip churn; delete table ip churn; " } else { "" };
+                writeln!(stdin, "{anew}{}", churn(n % 250)).unwrap();
+                std::thread::sleep(Duration::from_millis(2));
             }
-            text.push_str("}; }; ");
-            for i in 0..100 {
-                text.push_str(&format!(
-                    "chain c{i} {{ counter comment \"{n}\"; ip daddr 10.1.{i}.{n} drop; }}; "
-                ));
-            }
-            text + "}\n"
-        };
-        let texts: Vec<String> = (1..5).map(ruleset).collect();
-        // Written by kptop's own batches: faster than any program that must be started or parse text.
-        let tables: Vec<Reading> = texts
-            .iter()
-            .map(|t| {
-                run_with("nft", &["-f", "-"], t);
-                picture().tables.remove(0)
-            })
-            .collect();
-        let done = Arc::new(AtomicBool::new(false));
-        let (stop, changes) = (done.clone(), Arc::new(AtomicU32::new(0)));
-        let (counted, ns) = (changes.clone(), Netns::current().unwrap());
-        let writer = std::thread::spawn(move || {
-            ns.enter().unwrap();
-            let mut n = 0;
+            // What stands in the pipe need not be written any more.
+            nft.kill().unwrap();
+            nft.wait().unwrap();
+        });
+        assert_eq!(without, 0, "a replacement is one change");
+        assert!(whole + interrupted > 10, "{whole} whole, {interrupted} interrupted");
+    });
+}
+
+/// What was listed may be gone when its parts are asked for: no error, as the rules moved.
+#[test]
+fn a_table_that_comes_and_goes_while_it_is_read_is_whole_or_not_there() {
+    in_new_netns(|| {
+        run_with("nft", &["-f", "-"], &churn(1));
+        // Written by kptop's own batches: faster than any program that must parse text.
+        let Reading { table, counters } = picture().tables.remove(0);
+        let (whole, without, interrupted) = read_while(move |stop| {
             while !stop.load(Ordering::Relaxed) {
-                let t = &tables[n % tables.len()];
                 nftables::delete(Family::Ip, "churn").unwrap();
-                nftables::create(&t.table, &t.counters).unwrap();
-                n += 1;
-                counted.fetch_add(2, Ordering::Relaxed);
-                std::thread::sleep(Duration::from_millis(3));
+                nftables::create(&table, &counters).unwrap();
             }
         });
-        let mut client = Client::open().unwrap();
-        let (mut whole, mut interrupted) = (0, 0);
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_secs(6) {
-            match client.read() {
-                Ok(ruleset) => {
-                    // Between both changes there is none.
-                    let Some(Reading { table, .. }) = ruleset.tables.first() else { continue };
-                    whole += 1;
-                    let mut numbers = std::collections::BTreeSet::new();
-                    for rule in &table.rules {
-                        let text = table.rule_text(rule).to_string();
-                        let n = match text.strip_prefix("counter comment \"") {
-                            Some(n) => n.trim_end_matches('"').to_string(),
-                            None => text.trim_end_matches(" drop").rsplit('.').next().unwrap().to_string(),
-                        };
-                        numbers.insert(n);
-                    }
-                    for e in table.sets.iter().flat_map(|s| s.elements.iter().flatten()) {
-                        numbers.insert(e.key[3].to_string());
-                    }
-                    assert_eq!(numbers.len(), 1, "a mixed picture: {numbers:?}");
-                    assert_eq!((table.chains.len(), table.rules.len()), (100, 200));
-                    assert_eq!(table.sets[0].count, Some(100));
-                }
-                Err(e) => {
-                    assert!(matches!(e.kind, ErrorKind::Interrupted { .. }), "{e}");
-                    interrupted += 1;
-                }
-            }
-        }
-        done.store(true, Ordering::Relaxed);
-        writer.join().unwrap();
-        let changes = changes.load(Ordering::Relaxed);
-        assert!(
-            changes > 300 && whole + interrupted > 10,
-            "{changes} changes, {whole} whole, {interrupted} interrupted"
-        );
+        assert!(whole + without + interrupted > 10, "{whole}, {without}, {interrupted}");
     });
 }
 

@@ -120,6 +120,8 @@ impl From<Error> for Stop {
     fn from(e: Error) -> Stop {
         match e.kind {
             ErrorKind::Interrupted { .. } => Stop::Moved,
+            // What is asked for by name was listed before: it was removed since.
+            _ if e.errno() == Some(libc::ENOENT) => Stop::Moved,
             _ => Stop::Error(e),
         }
     }
