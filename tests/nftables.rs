@@ -488,8 +488,8 @@ fn watched_counters_are_read_one_by_one() {
         client.read().unwrap();
         let watched = client.counters_of(&table, &[RuleId(0), RuleId(1), RuleId(2)]).unwrap().unwrap();
         // The third rule counts nothing.
-        assert_eq!(watched.rules.iter().map(|r| r.0).collect::<Vec<_>>(), [RuleId(0), RuleId(1)]);
-        assert_eq!(watched.rules[1].1.packets, 2);
+        assert_eq!(watched.iter().map(|r| r.0).collect::<Vec<_>>(), [RuleId(0), RuleId(1)]);
+        assert_eq!(watched[1].1.packets, 2);
         // Through the source, whether or not the whole was due.
         let second = live.snapshot(Wanted::ALL);
         assert_eq!(second.tables[0].counter(RuleId(1)).packets, 2);

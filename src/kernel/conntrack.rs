@@ -1,10 +1,9 @@
 //! Connection tracking by ctnetlink (`linux/netfilter/nfnetlink_conntrack.h`) and its sysctls.
 
-use super::netlink::{Message, Request, Socket, attrs, be_uint};
+use super::netlink::{Message, NETLINK_NETFILTER, Request, Socket, attrs, be_uint, nfnetlink_body};
 use super::{Error, Result};
 use crate::ruleset::IpFamily;
 use crate::ruleset::octets;
-use netlink_sys::protocols::NETLINK_NETFILTER;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -258,7 +257,7 @@ impl Client {
 
 /// Attributes of a nfnetlink message, behind its 4-byte header.
 fn body(m: Message<'_>) -> super::netlink::Attrs<'_> {
-    attrs(m.payload.get(4..).unwrap_or(&[]))
+    attrs(nfnetlink_body(m.payload))
 }
 
 fn parse_flow(payload: &[u8]) -> Option<Flow> {

@@ -1,11 +1,10 @@
 //! What hangs on netfilter's hooks, as nfnetlink_hook lists it (`linux/netfilter/nfnetlink_hook.h`, since 5.14).
 
-use super::netlink::{Message, Request, Socket, attrs, be_uint, text};
+use super::netlink::{Message, NETLINK_NETFILTER, Request, Socket, attrs, be_uint, nfnetlink_body, text};
 use super::{Error, Result, module};
 
 /// `NFNL_SUBSYS_HOOK` (`linux/netfilter/nfnetlink.h`)
 const SUBSYSTEM: u8 = 12;
-const NETLINK_NETFILTER: isize = 12;
 /// `NFNL_MSG_HOOK_GET`
 const GET: u8 = 0;
 const WHAT: &str = "reading the hooks of netfilter";
@@ -42,7 +41,7 @@ pub fn read(family: u8, hooks: u32) -> Result<Vec<Function>> {
     for hook in 0..hooks {
         let request = Request::nfnetlink(SUBSYSTEM, GET, 0, family).attr(1, &hook.to_be_bytes());
         let read = socket.dump(WHAT, request, &mut |m: Message<'_>| {
-            found.push(Function { hook, ..parse(m.payload.get(4..).unwrap_or(&[])) });
+            found.push(Function { hook, ..parse(nfnetlink_body(m.payload)) });
         });
         match read {
             Ok(()) => {}

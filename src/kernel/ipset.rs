@@ -1,13 +1,14 @@
 //! ipset by nfnetlink: sets that rules of x_tables look into (`linux/netfilter/ipset/ip_set.h`).
 
-use super::netlink::{Message, Request, Socket, attrs, be_uint, retry, str_of};
+use super::netlink::{
+    Message, NETLINK_NETFILTER, Request, Socket, attrs, be_uint, nfnetlink_body, retry, str_of,
+};
 use super::{Error, Result, module};
 use crate::ruleset::Counter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// `NFNL_SUBSYS_IPSET` (`linux/netfilter/nfnetlink.h`)
 const SUBSYSTEM: u8 = 6;
-const NETLINK_NETFILTER: isize = 12;
 /// `IPSET_CMD_LIST`
 const LIST: u8 = 7;
 /// `IPSET_PROTOCOL_MIN`: what every kernel since 2.6.39 speaks.
@@ -114,7 +115,7 @@ impl Client {
             };
             let mut sets: Vec<Ipset> = Vec::new();
             self.socket.dump(WHAT, request, &mut |m: Message<'_>| {
-                parse(m.payload.get(4..).unwrap_or(&[]), &mut sets);
+                parse(nfnetlink_body(m.payload), &mut sets);
             })?;
             Ok(sets)
         })

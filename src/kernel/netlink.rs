@@ -4,6 +4,7 @@
 //! (`linux/netlink.h`).
 
 use super::{Error, ErrorKind, Result};
+pub use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket as RawSocket, SocketAddr};
 use std::io;
 
@@ -223,6 +224,11 @@ pub fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(&value[..end]).into_owned()
 }
 
+/// The attributes of an nfnetlink message, behind its `struct nfgenmsg` (`linux/netfilter/nfnetlink.h`).
+pub fn nfnetlink_body(payload: &[u8]) -> &[u8] {
+    payload.get(4..).unwrap_or(&[])
+}
+
 /// Text up to its NUL, in place; `None` where it is no UTF-8.
 #[inline]
 pub fn str_of(value: &[u8]) -> Option<&str> {
@@ -243,7 +249,7 @@ pub struct Socket {
 const BUFFER: usize = 64 * 1024;
 
 impl Socket {
-    /// Opens a socket of a netlink protocol (`NETLINK_NETFILTER` 12, `NETLINK_GENERIC` 16, `NETLINK_ROUTE` 0).
+    /// Opens a socket of a netlink protocol ([`NETLINK_NETFILTER`], `NETLINK_GENERIC` 16, `NETLINK_ROUTE` 0).
     pub fn open(protocol: isize) -> Result<Socket> {
         Socket::open_with(protocol, BUFFER)
     }
@@ -276,8 +282,8 @@ impl Socket {
         self.transact(what, request, 0, each)
     }
 
-    /// Sends messages as one; each but the first and last is acknowledged. For the lab only: nothing that is
-    /// read comes in batches.
+    /// Sends messages as one, of which the first and last are its edges. For the lab only: nothing that is read
+    /// comes in batches.
     pub fn batch(&mut self, what: &str, messages: Vec<Request>) -> Result<()> {
         let mut bytes = Vec::new();
         let inner = messages.len().saturating_sub(2);

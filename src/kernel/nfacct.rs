@@ -1,12 +1,13 @@
 //! Named counters of nfnetlink_acct, which rules raise by name (`linux/netfilter/nfnetlink_acct.h`).
 
-use super::netlink::{Message, Request, Socket, attrs, be_uint, retry, text};
+use super::netlink::{
+    Message, NETLINK_NETFILTER, Request, Socket, attrs, be_uint, nfnetlink_body, retry, text,
+};
 use super::{Error, Result, module};
 use crate::ruleset::Counter;
 
 /// `NFNL_SUBSYS_ACCT` (`linux/netfilter/nfnetlink.h`)
 const SUBSYSTEM: u8 = 7;
-const NETLINK_NETFILTER: isize = 12;
 /// `NFNL_MSG_ACCT_GET`; its neighbour `GET_CTRZERO` would reset what it reads.
 const GET: u8 = 1;
 const WHAT: &str = "reading nfacct objects";
@@ -33,7 +34,7 @@ pub fn read() -> Result<Vec<Object>> {
     retry(|| {
         let mut found = Vec::new();
         socket.dump(WHAT, Request::nfnetlink(SUBSYSTEM, GET, 0, 0), &mut |m: Message<'_>| {
-            found.push(parse(m.payload.get(4..).unwrap_or(&[])));
+            found.push(parse(nfnetlink_body(m.payload)));
         })?;
         Ok(found)
     })

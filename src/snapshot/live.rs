@@ -334,7 +334,7 @@ impl Live {
                 continue;
             };
             if let Ok(Some(found)) = client.counters_of(table, rules) {
-                state.recent = Some(Arc::new(Recent { at, rules: found.rules.into_iter().collect() }));
+                state.recent = Some(Arc::new(Recent { at, rules: found.into_iter().collect() }));
             }
         }
     }

@@ -3,14 +3,14 @@
 //! The register machine is run on names instead of values: a register holds the field that was loaded into it,
 //! and a comparison takes it from there. Attribute numbers: `linux/netfilter/nf_tables.h`.
 
+use super::Index;
 use super::lower::{self, Lowered};
 use crate::kernel::netlink::{attrs, be_uint, str_of};
 use crate::kernel::xtables::extensions;
 use crate::ruleset::{
     ChainId, Comparison, Condition, Counter, Dialect, Family, Field, IpFamily, Load, Mapped, Match, NatRange,
-    Op, Set, SetId, Statement, StrId, Strings, Target, Terminal, Test, Unknown, Verdict, ct, meta, nat_flags,
+    Op, Set, SetId, Statement, Strings, Target, Terminal, Test, Unknown, Verdict, ct, meta, nat_flags,
 };
-use hashbrown::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Words of 4 bytes that the registers have (`NFT_REG32_COUNT`).
@@ -22,8 +22,8 @@ pub(super) struct Scope<'a> {
     pub(super) family: Family,
     pub(super) dialect: Dialect,
     pub(super) strings: &'a mut Strings,
-    pub(super) chains: &'a HashMap<StrId, ChainId, foldhash::fast::FixedState>,
-    pub(super) set_index: &'a HashMap<StrId, SetId, foldhash::fast::FixedState>,
+    pub(super) chains: &'a Index<ChainId>,
+    pub(super) set_index: &'a Index<SetId>,
     pub(super) sets: &'a [Set],
     pub(super) set_names: &'a mut dyn SetNames,
 }
@@ -58,11 +58,7 @@ pub(super) struct RuleDecoder {
 }
 
 /// A verdict (`NFTA_VERDICT_*`).
-fn verdict(
-    value: &[u8],
-    strings: &Strings,
-    chains: &HashMap<StrId, ChainId, foldhash::fast::FixedState>,
-) -> Option<Verdict> {
+fn verdict(value: &[u8], strings: &Strings, chains: &Index<ChainId>) -> Option<Verdict> {
     let (mut code, mut chain) = (0, None);
     for (kind, v) in attrs(value) {
         match kind {
@@ -106,11 +102,7 @@ fn data_value(value: &[u8]) -> Option<&[u8]> {
 }
 
 /// The verdict of an element or immediate.
-pub(super) fn data_verdict(
-    value: &[u8],
-    strings: &Strings,
-    chains: &HashMap<StrId, ChainId, foldhash::fast::FixedState>,
-) -> Option<Verdict> {
+pub(super) fn data_verdict(value: &[u8], strings: &Strings, chains: &Index<ChainId>) -> Option<Verdict> {
     match raw_data(value)? {
         RawData::Verdict(v) => verdict(v, strings, chains),
         RawData::Value(_) => None,
@@ -299,20 +291,17 @@ impl RuleDecoder {
     }
 
     fn accept(&mut self, lowered: Lowered) {
+        if let Lowered::Head(Match::Protocol { number, invert: false })
+        | Lowered::Rest(Match::Protocol { number, invert: false }) = lowered
+        {
+            self.l4 = u8::try_from(number).ok();
+        }
         match lowered {
             Lowered::Head(m) => {
-                if let Match::Protocol { number, invert: false } = m {
-                    self.l4 = u8::try_from(number).ok();
-                }
                 let at = self.head.partition_point(|h| lower::rank(h) <= lower::rank(&m));
                 self.head.insert(at, m);
             }
-            Lowered::Rest(m) => {
-                if let Match::Protocol { number, invert: false } = m {
-                    self.l4 = u8::try_from(number).ok();
-                }
-                self.rest.push(m);
-            }
+            Lowered::Rest(m) => self.rest.push(m),
             Lowered::Merged => {}
         }
     }
@@ -434,11 +423,11 @@ impl RuleDecoder {
             }
             "nat" => self.nat(&p)?,
             "masq" => {
-                let range = self.nat_range(None, p.u32(1), (p.0[2], p.0[3]))?;
+                let range = self.port_range(p.u32(1), p.0[2], p.0[3])?;
                 self.target = Some(Target::Masquerade(Box::new(range)));
             }
             "redir" => {
-                let range = self.nat_range(None, p.u32(3), (p.0[1], p.0[2]))?;
+                let range = self.port_range(p.u32(3), p.0[1], p.0[2])?;
                 self.target = Some(Target::Redirect(Box::new(range)));
             }
             "reject" => {
@@ -615,21 +604,16 @@ impl RuleDecoder {
         Some(if destination { Target::Dnat(range) } else { Target::Snat(range) })
     }
 
-    /// Ports of `masquerade` and `redirect`.
-    fn nat_range(
-        &self,
-        addrs: Option<(IpAddr, IpAddr)>,
-        flags: u32,
-        registers: (&[u8], &[u8]),
-    ) -> Option<NatRange> {
-        let mut range = NatRange { flags, addrs, ports: (0, 0, 0), revision: 0 };
-        if !registers.0.is_empty() {
+    /// Ports of `masquerade` and `redirect`, by the attributes with their registers.
+    fn port_range(&self, flags: u32, first: &[u8], last: &[u8]) -> Option<NatRange> {
+        let mut range = NatRange { flags, addrs: None, ports: (0, 0, 0), revision: 0 };
+        if !first.is_empty() {
             let number = |r: &[u8]| {
                 let load = self.get(be_uint(r)? as u32)?;
                 Some(u16::from_be_bytes(*load.constant()?.first_chunk::<2>()?))
             };
-            let first = number(registers.0)?;
-            let last = if registers.1.is_empty() { first } else { number(registers.1)? };
+            let last = if last.is_empty() { number(first)? } else { number(last)? };
+            let first = number(first)?;
             range.ports = (first, last, 0);
             range.flags |= nat_flags::PROTO_SPECIFIED;
         }

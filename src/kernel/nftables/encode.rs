@@ -5,7 +5,7 @@
 use super::expressions::Encoder;
 use super::parse::family_number;
 use super::{SUBSYSTEM, message};
-use crate::kernel::netlink::{CREATE, Request, Socket};
+use crate::kernel::netlink::{CREATE, NETLINK_NETFILTER, Request, Socket};
 use crate::kernel::{Error, Result};
 use crate::ruleset::{
     BaseChain, ChainId, ChainKind, Counter, Data, Dialect, Element, Family, Match, Policy, Set, Table,
@@ -32,7 +32,7 @@ const PIECE: usize = 64 * 1024;
 pub fn create(table: &Table, counters: &TableCounters) -> Result<()> {
     let what = format!("writing the table {} {}", table.family, table.name);
     let messages = messages(table, counters).map_err(|why| Error::protocol(&what, why))?;
-    let mut socket = Socket::open(12)?;
+    let mut socket = Socket::open(NETLINK_NETFILTER)?;
     match socket.batch(&what, messages.clone()) {
         Err(e) if e.errno() == Some(libc::EMSGSIZE) => {}
         other => return other,
@@ -61,7 +61,7 @@ pub fn create(table: &Table, counters: &TableCounters) -> Result<()> {
 pub fn delete(family: Family, name: &str) -> Result<()> {
     let what = format!("removing the table {family} {name}");
     let request = Request::nfnetlink(SUBSYSTEM, 2, 0, family_number(family)).attr_str(1, name);
-    Socket::open(12)?.batch(&what, vec![begin(), request, end()])
+    Socket::open(NETLINK_NETFILTER)?.batch(&what, vec![begin(), request, end()])
 }
 
 /// A message of a batch's edge carries the subsystem where others carry the generation.

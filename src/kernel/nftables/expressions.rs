@@ -15,6 +15,9 @@ fn register(word: u32) -> [u8; 4] {
     (8 + word).to_be_bytes()
 }
 
+/// `NFT_REG_VERDICT`
+const VERDICT: [u8; 4] = [0; 4];
+
 pub(super) struct Encoder<'a> {
     table: &'a Table,
     /// The next free word of the registers.
@@ -27,7 +30,7 @@ fn expression(list: Request, name: &str, data: impl FnOnce(Request) -> Request) 
     list.nest(1, |r| r.attr_str(1, name).nest(2, data))
 }
 
-/// An expression without data of its own.
+/// A value inside an attribute (`NFTA_DATA_VALUE`).
 fn plain_value(r: Request, kind: u16, bytes: &[u8]) -> Request {
     r.nest(kind, |r| r.attr(1, bytes))
 }
@@ -105,9 +108,8 @@ impl<'a> Encoder<'a> {
                     return Ok(list); // loaded with the first part
                 }
                 // The key may use the same registers as the data.
-                let (mut l, first) = self.key_at(list, &m.key, word)?;
-                l = self.lookup(l, m.set, first, Some(word), false);
-                l
+                let (list, first) = self.key_at(list, &m.key, word)?;
+                self.lookup(list, m.set, first, Some(register(word)), false)
             }
             Field::Unknown(_) => return Err("an expression that kptop does not know".into()),
         };
@@ -137,9 +139,7 @@ impl<'a> Encoder<'a> {
     }
 
     fn key(&mut self, list: Request, key: &[Load]) -> Result<(Request, u32), String> {
-        let word = self.next;
-        let (list, first) = self.key_at(list, key, word)?;
-        Ok((list, first))
+        self.key_at(list, key, self.next)
     }
 
     fn key_at(&mut self, list: Request, key: &[Load], word: u32) -> Result<(Request, u32), String> {
@@ -155,7 +155,8 @@ impl<'a> Encoder<'a> {
         Ok((list, word))
     }
 
-    fn lookup(&self, list: Request, id: SetId, sreg: u32, dreg: Option<u32>, invert: bool) -> Request {
+    /// `dreg`: the register for what a map holds; [`VERDICT`] for its verdict.
+    fn lookup(&self, list: Request, id: SetId, sreg: u32, dreg: Option<[u8; 4]>, invert: bool) -> Request {
         let set = self.table.set(id);
         expression(list, "lookup", |r| {
             let r = r
@@ -163,7 +164,7 @@ impl<'a> Encoder<'a> {
                 .attr(4, &set_number(id.0 as usize))
                 .attr(2, &register(sreg));
             let r = match dreg {
-                Some(word) => r.attr(3, &register(word)),
+                Some(dreg) => r.attr(3, &dreg),
                 None => r,
             };
             if invert { r.attr(5, &1u32.to_be_bytes()) } else { r }
@@ -427,12 +428,11 @@ impl<'a> Encoder<'a> {
     }
 
     fn target(&mut self, list: Request, target: &Target) -> Part {
-        let be = u32::to_be_bytes;
         let native = self.table.dialect == Dialect::Nft;
         Ok(match target {
             Target::None => list,
             Target::Verdict(v) => {
-                expression(list, "immediate", |r| r.attr(1, &be(0)).nest(2, |r| verdict(r, self.table, *v)))
+                expression(list, "immediate", |r| r.attr(1, &VERDICT).nest(2, |r| verdict(r, self.table, *v)))
             }
             Target::DnatTo4 { .. } | Target::DnatTo6(_) if native => {
                 let Some(DnatTo { addr, port, .. }) = target.as_dnat_to() else { return Ok(list) };
@@ -463,7 +463,7 @@ impl<'a> Encoder<'a> {
             Target::Redirect(r) if native => self.port_nat(list, "redir", r, 3, (1, 2))?,
             Target::Reject { with } if native => {
                 let (kind, code) = lower::reject_back(self.table.family, *with);
-                expression(list, "reject", |r| r.attr(1, &be(kind)).attr(2, &[code]))
+                self.terminal(list, &Terminal::Reject { kind, code })?
             }
             Target::Native(t) => self.terminal(list, t)?,
             other => {
@@ -505,13 +505,7 @@ impl<'a> Encoder<'a> {
         Ok(match t {
             Terminal::VerdictMap { key, set } => {
                 let (list, word) = self.key(list, key)?;
-                let r = self.table.set(*set);
-                expression(list, "lookup", |e| {
-                    e.attr_str(1, set_name(self.table, r))
-                        .attr(4, &set_number(set.0 as usize))
-                        .attr(2, &register(word))
-                        .attr(3, &be(0))
-                })
+                self.lookup(list, *set, word, Some(VERDICT), false)
             }
             Terminal::Nat { destination, family, addr, port, flags } => {
                 let mut list = list;

@@ -12,7 +12,12 @@ mod parse;
 mod read;
 
 pub use encode::{create, delete};
-pub use read::{Client, Reading, Ruleset, Watched};
+pub use read::{Client, Reading, Ruleset};
+
+use crate::ruleset::StrId;
+
+/// What a table names.
+type Index<T> = hashbrown::HashMap<StrId, T, foldhash::fast::FixedState>;
 
 /// `NFNL_SUBSYS_NFTABLES` (`linux/netfilter/nfnetlink.h`)
 const SUBSYSTEM: u8 = 10;

@@ -1,11 +1,9 @@
 //! Messages about tables, chains, sets and elements.
 
+use super::Index;
 use super::decode::{self, RawData, raw_data};
 use crate::kernel::netlink::{attrs, be_uint, str_of};
-use crate::ruleset::{
-    ChainId, ChainKind, Counter, Data, Element, Family, Hook, Policy, Set, StrId, Strings, set_flag,
-};
-use hashbrown::HashMap;
+use crate::ruleset::{ChainId, ChainKind, Counter, Data, Element, Family, Policy, Set, Strings, set_flag};
 
 /// The family in a `struct nfgenmsg` (`NFPROTO_*`).
 pub(super) fn family_of(payload: &[u8]) -> Option<Family> {
@@ -33,11 +31,6 @@ pub(super) fn family_number(family: Family) -> u8 {
         Family::Bridge => 7,
         Family::Ip6 => 10,
     }
-}
-
-/// What follows a `struct nfgenmsg`.
-pub(super) fn body(payload: &[u8]) -> &[u8] {
-    payload.get(4..).unwrap_or(&[])
 }
 
 /// Low 16 bits of the generation in a `struct nfgenmsg`.
@@ -137,11 +130,6 @@ pub(super) fn chain(bytes: &[u8]) -> Option<ChainHead<'_>> {
     (!c.name.is_empty()).then_some(c)
 }
 
-/// The hook of a chain; `None` for one that this program does not know.
-pub(super) fn hook(family: Family, number: u32) -> Option<Hook> {
-    Hook::from_number(family, number)
-}
-
 /// A set: the table's name and what it is.
 pub(super) fn set<'a>(bytes: &'a [u8], strings: &mut Strings) -> Option<Set> {
     let mut s = Set::new(strings.intern(""), 0);
@@ -197,7 +185,7 @@ pub(super) fn elements(
     bytes: &[u8],
     set: &Set,
     strings: &mut Strings,
-    chains: &HashMap<StrId, ChainId, foldhash::fast::FixedState>,
+    chains: &Index<ChainId>,
     out: &mut Vec<Element>,
 ) {
     for (_, list) in attrs(bytes).filter(|a| a.0 == 3) {
@@ -209,12 +197,7 @@ pub(super) fn elements(
     }
 }
 
-fn element(
-    bytes: &[u8],
-    set: &Set,
-    strings: &mut Strings,
-    chains: &HashMap<StrId, ChainId, foldhash::fast::FixedState>,
-) -> Option<Element> {
+fn element(bytes: &[u8], set: &Set, strings: &mut Strings, chains: &Index<ChainId>) -> Option<Element> {
     let mut e = Element::new(&[], Data::None);
     let value = |v| match raw_data(v)? {
         RawData::Value(v) => Some(Box::from(v)),

@@ -1,21 +1,20 @@
 //! Reading all of nf_tables, with as few and as short walks of the kernel as there can be.
 
 use super::decode::{Decoded, RuleDecoder, Scope, SetNames, counter_of};
-use super::parse::{self, TableHead, body, family_number, family_of, generation_of};
-use super::{SUBSYSTEM, message};
-use crate::kernel::netlink::{Message, Request, Socket, TRIES, attrs, be_uint, str_of};
+use super::parse::{self, TableHead, family_number, family_of, generation_of};
+use super::{Index, SUBSYSTEM, message};
+use crate::kernel::netlink::{
+    Message, NETLINK_NETFILTER, Request, Socket, TRIES, attrs, be_uint, nfnetlink_body as body, str_of,
+};
 use crate::kernel::xtables;
 use crate::kernel::{Error, ErrorKind, Result};
 use crate::ruleset::{
-    BaseChain, Chain, ChainId, Counter, Dialect, Family, Hook, IpFamily, Rule, RuleId, Set, SetId, StrId,
-    Table, TableBackend, TableCounters, set_flag,
+    BaseChain, Chain, ChainId, Counter, Dialect, Family, Hook, IpFamily, Rule, RuleId, Set, SetId, Table,
+    TableBackend, TableCounters, set_flag,
 };
 use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// `NETLINK_NETFILTER` (`linux/netlink.h`)
-const NETLINK_NETFILTER: isize = 12;
 
 /// Rules up to which a table is read in one dump. Each 32 KiB of a dump walk again over all rules before them
 /// (`nf_tables_dump_rules`), so beyond it one dump for each chain is cheaper; see `cargo bench -- nftables`.
@@ -36,8 +35,6 @@ const NEVER_CHANGES: u32 = set_flag::ANONYMOUS | set_flag::CONSTANT;
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(2);
 
-type Index<T> = HashMap<StrId, T, foldhash::fast::FixedState>;
-
 /// One table of a picture.
 #[derive(Clone, Debug)]
 pub struct Reading {
@@ -54,13 +51,6 @@ pub struct Ruleset {
     pub generation: u32,
     /// Tables by family and name.
     pub tables: Vec<Reading>,
-}
-
-/// Counters of single rules of one table.
-#[derive(Clone, Debug, Default)]
-pub struct Watched {
-    /// Rule and what it counted.
-    pub rules: Vec<(RuleId, Counter)>,
 }
 
 /// Names of ipsets, asked once each.
@@ -259,7 +249,7 @@ impl Client {
             let id = ChainId(g.table.chains.len() as u32);
             let name = g.table.strings.intern(c.name);
             let base = c.hook.and_then(|(number, priority)| {
-                let hook = parse::hook(family, number)?;
+                let hook = Hook::from_number(family, number)?;
                 Some(BaseChain { hook, kind: c.kind, priority, policy: c.policy })
             });
             if let Some(counter) = c.counter {
@@ -369,38 +359,22 @@ impl Client {
         let mut decoder = RuleDecoder::default();
         if rules <= ONE_DUMP {
             let request = rules_request(&g.table, None);
-            let ipsets = &mut self.ipsets;
-            let mut moved = false;
-            self.socket.dump(WHAT, request, &mut |m| {
-                moved |= generation_of(m.payload) != generation as u16;
-                if !moved {
-                    g.rule(&mut decoder, ipsets, body(m.payload), None);
-                }
-            })?;
-            return if moved { Err(Stop::Moved) } else { Ok(()) };
+            return dump(&mut self.socket, generation, request, &mut |m| {
+                g.rule(&mut decoder, &mut self.ipsets, body(m.payload), None);
+            });
         }
         for i in 0..g.uses.len() {
+            let at = g.table.rules.len() as u32;
+            g.table.chains[i].rules = at..at;
             if g.uses[i] == 0 {
-                let at = g.table.rules.len() as u32;
-                g.table.chains[i].rules = at..at;
                 continue;
             }
             let id = ChainId(i as u32);
             let request = rules_request(&g.table, Some(g.table.chain_name(id)));
-            let ipsets = &mut self.ipsets;
-            let mut moved = false;
-            let at = g.table.rules.len() as u32;
-            g.table.chains[i].rules = at..at;
             let socket = if g.uses[i] <= FEW_RULES { &mut self.short } else { &mut self.socket };
-            socket.dump(WHAT, request, &mut |m| {
-                moved |= generation_of(m.payload) != generation as u16;
-                if !moved {
-                    g.rule(&mut decoder, ipsets, body(m.payload), Some(id));
-                }
+            dump(socket, generation, request, &mut |m| {
+                g.rule(&mut decoder, &mut self.ipsets, body(m.payload), Some(id));
             })?;
-            if moved {
-                return Err(Stop::Moved);
-            }
         }
         Ok(())
     }
@@ -408,34 +382,24 @@ impl Client {
     /// Counters anew, of tables that count; nothing else changed.
     fn recount(&mut self, last: Ruleset) -> Step<Ruleset> {
         let Ruleset { generation, mut tables } = last;
-        let mut policies: Vec<(Family, String, StrId, Counter)> = Vec::new();
+        let mut policies: Vec<Vec<(ChainId, Counter)>> = vec![Vec::new(); tables.len()];
         if tables.iter().any(|t| !t.counters.policies.is_empty()) {
-            let mut found = Vec::new();
             self.dump(generation, get(message::GETCHAIN, 0), &mut |m| {
                 let (Some(family), Some(c)) = (family_of(m.payload), parse::chain(body(m.payload))) else {
                     return;
                 };
-                if let Some(counter) = c.counter {
-                    found.push((family, c.table.to_string(), c.name.to_string(), counter));
+                let of = |t: &Reading| t.table.family == family && t.table.name == c.table;
+                if let (Some(counter), Some(i)) = (c.counter, tables.iter().position(of))
+                    && let Some(id) = tables[i].table.chain(c.name)
+                {
+                    policies[i].push((id, counter));
                 }
             })?;
-            for (family, table, chain, counter) in found {
-                let of = tables.iter().find(|t| t.table.family == family && t.table.name == table);
-                if let Some(id) = of.and_then(|t| t.table.strings.find(&chain)) {
-                    policies.push((family, table, id, counter));
-                }
-            }
         }
-        for reading in &mut tables {
+        for (reading, policies) in tables.iter_mut().zip(policies) {
+            once_each(policies.iter().map(|p| p.0))?;
             let table = reading.table.clone();
-            let mut counters = TableCounters { rules: Vec::new(), policies: Vec::new() };
-            for (i, c) in table.chains.iter().enumerate().filter(|(_, c)| c.base.is_some()) {
-                let found =
-                    policies.iter().find(|p| p.0 == table.family && p.1 == table.name && p.2 == c.name);
-                if let Some(p) = found {
-                    counters.policies.push((ChainId(i as u32), p.3));
-                }
-            }
+            let mut counters = TableCounters { rules: Vec::new(), policies };
             if table.rules.iter().any(|r| r.counted) {
                 counters.rules = self.recount_rules(generation, &table)?;
             } else {
@@ -469,9 +433,9 @@ impl Client {
 
     /// Counters of single rules of a table of the last reading, without reading anything else: for what is on
     /// a screen. `None` where the rules changed since.
-    pub fn counters_of(&mut self, table: &Table, rules: &[RuleId]) -> Result<Option<Watched>> {
+    pub fn counters_of(&mut self, table: &Table, rules: &[RuleId]) -> Result<Option<Vec<(RuleId, Counter)>>> {
         let Some(generation) = self.last.as_ref().map(|l| l.generation) else { return Ok(None) };
-        let mut watched = Watched { rules: Vec::with_capacity(rules.len()) };
+        let mut watched = Vec::with_capacity(rules.len());
         let handles = table.nf.as_ref().map_or(&[][..], |n| &n.rule_handles);
         for id in rules {
             let Some(handle) = handles.get(id.0 as usize) else { continue };
@@ -482,7 +446,7 @@ impl Client {
                 moved |= generation_of(m.payload) != generation as u16;
                 let list = attrs(body(m.payload)).find(|a| a.0 == 4).map_or(&[][..], |a| a.1);
                 if let Some(counter) = counter_of(list) {
-                    watched.rules.push((*id, counter));
+                    watched.push((*id, counter));
                 }
             });
             match answer {
@@ -665,7 +629,7 @@ impl Fed {
             growing.sets.insert(s.name, SetId(i as u32));
         }
         // Names of ipsets are a question to the kernel.
-        let names = (0..=u16::MAX).map(|i| (i, Some(format!("set{i}")))).take(64).collect();
+        let names = (0..64).map(|i| (i, Some(format!("set{i}")))).collect();
         Fed { growing, decoder: RuleDecoder::default(), ipsets: Ipsets { socket: None, names } }
     }
 
