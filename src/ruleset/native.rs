@@ -443,6 +443,11 @@ impl Set {
         self.flags & (set_flag::MAP | set_flag::OBJECT) != 0
     }
 
+    /// True where its elements are the ends of ranges of one field.
+    pub fn holds_ranges(&self) -> bool {
+        self.flags & set_flag::INTERVAL != 0 && self.flags & set_flag::CONCAT == 0
+    }
+
     /// True where rules fill it while packets come.
     pub fn is_dynamic(&self) -> bool {
         self.flags & set_flag::EVAL != 0

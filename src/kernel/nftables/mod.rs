@@ -4,15 +4,18 @@
 //! A picture is consistent when every message carries the same generation (its low 16 bits stand in each
 //! `nfgenmsg`), no dump was marked interrupted, and the generation is the same before and after.
 
+mod data;
 mod decode;
 mod encode;
 mod expressions;
+mod growing;
 mod lower;
 mod parse;
 mod read;
 
 pub use encode::{create, delete};
-pub use read::{Client, Reading, Ruleset};
+pub use growing::Reading;
+pub use read::{Client, Ruleset};
 
 use crate::ruleset::StrId;
 

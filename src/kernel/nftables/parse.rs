@@ -1,7 +1,7 @@
 //! Messages about tables, chains, sets and elements.
 
 use super::Index;
-use super::decode::{self, RawData, raw_data};
+use super::data::{self, RawData, raw_data};
 use crate::kernel::netlink::{attrs, be_uint, str_of};
 use crate::ruleset::{ChainId, ChainKind, Counter, Data, Element, Family, Policy, Set, Strings, set_flag};
 
@@ -122,7 +122,7 @@ pub(super) fn chain(bytes: &[u8]) -> Option<ChainHead<'_>> {
                     _ => ChainKind::Filter,
                 }
             }
-            8 => c.counter = Some(decode::counter(v)),
+            8 => c.counter = Some(data::counter(v)),
             12 => c.comment = comment(v, 0),
             _ => {}
         }
@@ -209,7 +209,7 @@ fn element(bytes: &[u8], set: &Set, strings: &mut Strings, chains: &Index<ChainI
             2 => {
                 e.data = match raw_data(v)? {
                     RawData::Value(v) => Data::Value(v.into()),
-                    RawData::Verdict(_) => Data::Verdict(decode::data_verdict(v, strings, chains)?),
+                    RawData::Verdict(_) => Data::Verdict(data::data_verdict(v, strings, chains)?),
                 }
             }
             3 => {
@@ -220,10 +220,10 @@ fn element(bytes: &[u8], set: &Set, strings: &mut Strings, chains: &Index<ChainI
             4 => e.timeout_ms = be_uint(v),
             5 => e.expires_ms = be_uint(v),
             6 => e.comment = comment(v, 0).map(|c| strings.intern(c)),
-            7 => e.counter = decode::counter_of_one(v),
+            7 => e.counter = data::counter_of_one(v),
             9 if set.flags & set_flag::OBJECT != 0 => e.data = Data::Object(strings.intern(str_of(v)?)),
             10 => e.key_end = Some(value(v)?),
-            11 => e.counter = e.counter.or(decode::counter_of(v)),
+            11 => e.counter = e.counter.or(data::counter_of(v)),
             _ => {}
         }
     }

@@ -1,16 +1,17 @@
 //! Reading all of nf_tables, with as few and as short walks of the kernel as there can be.
 
-use super::decode::{Decoded, RuleDecoder, Scope, SetNames, counter_of};
-use super::parse::{self, TableHead, family_number, family_of, generation_of};
-use super::{Index, SUBSYSTEM, message};
+use super::data::counter_of;
+use super::decode::RuleDecoder;
+use super::growing::{ConstantKey, Growing, Ipsets, Reading, dialect};
+use super::parse::{self, family_number, family_of, generation_of};
+use super::{SUBSYSTEM, message};
 use crate::kernel::netlink::{
-    Message, NETLINK_NETFILTER, Request, Socket, TRIES, attrs, be_uint, nfnetlink_body as body, str_of,
+    Message, NETLINK_NETFILTER, Request, Socket, TRIES, attrs, be_uint, nfnetlink_body as body,
 };
-use crate::kernel::xtables;
 use crate::kernel::{Error, ErrorKind, Result};
 use crate::ruleset::{
-    BaseChain, Chain, ChainId, Counter, Dialect, Family, Hook, IpFamily, Rule, RuleId, Set, SetId, Table,
-    TableBackend, TableCounters, set_flag,
+    BaseChain, Chain, ChainId, Counter, Element, Family, Hook, RuleId, Set, SetId, Table, TableBackend,
+    TableCounters, set_flag,
 };
 use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
@@ -29,20 +30,8 @@ const SHORT: usize = 8 * 1024;
 const FEW_RULES: u32 = 16;
 const FEW_ELEMENTS: u64 = 40;
 
-/// Flags of a set whose elements stay as they are.
-const NEVER_CHANGES: u32 = set_flag::ANONYMOUS | set_flag::CONSTANT;
-
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(2);
-
-/// One table of a picture.
-#[derive(Clone, Debug)]
-pub struct Reading {
-    /// Structure: the same `Arc` as in the reading before, while the generation stays.
-    pub table: Arc<Table>,
-    /// Counters.
-    pub counters: Arc<TableCounters>,
-}
 
 /// All of nf_tables in one generation.
 #[derive(Clone, Debug, Default)]
@@ -53,27 +42,6 @@ pub struct Ruleset {
     pub tables: Vec<Reading>,
 }
 
-/// Names of ipsets, asked once each.
-#[derive(Debug, Default)]
-struct Ipsets {
-    socket: Option<xtables::Socket>,
-    names: HashMap<u16, Option<String>>,
-}
-
-impl SetNames for Ipsets {
-    fn name(&mut self, index: u16) -> Option<String> {
-        if let Some(known) = self.names.get(&index) {
-            return known.clone();
-        }
-        if self.socket.is_none() {
-            self.socket = xtables::Socket::open(IpFamily::V4).ok();
-        }
-        let name = self.socket.as_ref().and_then(|s| s.set_name(index).ok());
-        self.names.insert(index, name.clone());
-        name
-    }
-}
-
 /// Reads nf_tables of the namespace in which it was opened.
 #[derive(Debug)]
 pub struct Client {
@@ -82,8 +50,7 @@ pub struct Client {
     short: Socket,
     last: Option<Ruleset>,
     ipsets: Ipsets,
-    /// By family, number of the table, and number of the set in it.
-    constant: HashMap<(Family, u64, u64), Constant, foldhash::fast::FixedState>,
+    constant: HashMap<ConstantKey, Constant, foldhash::fast::FixedState>,
     /// Of the readings of everything.
     round: u32,
 }
@@ -129,19 +96,6 @@ const WHAT: &str = "reading nf_tables";
 
 fn get(message: u8, family: u8) -> Request {
     Request::nfnetlink(SUBSYSTEM, message, 0, family)
-}
-
-/// A table while it is read.
-#[derive(Debug)]
-struct Growing {
-    head: TableHead,
-    table: Table,
-    counters: TableCounters,
-    chains: Index<ChainId>,
-    sets: Index<SetId>,
-    /// Rules at most: each chain counts its rules and the jumps to it.
-    uses: Vec<u32>,
-    handles: Vec<u64>,
 }
 
 impl Client {
@@ -296,60 +250,71 @@ impl Client {
     }
 
     fn elements(&mut self, generation: u32, g: &mut Growing) -> Step<()> {
-        let number = family_number(g.table.family);
         for i in 0..g.table.sets.len() {
             if !is_read(&g.table.sets[i]) {
                 continue;
             }
-            let name = g.table.str(g.table.sets[i].name);
-            let request = get(message::GETSETELEM, number).attr_str(1, &g.table.name).attr_str(2, name);
-            let (family, table) = (g.table.family, g.head.handle);
-            let Table { sets, strings, .. } = &mut g.table;
-            let (set, chains) = (&sets[i], &g.chains);
-            // The kernel's own count is of ranges, where it tells one.
-            let interval = set.flags & set_flag::INTERVAL != 0 && set.flags & set_flag::CONCAT == 0;
-            let told = set.count.filter(|_| !interval && set.timeout_ms.is_none());
-            let mut found = Vec::new();
-            let never_changes = set.flags & NEVER_CHANGES == NEVER_CHANGES;
-            let key = (family, table, set.handle);
-            if let Some(known) = self.constant.get_mut(&key).filter(|_| never_changes) {
-                known.round = self.round;
-                for m in &known.messages {
-                    parse::elements(m, set, strings, chains, &mut found);
-                }
-            }
-            let known = !found.is_empty();
-            for _ in 0..if known { 0 } else { TRIES } {
-                found.clear();
-                let mut messages: Vec<Box<[u8]>> = Vec::new();
-                let few = set.count.is_some_and(|n| n <= FEW_ELEMENTS);
-                let socket = if few { &mut self.short } else { &mut self.socket };
-                dump(socket, generation, request.clone(), &mut |m| {
-                    if never_changes {
-                        messages.push(body(m.payload).into());
-                    }
-                    parse::elements(body(m.payload), set, strings, chains, &mut found);
-                })?;
-                if never_changes {
-                    self.constant.insert(key, Constant { messages, round: self.round });
-                }
-                // A table that grows behind a change (`rht_deferred_worker`) is walked again from its begin:
-                // elements come twice, and others not at all, in one and the same generation.
-                if !interval && told != Some(found.len() as u64) {
-                    let mut seen = HashSet::with_capacity(found.len());
-                    found.retain(|e| seen.insert(e.key.clone()));
-                }
-                if told.is_none_or(|n| n == found.len() as u64) {
-                    break;
-                }
+            let mut found = self.known_elements(g, i);
+            if found.is_empty() {
+                found = self.dump_elements(generation, g, i)?;
             }
             found.shrink_to_fit();
-            let set = &mut sets[i];
-            let count = if interval { found.iter().filter(|e| !e.end).count() } else { found.len() };
-            set.count = Some(count as u64);
+            let set = &mut g.table.sets[i];
+            set.count = Some(match set.holds_ranges() {
+                true => found.iter().filter(|e| !e.end).count(),
+                false => found.len(),
+            } as u64);
             set.elements = Some(found);
         }
         Ok(())
+    }
+
+    /// Elements of a set that was read before and never changes.
+    fn known_elements(&mut self, g: &mut Growing, i: usize) -> Vec<Element> {
+        let Some(known) = g.constant_key(i).and_then(|key| self.constant.get_mut(&key)) else {
+            return Vec::new();
+        };
+        known.round = self.round;
+        let mut found = Vec::new();
+        known.messages.iter().for_each(|m| g.parse_elements(i, m, &mut found));
+        found
+    }
+
+    fn dump_elements(&mut self, generation: u32, g: &mut Growing, i: usize) -> Step<Vec<Element>> {
+        let set = &g.table.sets[i];
+        let request = get(message::GETSETELEM, family_number(g.table.family))
+            .attr_str(1, &g.table.name)
+            .attr_str(2, g.table.str(set.name));
+        // The kernel's own count is of ranges, where it tells one.
+        let ranges = set.holds_ranges();
+        let told = set.count.filter(|_| !ranges && set.timeout_ms.is_none());
+        let few = set.count.is_some_and(|n| n <= FEW_ELEMENTS);
+        let key = g.constant_key(i);
+        let mut found = Vec::new();
+        for _ in 0..TRIES {
+            found.clear();
+            let mut messages: Vec<Box<[u8]>> = Vec::new();
+            let socket = if few { &mut self.short } else { &mut self.socket };
+            dump(socket, generation, request.clone(), &mut |m| {
+                if key.is_some() {
+                    messages.push(body(m.payload).into());
+                }
+                g.parse_elements(i, body(m.payload), &mut found);
+            })?;
+            if let Some(key) = key {
+                self.constant.insert(key, Constant { messages, round: self.round });
+            }
+            // A table that grows behind a change (`rht_deferred_worker`) is walked again from its begin:
+            // elements come twice, and others not at all, in one and the same generation.
+            if !ranges && told != Some(found.len() as u64) {
+                let mut seen = HashSet::with_capacity(found.len());
+                found.retain(|e| seen.insert(e.key.clone()));
+            }
+            if told.is_none_or(|n| n == found.len() as u64) {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     fn rules(&mut self, generation: u32, g: &mut Growing) -> Step<()> {
@@ -507,146 +472,4 @@ fn is_read(set: &Set) -> bool {
 
 fn find<'a>(growing: &'a mut [Growing], family: Family, name: &str) -> Option<&'a mut Growing> {
     growing.iter_mut().find(|g| g.table.family == family && g.table.name == name)
-}
-
-/// Tables of iptables-nft have the names of iptables' tables, and its base chains.
-fn dialect(table: &Table) -> Dialect {
-    let names: &[&str] = match table.family {
-        Family::Ip | Family::Ip6 => &["filter", "nat", "mangle", "raw", "security"],
-        _ => &[],
-    };
-    let built_in =
-        |c: &Chain| c.base.is_none_or(|b| Hook::from_chain_name(table.str(c.name)) == Some(b.hook));
-    if names.contains(&table.name.as_str()) && table.chains.iter().all(built_in) {
-        Dialect::Iptables
-    } else {
-        Dialect::Nft
-    }
-}
-
-impl Growing {
-    fn new(head: TableHead, table: Table) -> Growing {
-        Growing {
-            head,
-            table,
-            counters: TableCounters::default(),
-            chains: Index::default(),
-            sets: Index::default(),
-            uses: Vec::new(),
-            handles: Vec::new(),
-        }
-    }
-
-    /// Takes a rule. Without a chain it says itself where it stands.
-    fn rule(&mut self, decoder: &mut RuleDecoder, ipsets: &mut Ipsets, bytes: &[u8], chain: Option<ChainId>) {
-        let (mut name, mut handle, mut list, mut user_data) = (None, 0, &[][..], &[][..]);
-        for (kind, v) in attrs(bytes) {
-            match kind {
-                2 => name = Some(v),
-                3 => handle = be_uint(v).unwrap_or(0),
-                4 => list = v,
-                7 => user_data = v,
-                _ => {}
-            }
-        }
-        let chain = chain.or_else(|| {
-            let name = self.table.strings.find(str_of(name?)?)?;
-            self.chains.get(&name).copied()
-        });
-        let Some(chain) = chain else { return };
-        let Table { strings, sets, matches, family, dialect, .. } = &mut self.table;
-        let first_match = matches.len() as u32;
-        let mut scope = Scope {
-            family: *family,
-            dialect: *dialect,
-            strings,
-            chains: &self.chains,
-            set_index: &self.sets,
-            sets,
-            set_names: ipsets,
-        };
-        let Decoded { target, counter } =
-            decoder.rule(&mut scope, list, parse::comment(user_data, 0), matches);
-        let match_count = (matches.len() as u32 - first_match).min(u32::from(u16::MAX)) as u16;
-        let at = self.table.rules.len() as u32;
-        let range = &mut self.table.chains[chain.0 as usize].rules;
-        if range.start == range.end {
-            *range = at..at;
-        }
-        range.end = at + 1;
-        self.table.rules.push(Rule { first_match, match_count, counted: counter.is_some(), target });
-        self.counters.rules.push(counter.unwrap_or_default());
-        self.handles.push(handle);
-    }
-
-    fn finish(mut self) -> Reading {
-        let table = &mut self.table;
-        // Chains without rules stand where the next rule does.
-        let mut at = 0;
-        for c in &mut table.chains {
-            if c.rules.is_empty() {
-                c.rules = at..at;
-            }
-            at = c.rules.end;
-        }
-        table.chains.shrink_to_fit();
-        table.rules.shrink_to_fit();
-        table.matches.shrink_to_fit();
-        self.handles.shrink_to_fit();
-        table.strings.shrink_to_fit();
-        let nf = table.nf.get_or_insert_default();
-        nf.flags = self.head.flags;
-        nf.comment = self.head.comment;
-        nf.handle = self.head.handle;
-        nf.rule_handles = self.handles;
-        self.counters.rules.shrink_to_fit();
-        Reading { table: Arc::new(self.table), counters: Arc::new(self.counters) }
-    }
-}
-
-/// A table that tests feed with messages.
-#[cfg(test)]
-pub(super) struct Fed {
-    growing: Growing,
-    decoder: RuleDecoder,
-    ipsets: Ipsets,
-}
-
-#[cfg(test)]
-impl Fed {
-    /// Chains and sets of a table, without its rules.
-    pub(super) fn new(like: &Table, family: Family, dialect: Dialect) -> Fed {
-        let mut table = Table::new(family, TableBackend::NfTables, &like.name);
-        table.dialect = dialect;
-        table.strings = like.strings.clone();
-        table.sets.clone_from(&like.sets);
-        let mut growing = Growing::new(TableHead::default(), table);
-        for (i, c) in like.chains.iter().enumerate() {
-            growing.table.chains.push(Chain { rules: 0..0, ..c.clone() });
-            growing.chains.insert(c.name, ChainId(i as u32));
-        }
-        for (i, s) in like.sets.iter().enumerate() {
-            growing.sets.insert(s.name, SetId(i as u32));
-        }
-        // Names of ipsets are a question to the kernel.
-        let names = (0..64).map(|i| (i, Some(format!("set{i}")))).collect();
-        Fed { growing, decoder: RuleDecoder::default(), ipsets: Ipsets { socket: None, names } }
-    }
-
-    pub(super) fn rule(&mut self, bytes: &[u8]) {
-        self.growing.rule(&mut self.decoder, &mut self.ipsets, bytes, None);
-    }
-
-    /// Puts the elements of a message into a set.
-    pub(super) fn elements(&mut self, set: usize, bytes: &[u8]) {
-        let Table { sets, strings, .. } = &mut self.growing.table;
-        let i = set % sets.len();
-        let mut found = Vec::new();
-        parse::elements(bytes, &sets[i], strings, &self.growing.chains, &mut found);
-        sets[i].elements = Some(found);
-    }
-
-    pub(super) fn finish(self) -> Table {
-        Arc::try_unwrap(self.growing.finish().table).expect("nobody else holds it")
-    }
 }

@@ -1,6 +1,6 @@
 //! Fuzz targets: what the encoder writes, altered, through the decoder, the text and the Services.
 
-use super::read::Fed;
+use super::growing::Fed;
 use super::{encode, parse};
 use crate::fuzz;
 use crate::kernel::netlink::Request;

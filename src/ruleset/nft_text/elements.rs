@@ -3,7 +3,7 @@
 use super::values::{Kind, concat, host_number, kinds, range, value};
 use super::verdict;
 use crate::ruleset::Table;
-use crate::ruleset::native::{Data, Element, Set, set_flag};
+use crate::ruleset::native::{Data, Element, Set};
 use std::fmt::{self, Display, Formatter, Write as _};
 
 /// See [`Table::element_text`].
@@ -75,7 +75,6 @@ pub(super) fn all_elements(
         // A range that ends where the next begins ends first.
         sorted.sort_by(|a, b| a.key.cmp(&b.key).then(b.end.cmp(&a.end)));
     }
-    let interval = set.flags & set_flag::INTERVAL != 0 && set.flags & set_flag::CONCAT == 0;
     let kinds = key_kind.map_or_else(|| kinds(set.key_type), |k| vec![k]);
     out.push_str("{ ");
     let mut first = true;
@@ -87,7 +86,7 @@ pub(super) fn all_elements(
             out.push_str(", ");
         }
         first = false;
-        if !interval || e.catch_all {
+        if !set.holds_ranges() || e.catch_all {
             element(out, table, set, e, key_kind);
             continue;
         }
