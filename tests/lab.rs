@@ -137,7 +137,7 @@ fn from_kernel() -> Snapshot {
             snapshot.tables.push(TableState {
                 at: Duration::ZERO,
                 backend: TableBackend::XTables,
-                family: if family == IpFamily::V4 { Family::Ip } else { Family::Ip6 },
+                family: family.into(),
                 table: r.table,
                 counters: r.counters,
                 bytes: Some(r.bytes),

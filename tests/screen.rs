@@ -45,7 +45,7 @@ fn readings_for(more: u64) -> Vec<Update> {
             tables.push(TableState {
                 at: Duration::from_secs(10),
                 backend: TableBackend::XTables,
-                family: if family == IpFamily::V4 { Family::Ip } else { Family::Ip6 },
+                family: family.into(),
                 table: Arc::new(saved.table),
                 counters: Arc::new(saved.counters),
                 recent: None,

@@ -20,7 +20,7 @@ fn from_text(dir: &Path) -> Snapshot {
             snapshot.tables.push(TableState {
                 at: Duration::ZERO,
                 backend: TableBackend::XTables,
-                family: if family == IpFamily::V4 { Family::Ip } else { Family::Ip6 },
+                family: family.into(),
                 table: Arc::new(saved.table),
                 counters: Arc::new(saved.counters),
                 bytes: None,

@@ -4,8 +4,8 @@ use super::netlink::{
     Message, NETLINK_NETFILTER, Request, Socket, attrs, be_uint, nfnetlink_body, retry, str_of,
 };
 use super::{Error, Result, module};
-use crate::ruleset::Counter;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use crate::ruleset::{self, Counter, IpFamily};
+use std::net::IpAddr;
 
 /// `NFNL_SUBSYS_IPSET` (`linux/netfilter/nfnetlink.h`)
 const SUBSYSTEM: u8 = 6;
@@ -163,8 +163,8 @@ fn parse(bytes: &[u8], sets: &mut Vec<Ipset>) {
 /// An address inside `IPSET_ATTR_IP`: 1 IPv4, 2 IPv6.
 fn address(v: &[u8]) -> Option<IpAddr> {
     attrs(v).find_map(|(k, v)| match k {
-        1 => Some(Ipv4Addr::from(*v.first_chunk::<4>()?).into()),
-        2 => Some(Ipv6Addr::from(*v.first_chunk::<16>()?).into()),
+        1 => ruleset::address(IpFamily::V4, v),
+        2 => ruleset::address(IpFamily::V6, v),
         _ => None,
     })
 }
@@ -197,14 +197,14 @@ impl std::fmt::Display for Member {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut parts: Vec<String> = Vec::new();
         let net = |a: IpAddr, prefix: Option<u8>| match prefix {
-            Some(p) if p != crate::ruleset::IpFamily::of(a).bits() => format!("{a}/{p}"),
+            Some(p) if p != IpFamily::of(a).bits() => format!("{a}/{p}"),
             _ => a.to_string(),
         };
         if let Some(a) = self.address {
             parts.push(net(a, self.prefix));
         }
         match (self.protocol, self.port) {
-            (Some(p), Some(port)) => match crate::ruleset::protocol_name(u16::from(p)) {
+            (Some(p), Some(port)) => match ruleset::protocol_name(u16::from(p)) {
                 Some(name) => parts.push(format!("{name}:{port}")),
                 None => parts.push(format!("{p}:{port}")),
             },

@@ -14,7 +14,7 @@ const NODEPORTS: &str = "KUBE-NODEPORT-CONTAINER";
 /// True for a chain of this mode.
 pub(super) fn is_chain(name: &str) -> bool {
     name.starts_with("KUBE-PORTALS-")
-        || ["KUBE-NODEPORT-CONTAINER", "KUBE-NODEPORT-HOST", "KUBE-NODEPORT-NON-LOCAL"].contains(&name)
+        || [NODEPORTS, "KUBE-NODEPORT-HOST", "KUBE-NODEPORT-NON-LOCAL"].contains(&name)
 }
 
 /// Reads the Services of one family and variant from its `nat` table, which stands at `index` in the snapshot.

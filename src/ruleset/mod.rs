@@ -21,8 +21,9 @@ pub use matches::{
 };
 pub use native::{
     Comparison, Condition, Data, Dialect, Element, Field, Load, Mapped, NfTable, Op, Set, SetId, Statement,
-    TABLE_DORMANT, Terminal, Test, VERDICT_DATA, ct, meta, payload_base, set_flag,
+    TABLE_DORMANT, Terminal, Test, VERDICT_DATA, ct, data_type, meta, payload_base, set_flag,
 };
+pub(crate) use native::{field_types, with_last_keys};
 pub(crate) use save::iptables_priority;
 pub use save::{ParseError, SavedTable, parse_save};
 pub use strings::{StrId, Strings};
@@ -30,7 +31,7 @@ pub(crate) use text::mask_prefix;
 pub use text::{protocol_name, protocol_number};
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
 /// Address family of a table, as `nft` names it (`linux/netfilter.h`, `NFPROTO_*`).
@@ -69,6 +70,15 @@ impl Family {
             Family::Ip => Some(IpFamily::V4),
             Family::Ip6 => Some(IpFamily::V6),
             _ => None,
+        }
+    }
+}
+
+impl From<IpFamily> for Family {
+    fn from(family: IpFamily) -> Family {
+        match family {
+            IpFamily::V4 => Family::Ip,
+            IpFamily::V6 => Family::Ip6,
         }
     }
 }
@@ -349,6 +359,22 @@ pub(crate) fn octets(addr: IpAddr) -> Vec<u8> {
     match addr {
         IpAddr::V4(a) => a.octets().to_vec(),
         IpAddr::V6(a) => a.octets().to_vec(),
+    }
+}
+
+/// The address at the front of these bytes, in network order.
+pub(crate) fn address(family: IpFamily, bytes: &[u8]) -> Option<IpAddr> {
+    Some(match family {
+        IpFamily::V4 => Ipv4Addr::from(*bytes.first_chunk::<4>()?).into(),
+        IpFamily::V6 => Ipv6Addr::from(*bytes.first_chunk::<16>()?).into(),
+    })
+}
+
+/// An address as a number.
+pub(crate) fn address_number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(a) => u128::from(u32::from(a)),
+        IpAddr::V6(a) => a.into(),
     }
 }
 

@@ -4,7 +4,7 @@
 //! looked up. Here the registers are gone: a condition names the fields that it looks at. Numbers of keys,
 //! operators and flags are those of `linux/netfilter/nf_tables.h`.
 
-use super::{ChainId, Counter, StrId, Target, Unknown, Verdict};
+use super::{ChainId, Counter, IpFamily, StrId, Target, Unknown, Verdict};
 
 /// How the rules of a table are written: as text, and as matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -199,6 +199,30 @@ pub struct Condition {
     pub test: Test,
 }
 
+impl Condition {
+    /// Remembers what it says of a packet's layers: later offsets mean nothing without it.
+    pub(crate) fn learn(&self, network: &mut Option<IpFamily>, transport: &mut Option<u8>) {
+        let ([load], Test::Compare { op: Comparison::Equal, value }) = (&self.key[..], &self.test) else {
+            return;
+        };
+        match (&load.field, &value[..]) {
+            (Field::Meta(meta::NFPROTO), [2, ..]) | (Field::Meta(meta::PROTOCOL), [0x08, 0x00, ..]) => {
+                *network = Some(IpFamily::V4);
+            }
+            (Field::Meta(meta::NFPROTO), [10, ..]) | (Field::Meta(meta::PROTOCOL), [0x86, 0xdd, ..]) => {
+                *network = Some(IpFamily::V6);
+            }
+            (Field::Payload { base: payload_base::NETWORK, offset, len: 1 }, [protocol]) => {
+                // Where the header of the family holds its protocol.
+                if matches!((*network, offset), (Some(IpFamily::V4), 9) | (Some(IpFamily::V6), 6)) {
+                    *transport = Some(*protocol);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// See [`Condition`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Test {
@@ -376,6 +400,59 @@ pub mod set_flag {
     pub const OBJECT: u32 = 64;
     /// Its key is made of several fields.
     pub const CONCAT: u32 = 128;
+}
+
+/// Types of keys and data, as nft numbers them (`enum datatypes` in `include/datatype.h` of nftables).
+pub mod data_type {
+    #![allow(missing_docs)] // nft's names
+    pub const INTEGER: u32 = 4;
+    pub const IPV4_ADDR: u32 = 7;
+    pub const IPV6_ADDR: u32 = 8;
+    pub const ETHER_ADDR: u32 = 9;
+    pub const ETHER_TYPE: u32 = 10;
+    pub const ARP_OP: u32 = 11;
+    pub const INET_PROTO: u32 = 12;
+    pub const INET_SERVICE: u32 = 13;
+    pub const ICMP_TYPE: u32 = 14;
+    pub const TCP_FLAG: u32 = 15;
+    pub const MARK: u32 = 19;
+    pub const IFINDEX: u32 = 20;
+    pub const UID: u32 = 24;
+    pub const GID: u32 = 25;
+    pub const CT_STATE: u32 = 26;
+    pub const CT_STATUS: u32 = 28;
+    pub const ICMP6_TYPE: u32 = 29;
+    pub const IFNAME: u32 = 41;
+}
+
+/// The types of the fields of a (concatenated) type: six bits each, the first in the upper ones.
+pub(crate) fn field_types(data_type: u32) -> Vec<u32> {
+    if !(0x40..1 << 30).contains(&data_type) {
+        return vec![data_type];
+    }
+    (0..5).rev().map(|i| data_type >> (6 * i) & 0x3f).skip_while(|t| *t == 0).collect()
+}
+
+/// Elements that begin a range, in order, each with the last key of it: the one before the next element begins
+/// or ends. Of elements by key, at the same key the end first (see [`Set::holds_ranges`]).
+pub(crate) fn with_last_keys<'a>(sorted: &[&'a Element]) -> impl Iterator<Item = (&'a Element, Vec<u8>)> {
+    sorted.iter().enumerate().filter(|(_, e)| !e.end).map(|(i, e)| {
+        let next = sorted[i + 1..].iter().find(|n| n.end || n.key != e.key);
+        (*e, next.map_or_else(|| vec![0xff; e.key.len()], |n| before(&n.key)))
+    })
+}
+
+/// The number before this one, in network order.
+fn before(bytes: &[u8]) -> Vec<u8> {
+    let mut b = bytes.to_vec();
+    for x in b.iter_mut().rev() {
+        let (less, borrow) = x.overflowing_sub(1);
+        *x = less;
+        if !borrow {
+            break;
+        }
+    }
+    b
 }
 
 /// Data type of a set's data that are verdicts (`NFT_DATA_VERDICT`).

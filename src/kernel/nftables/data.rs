@@ -2,8 +2,8 @@
 
 use super::Index;
 use crate::kernel::netlink::{attrs, be_uint, str_of};
-use crate::ruleset::{ChainId, Counter, Strings, Verdict};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use crate::ruleset::{ChainId, Counter, IpFamily, Strings, Verdict, address};
+use std::net::IpAddr;
 
 /// A verdict (`NFTA_VERDICT_*`).
 fn verdict(value: &[u8], strings: &Strings, chains: &Index<ChainId>) -> Option<Verdict> {
@@ -101,8 +101,8 @@ pub(super) fn counter_of_one(e: &[u8]) -> Option<Counter> {
 /// An address of a family (`NFPROTO_IPV4` 2, `NFPROTO_IPV6` 10).
 pub(super) fn ip_of(bytes: &[u8], family: u8) -> Option<IpAddr> {
     match family {
-        2 => Some(Ipv4Addr::from(*bytes.first_chunk::<4>()?).into()),
-        10 => Some(Ipv6Addr::from(*bytes.first_chunk::<16>()?).into()),
+        2 => address(IpFamily::V4, bytes),
+        10 => address(IpFamily::V6, bytes),
         _ => None,
     }
 }

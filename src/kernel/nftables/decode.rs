@@ -214,25 +214,9 @@ impl RuleDecoder {
     }
 
     fn condition(&mut self, key: Vec<Load>, test: Test) {
-        // What the rule says of the layers is remembered: later offsets mean nothing without it.
-        if let ([load], Test::Compare { op: Comparison::Equal, value }) = (key.as_slice(), &test) {
-            match (&load.field, &value[..]) {
-                (Field::Meta(meta::NFPROTO), [2, ..]) | (Field::Meta(meta::PROTOCOL), [0x08, 0x00]) => {
-                    self.l3 = Some(IpFamily::V4);
-                }
-                (Field::Meta(meta::NFPROTO), [10, ..]) | (Field::Meta(meta::PROTOCOL), [0x86, 0xdd]) => {
-                    self.l3 = Some(IpFamily::V6);
-                }
-                (Field::Payload { base: 1, offset: 9, len: 1 }, [p]) if self.l3 == Some(IpFamily::V4) => {
-                    self.l4 = Some(*p);
-                }
-                (Field::Payload { base: 1, offset: 6, len: 1 }, [p]) if self.l3 == Some(IpFamily::V6) => {
-                    self.l4 = Some(*p);
-                }
-                _ => {}
-            }
-        }
-        self.rest.push(Match::Native(Box::new(Condition { key, test })));
+        let condition = Condition { key, test };
+        condition.learn(&mut self.l3, &mut self.l4);
+        self.rest.push(Match::Native(Box::new(condition)));
     }
 
     fn does(&mut self, statement: Statement) {

@@ -3,7 +3,7 @@
 use super::decode::Scope;
 use crate::ruleset::{
     AddressMatch, Dialect, Family, Field, IpFamily, IpNet, Load, MaskedAddress, Match, Op, PortRange,
-    mask_prefix, meta, payload_base,
+    data_type, field_types, mask_prefix, meta, payload_base,
 };
 use std::net::IpAddr;
 
@@ -273,29 +273,26 @@ pub(super) fn reject_back(family: Family, with: u8) -> (u32, u8) {
 }
 
 /// Bytes of a data type of nft (`src/datatype.c` of nftables), for those that stand in maps.
-fn type_len(data_type: u32) -> Option<u32> {
-    Some(match data_type {
-        7 => 4,                 // ipv4_addr
-        8 => 16,                // ipv6_addr
-        9 => 6,                 // ether_addr
-        12 => 1,                // inet_proto
-        13 | 10 => 2,           // inet_service, ethertype
-        19 | 20 | 24 | 25 => 4, // mark, ifindex, uid, gid
-        41 => 16,               // ifname
+fn type_len(of: u32) -> Option<u32> {
+    use data_type::*;
+    Some(match of {
+        IPV4_ADDR | MARK | IFINDEX | UID | GID => 4,
+        IPV6_ADDR | IFNAME => 16,
+        ETHER_ADDR => 6,
+        INET_PROTO => 1,
+        INET_SERVICE | ETHER_TYPE => 2,
         _ => return None,
     })
 }
 
-/// Lengths of the fields of a (concatenated) type: six bits each, the first in the upper ones.
+/// Lengths of the fields of a (concatenated) type.
 pub(super) fn field_lens(data_type: u32, len: u32) -> Vec<u32> {
-    if data_type > 0x3f && data_type < 1 << 30 {
-        let types: Vec<u32> =
-            (0..5).rev().map(|i| data_type >> (6 * i) & 0x3f).skip_while(|t| *t == 0).collect();
-        if let Some(lens) = types.iter().map(|t| type_len(*t)).collect::<Option<Vec<u32>>>()
-            && lens.iter().map(|l| l.next_multiple_of(4)).sum::<u32>() == len
-        {
-            return lens;
-        }
+    let types = field_types(data_type);
+    if types.len() > 1
+        && let Some(lens) = types.iter().map(|t| type_len(*t)).collect::<Option<Vec<u32>>>()
+        && lens.iter().map(|l| l.next_multiple_of(4)).sum::<u32>() == len
+    {
+        return lens;
     }
     vec![len]
 }

@@ -7,9 +7,9 @@ use super::layout::{
     VERDICT_RETURN, c_str, u16_at, u32_at, u64_at,
 };
 use crate::ruleset::{
-    AddressMatch, BaseChain, Chain, ChainId, ChainKind, Counter, Family, Hook, IpFamily, IpNet,
-    MaskedAddress, Match, Policy, Rule, StrId, Strings, Table, TableBackend, TableCounters, Target, Unknown,
-    Verdict, iptables_priority, mask_prefix,
+    AddressMatch, BaseChain, Chain, ChainId, ChainKind, Counter, Hook, IpFamily, IpNet, MaskedAddress, Match,
+    Policy, Rule, StrId, Strings, Table, TableBackend, TableCounters, Target, Unknown, Verdict,
+    iptables_priority, mask_prefix,
 };
 use hashbrown::HashMap;
 use std::hash::{BuildHasher, Hasher};
@@ -126,16 +126,12 @@ impl<'a> Decoder<'a> {
         // kube-proxy's tables hold a chain for every five entries, and as many comments.
         let mut strings = Strings::default();
         strings.reserve(entries * 2 / 5);
-        let family = match layout.family {
-            IpFamily::V4 => Family::Ip,
-            IpFamily::V6 => Family::Ip6,
-        };
         let table = Table {
             chains: Vec::with_capacity(entries / 4),
             rules: Vec::with_capacity(entries * 3 / 5),
             matches: Vec::with_capacity(entries * 7 / 5),
             strings,
-            ..Table::new(family, TableBackend::XTables, &info.name)
+            ..Table::new(layout.family.into(), TableBackend::XTables, &info.name)
         };
         Decoder {
             layout,

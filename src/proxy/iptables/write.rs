@@ -31,10 +31,7 @@ const MASQUERADE_MARK: u32 = 0x4000;
 /// Writes the tables `nat`, `filter` and `mangle` of one family. Services of other families are passed over,
 /// and so are those without a name: their chains could not be named.
 pub fn write(services: &[Service], family: IpFamily, options: &WriteOptions) -> Vec<(Table, TableCounters)> {
-    let table_family = match family {
-        IpFamily::V4 => Family::Ip,
-        IpFamily::V6 => Family::Ip6,
-    };
+    let table_family = Family::from(family);
     let builder = |name| TableBuilder::new(table_family, TableBackend::XTables, name);
     let mut w = Writer {
         family,

@@ -4,10 +4,12 @@
 //! rules that 1.30.5 and 1.36.2 wrote (`tests/rules`). Nothing in them counts.
 
 mod read;
+mod tell;
 mod write;
 
 pub use read::read;
-pub use write::{WriteOptions, as_rules_tell, write};
+pub use tell::as_rules_tell;
+pub use write::{WriteOptions, write};
 
 use super::{Protocol, ServiceName};
 
@@ -48,7 +50,7 @@ fn hashed(base: &str) -> String {
 /// The part of the chains' names that tells the Service port: `SFDBSQB2-shop/frontend/tcp/http`
 /// (`servicePortChainNameBase`).
 pub(crate) fn chain_base(name: &ServiceName, protocol: Protocol) -> String {
-    hashed(&format!("{}/{}/{}/{}", name.namespace, name.name, protocol.lower(), name.port))
+    hashed(&service_port(name, protocol))
 }
 
 /// The same of an endpoint: `…__10.244.0.3/8080` (`servicePortEndpointChainNameBase`).
@@ -59,7 +61,12 @@ pub(crate) fn endpoint_base(
     port: u16,
 ) -> String {
     let address = address.to_string().replace(':', ".");
-    hashed(&format!("{}/{}/{}/{}__{address}/{port}", name.namespace, name.name, protocol.lower(), name.port))
+    hashed(&format!("{}__{address}/{port}", service_port(name, protocol)))
+}
+
+/// `shop/frontend/tcp/http`
+fn service_port(name: &ServiceName, protocol: Protocol) -> String {
+    format!("{}/{}/{}/{}", name.namespace, name.name, protocol.lower(), name.port)
 }
 
 /// Takes the name of a chain behind its prefix apart: hash, Service port, protocol.

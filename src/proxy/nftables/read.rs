@@ -7,7 +7,7 @@ use crate::proxy::{
 };
 use crate::ruleset::{
     ChainId, Data, Element, Field, IpFamily, IpNet, Load, Match, Rule, Set, SetId, Statement, Table, Target,
-    Terminal, Test, Verdict, octets, set_flag,
+    Terminal, Test, Verdict, address, address_number, octets, with_last_keys,
 };
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -42,14 +42,6 @@ struct Lead {
     policy: TrafficPolicy,
     /// Nothing catches what comes from outside.
     dead_end: bool,
-}
-
-/// An address of the family, from the front of a key.
-fn address(family: IpFamily, bytes: &[u8]) -> Option<IpAddr> {
-    Some(match family {
-        IpFamily::V4 => Ipv4Addr::from(*bytes.first_chunk::<4>()?).into(),
-        IpFamily::V6 => Ipv6Addr::from(*bytes.first_chunk::<16>()?).into(),
-    })
 }
 
 fn port(bytes: &[u8]) -> Option<u16> {
@@ -296,7 +288,7 @@ impl<'a> Reader<'a> {
                         Test::Range { invert: true, from, to } => {
                             if let (Some(a), Some(b)) = (address(self.family, from), address(self.family, to))
                             {
-                                ranges.extend(cover(number(a), number(b), self.family));
+                                ranges.extend(cover(address_number(a), address_number(b), self.family));
                             }
                         }
                         _ => {}
@@ -456,35 +448,16 @@ fn takes_all(table: &Table, rule: &Rule) -> bool {
     table.matches_of(rule).iter().all(|m| matches!(m, Match::Comment(_) | Match::Counter | Match::Does(_)))
 }
 
-fn number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(a) => u128::from(u32::from(a)),
-        IpAddr::V6(a) => a.into(),
-    }
-}
-
-/// The networks in a set of ranges: each begins at an element and ends before the next that is marked as end.
+/// The networks in a set, of ranges or of single addresses.
 fn networks(family: IpFamily, set: &Set) -> Vec<IpNet> {
-    let Some(elements) = &set.elements else { return Vec::new() };
-    let mut sorted: Vec<&Element> = elements.iter().filter(|e| !e.catch_all).collect();
+    let mut sorted: Vec<&Element> = set.elements.iter().flatten().filter(|e| !e.catch_all).collect();
     sorted.sort_by(|a, b| a.key.cmp(&b.key).then(b.end.cmp(&a.end)));
-    let interval = set.flags & set_flag::INTERVAL != 0;
-    let last = if family == IpFamily::V4 { u128::from(u32::MAX) } else { u128::MAX };
     let mut found = Vec::new();
-    for (i, e) in sorted.iter().enumerate().filter(|(_, e)| !e.end) {
+    for (e, last) in with_last_keys(&sorted) {
         let Some(from) = address(family, &e.key) else { continue };
-        let from = number(from);
-        if !interval {
-            found.extend(cover(from, from, family));
-            continue;
-        }
-        let next = sorted[i + 1..].iter().find_map(|n| address(family, &n.key)).map(number);
-        let to = match next {
-            Some(n) => n.saturating_sub(1),
-            None => last,
-        };
-        if to >= from {
-            found.extend(cover(from, to, family));
+        let last = address(family, &last).filter(|_| set.holds_ranges()).unwrap_or(from);
+        if last >= from {
+            found.extend(cover(address_number(from), address_number(last), family));
         }
     }
     found
@@ -527,7 +500,7 @@ mod tests {
     #[test]
     fn ranges_become_the_networks_that_they_were() {
         let net = |s: &str| s.parse::<IpNet>().unwrap();
-        let v4 = |s: &str| number(s.parse().unwrap());
+        let v4 = |s: &str| address_number(s.parse().unwrap());
         assert_eq!(cover(v4("10.0.0.0"), v4("10.255.255.255"), IpFamily::V4), [net("10.0.0.0/8")]);
         assert_eq!(cover(0, u128::from(u32::MAX), IpFamily::V4), [net("0.0.0.0/0")]);
         assert_eq!(cover(0, u128::MAX, IpFamily::V6), [net("::/0")]);
@@ -544,7 +517,7 @@ mod tests {
             let nets = cover(from, to, IpFamily::V4);
             let mut next = from;
             for n in nets {
-                prop_assert_eq!(number(n.addr), next);
+                prop_assert_eq!(address_number(n.addr), next);
                 next += 1u128 << (32 - u32::from(n.prefix));
             }
             prop_assert_eq!(next, to + 1);

@@ -2,14 +2,12 @@
 //! `pkg/proxy/nftables/proxier.go`).
 
 use super::{TABLE, chain_base, endpoint_base, name};
-use crate::proxy::{
-    Action, Backend, Frontend, FrontendKind, NamedBy, Protocol, Service, ServiceName, TrafficPolicy,
-};
+use crate::proxy::{Action, Backend, Frontend, FrontendKind, Protocol, Service, ServiceName, TrafficPolicy};
 use crate::ruleset::{
-    BaseChain, ChainId, ChainKind, Comparison, Condition, Counter, Data, Dialect, Element, Family, Field,
-    Hook, IpFamily, IpNet, Load, Mapped, Match, NatRange, Op, Policy, Set, SetId, Statement, StrId, Table,
-    TableBackend, TableBuilder, TableCounters, Target, Terminal, Test, VERDICT_DATA, Verdict, ct, meta,
-    nat_flags, octets, payload_base, set_flag,
+    BaseChain, ChainId, ChainKind, Comparison, Condition, Counter, Data, Dialect, Element, Field, Hook,
+    IpFamily, IpNet, Load, Mapped, Match, NatRange, Op, Policy, Set, SetId, Statement, StrId, Table,
+    TableBackend, TableBuilder, TableCounters, Target, Terminal, Test, VERDICT_DATA, Verdict, address_number,
+    ct, data_type, meta, nat_flags, octets, payload_base, set_flag,
 };
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -26,23 +24,10 @@ pub struct WriteOptions {
 /// The mark that asks for masquerading (`masqueradeBit` 14).
 const MASQUERADE_MARK: u32 = 0x4000;
 
-/// Types of keys and data, as nft numbers them (`include/datatype.h` of nftables).
-mod types {
-    pub(super) const INTEGER: u32 = 4;
-    pub(super) const IPV4: u32 = 7;
-    pub(super) const IPV6: u32 = 8;
-    pub(super) const PROTO: u32 = 12;
-    pub(super) const SERVICE: u32 = 13;
-}
-
 /// Writes the table of one family. Services of other families are passed over, and so are those without a
 /// name: their chains could not be named.
 pub fn write(services: &[Service], family: IpFamily, options: &WriteOptions) -> (Table, TableCounters) {
-    let table_family = match family {
-        IpFamily::V4 => Family::Ip,
-        IpFamily::V6 => Family::Ip6,
-    };
-    let mut b = TableBuilder::new(table_family, TableBackend::NfTables, TABLE);
+    let mut b = TableBuilder::new(family.into(), TableBackend::NfTables, TABLE);
     b.dialect = Dialect::Nft;
     b.comment = Some("rules for kube-proxy".into());
     let mut w = Writer::new(b, family);
@@ -82,12 +67,12 @@ fn concat(types: &[u32]) -> u32 {
     types.iter().fold(0, |n, t| n << 6 | t)
 }
 
-fn comment_data(text: &str) -> Vec<u8> {
-    // NFTNL_UDATA_SET_COMMENT
-    let mut bytes = vec![7, text.len() as u8 + 1];
-    bytes.extend_from_slice(text.as_bytes());
-    bytes.push(0);
-    bytes
+/// The type of an address, and its bytes.
+fn address_type(family: IpFamily) -> (u32, u32) {
+    match family {
+        IpFamily::V4 => (data_type::IPV4_ADDR, 4),
+        IpFamily::V6 => (data_type::IPV6_ADDR, 16),
+    }
 }
 
 /// `NFTNL_UDATA_SET_KEYBYTEORDER`: 1 host, 2 network.
@@ -97,10 +82,7 @@ fn byte_order(order: u8) -> Vec<u8> {
 
 impl Writer {
     fn new(mut b: TableBuilder, family: IpFamily) -> Writer {
-        let (addr, width) = match family {
-            IpFamily::V4 => (types::IPV4, 4),
-            IpFamily::V6 => (types::IPV6, 16),
-        };
+        let (addr, width) = address_type(family);
         let mut set = |name: &str, key: &[u32], map: bool, comment: &str| {
             let flags = if map { set_flag::MAP } else { 0 };
             let id = b.strings.intern(name);
@@ -112,18 +94,17 @@ impl Writer {
                 data_type: if map { VERDICT_DATA } else { 0 },
                 data_len: if map { 16 } else { 0 },
                 comment: Some(comment_id),
-                user_data: comment_data(comment).into(),
                 count: Some(0),
                 elements: Some(Vec::new()),
                 ..Set::new(id, flags)
             })
         };
-        let destination = [addr, types::PROTO, types::SERVICE];
-        let port = [types::PROTO, types::SERVICE];
+        let destination = [addr, data_type::INET_PROTO, data_type::INET_SERVICE];
+        let port = [data_type::INET_PROTO, data_type::INET_SERVICE];
         let sets = Sets {
             hairpin: set(
                 name::HAIRPIN,
-                &[addr, addr, types::PROTO, types::SERVICE],
+                &[addr, addr, data_type::INET_PROTO, data_type::INET_SERVICE],
                 false,
                 "service hairpin connections",
             ),
@@ -170,19 +151,18 @@ impl Writer {
         }
     }
 
-    fn width(&self) -> u32 {
-        u32::from(self.family.bits() / 8)
-    }
-
     fn saddr(&self) -> Load {
-        let offset = if self.family == IpFamily::V4 { 12 } else { 8 };
-        let len = self.width();
-        Load::new(Field::Payload { base: payload_base::NETWORK, offset, len }, len)
+        self.address(12, 8)
     }
 
     fn daddr(&self) -> Load {
-        let offset = if self.family == IpFamily::V4 { 16 } else { 24 };
-        let len = self.width();
+        self.address(16, 24)
+    }
+
+    /// An address of the header, by its offset in each family's.
+    fn address(&self, v4: u32, v6: u32) -> Load {
+        let offset = if self.family == IpFamily::V4 { v4 } else { v6 };
+        let (_, len) = address_type(self.family);
         Load::new(Field::Payload { base: payload_base::NETWORK, offset, len }, len)
     }
 
@@ -231,10 +211,9 @@ impl Writer {
             let chain = self.base(name, ChainKind::Nat, hook, priority);
             self.b.jump(chain, Vec::new(), to);
         }
-        let node_port =
-            |w: &Writer| native(vec![w.daddr()], Test::Set { set: w.sets.nodeport_ips, invert: false });
+        let to_set = |w: &Writer, set| native(vec![w.daddr()], Test::Set { set, invert: false });
         let chain = self.b.chain("nodeport-endpoints-check");
-        let m = node_port(self);
+        let m = to_set(self, self.sets.nodeport_ips);
         self.vmap(chain, vec![m], vec![l4proto(), dport()], self.sets.no_endpoint_nodeports);
         let chain = self.b.chain("service-endpoints-check");
         self.vmap(chain, Vec::new(), self.destination(), self.sets.no_endpoint_services);
@@ -242,17 +221,16 @@ impl Writer {
         self.vmap(chain, Vec::new(), self.destination(), self.sets.firewall_ips);
         let chain = self.b.chain(name::SERVICES);
         if let Some(net) = options.cluster_cidr {
-            let cluster_ip =
-                native(vec![self.daddr()], Test::Set { set: self.sets.cluster_ips, invert: false });
+            let cluster_ip = to_set(self, self.sets.cluster_ips);
             let comment = self.b.comment("masquerade clusterIP traffic from outside cluster");
             self.b.rule(chain, vec![cluster_ip, Match::source(net, true), mark(), comment], Target::None);
         }
         self.vmap(chain, Vec::new(), self.destination(), self.sets.service_ips);
-        let m = node_port(self);
+        let m = to_set(self, self.sets.nodeport_ips);
         self.vmap(chain, vec![m], vec![l4proto(), dport()], self.sets.service_nodeports);
         self.masquerading();
         let chain = self.b.chain("cluster-ips-check");
-        let cluster_ip = native(vec![self.daddr()], Test::Set { set: self.sets.cluster_ips, invert: false });
+        let cluster_ip = to_set(self, self.sets.cluster_ips);
         let comment = self.b.comment("Reject traffic to invalid ports of ClusterIPs");
         // port-unreachable
         let with = if self.family == IpFamily::V4 { 3 } else { 4 };
@@ -398,8 +376,8 @@ impl Writer {
 
     /// A set without a name: `{ 10.0.0.0/8, 192.0.2.0/24 }`.
     fn range_set(&mut self, ranges: &[IpNet]) -> SetId {
-        let width = self.width() as usize;
-        let bytes = |n: u128| n.to_be_bytes()[16 - width..].to_vec();
+        let (key_type, key_len) = address_type(self.family);
+        let bytes = |n: u128| n.to_be_bytes()[16 - key_len as usize..].to_vec();
         let mut elements = Vec::new();
         // The kernel's tree begins with the end of "nothing so far".
         if ranges.iter().all(|r| ends(*r).0 != 0) {
@@ -412,11 +390,10 @@ impl Writer {
             }
         }
         let id = self.b.strings.intern("__set%d");
-        let addr = if self.family == IpFamily::V4 { types::IPV4 } else { types::IPV6 };
         let flags = set_flag::ANONYMOUS | set_flag::CONSTANT | set_flag::INTERVAL;
         self.b.set(Set {
-            key_type: addr,
-            key_len: self.width(),
+            key_type,
+            key_len,
             count: Some(elements.iter().filter(|e| !e.end).count() as u64),
             user_data: byte_order(2).into(),
             elements: Some(elements),
@@ -465,53 +442,27 @@ impl Writer {
     fn balance(&mut self, service: &Service, svc: &ServiceName, chain: &str, backends: &[&Backend]) {
         let chain = self.b.chain(chain);
         let numgen = Load::new(Field::Numgen { random: true, modulus: backends.len() as u32, offset: 0 }, 4);
-        let flags = set_flag::ANONYMOUS | set_flag::CONSTANT | set_flag::MAP;
-        let id = self.b.strings.intern("__map%d");
-        let number = |i: usize| (i as u32).to_ne_bytes();
         if service.session_affinity_s.is_some() {
-            let mut elements = Vec::new();
-            for (i, b) in backends.iter().enumerate() {
+            let mut chosen = Vec::new();
+            for b in backends {
                 let base = endpoint_base(svc, service.protocol, b.address, b.port);
                 let endpoint = self.b.chain(&format!("{}{base}", name::ENDPOINT));
                 let goto = Verdict::Goto(endpoint);
                 let set = self.affinity_set(&base, service);
                 let known = native(vec![self.saddr()], Test::Set { set, invert: false });
                 self.b.rule(chain, vec![known], Target::Verdict(goto));
-                elements.push(Element::new(&number(i), Data::Verdict(goto)));
+                chosen.push(Data::Verdict(goto));
             }
-            let set = self.b.set(Set {
-                key_type: types::INTEGER,
-                key_len: 4,
-                data_type: VERDICT_DATA,
-                data_len: 16,
-                count: Some(elements.len() as u64),
-                user_data: byte_order(1).into(),
-                elements: Some(elements),
-                ..Set::new(id, flags)
-            });
+            let set = self.numbered(chosen, (VERDICT_DATA, 16));
             self.vmap(chain, Vec::new(), vec![numgen], set);
             return;
         }
-        let elements: Vec<Element> = backends
-            .iter()
-            .enumerate()
-            .map(|(i, b)| {
-                let data = [&octets(b.address)[..], &padded(b.port)].concat();
-                Element::new(&number(i), Data::Value(data.into()))
-            })
-            .collect();
-        let addr = if self.family == IpFamily::V4 { types::IPV4 } else { types::IPV6 };
-        let width = self.width();
-        let set = self.b.set(Set {
-            key_type: types::INTEGER,
-            key_len: 4,
-            data_type: concat(&[addr, types::SERVICE]),
-            data_len: width + 4,
-            count: Some(elements.len() as u64),
-            user_data: byte_order(1).into(),
-            elements: Some(elements),
-            ..Set::new(id, flags)
-        });
+        let (addr, width) = address_type(self.family);
+        let data = |b: &&Backend| Data::Value([&octets(b.address)[..], &padded(b.port)].concat().into());
+        let set = self.numbered(
+            backends.iter().map(data).collect(),
+            (concat(&[addr, data_type::INET_SERVICE]), width + 4),
+        );
         let mapped = |offset: u32, len: u32| {
             let m = Mapped { key: vec![numgen.clone()], set, offset };
             let load = Load::new(Field::Mapped(Box::new(m)), len);
@@ -529,6 +480,23 @@ impl Writer {
         self.b.rule(chain, matches, Target::Native(Box::new(nat)));
     }
 
+    /// A map without a name from 0, 1, 2 … to data of this type and length: `{ 0 : goto …, 1 : goto … }`.
+    fn numbered(&mut self, data: Vec<Data>, (data_type, data_len): (u32, u32)) -> SetId {
+        let id = self.b.strings.intern("__map%d");
+        self.b.set(Set {
+            key_type: data_type::INTEGER,
+            key_len: 4,
+            data_type,
+            data_len,
+            count: Some(data.len() as u64),
+            user_data: byte_order(1).into(),
+            elements: Some(
+                data.into_iter().zip(0u32..).map(|(d, i)| Element::new(&i.to_ne_bytes(), d)).collect(),
+            ),
+            ..Set::new(id, set_flag::ANONYMOUS | set_flag::CONSTANT | set_flag::MAP)
+        })
+    }
+
     /// The set of an endpoint's clients, made where it is not there yet.
     fn affinity_set(&mut self, endpoint: &str, service: &Service) -> SetId {
         let id = self.b.strings.intern(&format!("{}{endpoint}", name::AFFINITY));
@@ -536,10 +504,10 @@ impl Writer {
             return *known;
         }
         let seconds = u64::from(service.session_affinity_s.unwrap_or(10_800));
-        let key_type = if self.family == IpFamily::V4 { types::IPV4 } else { types::IPV6 };
+        let (key_type, key_len) = address_type(self.family);
         let set = self.b.set(Set {
             key_type,
-            key_len: self.width(),
+            key_len,
             timeout_ms: Some(seconds * 1000),
             size: Some(65_535),
             count: Some(0),
@@ -615,14 +583,10 @@ fn destination_key(address: IpAddr, protocol: Protocol, port: u16) -> Vec<u8> {
 fn ends(net: IpNet) -> (u128, Option<u128>) {
     let bits = u32::from(IpFamily::of(net.addr).bits());
     let size = bits - u32::from(net.prefix);
-    let first = match net.addr {
-        IpAddr::V4(a) => u128::from(u32::from(a)),
-        IpAddr::V6(a) => a.into(),
-    };
     if size >= 128 {
         return (0, None);
     }
-    let first = first >> size << size;
+    let first = address_number(net.addr) >> size << size;
     let next = first.checked_add(1 << size).filter(|n| bits == 128 || *n <= u128::from(u32::MAX));
     (first, next)
 }
@@ -645,40 +609,4 @@ fn merged(networks: &[IpNet]) -> Vec<(u128, Option<u128>)> {
         }
     }
     done
-}
-
-/// A Service as its rules tell it: what [`super::read`] gives for what `write` wrote. They do not tell of which
-/// kind an external address without source ranges is, nor which policy or ranges a rejected one had, nor the
-/// health check's port.
-pub fn as_rules_tell(service: &Service, node_port_addresses: &[IpAddr]) -> Service {
-    let mut s = service.clone();
-    let has_endpoints = !s.backends.is_empty();
-    s.named_by = Some(if has_endpoints { NamedBy::Chain } else { NamedBy::Comment });
-    s.health_check_node_port = None;
-    s.frontends = s
-        .frontends
-        .into_iter()
-        .flat_map(|f| {
-            let addresses: Vec<Option<IpAddr>> = match (f.kind, f.address) {
-                (Some(FrontendKind::NodePort), None) => node_port_addresses
-                    .iter()
-                    .filter(|a| IpFamily::of(**a) == s.family)
-                    .map(|a| Some(*a))
-                    .collect(),
-                (_, address) => vec![address],
-            };
-            addresses.into_iter().map(move |address| Frontend { address, ..f.clone() })
-        })
-        .collect();
-    for f in &mut s.frontends {
-        if f.action == Action::Reject {
-            f.traffic_policy = None;
-            f.source_ranges = None;
-        }
-        let external = matches!(f.kind, Some(FrontendKind::ExternalIp | FrontendKind::LoadBalancerIp));
-        if external && f.source_ranges.is_none() {
-            f.kind = None;
-        }
-    }
-    s
 }

@@ -3,7 +3,7 @@
 use super::values::{Kind, concat, host_number, kinds, range, value};
 use super::verdict;
 use crate::ruleset::Table;
-use crate::ruleset::native::{Data, Element, Set};
+use crate::ruleset::native::{Data, Element, Set, with_last_keys};
 use std::fmt::{self, Display, Formatter, Write as _};
 
 /// See [`Table::element_text`].
@@ -77,24 +77,14 @@ pub(super) fn all_elements(
     }
     let kinds = key_kind.map_or_else(|| kinds(set.key_type), |k| vec![k]);
     out.push_str("{ ");
-    let mut first = true;
-    for (i, e) in sorted.iter().enumerate() {
-        if e.end {
-            continue;
-        }
-        if !first {
+    for (i, (e, last)) in with_last_keys(&sorted).enumerate() {
+        if i > 0 {
             out.push_str(", ");
         }
-        first = false;
         if !set.holds_ranges() || e.catch_all {
             element(out, table, set, e, key_kind);
             continue;
         }
-        let end = sorted[i + 1..].iter().find(|n| n.end || n.key != e.key);
-        let last = match end {
-            Some(n) => before(&n.key),
-            None => vec![0xff; e.key.len()],
-        };
         let kind = kinds.first().copied().unwrap_or(Kind::Bytes);
         if last == e.key[..] {
             value(out, kind, &e.key);
@@ -105,17 +95,4 @@ pub(super) fn all_elements(
         data_text(out, table, set, &e.data);
     }
     out.push_str(" }");
-}
-
-/// The number before this one, in network order.
-fn before(bytes: &[u8]) -> Vec<u8> {
-    let mut b = bytes.to_vec();
-    for x in b.iter_mut().rev() {
-        let (less, borrow) = x.overflowing_sub(1);
-        *x = less;
-        if !borrow {
-            break;
-        }
-    }
-    b
 }

@@ -126,23 +126,7 @@ impl Writer<'_> {
     fn learn(&mut self, m: &Match) {
         match m {
             Match::Protocol { number, invert: false } => self.l4 = u8::try_from(*number).ok(),
-            Match::Native(c) => {
-                if let ([load], Test::Compare { op: Comparison::Equal, value }) = (&c.key[..], &c.test) {
-                    match (&load.field, &value[..]) {
-                        (Field::Meta(meta::NFPROTO), [2, ..]) | (Field::Meta(meta::PROTOCOL), [8, 0, ..]) => {
-                            self.l3 = Some(IpFamily::V4);
-                        }
-                        (Field::Meta(meta::NFPROTO), [10, ..])
-                        | (Field::Meta(meta::PROTOCOL), [0x86, 0xdd, ..]) => self.l3 = Some(IpFamily::V6),
-                        (Field::Payload { base: payload_base::NETWORK, offset: 9, len: 1 }, [p])
-                            if self.l3 == Some(IpFamily::V4) =>
-                        {
-                            self.l4 = Some(*p);
-                        }
-                        _ => {}
-                    }
-                }
-            }
+            Match::Native(c) => c.learn(&mut self.l3, &mut self.l4),
             _ => {}
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{network, protocol};
 use crate::ruleset::IpNet;
+use crate::ruleset::native::{data_type, field_types};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -205,32 +206,29 @@ pub(super) fn value(out: &mut String, kind: Kind, bytes: &[u8]) {
     };
 }
 
-/// The kinds of a (concatenated) type, the first field first; numbers of `enum datatypes`
-/// (`include/datatype.h` of nftables).
-pub(super) fn kinds(data_type: u32) -> Vec<Kind> {
+/// The kinds of a (concatenated) type, the first field first.
+pub(super) fn kinds(of: u32) -> Vec<Kind> {
+    use data_type::*;
     let one = |t: u32| match t {
-        7 => Kind::Ipv4,
-        8 => Kind::Ipv6,
-        9 => Kind::Ether,
-        10 => Kind::EtherType,
-        11 => Kind::ArpOperation,
-        12 => Kind::Protocol,
-        13 => Kind::Port,
-        14 => Kind::IcmpType,
-        15 => Kind::TcpFlags,
-        19 => Kind::Mark,
-        20 | 24 | 25 => Kind::HostNumber,
-        26 => Kind::CtState,
-        28 => Kind::CtStatus,
-        29 => Kind::Icmp6Type,
-        4 => Kind::Number,
-        41 => Kind::Interface,
+        IPV4_ADDR => Kind::Ipv4,
+        IPV6_ADDR => Kind::Ipv6,
+        ETHER_ADDR => Kind::Ether,
+        ETHER_TYPE => Kind::EtherType,
+        ARP_OP => Kind::ArpOperation,
+        INET_PROTO => Kind::Protocol,
+        INET_SERVICE => Kind::Port,
+        ICMP_TYPE => Kind::IcmpType,
+        TCP_FLAG => Kind::TcpFlags,
+        MARK => Kind::Mark,
+        IFINDEX | UID | GID => Kind::HostNumber,
+        CT_STATE => Kind::CtState,
+        CT_STATUS => Kind::CtStatus,
+        ICMP6_TYPE => Kind::Icmp6Type,
+        INTEGER => Kind::Number,
+        IFNAME => Kind::Interface,
         _ => Kind::Bytes,
     };
-    if data_type < 0x40 {
-        return vec![one(data_type)];
-    }
-    (0..5).rev().map(|i| data_type >> (6 * i) & 0x3f).skip_while(|t| *t == 0).map(one).collect()
+    field_types(of).into_iter().map(one).collect()
 }
 
 /// Bytes of a kind where it stands in a key.

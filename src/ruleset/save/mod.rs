@@ -46,10 +46,7 @@ pub(crate) fn iptables_priority(table: &str, hook: Hook) -> i32 {
 /// Reads the tables of one `iptables-save` text. An extension that is not known is kept as `Unknown` with its
 /// arguments as bytes; text that is no `iptables-save` at all is an error with its line.
 pub fn parse_save(text: &str, family: IpFamily) -> Result<Vec<SavedTable>, ParseError> {
-    let family = match family {
-        IpFamily::V4 => Family::Ip,
-        IpFamily::V6 => Family::Ip6,
-    };
+    let family = Family::from(family);
     let mut done = Vec::new();
     let mut current: Option<TableBuilder> = None;
     let mut name = String::new();
