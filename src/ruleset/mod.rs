@@ -9,6 +9,7 @@ mod build;
 mod matches;
 mod native;
 mod nft_text;
+pub(crate) mod reject;
 mod save;
 mod strings;
 mod text;

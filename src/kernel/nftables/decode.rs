@@ -10,7 +10,7 @@ use crate::kernel::netlink::{attrs, be_uint, str_of};
 use crate::kernel::xtables::extensions;
 use crate::ruleset::{
     ChainId, Comparison, Condition, Counter, Dialect, Family, Field, IpFamily, Load, Mapped, Match, NatRange,
-    Op, Set, SetId, Statement, Strings, Target, Terminal, Test, Unknown, ct, meta, nat_flags,
+    Op, Set, SetId, Statement, Strings, Target, Terminal, Test, Unknown, ct, meta, nat_flags, reject,
 };
 
 /// Words of 4 bytes that the registers have (`NFT_REG32_COUNT`).
@@ -323,7 +323,7 @@ impl RuleDecoder {
             }
             "reject" => {
                 let (kind, code) = (p.u32(1), p.0[2].first().copied().unwrap_or(0));
-                self.target = Some(match lower::reject(scope.family, kind, code) {
+                self.target = Some(match reject::to_iptables(scope.family, kind, code) {
                     Some(with) => Target::Reject { with },
                     None => Target::Native(Box::new(Terminal::Reject { kind, code })),
                 });

@@ -1,12 +1,12 @@
 //! Rules -> expressions: conditions are loaded into registers again.
 
 use super::encode::{counter, set_name, set_number, verdict};
-use super::lower;
 use crate::kernel::netlink::Request;
 use crate::kernel::xtables::extensions;
 use crate::ruleset::{
     Comparison, Condition, Counter, Dialect, DnatTo, Field, IpFamily, IpNet, Load, Match, NatRange, Op,
     PortRange, Rule, SetId, Statement, Table, Target, Terminal, Test, meta, nat_flags, octets, payload_base,
+    reject,
 };
 use std::net::IpAddr;
 
@@ -462,7 +462,7 @@ impl<'a> Encoder<'a> {
             Target::Masquerade(r) if native => self.port_nat(list, "masq", r, 1, (2, 3))?,
             Target::Redirect(r) if native => self.port_nat(list, "redir", r, 3, (1, 2))?,
             Target::Reject { with } if native => {
-                let (kind, code) = lower::reject_back(self.table.family, *with);
+                let (kind, code) = reject::from_iptables(self.table.family, *with);
                 self.terminal(list, &Terminal::Reject { kind, code })?
             }
             Target::Native(t) => self.terminal(list, t)?,

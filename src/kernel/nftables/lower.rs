@@ -2,8 +2,8 @@
 
 use super::decode::Scope;
 use crate::ruleset::{
-    AddressMatch, Dialect, Family, Field, IpFamily, IpNet, Load, MaskedAddress, Match, Op, PortRange,
-    data_type, field_types, mask_prefix, meta, payload_base,
+    AddressMatch, Dialect, Field, IpFamily, IpNet, Load, MaskedAddress, Match, Op, PortRange, data_type,
+    field_types, mask_prefix, meta, payload_base,
 };
 use std::net::IpAddr;
 
@@ -246,30 +246,6 @@ fn ports(
         // As many as the rule has, each where it stands.
         Dialect::Nft => merge(&mut [], protocol, put),
     }
-}
-
-/// The answer of iptables' REJECT for one of nf_tables (`enum nft_reject_types`).
-pub(super) fn reject(family: Family, kind: u32, code: u8) -> Option<u8> {
-    let known: &[(u32, u8, u8)] = match family {
-        Family::Ip => {
-            &[(0, 0, 0), (0, 1, 1), (0, 2, 2), (0, 3, 3), (0, 9, 5), (0, 10, 6), (1, 0, 7), (0, 13, 8)]
-        }
-        Family::Ip6 => &[(0, 0, 0), (0, 1, 1), (0, 3, 3), (0, 4, 4), (1, 0, 6), (0, 5, 7), (0, 6, 8)],
-        _ => return None,
-    };
-    known.iter().find(|k| k.0 == kind && k.1 == code).map(|k| k.2)
-}
-
-/// The other way: type and code of nf_tables for an answer of iptables.
-pub(super) fn reject_back(family: Family, with: u8) -> (u32, u8) {
-    for kind in [0, 1] {
-        for code in 0..=13 {
-            if reject(family, kind, code) == Some(with) {
-                return (kind, code);
-            }
-        }
-    }
-    (0, with)
 }
 
 /// Bytes of a data type of nft (`src/datatype.c` of nftables), for those that stand in maps.

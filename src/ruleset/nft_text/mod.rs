@@ -11,7 +11,7 @@ use super::native::{
     Comparison, Condition, Field, Load, Op, Statement, Terminal, Test, meta, payload_base, set_flag,
 };
 use super::text::protocol_name;
-use super::{Family, IpFamily, IpNet, Rule, SetId, Table};
+use super::{Family, IpFamily, IpNet, Rule, SetId, Table, reject};
 pub(super) use elements::ElementText;
 use elements::all_elements;
 use fields::*;
@@ -107,6 +107,8 @@ fn implied(table: &Table, matches: &[Match], target: &Target) -> Vec<usize> {
     let layers = match target {
         Target::Native(t) => match &**t {
             Terminal::VerdictMap { key, .. } => uses(key),
+            // The answer's protocol tells the network layer; nft keeps the transport's (`meta l4proto tcp`).
+            Terminal::Reject { kind, .. } => (*kind != reject::ICMPX, false),
             _ => (false, false),
         },
         _ => (false, false),

@@ -1,12 +1,11 @@
 //! What a rule does: statements on the way, and its end.
 
 use super::translation::{amount, duration, flags_text, limit, nat};
-use super::values::{ICMPX, Kind, value};
+use super::values::{ICMP_CODES, ICMP6_CODES, ICMPX_CODES, Kind, named, value};
 use super::{Writer, family_word, verdict};
 use crate::ruleset::matches::{DnatTo, Target};
 use crate::ruleset::native::{Field, Load, Statement, Terminal};
-use crate::ruleset::text::{REJECT4, REJECT6};
-use crate::ruleset::{Family, IpFamily};
+use crate::ruleset::{Family, IpFamily, reject};
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
@@ -124,24 +123,8 @@ impl Writer<'_> {
             Target::Masquerade(r) => nat(out, "masquerade", false, r),
             Target::Redirect(r) => nat(out, "redirect", false, r),
             Target::Reject { with } => {
-                let (names, unreachable, l3) = match self.table.family {
-                    Family::Ip6 => (REJECT6, 4, "icmpv6"),
-                    _ => (REJECT4, 3, "icmp"),
-                };
-                let name = names.iter().find(|n| n.0 == *with).map_or("?", |n| n.1);
-                match name {
-                    "tcp-reset" => out.write_str(" reject with tcp reset"),
-                    _ if *with == unreachable => out.write_str(" reject"),
-                    _ => {
-                        let name = name.trim_start_matches("icmp6-").trim_start_matches("icmp-");
-                        let name = match name {
-                            "adm-prohibited" => "admin-prohibited",
-                            "proto-unreachable" => "prot-unreachable",
-                            other => other,
-                        };
-                        write!(out, " reject with {l3} {name}")
-                    }
-                }
+                let (kind, code) = reject::from_iptables(self.table.family, *with);
+                self.reject(out, kind, code)
             }
             Target::Native(t) => self.terminal(out, t),
             other => crate::ruleset::text::write_target_of(out, self.table, other),
@@ -185,22 +168,7 @@ impl Writer<'_> {
                 flags_text(out, *flags);
                 Ok(())
             }
-            Terminal::Reject { kind, code } => match (kind, self.table.family) {
-                (1, _) => out.write_str(" reject with tcp reset"),
-                (2, _) if *code == 1 => out.write_str(" reject"),
-                (2, _) => {
-                    write!(out, " reject with icmpx {}", ICMPX.get(usize::from(*code)).unwrap_or(&"?"))
-                }
-                (_, _) => {
-                    let (names, l3) = match self.l3 {
-                        Some(IpFamily::V6) => (REJECT6, "icmpv6"),
-                        _ => (REJECT4, "icmp"),
-                    };
-                    let name = names.iter().find(|n| n.0 == *code).map_or("?", |n| n.1);
-                    let name = name.trim_start_matches("icmp6-").trim_start_matches("icmp-");
-                    write!(out, " reject with {l3} {name}")
-                }
-            },
+            Terminal::Reject { kind, code } => self.reject(out, *kind, *code),
             Terminal::Queue { from, total, flags } => {
                 out.push_str(" queue");
                 for (i, (_, word)) in
@@ -212,6 +180,24 @@ impl Writer<'_> {
                 if *total > 1 { write!(out, "-{}", u32::from(*from) + u32::from(*total) - 1) } else { Ok(()) }
             }
         }
+    }
+
+    /// "Port unreachable" is what nft does not print, where no other answer is asked for by the family.
+    fn reject(&self, out: &mut String, kind: u32, code: u8) -> fmt::Result {
+        let (answer, names, default) = match (kind, self.l3) {
+            (reject::TCP_RESET, _) => return out.write_str(" reject with tcp reset"),
+            (reject::ICMPX, _) => ("icmpx", ICMPX_CODES, Some(1)),
+            (_, Some(IpFamily::V6)) => {
+                ("icmpv6", ICMP6_CODES, (self.table.family == Family::Ip6).then_some(4))
+            }
+            _ => ("icmp", ICMP_CODES, (self.table.family == Family::Ip).then_some(3)),
+        };
+        out.push_str(" reject");
+        if default == Some(code) {
+            return Ok(());
+        }
+        write!(out, " with {answer} ")?;
+        named(out, names, code)
     }
 
     fn nat_operand(&self, out: &mut String, load: &Load, family: u8) {

@@ -3,7 +3,7 @@
 use super::{network, protocol};
 use crate::ruleset::IpNet;
 use crate::ruleset::native::{data_type, field_types};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 /// How a value is written.
@@ -88,8 +88,27 @@ pub(super) const ICMP6: &[(u8, &str)] = &[
     (137, "nd-redirect"),
     (143, "mld2-listener-report"),
 ];
+/// Codes of ICMP's and ICMPv6's "destination unreachable" (`icmp_code_tbl`, `icmpv6_code_tbl` of nftables).
+pub(super) const ICMP_CODES: &[(u8, &str)] = &[
+    (0, "net-unreachable"),
+    (1, "host-unreachable"),
+    (2, "prot-unreachable"),
+    (3, "port-unreachable"),
+    (9, "net-prohibited"),
+    (10, "host-prohibited"),
+    (13, "admin-prohibited"),
+];
+pub(super) const ICMP6_CODES: &[(u8, &str)] = &[
+    (0, "no-route"),
+    (1, "admin-prohibited"),
+    (3, "addr-unreachable"),
+    (4, "port-unreachable"),
+    (5, "policy-fail"),
+    (6, "reject-route"),
+];
 /// Codes of ICMPx (`enum nft_reject_inet_code`).
-pub(super) const ICMPX: [&str; 4] = ["no-route", "port-unreachable", "host-unreachable", "admin-prohibited"];
+pub(super) const ICMPX_CODES: &[(u8, &str)] =
+    &[(0, "no-route"), (1, "port-unreachable"), (2, "host-unreachable"), (3, "admin-prohibited")];
 
 pub(super) fn flag_list(out: &mut String, names: &[(u32, &str)], bits: u32) {
     let mut first = true;
@@ -117,13 +136,15 @@ pub(super) fn net_number(bytes: &[u8]) -> u64 {
     bytes.iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b))
 }
 
+/// A number by its name, where it has one.
+pub(super) fn named(out: &mut String, names: &[(u8, &str)], n: u8) -> fmt::Result {
+    match names.iter().find(|x| x.0 == n) {
+        Some((_, name)) => out.write_str(name),
+        None => write!(out, "{n}"),
+    }
+}
+
 pub(super) fn value(out: &mut String, kind: Kind, bytes: &[u8]) {
-    let named = |out: &mut String, names: &[(u8, &str)], n: u8| {
-        let _ = match names.iter().find(|x| x.0 == n) {
-            Some((_, name)) => out.write_str(name),
-            None => write!(out, "{n}"),
-        };
-    };
     let first = bytes.first().copied().unwrap_or(0);
     let _ = match kind {
         Kind::Ipv4 | Kind::Ipv6 => {
@@ -183,14 +204,8 @@ pub(super) fn value(out: &mut String, kind: Kind, bytes: &[u8]) {
             flag_list(out, TCP_FLAGS, u32::from(first));
             Ok(())
         }
-        Kind::IcmpType => {
-            named(out, ICMP, first);
-            Ok(())
-        }
-        Kind::Icmp6Type => {
-            named(out, ICMP6, first);
-            Ok(())
-        }
+        Kind::IcmpType => named(out, ICMP, first),
+        Kind::Icmp6Type => named(out, ICMP6, first),
         Kind::ArpOperation => match net_number(bytes) {
             1 => out.write_str("request"),
             2 => out.write_str("reply"),
