@@ -15,6 +15,8 @@ use crate::ruleset::{
 
 /// Words of 4 bytes that the registers have (`NFT_REG32_COUNT`).
 const WORDS: usize = 16;
+/// All of them together.
+const REGISTER_BYTES: u32 = 4 * WORDS as u32;
 
 /// What the rules of a table may name.
 #[derive(Debug)]
@@ -230,6 +232,9 @@ impl RuleDecoder {
             "payload" if p.has(5) => return None, // a write into the packet
             "payload" => {
                 let (base, offset, len) = (p.u32(2) as u8, p.u32(3), p.u32(4));
+                if offset > u32::from(u8::MAX) || len > REGISTER_BYTES {
+                    return None; // `struct nft_payload` has a byte for each
+                }
                 self.put(p.u32(1), Load::new(Field::Payload { base, offset, len }, len))?;
             }
             "meta" if p.has(3) => {
@@ -412,6 +417,9 @@ impl RuleDecoder {
         let id = *scope.set_index.get(&scope.strings.find(p.text(1)?)?)?;
         let set = &scope.sets[id.0 as usize];
         let key = self.key(p.u32(2), set.key_len)?;
+        if set.data_len > REGISTER_BYTES {
+            return None;
+        }
         if !p.has(3) {
             self.condition(key, Test::Set { set: id, invert: p.u32(5) & 1 != 0 });
         } else if p.u32(3) == 0 {
