@@ -13,7 +13,7 @@ use kptop::kernel::usage::thread_cpu;
 use kptop::kernel::xtables::{Socket, TableReader};
 use kptop::lab::{install_table, shop};
 use kptop::proxy::iptables::{WriteOptions, write};
-use kptop::proxy::nftables as nftables_proxy;
+use kptop::proxy::{Action, nftables as nftables_proxy};
 use kptop::ruleset::{IpFamily, RuleId};
 use kptop::snapshot::Flows;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -210,8 +210,34 @@ fn install_nftables(services: usize, backends: usize) {
     nftables::create(&table, &counters).unwrap();
 }
 
+/// What it takes to find the Services in a table that was read: it should grow with their number, no faster.
+fn understanding() {
+    let ms_per_service = |n: usize, refused: bool| {
+        let mut services = shop::services(Some(31 + n), 10);
+        services.drain(..services.len() - n);
+        if refused {
+            for s in &mut services {
+                s.backends.clear();
+                s.frontends.iter_mut().for_each(|f| f.action = Action::Reject);
+            }
+        }
+        let (table, _) = nftables_proxy::write(&services, IpFamily::V4, &Default::default());
+        let times =
+            (0..3).map(|_| cpu_ms(|| assert_eq!(nftables_proxy::read(IpFamily::V4, &table).len(), n)));
+        median(times.collect()) / n as f64
+    };
+    println!("nftables mode: a table -> Services, milliseconds for 1,000 of them");
+    for (what, refused) in [("with 10 endpoints", false), ("without endpoints", true)] {
+        let few = 1000.0 * ms_per_service(1_000, refused);
+        line(&format!("among 1,000 Services {what}"), few, None);
+        let many = 1000.0 * ms_per_service(10_000, refused);
+        line(&format!("among 10,000 Services {what}"), many, Some(("that", few)));
+    }
+}
+
 /// kube-proxy's nftables mode, 10,000 Services with 10 endpoints.
 fn nftables_mode() {
+    understanding();
     in_netns(|| {
         install_nftables(10_000, 10);
         let mut client = nftables::Client::open().unwrap();

@@ -7,14 +7,23 @@ use crate::proxy::{
 };
 use crate::ruleset::{
     ChainId, Data, Element, Field, IpFamily, IpNet, Load, Match, Rule, Set, SetId, Statement, Table, Target,
-    Terminal, Test, Verdict, address, address_number, octets, with_last_keys,
+    Terminal, Test, Verdict, address, address_number, with_last_keys,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Reads the Services of one family. Flows are not filled in: see [`crate::proxy::Model`].
 pub fn read(family: IpFamily, table: &Table) -> Vec<Service> {
-    let mut r = Reader { family, table, services: Vec::new(), index: HashMap::default() };
+    let chains =
+        table.chains.iter().enumerate().map(|(i, c)| (table.str(c.name), ChainId(i as u32))).collect();
+    let mut r = Reader {
+        family,
+        table,
+        chains,
+        services: Vec::new(),
+        index: HashMap::default(),
+        places: HashMap::default(),
+    };
     r.frontends();
     r.refusals();
     r.firewalls();
@@ -32,10 +41,18 @@ pub fn read(family: IpFamily, table: &Table) -> Vec<Service> {
 struct Reader<'a> {
     family: IpFamily,
     table: &'a Table,
+    chains: Map<&'a str, ChainId>,
     /// With the name of its chains behind their prefix.
     services: Vec<(Service, Option<String>)>,
-    index: HashMap<(ServiceName, Protocol), usize, foldhash::fast::FixedState>,
+    index: Map<(ServiceName, Protocol), usize>,
+    /// Where each frontend stands: among `services`, and among the Service's frontends.
+    places: Map<Place, Vec<(usize, usize)>>,
 }
+
+type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
+
+/// What a frontend listens on; no address: a port on all of the node's.
+type Place = (Option<IpAddr>, Protocol, u16);
 
 /// Where an external chain leads.
 struct Lead {
@@ -76,7 +93,7 @@ impl<'a> Reader<'a> {
         protocol: Protocol,
         named_by: NamedBy,
         base: Option<&str>,
-    ) -> &mut Service {
+    ) -> usize {
         let next = self.services.len();
         let i = *self.index.entry((name.clone(), protocol)).or_insert(next);
         if i == next {
@@ -95,21 +112,23 @@ impl<'a> Reader<'a> {
             service.chain_hash = base.split('-').next().map(str::to_string);
             known.get_or_insert_with(|| base.to_string());
         }
-        service
+        i
+    }
+
+    fn add_frontend(&mut self, service: usize, frontend: Frontend) {
+        let s = &mut self.services[service].0;
+        let place = (frontend.address, s.protocol, frontend.port);
+        self.places.entry(place).or_default().push((service, s.frontends.len()));
+        s.frontends.push(frontend);
     }
 
     /// The Service that a chain belongs to, and the chain's name behind its prefix.
-    fn owner(&mut self, chain: ChainId, prefixes: &[&str]) -> Option<&mut Service> {
+    fn owner(&mut self, chain: ChainId, prefixes: &[&str]) -> Option<usize> {
         let table = self.table;
         let full = table.chain_name(chain);
         let base = prefixes.iter().find_map(|p| full.strip_prefix(p))?;
         let (_, name, protocol) = parse_base(base)?;
         Some(self.service(name, protocol, NamedBy::Chain, Some(base)))
-    }
-
-    /// Whether kube-proxy calls the address a cluster IP.
-    fn is_cluster_ip(&self, cluster_ips: &[Element], address: IpAddr) -> bool {
-        cluster_ips.iter().any(|e| e.key[..] == octets(address)[..])
     }
 
     fn frontends(&mut self) {
@@ -127,7 +146,7 @@ impl<'a> Reader<'a> {
             let Some(service) = self.owner(*chain, &[name::SERVICE, name::LOCAL, name::EXTERNAL]) else {
                 continue;
             };
-            service.frontends.push(frontend(kind, Some(address), port, &lead));
+            self.add_frontend(service, frontend(kind, Some(address), port, &lead));
         }
         let addresses = self.node_port_addresses();
         for e in self.elements(name::SERVICE_NODEPORTS) {
@@ -141,7 +160,7 @@ impl<'a> Reader<'a> {
                 continue;
             };
             for address in &addresses {
-                service.frontends.push(frontend(Some(FrontendKind::NodePort), *address, port, &lead));
+                self.add_frontend(service, frontend(Some(FrontendKind::NodePort), *address, port, &lead));
             }
         }
     }
@@ -196,10 +215,11 @@ impl<'a> Reader<'a> {
     }
 
     fn refusals(&mut self) {
-        let cluster_ips = self.elements(name::CLUSTER_IPS);
+        let cluster_ips: HashSet<IpAddr, foldhash::fast::FixedState> =
+            self.elements(name::CLUSTER_IPS).iter().filter_map(|e| address(self.family, &e.key)).collect();
         for e in self.elements(name::NO_ENDPOINT_SERVICES) {
             let Some((address, protocol, port)) = self.destination(&e.key) else { continue };
-            let kind = self.is_cluster_ip(cluster_ips, address).then_some(FrontendKind::ClusterIp);
+            let kind = cluster_ips.contains(&address).then_some(FrontendKind::ClusterIp);
             self.refuse(e, kind, Some(address), protocol, port);
         }
         let addresses = self.node_port_addresses();
@@ -225,28 +245,25 @@ impl<'a> Reader<'a> {
             Data::Verdict(Verdict::Drop) => Action::Drop,
             _ => Action::Reject,
         };
-        let at = |f: &Frontend| f.address == address && f.port == port;
-        // The service maps may hold the frontend too, for the pods' and the node's own traffic.
-        let holder = self
-            .services
-            .iter_mut()
-            .find(|(s, _)| s.protocol == protocol && s.frontends.iter().any(at))
-            .map(|(s, _)| s);
         let policy = (action == Action::Drop).then_some(TrafficPolicy::Local);
-        if let Some(f) = holder.and_then(|s| s.frontends.iter_mut().find(|f| at(f))) {
+        // The service maps may hold the frontend too, for the pods' and the node's own traffic.
+        if let Some(&(holder, i)) = self.places.get(&(address, protocol, port)).and_then(|held| held.first())
+        {
+            let f = &mut self.services[holder].0.frontends[i];
             f.action = action;
             f.traffic_policy = policy.or(f.traffic_policy);
             f.kind = f.kind.or(kind);
             return;
         }
         let new = Frontend { traffic_policy: policy, ..Frontend::new(kind, address, port, action) };
-        match named {
-            Some(name) => self.service(name, protocol, NamedBy::Comment, None).frontends.push(new),
+        let service = match named {
+            Some(name) => self.service(name, protocol, NamedBy::Comment, None),
             None => {
-                let unnamed = Service::new(protocol, self.family, Mode::Nftables);
-                self.services.push((Service { frontends: vec![new], ..unnamed }, None));
+                self.services.push((Service::new(protocol, self.family, Mode::Nftables), None));
+                self.services.len() - 1
             }
-        }
+        };
+        self.add_frontend(service, new);
     }
 
     /// Source ranges of load balancers.
@@ -261,13 +278,11 @@ impl<'a> Reader<'a> {
             // range of the Service's.
             let own = IpNet::host(address);
             let ranges: Vec<IpNet> = self.ranges(*chain).into_iter().filter(|r| *r != own).collect();
-            let services = self.services.iter_mut().filter(|(s, _)| s.protocol == protocol);
-            for f in services.flat_map(|(s, _)| &mut s.frontends) {
-                if f.address == Some(address) && f.port == port {
-                    f.kind = Some(FrontendKind::LoadBalancerIp);
-                    if f.action != Action::Reject && !ranges.is_empty() {
-                        f.source_ranges = Some(ranges.clone());
-                    }
+            for &(service, i) in self.places.get(&(Some(address), protocol, port)).into_iter().flatten() {
+                let f = &mut self.services[service].0.frontends[i];
+                f.kind = Some(FrontendKind::LoadBalancerIp);
+                if f.action != Action::Reject && !ranges.is_empty() {
+                    f.source_ranges = Some(ranges.clone());
                 }
             }
         }
@@ -314,8 +329,7 @@ impl<'a> Reader<'a> {
 
     fn backends(&mut self, i: usize) {
         let Some(base) = self.services[i].1.clone() else { return };
-        let table = self.table;
-        let chain = |prefix: &str| table.chain(&format!("{prefix}{base}"));
+        let chain = |prefix: &str| self.chains.get(&*format!("{prefix}{base}")).copied();
         let cluster = chain(name::SERVICE).map(|c| self.balance(c));
         let local = chain(name::LOCAL).map(|c| self.balance(c));
         let service = &mut self.services[i].0;
