@@ -115,6 +115,14 @@ fn a_second_reading_shares_the_structure_until_a_rule_changes() {
         run("iptables-legacy", &["-Z", "KUBE-SERVICES"]); // counters only
         let second = reader.read(&socket, &mut buffer).unwrap();
         assert!(std::sync::Arc::ptr_eq(&first.table, &second.table));
+        // Other tables are read into the same buffer, too.
+        for garbage in [0x55, 0xaa] {
+            let len = buffer.len();
+            buffer.clear();
+            buffer.resize(len + 5000, garbage);
+            let again = reader.read(&socket, &mut buffer).unwrap();
+            assert!(std::sync::Arc::ptr_eq(&first.table, &again.table), "what was in the buffer is no rule");
+        }
         assert_ne!(first.counters, second.counters);
         assert_eq!(
             lines(&second.table, &second.counters),

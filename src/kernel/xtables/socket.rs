@@ -95,9 +95,11 @@ impl Socket {
         if buffer.capacity() < len {
             *buffer = vec![0; len]; // zeroed by the kernel, page by page, as it is filled
         } else {
+            // The kernel leaves the bytes behind short names as they are (`xt_obj_to_user`): what another table, or
+            // an older reading, left there would read as a change of the structure.
+            buffer.clear();
             buffer.resize(len, 0);
         }
-        buffer[..GET_ENTRIES_HEADER].fill(0);
         if let Some(name) = table_name(&info.name) {
             buffer[..32].copy_from_slice(&name);
         }
