@@ -1,14 +1,19 @@
 //! kptop: `top` for Kubernetes Services on one node.
 //!
 //! Data flows one way: [`kernel`] reads bytes, [`snapshot`] holds the facts of one instant, [`proxy`] finds
-//! the Services in them, [`rates`] compares two instants, and the faces ([`tui`], [`output`], [`cli`]) show
-//! it. See ARCHITECTURE.md.
+//! the Services in them, [`rates`] compares two instants, [`doctor`] says what is wrong, and the faces ([`tui`],
+//! [`output`], [`cli`]) show it. See ARCHITECTURE.md.
 
 pub mod cli;
+pub mod columns;
+pub mod config;
+pub mod doctor;
+pub mod figures;
 #[cfg(test)]
 mod fuzz;
 pub mod kernel;
 pub mod lab;
+pub mod observe;
 pub mod output;
 pub mod proxy;
 pub mod rates;

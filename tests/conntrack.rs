@@ -3,7 +3,7 @@
 mod common;
 
 use common::{in_new_netns, run};
-use kptop::kernel::conntrack::{Client, SEEN_REPLY, Tuple, limits, stats_from_proc};
+use kptop::kernel::conntrack::{Client, SEEN_REPLY, Stats, Tuple, limits, stats_from_proc};
 use kptop::snapshot::{FlowKey, Flows};
 use std::collections::BTreeSet;
 use std::net::UdpSocket;
@@ -146,7 +146,9 @@ fn statistics_are_those_that_conntrack_prints() {
                 .map(|v| v.parse::<u64>().unwrap())
                 .sum()
         };
-        let ours = Client::open().unwrap().stats().unwrap();
+        let cpus = Client::open().unwrap().stats().unwrap();
+        let ours = Stats::sum(&cpus);
+        assert_eq!(cpus.len(), text.lines().count(), "one line a CPU");
         for (name, value) in [
             ("found", ours.found),
             ("invalid", ours.invalid),
@@ -165,7 +167,7 @@ fn statistics_are_those_that_conntrack_prints() {
         }
         assert!(ours.insert_failed.is_some());
         // Without privileges, procfs says the same of what both know.
-        let proc = stats_from_proc().unwrap();
+        let proc = Stats::sum(&stats_from_proc().unwrap());
         assert_eq!(
             (proc.drop, proc.invalid, proc.insert_failed),
             (ours.drop, ours.invalid, ours.insert_failed)

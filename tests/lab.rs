@@ -109,6 +109,7 @@ fn bare(mut s: Service) -> Service {
     s.frontends.sort_by_key(|f| (f.kind, f.address, f.port));
     for b in &mut s.backends {
         (b.rule, b.counters.flows, b.conntrack_flows) = (None, None, None);
+        b.unreplied_flows = None;
         b.share = b.share.map(|s| (s * 1e9).round() / 1e9);
         b.local_share = b.local_share.map(|s| (s * 1e9).round() / 1e9);
         b.traffic_policies.sort();

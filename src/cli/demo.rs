@@ -3,13 +3,14 @@
 use super::{Format, explain, print_snapshot};
 use crate::lab::{Lab, LabOptions, become_root_if_needed, shop};
 use crate::proxy::{Mode, Names, Variant};
-use crate::snapshot::live::{Live, Wanted};
+use crate::snapshot::live::Live;
+use crate::tui::Options;
 use clap::{Args, ValueEnum};
 use std::process::ExitCode;
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum DemoMode {
+pub(super) enum DemoMode {
     /// iptables mode in x_tables.
     #[value(alias = "iptables-legacy")]
     Iptables,
@@ -50,29 +51,39 @@ fn parse_scale(text: &str) -> Result<f32, String> {
     }
 }
 
-pub(super) fn run(args: &DemoArgs, interval: Duration) -> Result<ExitCode, String> {
-    become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
-    let services = shop::services(args.services.map(|n| n as usize), args.backends as usize);
+/// Starts the lab: the shop, as kube-proxy in this mode would hold it, and its traffic.
+pub(super) fn start(
+    mode: DemoMode,
+    services: Option<usize>,
+    backends: usize,
+    traffic: f32,
+) -> Result<Lab, String> {
+    let services = shop::services(services, backends);
     let options = LabOptions {
-        mode: match args.mode {
+        mode: match mode {
             DemoMode::Iptables | DemoMode::IptablesNft => Mode::Iptables,
             DemoMode::Nftables => Mode::Nftables,
             DemoMode::Ipvs => Mode::Ipvs,
         },
-        variant: match args.mode {
+        variant: match mode {
             DemoMode::IptablesNft => Variant::Nft,
             _ => Variant::Legacy,
         },
-        plan: shop::plan(&services, args.traffic),
+        plan: shop::plan(&services, traffic),
         services,
     };
-    let lab = Lab::start(&options).map_err(|e| explain(&e))?;
+    Lab::start(&options).map_err(|e| explain(&e))
+}
+
+pub(super) fn run(args: &DemoArgs, options: Options) -> Result<ExitCode, String> {
+    become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
+    let services = args.services.map(|n| n as usize);
+    let lab = start(args.mode, services, args.backends as usize, args.traffic)?;
     let node = lab.node().clone();
     if let Some(format) = args.output {
         std::thread::sleep(Duration::from_secs(args.seconds));
-        let mut live = Live::enter(&node).map_err(|e| explain(&e))?;
-        let snapshot = live.snapshot(Wanted::ALL);
-        return print_snapshot(snapshot, &Names::default(), format);
+        let live = Live::enter(&node).map_err(|e| explain(&e))?;
+        return print_snapshot(live, Names::default(), format, None);
     }
-    super::top::run_in(move || Live::enter(&node), Names::default(), interval)
+    super::top::run_in(move || Live::enter(&node), Names::default(), options)
 }

@@ -1,6 +1,8 @@
 //! Flags, and one small file for each subcommand.
 
+mod config;
 mod demo;
+mod shot;
 mod snapshot;
 mod top;
 
@@ -9,9 +11,13 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::config::{PaneName, ThemeName, interval};
+use crate::observe::Observer;
 use crate::output;
-use crate::proxy::{Model, Names};
-use crate::snapshot::Snapshot;
+use crate::proxy::Names;
+use crate::snapshot::live::{Live, Wanted};
+use crate::tui::Options;
+use std::time::Duration;
 
 /// Could not do it.
 pub const FAILED: u8 = 2;
@@ -25,9 +31,18 @@ pub const FAILED: u8 = 2;
 pub struct Cli {
     #[command(flatten)]
     source: SourceArgs,
-    /// Seconds between readings.
-    #[arg(long, short = 'd', global = true, value_name = "SECONDS", default_value = "1", value_parser = parse_interval)]
-    interval: std::time::Duration,
+    /// Seconds between readings [default: 1, or the config file's].
+    #[arg(long, short = 'd', global = true, value_name = "SECONDS", value_parser = parse_interval)]
+    interval: Option<Duration>,
+    /// Colours [default: dark, or the config file's]; NO_COLOR wins.
+    #[arg(long, global = true, value_enum, value_name = "THEME")]
+    theme: Option<ThemeName>,
+    /// The pane that is shown first [default: services, or the config file's].
+    #[arg(long, global = true, value_enum, value_name = "PANE")]
+    pane: Option<PaneName>,
+    /// Config file [default: ~/.config/kptop/config.toml].
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -48,6 +63,10 @@ enum Command {
     Snapshot(snapshot::SnapshotArgs),
     /// Show a believable shop in private network namespaces: needs no cluster and no root.
     Demo(demo::DemoArgs),
+    /// Draw one frame of the screen into an SVG file.
+    Shot(shot::ShotArgs),
+    /// Print the commented default of the config file.
+    Config,
 }
 
 /// How to print.
@@ -57,26 +76,36 @@ enum Format {
     Table,
     /// The contract for scripts.
     Json,
+    /// Services with every column, for spreadsheets.
+    Csv,
 }
 
-fn parse_interval(text: &str) -> Result<std::time::Duration, String> {
+fn parse_interval(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of seconds"))?;
-    if !(0.1..=3600.0).contains(&seconds) {
-        return Err("choose between 0.1 and 3600 seconds".into());
-    }
-    Ok(std::time::Duration::from_secs_f64(seconds))
+    interval(seconds).map_err(str::to_string)
+}
+
+/// Flags over the config file.
+fn options(cli: &Cli) -> Result<Options, String> {
+    let mut config = config::load(cli.config.as_deref())?;
+    config.theme = cli.theme.or(config.theme);
+    config.pane = cli.pane.or(config.pane);
+    let interval = cli.interval.or(config.interval).unwrap_or(Duration::from_secs(1));
+    Ok(Options { interval, config })
 }
 
 /// Runs the program; gives its exit code: 0 fine, 1 findings or differences, 2 could not do it.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let result = match cli.command {
-        Some(Command::Snapshot(args)) => snapshot::run(&cli.source, &args),
+    let result = match &cli.command {
+        Some(Command::Snapshot(args)) => snapshot::run(&cli.source, args),
+        Some(Command::Config) => config::run(),
         Some(Command::Demo(_)) if cli.source.netns.is_some() || cli.source.names.is_some() => {
             Err("the demo makes its own namespaces and names: --netns and --names do not go with it".into())
         }
-        Some(Command::Demo(args)) => demo::run(&args, cli.interval),
-        None => top::run(&cli.source, cli.interval),
+        Some(Command::Demo(args)) => options(&cli).and_then(|o| demo::run(args, o)),
+        Some(Command::Shot(args)) => options(&cli).and_then(|o| shot::run(&cli.source, args, o)),
+        None => options(&cli).and_then(|o| top::run(&cli.source, o)),
     };
     match result {
         Ok(code) => code,
@@ -97,17 +126,30 @@ fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Str
     }
 }
 
-/// Prints a snapshot; gives the exit code.
-fn print_snapshot(snapshot: Snapshot, names: &Names, format: Format) -> Result<ExitCode, String> {
-    let model = Model::read(&snapshot, names);
+/// Reads once, or twice for rates, and prints; gives the exit code.
+fn print_snapshot(
+    mut live: Live,
+    names: Names,
+    format: Format,
+    over: Option<Duration>,
+) -> Result<ExitCode, String> {
+    let mut observer = Observer::new(names);
+    let mut view = observer.observe(live.snapshot(Wanted::ALL));
+    if let Some(over) = over {
+        std::thread::sleep(over);
+        view = observer.observe(live.snapshot(Wanted::ALL));
+    }
+    drop(live); // its buffer is as large as the largest table
     let indented = io::stdout().is_terminal();
+    let width = crossterm::terminal::size().ok().filter(|_| indented).map(|s| usize::from(s.0));
     print(|out| match format {
-        Format::Table => output::write_snapshot_table(&snapshot, &model, out),
-        Format::Json => output::write_snapshot_json(&snapshot, &model, indented, out),
+        Format::Table => output::write_snapshot_table(&view, over.is_some(), width, out),
+        Format::Json => output::write_snapshot_json(&view.snapshot, &view.model, indented, out),
+        Format::Csv => output::write_snapshot_csv(&view, out),
     })?;
-    let read = snapshot.anything_read();
+    let read = view.snapshot.anything_read();
     // The process ends here: giving back a few hundred thousand pieces of memory one by one would be for nothing.
-    std::mem::forget((snapshot, model));
+    std::mem::forget((view, observer));
     Ok(if read { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 

@@ -4,22 +4,21 @@ use super::{SourceArgs, explain, names};
 use crate::proxy::Names;
 use crate::snapshot::Error;
 use crate::snapshot::live::Live;
-use crate::tui::{self, ScreenError};
+use crate::tui::{self, Options, ScreenError};
 use std::process::ExitCode;
-use std::time::Duration;
 
-pub(super) fn run(source: &SourceArgs, interval: Duration) -> Result<ExitCode, String> {
+pub(super) fn run(source: &SourceArgs, options: Options) -> Result<ExitCode, String> {
     let names = names(source)?;
     let spec = source.netns.clone();
-    run_in(move || Live::open(spec.as_deref()), names, interval)
+    run_in(move || Live::open(spec.as_deref()), names, options)
 }
 
 pub(super) fn run_in(
     open: impl FnOnce() -> Result<Live, Error> + Send + 'static,
     names: Names,
-    interval: Duration,
+    options: Options,
 ) -> Result<ExitCode, String> {
-    match tui::run(open, names, interval) {
+    match tui::run(open, names, options) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(ScreenError::Source(e)) => Err(explain(&e)),
         Err(e) => Err(e.to_string()),

@@ -21,6 +21,7 @@ const CTA_PROTOINFO: u16 = 4;
 const CTA_TIMEOUT: u16 = 7;
 const CTA_COUNTERS_ORIG: u16 = 9;
 const CTA_COUNTERS_REPLY: u16 = 10;
+const CTA_TIMESTAMP: u16 = 20;
 
 /// `IPS_SEEN_REPLY`: an answer came.
 pub const SEEN_REPLY: u32 = 1 << 1;
@@ -68,6 +69,8 @@ pub struct Flow {
     pub timeout: u32,
     /// What came, and what went back; `None` with accounting off.
     pub traffic: Option<(Traffic, Traffic)>,
+    /// When it began, in nanoseconds since 1970; `None` with `nf_conntrack_timestamp` off.
+    pub began_ns: Option<u64>,
 }
 
 impl Flow {
@@ -78,7 +81,7 @@ impl Flow {
     }
 }
 
-/// Statistics of `conntrack -S`, summed over CPUs. `None` is what the kernel does not tell.
+/// Statistics of `conntrack -S`, of one CPU or summed. `None` is what the kernel does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Entries found.
@@ -104,6 +107,23 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// The sum over CPUs; `None` is what no CPU tells.
+    pub fn sum(cpus: &[Stats]) -> Stats {
+        let sum = |of: fn(&Stats) -> Option<u64>| cpus.iter().filter_map(of).reduce(|a, b| a + b);
+        Stats {
+            found: sum(|s| s.found),
+            invalid: sum(|s| s.invalid),
+            insert: sum(|s| s.insert),
+            insert_failed: sum(|s| s.insert_failed),
+            drop: sum(|s| s.drop),
+            early_drop: sum(|s| s.early_drop),
+            error: sum(|s| s.error),
+            search_restart: sum(|s| s.search_restart),
+            clash_resolve: sum(|s| s.clash_resolve),
+            chain_toolong: sum(|s| s.chain_toolong),
+        }
+    }
+
     fn add(&mut self, kind: u16, value: u64) {
         // enum ctattr_stats_cpu
         let field = match kind {
@@ -160,19 +180,20 @@ pub fn limits() -> Result<Limits> {
     Ok(limits)
 }
 
-/// Statistics from procfs, which needs no privileges.
-pub fn stats_from_proc() -> Result<Stats> {
+/// Statistics of each CPU from procfs, which needs no privileges.
+pub fn stats_from_proc() -> Result<Vec<Stats>> {
     let what = "reading conntrack statistics";
     let text =
         fs::read_to_string("/proc/thread-self/net/stat/nf_conntrack").map_err(|e| Error::io(what, e))?;
     parse_proc_stats(&text).ok_or_else(|| Error::protocol(what, "a table without columns"))
 }
 
-fn parse_proc_stats(text: &str) -> Option<Stats> {
+fn parse_proc_stats(text: &str) -> Option<Vec<Stats>> {
     let mut lines = text.lines();
     let columns: Vec<&str> = lines.next()?.split_whitespace().collect();
-    let mut stats = Stats::default();
+    let mut cpus = Vec::new();
     for line in lines {
+        let mut stats = Stats::default();
         for (column, value) in columns.iter().zip(line.split_whitespace()) {
             let kind = match *column {
                 "found" => 2,
@@ -189,8 +210,9 @@ fn parse_proc_stats(text: &str) -> Option<Stats> {
             };
             stats.add(kind, u64::from_str_radix(value, 16).ok()?);
         }
+        cpus.push(stats);
     }
-    Some(stats)
+    Some(cpus)
 }
 
 /// An open way to conntrack in one network namespace.
@@ -205,16 +227,18 @@ impl Client {
         Ok(Client { socket: Socket::open(NETLINK_NETFILTER)? })
     }
 
-    /// Per-CPU statistics, summed.
-    pub fn stats(&mut self) -> Result<Stats> {
-        let mut stats = Stats::default();
+    /// Statistics of each CPU, in the kernel's order.
+    pub fn stats(&mut self) -> Result<Vec<Stats>> {
+        let mut cpus = Vec::new();
         let request = Request::nfnetlink(SUBSYSTEM, MSG_GET_STATS_CPU, 0, 0);
         self.socket.dump("reading conntrack statistics", request, &mut |m| {
+            let mut stats = Stats::default();
             for (kind, value) in body(m) {
                 stats.add(kind, be_uint(value).unwrap_or(0));
             }
+            cpus.push(stats);
         })?;
-        Ok(stats)
+        Ok(cpus)
     }
 
     /// Streams every flow to `each`; none is kept. A table that changes while it is read is normal: flows may
@@ -262,7 +286,7 @@ fn body(m: Message<'_>) -> super::netlink::Attrs<'_> {
 
 fn parse_flow(payload: &[u8]) -> Option<Flow> {
     let (mut original, mut reply, mut status, mut timeout) = (None, None, 0, 0);
-    let (mut tcp_state, mut sent, mut back) = (None, None, None);
+    let (mut tcp_state, mut sent, mut back, mut began_ns) = (None, None, None, None);
     for (kind, v) in attrs(payload.get(4..)?) {
         match kind {
             CTA_TUPLE_ORIG => original = parse_tuple(v),
@@ -278,10 +302,13 @@ fn parse_flow(payload: &[u8]) -> Option<Flow> {
             }
             CTA_COUNTERS_ORIG => sent = Some(parse_traffic(v)),
             CTA_COUNTERS_REPLY => back = Some(parse_traffic(v)),
+            // CTA_TIMESTAMP_START 1
+            CTA_TIMESTAMP => began_ns = attrs(v).find(|a| a.0 == 1).and_then(|a| be_uint(a.1)),
             _ => {}
         }
     }
-    Some(Flow { original: original?, reply: reply?, status, tcp_state, timeout, traffic: sent.zip(back) })
+    let (original, reply, traffic) = (original?, reply?, sent.zip(back));
+    Some(Flow { original, reply, status, tcp_state, timeout, traffic, began_ns })
 }
 
 /// `CTA_TUPLE_IP` 1 and `CTA_TUPLE_PROTO` 2.
@@ -353,13 +380,15 @@ mod tests {
         let text = "entries  clashres found new invalid ignore delete chainlength insert insert_failed drop early_drop icmp_error  expect_new expect_create expect_delete search_restart\n\
                     0000000a  00000001 00000002 0 00000003 0 0 00000000 00000000 00000004 00000005 00000006 00000007 0 0 0 00000008\n\
                     0000000a  00000001 00000002 0 00000003 0 0 00000000 00000000 00000004 00000005 00000006 00000010 0 0 0 00000008\n";
-        let s = parse_proc_stats(text).unwrap();
+        let cpus = parse_proc_stats(text).unwrap();
+        assert_eq!((cpus.len(), cpus[1].error), (2, Some(0x10)));
+        let s = Stats::sum(&cpus);
         assert_eq!(s.found, Some(4));
         assert_eq!(s.error, Some(0x17));
         assert_eq!(s.clash_resolve, Some(2));
         assert_eq!(s.search_restart, Some(16));
         assert_eq!(s.chain_toolong, None);
-        assert_eq!(parse_proc_stats(""), None);
+        assert!(parse_proc_stats("").is_none());
     }
 
     proptest! {

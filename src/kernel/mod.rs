@@ -14,6 +14,7 @@ pub mod netns;
 pub mod nfacct;
 pub mod nftables;
 pub mod node;
+pub mod recent;
 pub mod usage;
 pub mod xtables;
 

@@ -1,8 +1,10 @@
-//! Text and JSON.
+//! Text, JSON and CSV.
 
+mod csv;
 mod json;
 mod table;
 
+pub use csv::write_snapshot as write_snapshot_csv;
 pub use json::write_snapshot as write_snapshot_json;
 pub use table::write_snapshot as write_snapshot_table;
 pub use table::{Align, Columns};

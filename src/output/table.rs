@@ -1,6 +1,8 @@
 //! Text for people: columns that fit, and what could not be read.
 
-use crate::proxy::{CounterSource, Health, Mode, Model, Service, Variant, frontend_text, owners};
+use crate::columns::{Column, SERVICES, ServiceRow, Services};
+use crate::observe::View;
+use crate::proxy::{Model, owners};
 use crate::snapshot::Snapshot;
 use std::io::{self, Write};
 use unicode_width::UnicodeWidthStr;
@@ -59,8 +61,9 @@ impl Columns {
     }
 }
 
-/// Writes a snapshot for people.
-pub fn write_snapshot(snapshot: &Snapshot, model: &Model, out: &mut dyn Write) -> io::Result<()> {
+/// Writes a snapshot for people: with rates where two were read, names cut to fit a terminal of `width` columns.
+pub fn write_snapshot(view: &View, rates: bool, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
+    let (snapshot, model): (&Snapshot, &Model) = (&view.snapshot, &view.model);
     let node = &snapshot.node;
     let unknown = "unknown".to_string();
     writeln!(
@@ -100,7 +103,7 @@ pub fn write_snapshot(snapshot: &Snapshot, model: &Model, out: &mut dyn Write) -
     }
     if !model.services.is_empty() {
         writeln!(out)?;
-        services(model, out)?;
+        services(view, rates, width, out)?;
     }
     if !snapshot.tables.is_empty() {
         writeln!(out)?;
@@ -151,60 +154,42 @@ pub fn write_snapshot(snapshot: &Snapshot, model: &Model, out: &mut dyn Write) -
     Ok(())
 }
 
-/// Frontends of a Service in a few words: the first, and how many more.
-pub(super) fn frontends_text(s: &Service) -> String {
-    match s.frontends.as_slice() {
-        [] => "none".into(),
-        [one] => frontend_text(one),
-        [first, rest @ ..] => format!("{} +{}", frontend_text(first), rest.len()),
-    }
-}
+/// Columns of Services in text: counters, as one reading tells them; with two, what goes by each second, too.
+const SHOWN: [&str; 9] =
+    ["name", "proto", "frontend", "mode", "backends", "new_total", "tracked", "refused_total", "state"];
+const RATES: [&str; 4] = ["flows", "packets", "bytes", "refused"];
 
-fn services(model: &Model, out: &mut dyn Write) -> io::Result<()> {
-    let mut columns = Columns::new(&[
-        ("SERVICE", Align::Left),
-        ("PROTO", Align::Left),
-        ("FRONTENDS", Align::Left),
-        ("MODE", Align::Left),
-        ("BACKENDS", Align::Right),
-        ("NEW FLOWS", Align::Right),
-        ("TRACKED", Align::Right),
-        ("REFUSED", Align::Right),
-        ("STATE", Align::Left),
-    ]);
-    for s in &model.services {
-        let flows: Option<u64> =
-            s.backends.iter().map(|b| b.counters.flows).try_fold(0, |sum, f| f.map(|f| sum + f));
-        let tracked: Option<u64> =
-            s.frontends.iter().map(|f| f.flows).try_fold(0, |sum, f| f.map(|f| sum + f));
-        columns.row(vec![
-            s.label(),
-            s.protocol.name().into(),
-            frontends_text(s),
-            match s.variant {
-                Some(Variant::Nft) => format!("{} (nft)", s.mode.name()),
-                _ => s.mode.name().into(),
-            },
-            // The process alone knows them.
-            if s.mode == Mode::Userspace { "?".into() } else { s.backends.len().to_string() },
-            match flows {
-                // What conntrack holds is no count of new flows.
-                Some(n) if s.backends.iter().any(|b| b.counters.source != CounterSource::Conntrack) => {
-                    n.to_string()
-                }
-                _ => "-".into(),
-            },
-            tracked.map_or("-".into(), |n| n.to_string()),
-            s.frontends
-                .iter()
-                .filter_map(|f| f.refused)
-                .reduce(|a, b| a + b)
-                .map_or("-".into(), |n| n.to_string()),
-            match s.health() {
-                Health::Fine => "ok".into(),
-                other => other.word().to_string(),
-            },
-        ]);
-    }
+/// The least that a name is cut to.
+const NAME: usize = 24;
+
+fn services(view: &View, rates: bool, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
+    let wanted = |key: &str| SHOWN.contains(&key) || (rates && RATES.contains(&key));
+    let mut shown: Vec<&Column<Services>> = SERVICES.iter().filter(|c| wanted(c.key)).collect();
+    // The state reads best at the end.
+    shown.sort_by_key(|c| c.key == "state");
+    let cells = |name: usize| -> Vec<Vec<String>> {
+        let rows = view.model.services.iter().enumerate();
+        rows.map(|(i, service)| {
+            let row = ServiceRow { service, rates: view.rates.get(i) };
+            let room = |c: &Column<Services>| if c.key == "name" { name } else { usize::MAX };
+            shown.iter().map(|c| c.text(&row, room(c))).collect()
+        })
+        .collect()
+    };
+    let head = |c: &&Column<Services>| -> (&'static str, Align) {
+        (if c.key == "state" { "STATE" } else { c.head }, if c.right { Align::Right } else { Align::Left })
+    };
+    let heads: Vec<(&str, Align)> = shown.iter().map(head).collect();
+    let all = cells(usize::MAX);
+    // Long names give way so that lines do not break; without a terminal nothing is cut.
+    let widest = |i: usize| all.iter().map(|r| r[i].width()).chain([heads[i].0.width()]).max().unwrap_or(0);
+    let total: usize = (0..shown.len()).map(|i| widest(i) + 2).sum();
+    let name = shown.iter().position(|c| c.key == "name").map_or(0, widest);
+    let all = match width {
+        Some(width) if total > width => cells(name.saturating_sub(total - width).max(NAME)),
+        _ => all,
+    };
+    let mut columns = Columns::new(&heads);
+    all.into_iter().for_each(|row| columns.row(row));
     columns.write(out)
 }

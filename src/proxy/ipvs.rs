@@ -217,6 +217,7 @@ fn backend(real: &RealServer, share: Option<f64>) -> Backend {
             inactive: Some(u64::from(real.inactive)),
         },
         conntrack_flows: None,
+        unreplied_flows: None,
     }
 }
 

@@ -1,16 +1,20 @@
 //! kube-proxy understood: the Services that it wrote into the kernel, per mode, and writing them again.
 
+mod families;
 pub mod iptables;
 pub mod ipvs;
 mod model;
 mod names;
 pub mod nftables;
 mod owners;
+mod parts;
 mod userspace;
 
+pub use families::chain_families;
 pub use model::{ModeState, Model, State};
 pub use names::{Names, ServiceName, endpoint_chain, service_hash};
 pub use owners::owners;
+pub use parts::{Part, memory_lists, parts};
 
 use crate::ruleset::{IpFamily, IpNet, RuleId};
 use std::net::IpAddr;
@@ -296,6 +300,8 @@ pub struct Backend {
     pub counters: BackendCounters,
     /// Flows that conntrack holds for it, through this Service's frontends.
     pub conntrack_flows: Option<u64>,
+    /// Of them, without any answer.
+    pub unreplied_flows: Option<u64>,
 }
 
 impl Frontend {
@@ -338,6 +344,7 @@ impl Backend {
                 inactive: None,
             },
             conntrack_flows: None,
+            unreplied_flows: None,
         }
     }
 }

@@ -141,6 +141,7 @@ impl Model {
                     (sum, i.accounting)
                 });
                 b.conntrack_flows = figures.map(|f| u64::from(f.0.flows));
+                b.unreplied_flows = figures.map(|f| u64::from(f.0.unreplied));
                 if b.counters.source == CounterSource::Conntrack {
                     b.counters.flows = b.conntrack_flows;
                     let counted = figures.filter(|f| f.1).map(|f| f.0);
@@ -215,11 +216,7 @@ impl<'a> FlowIndex<'a> {
                 backend_port,
             };
             if let Some(f) = self.flows.groups.get(&key) {
-                sum.flows += f.flows;
-                sum.in_packets += f.in_packets;
-                sum.in_bytes += f.in_bytes;
-                sum.out_packets += f.out_packets;
-                sum.out_bytes += f.out_bytes;
+                sum.add(f);
             }
         }
     }
@@ -236,13 +233,8 @@ fn order(a: &Service, b: &Service) -> std::cmp::Ordering {
         .cmp(&(b.name.is_none(), &b.name))
         .then_with(|| address(a).cmp(&address(b)))
         .then_with(|| {
-            (a.protocol.name(), a.family, a.leftover, a.mode, a.variant).cmp(&(
-                b.protocol.name(),
-                b.family,
-                b.leftover,
-                b.mode,
-                b.variant,
-            ))
+            let rest = |s: &Service| (s.protocol.name(), s.family, s.leftover, s.mode, s.variant);
+            rest(a).cmp(&rest(b))
         })
 }
 

@@ -2,6 +2,7 @@
 
 use crate::kernel::conntrack::{ASSURED, Flow, SEEN_REPLY};
 use hashbrown::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// A destination before and after translation.
@@ -28,6 +29,14 @@ pub struct FlowFigures {
     pub unreplied: u32,
     /// Of them, assured: seen in both directions for good.
     pub assured: u32,
+    /// Of them, TCP connections that open: no handshake yet.
+    pub opening: u32,
+    /// Of them, TCP connections that are established.
+    pub established: u32,
+    /// Of them, TCP connections that close or are closed.
+    pub closing: u32,
+    /// When the oldest began, in nanoseconds since 1970; `None` with `nf_conntrack_timestamp` off.
+    pub oldest_ns: Option<u64>,
     /// Packets that came; 0 with accounting off.
     pub in_packets: u64,
     /// Bytes that came.
@@ -37,6 +46,49 @@ pub struct FlowFigures {
     /// Bytes that went back.
     pub out_bytes: u64,
 }
+
+impl FlowFigures {
+    /// Adds those of another group.
+    pub fn add(&mut self, other: &FlowFigures) {
+        self.flows += other.flows;
+        self.unreplied += other.unreplied;
+        self.assured += other.assured;
+        self.opening += other.opening;
+        self.established += other.established;
+        self.closing += other.closing;
+        self.oldest_ns = earlier(self.oldest_ns, other.oldest_ns);
+        self.in_packets += other.in_packets;
+        self.in_bytes += other.in_bytes;
+        self.out_packets += other.out_packets;
+        self.out_bytes += other.out_bytes;
+    }
+}
+
+fn earlier(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Flows of one IP protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProtocolFigures {
+    /// Flows.
+    pub flows: u64,
+    /// Of them, without an answer yet.
+    pub unreplied: u64,
+}
+
+/// Flows of a client are counted for so many clients; the rest is [`Flows::other_sources`].
+pub const MAX_SOURCES: usize = 16 * 1024;
+
+/// Flows that are kept one by one, where somebody asked for those of a destination.
+pub const MAX_FOLLOWED: usize = 500;
+
+/// A destination whose flows are kept one by one: protocol number, address (`None`: any that the flow's packets were
+/// translated from), port.
+pub type Followed = (u8, Option<IpAddr>, u16);
 
 /// How many different keys are kept. A node has one for each pair of frontend and backend in use; what comes
 /// beyond is counted in [`Flows::beyond`].
@@ -57,15 +109,70 @@ pub struct Flows {
     pub unreplied: u64,
     /// True where the kernel counts packets and bytes.
     pub accounting: bool,
+    /// By IP protocol number.
+    pub protocols: BTreeMap<u8, ProtocolFigures>,
+    /// TCP flows by `enum tcp_conntrack`.
+    pub tcp_states: [u64; TCP_STATES.len()],
+    /// Flows by who began them.
+    pub sources: HashMap<IpAddr, u32, foldhash::fast::FixedState>,
+    /// Flows of sources beyond [`MAX_SOURCES`].
+    pub other_sources: u64,
+    /// Flows that [`Flows::follow`] asked for, up to [`MAX_FOLLOWED`].
+    pub followed: Vec<Flow>,
+    /// Flows that it asked for, all of them.
+    pub followed_count: u64,
+    wanted: Vec<Followed>,
 }
 
+/// Names of `enum tcp_conntrack` (`linux/netfilter/nf_conntrack_tcp.h`), as `conntrack -L` prints them.
+pub const TCP_STATES: [&str; 10] = [
+    "NONE",
+    "SYN_SENT",
+    "SYN_RECV",
+    "ESTABLISHED",
+    "FIN_WAIT",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "TIME_WAIT",
+    "CLOSE",
+    "SYN_SENT2",
+];
+
 impl Flows {
+    /// Keeps the flows to these destinations one by one.
+    pub fn follow(&mut self, wanted: Vec<Followed>) {
+        self.wanted = wanted;
+    }
+
+    /// The destinations whose flows are kept.
+    pub fn wanted(&self) -> &[Followed] {
+        &self.wanted
+    }
+
     /// Counts one flow.
     pub fn add(&mut self, flow: &Flow) {
         self.total += 1;
         let unreplied = flow.status & SEEN_REPLY == 0;
         self.unreplied += u64::from(unreplied);
         self.accounting |= flow.traffic.is_some();
+        let protocol = self.protocols.entry(flow.original.protocol).or_default();
+        protocol.flows += 1;
+        protocol.unreplied += u64::from(unreplied);
+        if let Some(state) = flow.tcp_state.and_then(|s| self.tcp_states.get_mut(usize::from(s))) {
+            *state += 1;
+        }
+        let room = self.sources.len() < MAX_SOURCES;
+        match self.sources.get_mut(&flow.original.source) {
+            Some(n) => *n += 1,
+            None if room => drop(self.sources.insert(flow.original.source, 1)),
+            None => self.other_sources += 1,
+        }
+        if self.wanted.iter().any(|w| is_to(flow, w)) {
+            self.followed_count += 1;
+            if self.followed.len() < MAX_FOLLOWED {
+                self.followed.push(*flow);
+            }
+        }
         if !flow.is_dnat() {
             self.untranslated += 1;
             return;
@@ -89,6 +196,13 @@ impl Flows {
         figures.flows += 1;
         figures.unreplied += u32::from(unreplied);
         figures.assured += u32::from(flow.status & ASSURED != 0);
+        match flow.tcp_state {
+            Some(1 | 2 | 9) => figures.opening += 1,
+            Some(3) => figures.established += 1,
+            Some(4..=8) => figures.closing += 1,
+            _ => {}
+        }
+        figures.oldest_ns = earlier(figures.oldest_ns, flow.began_ns);
         if let Some((sent, back)) = flow.traffic {
             figures.in_packets += sent.packets;
             figures.in_bytes += sent.bytes;
@@ -96,6 +210,16 @@ impl Flows {
             figures.out_bytes += back.bytes;
         }
     }
+}
+
+fn is_to(flow: &Flow, (protocol, address, port): &Followed) -> bool {
+    let to = &flow.original;
+    to.protocol == *protocol
+        && to.destination_port == *port
+        && match address {
+            Some(a) => to.destination == *a,
+            None => flow.is_dnat(),
+        }
 }
 
 #[cfg(test)]
@@ -120,7 +244,25 @@ mod tests {
             tcp_state: None,
             timeout: 9,
             traffic: None,
+            began_ns: Some(5),
         }
+    }
+
+    #[test]
+    fn flows_are_counted_by_what_they_are() {
+        let mut flows = Flows::default();
+        flows.follow(vec![(6, Some(IpAddr::V4(7.into())), 1)]);
+        for i in 0..MAX_FOLLOWED as u32 + 3 {
+            let tcp_state = Some(if i % 2 == 0 { 3 } else { 7 });
+            flows.add(&Flow { tcp_state, ..flow(7, 1000) });
+        }
+        flows.add(&flow(8, 1000));
+        assert_eq!((flows.followed.len(), flows.followed_count), (MAX_FOLLOWED, MAX_FOLLOWED as u64 + 3));
+        assert_eq!((flows.tcp_states[3], flows.tcp_states[7]), (252, 251));
+        let figures = flows.groups.values().find(|f| f.flows > 1).unwrap();
+        assert_eq!((figures.established, figures.closing, figures.oldest_ns), (252, 251, Some(5)));
+        assert_eq!(flows.protocols[&6].flows, MAX_FOLLOWED as u64 + 4);
+        assert_eq!(flows.sources.values().sum::<u32>(), MAX_FOLLOWED as u32 + 4);
     }
 
     #[test]

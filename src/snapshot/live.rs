@@ -1,11 +1,14 @@
 //! The live source: one namespace of this kernel, read again and again.
 
-use super::{Conntrack, Flows, NetnsFact, ReadCost, Reading, Recent, Snapshot, TableState, Unread};
+use super::{
+    Conntrack, Flows, Followed, MemoryList, NetnsFact, ReadCost, Reading, Recent, Remembered,
+    RememberedClient, Snapshot, TableState, Unread,
+};
 use crate::kernel::netns::Netns;
 use crate::kernel::usage::{Cost, Meter};
 use crate::kernel::xtables::{self, TableReader};
-use crate::kernel::{Error, Result, conntrack, ipset, ipvs, module, nfacct, nftables, node};
-use crate::ruleset::{Family, IpFamily, RuleId, Table, TableBackend};
+use crate::kernel::{Error, Result, conntrack, ipset, ipvs, module, nfacct, nftables, node, recent};
+use crate::ruleset::{Element, Family, IpFamily, RuleId, Table, TableBackend};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,6 +41,9 @@ const TRIFLE: Duration = Duration::from_micros(300);
 
 /// How many sources there are.
 const SOURCES: usize = 5;
+
+/// Place of the flows among them.
+const FLOWS: usize = 4;
 
 /// Members up to which an ipset that rules look into is read whole; kube-proxy's hold 65,536 at most.
 const SMALL_IPSET: u64 = 70_000;
@@ -82,7 +88,17 @@ pub struct Live {
     conntrack: Option<conntrack::Client>,
     pace: [Pace; SOURCES],
     watched: Vec<(Arc<Table>, Vec<RuleId>)>,
+    looked_at: LookedAt,
     kept: Kept,
+}
+
+/// What somebody looks at right now, and what is read for that alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LookedAt {
+    /// Destinations whose flows are kept one by one.
+    pub flows: Vec<Followed>,
+    /// Where rules remember clients.
+    pub memory: Vec<MemoryList>,
 }
 
 /// The last reading of each source, for snapshots in which it is not read again.
@@ -100,6 +116,7 @@ struct Kept {
     ipvs_unread: Vec<Unread>,
     flows: Option<Reading<Flows>>,
     flows_unread: Vec<Unread>,
+    remembered: Option<Reading<Remembered>>,
 }
 
 impl Live {
@@ -133,6 +150,7 @@ impl Live {
             ipset: None,
             conntrack: None,
             watched: Vec::new(),
+            looked_at: LookedAt::default(),
             pace: Default::default(),
             kept: Kept::default(),
         }
@@ -186,7 +204,9 @@ impl Live {
                 snapshot.slowed.push((what, self.pace[i].spacing));
             }
         }
+        self.read_memory(self.began.elapsed());
         let kept = &self.kept;
+        snapshot.remembered.clone_from(&kept.remembered);
         snapshot.tables.clone_from(&kept.tables);
         snapshot.tables.extend(kept.nftables.iter().cloned());
         snapshot.generation = kept.generation;
@@ -326,6 +346,61 @@ impl Live {
         self.watched = rules;
     }
 
+    /// Reads also what somebody looks at, from the next snapshot on; new flows are read without waiting for their turn.
+    pub fn look_at(&mut self, what: LookedAt) {
+        if what.flows != self.looked_at.flows && !what.flows.is_empty() {
+            self.pace[FLOWS].last = None;
+        }
+        if what.memory != self.looked_at.memory {
+            self.kept.remembered = None;
+        }
+        self.looked_at = what;
+    }
+
+    fn members(&mut self, family: Family, table: &str, set: &str) -> Option<Result<Vec<Element>>> {
+        let tables = &self.kept.nftables;
+        let table = &tables.iter().find(|t| t.family == family && t.table.name == table)?.table;
+        Some(self.nftables.as_mut()?.set_members(table, table.find_set(set)?))
+    }
+
+    /// Reads the clients that rules remember, of the lists that somebody looks at.
+    fn read_memory(&mut self, at: Duration) {
+        if self.looked_at.memory.is_empty() {
+            return;
+        }
+        let mut found = Remembered::default();
+        for list in &self.looked_at.memory.clone() {
+            let clients = match list {
+                MemoryList::Recent(name) => recent::read(name).map(|clients| {
+                    let client = |c: recent::Client| RememberedClient {
+                        address: c.address,
+                        expires: None,
+                        packets: Some(c.packets),
+                    };
+                    clients.into_iter().map(client).collect()
+                }),
+                MemoryList::Set(family, table, set) => match self.members(*family, table, set) {
+                    Some(read) => read.map(|elements| {
+                        let client = |e: &Element| {
+                            Some(RememberedClient {
+                                address: crate::ruleset::address(family.ip()?, &e.key)?,
+                                expires: e.expires_ms.map(Duration::from_millis),
+                                packets: None,
+                            })
+                        };
+                        elements.iter().filter_map(client).collect()
+                    }),
+                    None => Ok(Vec::new()), // the set is gone, and its clients with it
+                },
+            };
+            match clients {
+                Ok(clients) => found.lists.push((list.clone(), clients)),
+                Err(e) => found.failed.push(e.to_string()),
+            }
+        }
+        self.kept.remembered = Some(Reading { at, value: Arc::new(found) });
+    }
+
     /// Reads the watched counters, where the rules are still those of the last reading.
     fn read_watched(&mut self, at: Duration) {
         let Some(client) = self.nftables.as_mut() else { return };
@@ -398,6 +473,7 @@ impl Live {
     fn read_flows(&mut self, at: Duration) {
         self.kept.flows_unread.clear();
         let mut flows = Flows::default();
+        flows.follow(self.looked_at.flows.clone());
         match conntrack::limits() {
             // Said once, by `add_conntrack`.
             Err(_) => {
@@ -446,19 +522,21 @@ impl Live {
             }
         };
         // procfs tells almost as much where netlink is refused.
-        let stats = match self
+        let cpus = match self
             .client()
             .and_then(conntrack::Client::stats)
             .or_else(|_| conntrack::stats_from_proc())
         {
-            Ok(stats) => Some(stats),
+            Ok(cpus) => cpus,
             Err(e) => {
                 snapshot.unread.push(unread("conntrack statistics", &e));
-                None
+                Vec::new()
             }
         };
         snapshot.unread.extend(self.kept.flows_unread.iter().cloned());
-        snapshot.conntrack = Some(Conntrack { limits, stats, flows: self.kept.flows.clone() });
+        let stats = (!cpus.is_empty()).then(|| conntrack::Stats::sum(&cpus));
+        let (at, flows) = (self.began.elapsed(), self.kept.flows.clone());
+        snapshot.conntrack = Some(Conntrack { at, limits, stats, cpus, flows });
     }
 }
 

@@ -6,17 +6,20 @@
 mod flows;
 pub mod live;
 
-pub use flows::{FlowFigures, FlowKey, Flows, MAX_GROUPS};
+pub use flows::{
+    FlowFigures, FlowKey, Flows, Followed, MAX_FOLLOWED, MAX_GROUPS, MAX_SOURCES, ProtocolFigures, TCP_STATES,
+};
 
 /// The shapes of facts, for the pure rooms, which do not know the kernel's.
 pub mod facts {
-    pub use crate::kernel::conntrack::{Limits, Stats};
+    pub use crate::kernel::conntrack::{ASSURED, Flow, Limits, SEEN_REPLY, Stats, Traffic, Tuple};
     pub use crate::kernel::ipset::{Ipset, Member};
     pub use crate::kernel::ipvs::{
         Forwarding, Ipvs, IpvsStats, RealServer, SVC_PERSISTENT, Timeouts, VirtualAddress, VirtualServer,
     };
     pub use crate::kernel::nfacct::Object as AcctObject;
     pub use crate::kernel::node::{InterfaceAddress, Node};
+    pub use crate::kernel::recent::Client as RecentClient;
     pub use crate::kernel::usage::{Cost, Meter};
 }
 
@@ -30,6 +33,7 @@ use crate::ruleset::{
     ChainId, Counter, Family, Policy, RuleId, Table, TableBackend, TableCounters, Target, Verdict,
 };
 use hashbrown::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +60,8 @@ pub struct Snapshot {
     pub generation: Option<u32>,
     /// Conntrack, where the kernel has it.
     pub conntrack: Option<Conntrack>,
+    /// Clients that rules remember, of the lists and sets that somebody asked for.
+    pub remembered: Option<Reading<Remembered>>,
     /// Addresses of the node's interfaces.
     pub addresses: Arc<Vec<InterfaceAddress>>,
     /// What could not be read.
@@ -154,13 +160,46 @@ impl TableState {
     }
 }
 
+/// Clients that rules remember: lists of xt_recent, and sets of nf_tables that packets fill.
+#[derive(Clone, Debug, Default)]
+pub struct Remembered {
+    /// By list or set.
+    pub lists: Vec<(MemoryList, Vec<RememberedClient>)>,
+    /// What could not be read, and why.
+    pub failed: Vec<String>,
+}
+
+/// A client that rules remember.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RememberedClient {
+    /// Its address.
+    pub address: IpAddr,
+    /// Time until it is forgotten, where the kernel tells it.
+    pub expires: Option<Duration>,
+    /// Packets that were noted, where the kernel tells it.
+    pub packets: Option<u32>,
+}
+
+/// Where rules remember clients.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum MemoryList {
+    /// A list of xt_recent, by name.
+    Recent(String),
+    /// A set of a table of nf_tables: family, table and set.
+    Set(Family, String, String),
+}
+
 /// Conntrack.
 #[derive(Clone, Debug, Default)]
 pub struct Conntrack {
+    /// When sysctls and statistics were read, on the monotonic clock.
+    pub at: Duration,
     /// Sysctls.
     pub limits: Limits,
-    /// Statistics.
+    /// Statistics, summed over CPUs.
     pub stats: Option<Stats>,
+    /// The same of each CPU.
+    pub cpus: Vec<Stats>,
     /// Flows, counted by where they go.
     pub flows: Option<Reading<Flows>>,
 }

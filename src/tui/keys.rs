@@ -1,5 +1,6 @@
 //! The one table of keys: it drives the app, the hints and the help.
 
+use crate::config::PaneName;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 /// What a key asks for.
@@ -7,6 +8,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 pub(super) enum Ask {
     Quit,
     Help,
+    Palette,
     Down,
     Up,
     PageDown,
@@ -14,17 +16,25 @@ pub(super) enum Ask {
     First,
     Last,
     NextPane,
-    ShowServices,
-    ShowTables,
+    LastPane,
+    Show(PaneName),
+    Enter,
     Focus,
     Back,
+    BackFromJump,
+    NextSection,
+    LastSection,
     Search,
     Sort,
     SortBack,
     Reverse,
     Problems,
+    ProblemsFirst,
     Namespace,
     Mode,
+    Columns,
+    Copy,
+    Theme,
     Pause,
     Once,
     Faster,
@@ -32,9 +42,24 @@ pub(super) enum Ask {
     Redraw,
 }
 
+/// Where a key's hint is shown at the bottom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Where {
+    /// Nowhere.
+    No,
+    /// In every pane.
+    All,
+    /// In the list of Services.
+    Services,
+    /// In panes with two parts or with sections.
+    Rules,
+    /// Where there are sections.
+    Sections,
+}
+
 /// A line of the table.
 pub(super) struct Key {
-    ask: Ask,
+    pub(super) ask: Ask,
     /// As the help shows it: names of keys, one blank between two.
     pub(super) keys: &'static str,
     /// Other keys that do the same.
@@ -43,51 +68,71 @@ pub(super) struct Key {
     pub(super) help: &'static str,
     /// A word for the hints at the bottom; empty for none.
     pub(super) hint: &'static str,
+    /// Where the hint stands.
+    pub(super) shown: Where,
+}
+
+const fn key(ask: Ask, keys: &'static str, also: &'static str, help: &'static str) -> Key {
+    Key { ask, keys, also, help, hint: "", shown: Where::No }
 }
 
 impl Key {
-    /// True for what only the Services screen does.
-    pub(super) fn services_only(&self) -> bool {
-        matches!(self.ask, Ask::Sort | Ask::Problems | Ask::Namespace | Ask::NextPane)
+    const fn hint(self, hint: &'static str, shown: Where) -> Key {
+        Key { hint, shown, ..self }
     }
 }
 
-const fn key(
-    ask: Ask,
-    keys: &'static str,
-    also: &'static str,
-    hint: &'static str,
-    help: &'static str,
-) -> Key {
-    Key { ask, keys, also, help, hint }
-}
-
 pub(super) const KEYS: &[Key] = &[
-    key(Ask::Quit, "q", "Ctrl-C F10", "quit", "leave (also Ctrl-C)"),
-    key(Ask::Help, "?", "h F1", "help", "this help (also h)"),
-    key(Ask::Search, "/", "F3", "search", "search a name, address or port; Enter keeps it, Esc clears it"),
-    key(Ask::Sort, "s", "> F6", "sort", "sort by the next column; the one before (or click a head)"),
-    key(Ask::SortBack, "<", "", "", ""),
-    key(Ask::Reverse, "r", "R", "", "turn the order round"),
-    key(Ask::Problems, "!", "", "problems", "only Services that reject, drop or are left over"),
-    key(Ask::Namespace, "n", "", "namespace", "only the next namespace; after the last, all"),
-    key(Ask::Mode, "m", "", "", "only the next mode; after the last, all"),
-    key(Ask::Pause, "space", "p", "pause", "stop reading, and go on"),
-    key(Ask::Once, "o", "", "", "while paused: read once"),
-    key(Ask::Faster, "+", "=", "", "read more often; less often"),
-    key(Ask::Slower, "-", "_", "", ""),
-    key(Ask::Down, "j ↓", "", "", "down; up"),
-    key(Ask::Up, "k ↑", "", "", ""),
-    key(Ask::PageDown, "PgDn", "Ctrl-F Ctrl-D", "", "a page down; up"),
-    key(Ask::PageUp, "PgUp", "Ctrl-B Ctrl-U", "", ""),
-    key(Ask::First, "g Home", "", "", "to the first; the last"),
-    key(Ask::Last, "G End", "", "", ""),
-    key(Ask::Focus, "Enter →", "l", "", "into the lower pane"),
-    key(Ask::Back, "Esc ←", "", "", "back: out of the lower pane, the search off, all filters off"),
-    key(Ask::NextPane, "Tab", "BackTab", "rules", "the other screen: Services, Rules"),
-    key(Ask::ShowServices, "1", "", "", "Services and their backends; tables, chains and rules"),
-    key(Ask::ShowTables, "2", "", "", ""),
-    key(Ask::Redraw, "Ctrl-L", "", "", "draw everything anew"),
+    key(Ask::Quit, "q", "Ctrl-C F10", "leave (also Ctrl-C)").hint("quit", Where::All),
+    key(Ask::Help, "?", "h F1", "this help (also h)").hint("help", Where::All),
+    key(Ask::Palette, ":", "Ctrl-P", "every command by name").hint("commands", Where::All),
+    key(
+        Ask::Search,
+        "/",
+        "F3",
+        "search and filter: words, ns:shop proto:udp state:rejecting flows>10; Enter keeps it, Esc clears it",
+    )
+    .hint("search", Where::All),
+    key(Ask::Enter, "Enter", "", "open: a Service, a chain, where a rule jumps to, what a finding is about"),
+    key(Ask::Back, "Esc ←", "", "back: out of what was opened, the search off, all filters off"),
+    key(Ask::Focus, "→", "l", "into the lower part of the pane"),
+    key(Ask::NextSection, "]", "", "the next section of a pane; the one before")
+        .hint("section", Where::Sections),
+    key(Ask::LastSection, "[", "", ""),
+    key(Ask::Sort, "s", "> F6", "sort by the next column; the one before (or click a head)")
+        .hint("sort", Where::Services),
+    key(Ask::SortBack, "<", "", ""),
+    key(Ask::Reverse, "r", "R", "turn the order round"),
+    key(Ask::Problems, "!", "", "only Services that reject, drop or are left over")
+        .hint("problems", Where::Services),
+    key(Ask::ProblemsFirst, "P", "", "those above all others"),
+    key(Ask::Namespace, "n", "", "only the next namespace; after the last, all")
+        .hint("namespace", Where::Services),
+    key(Ask::Mode, "m", "", "only the next mode; after the last, all"),
+    key(Ask::Columns, "c", "", "choose and order the columns").hint("columns", Where::Services),
+    key(Ask::BackFromJump, "Backspace", "b", "back to the rule that one jumped from")
+        .hint("jump back", Where::Rules),
+    key(Ask::Copy, "y", "", "copy the chosen line (by the terminal, OSC 52)"),
+    key(Ask::Pause, "space", "p", "stop reading, and go on").hint("pause", Where::All),
+    key(Ask::Once, "o", "", "while paused: read once"),
+    key(Ask::Faster, "+", "=", "read more often; less often"),
+    key(Ask::Slower, "-", "_", ""),
+    key(Ask::Down, "j ↓", "", "down; up"),
+    key(Ask::Up, "k ↑", "", ""),
+    key(Ask::PageDown, "PgDn", "Ctrl-F Ctrl-D", "a page down; up"),
+    key(Ask::PageUp, "PgUp", "Ctrl-B Ctrl-U", ""),
+    key(Ask::First, "g Home", "", "to the first; the last"),
+    key(Ask::Last, "G End", "", ""),
+    key(Ask::NextPane, "Tab", "", "the next pane; the one before").hint("next pane", Where::All),
+    key(Ask::LastPane, "BackTab", "", ""),
+    key(Ask::Show(PaneName::Overview), "1", "", "Overview, Services, Rules, Compare, Conntrack, Findings"),
+    key(Ask::Show(PaneName::Services), "2", "", ""),
+    key(Ask::Show(PaneName::Rules), "3", "", ""),
+    key(Ask::Show(PaneName::Compare), "4", "", ""),
+    key(Ask::Show(PaneName::Conntrack), "5", "", ""),
+    key(Ask::Show(PaneName::Findings), "6", "", ""),
+    key(Ask::Theme, "T", "", "the next theme: dark, light, high-contrast, ansi, none"),
+    key(Ask::Redraw, "Ctrl-L", "", "draw everything anew"),
 ];
 
 /// The name of a key in the table.
@@ -110,6 +155,7 @@ fn name(event: KeyEvent) -> Option<String> {
         KeyCode::Esc => "Esc".into(),
         KeyCode::Tab => "Tab".into(),
         KeyCode::BackTab => "BackTab".into(),
+        KeyCode::Backspace => "Backspace".into(),
         _ => return None,
     })
 }

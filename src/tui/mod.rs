@@ -2,18 +2,23 @@
 //! holds up a key or a frame.
 
 mod app;
-mod columns;
 mod keys;
+mod overlays;
 mod panes;
 mod reader;
+mod shot;
+mod svg;
 mod terminal;
 mod theme;
 mod widgets;
 
-pub use app::{App, Flow, Pane};
+pub use app::{App, Flow};
 pub use reader::{Order, Update};
+pub use shot::{Keys, Shot, shot};
+pub use svg::svg;
 pub use theme::Theme;
 
+use crate::config::Config;
 use crate::proxy::Names;
 use crate::snapshot::Error;
 use crate::snapshot::live::Live;
@@ -42,12 +47,21 @@ pub enum ScreenError {
     Source(#[from] Error),
 }
 
+/// How the screen is.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Time between readings.
+    pub interval: Duration,
+    /// The user's choices.
+    pub config: Config,
+}
+
 /// Shows the screen until the user leaves or a signal ends it. `open` runs on the reading thread, which then
 /// stays in the namespace that it enters.
 pub fn run(
     open: impl FnOnce() -> Result<Live, Error> + Send + 'static,
     names: Names,
-    interval: Duration,
+    options: Options,
 ) -> Result<(), ScreenError> {
     if !terminal::is_terminal() {
         return Err(ScreenError::NoTerminal);
@@ -55,9 +69,10 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Opened before the screen is taken over, so that an error is printed as one.
-        let mut reader = reader::start(open, names, interval).await?;
-        let mut screen = terminal::Screen::enter()?;
-        let mut app = App::new(Theme::from_environment(), interval);
+        let mut reader = reader::start(open, names, options.interval).await?;
+        let mut screen = terminal::Screen::enter(options.config.mouse != Some(false))?;
+        let mut app =
+            App::new(Theme::from_environment(options.config.theme), options.interval, &options.config);
         let mut keys = EventStream::new();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
@@ -90,6 +105,9 @@ pub fn run(
                     screen.draw(&mut app)?;
                 }
                 Flow::Nothing => {}
+            }
+            if let Some(text) = app.take_clipboard() {
+                terminal::copy(&text)?;
             }
             app.watch();
         }

@@ -1,33 +1,34 @@
 //! The reading thread: snapshots, Services and rates, as fast as asked and no faster than the node bears.
 
-use crate::proxy::{Model, Names, RuleRef};
-use crate::rates::{ServiceRates, Tracker};
+use crate::observe::{Observer, View};
+use crate::proxy::{Names, RuleRef};
 use crate::ruleset::{RuleId, Table};
 use crate::snapshot::facts::Meter;
-use crate::snapshot::live::{Live, Wanted};
+use crate::snapshot::live::{Live, LookedAt, Wanted};
 use crate::snapshot::{Error, Snapshot};
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// One reading, understood.
+/// One reading, understood, and what it cost.
 #[derive(Clone, Debug)]
 pub struct Update {
-    /// Facts.
-    pub snapshot: Arc<Snapshot>,
-    /// Services.
-    pub model: Arc<Model>,
-    /// True where the structure is another than in the update before.
-    pub changed: bool,
-    /// Rates of each Service, in the model's order.
-    pub rates: Arc<Vec<ServiceRates>>,
-    /// Histories, for sparklines.
-    pub tracker: Arc<Mutex<Tracker>>,
+    /// What was read.
+    pub view: View,
     /// From the begin of the reading to its end.
     pub took: Duration,
     /// Time between readings that spares the node; only longer than what was asked for where it matters.
     pub spacing: Duration,
+}
+
+impl Deref for Update {
+    type Target = View;
+
+    fn deref(&self) -> &View {
+        &self.view
+    }
 }
 
 /// The part of one core that reading and understanding may take together.
@@ -45,6 +46,8 @@ pub enum Order {
     /// The rules whose counters are on the screen: they are read each time, also when all of them together
     /// would cost too much. They mean the tables of the update that was shown last.
     Watch(Vec<RuleRef>),
+    /// What is read only while somebody looks at it; it is read at once.
+    LookAt(LookedAt),
 }
 
 /// The other end of the reading thread.
@@ -76,7 +79,7 @@ pub(super) async fn start(
         .spawn(move || match open() {
             Ok(live) => {
                 let _ = opened.send(Ok(()));
-                read(live.paced(), &names, interval, &to_screen, &from_screen);
+                read(live.paced(), names, interval, &to_screen, &from_screen);
             }
             Err(e) => {
                 let _ = opened.send(Err(e));
@@ -92,47 +95,30 @@ pub(super) async fn start(
 
 fn read(
     mut live: Live,
-    names: &Names,
+    names: Names,
     mut interval: Duration,
     to_screen: &mpsc::Sender<Update>,
     orders: &Receiver<Order>,
 ) {
-    let mut model = Model::default();
-    let tracker = Arc::new(Mutex::new(Tracker::default()));
+    let mut observer = Observer::new(names);
     let mut paused = false;
     let mut spacing = Duration::ZERO;
     let mut watched: Vec<RuleRef> = Vec::new();
-    let mut rates = Arc::new(Vec::new());
-    let mut shown = Arc::new(Model::default());
     loop {
         let (began, meter) = (Instant::now(), Meter::start());
         let snapshot = live.snapshot(Wanted::ALL);
         // Where no source was due, Services and rates are those of before.
-        let read = !snapshot.costs.is_empty();
-        if read {
-            model.update(&snapshot, names);
-            rates = match tracker.lock() {
-                Ok(mut t) => Arc::new(t.update(&snapshot, &model)),
-                Err(_) => return, // the screen is gone
-            };
-            shown = Arc::new(model.clone());
-            if model.changed {
-                live.watch(by_table(&snapshot, &watched)); // tables are known by their structure
-            }
+        let view = match snapshot.costs.is_empty() {
+            true => observer.again(snapshot),
+            false => observer.observe(snapshot),
+        };
+        let snapshot = view.snapshot.clone();
+        if view.changed {
+            live.watch(by_table(&snapshot, &watched)); // tables are known by their structure
         }
         let cost = meter.stop();
         spacing = (spacing + cost.cpu.div_f64(BUDGET)) / 2;
-        let snapshot = Arc::new(snapshot);
-        let update = Update {
-            snapshot: snapshot.clone(),
-            model: shown.clone(),
-            changed: read && shown.changed,
-            rates: rates.clone(),
-            tracker: tracker.clone(),
-            took: cost.wall,
-            spacing,
-        };
-        if to_screen.blocking_send(update).is_err() {
+        if to_screen.blocking_send(Update { view, took: cost.wall, spacing }).is_err() {
             return;
         }
         let mut next = began + interval.max(spacing);
@@ -159,6 +145,13 @@ fn read(
                     live.watch(by_table(&snapshot, &rules));
                     watched = rules;
                 }
+                Ok(Order::LookAt(what)) => {
+                    let anything = what != LookedAt::default();
+                    live.look_at(what);
+                    if anything && !paused {
+                        break;
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -167,7 +160,7 @@ fn read(
 }
 
 /// The rules of each table, by its structure.
-fn by_table(snapshot: &Snapshot, rules: &[RuleRef]) -> Vec<(Arc<Table>, Vec<RuleId>)> {
+pub(super) fn by_table(snapshot: &Snapshot, rules: &[RuleRef]) -> Vec<(Arc<Table>, Vec<RuleId>)> {
     let mut tables: Vec<(Arc<Table>, Vec<RuleId>)> = Vec::new();
     for r in rules {
         let Some(state) = snapshot.tables.get(r.table) else { continue };

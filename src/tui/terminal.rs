@@ -1,6 +1,7 @@
 //! The terminal, taken over and given back in every case.
 
 use super::App;
+use crossterm::clipboard::CopyToClipboard;
 use crossterm::event::{DisableMouseCapture, EnableMouseCapture};
 use crossterm::execute;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
@@ -75,7 +76,7 @@ pub(super) struct Screen {
 static PANIC_HOOK: Once = Once::new();
 
 impl Screen {
-    pub(super) fn enter() -> io::Result<Screen> {
+    pub(super) fn enter(mouse: bool) -> io::Result<Screen> {
         PANIC_HOOK.call_once(|| {
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |info| {
@@ -84,7 +85,10 @@ impl Screen {
             }));
         });
         enable_raw_mode()?;
-        let entered = execute!(io::stdout(), EnterAlternateScreen, EnableMouseCapture);
+        let entered = execute!(io::stdout(), EnterAlternateScreen).and_then(|()| match mouse {
+            true => execute!(io::stdout(), EnableMouseCapture),
+            false => Ok(()),
+        });
         // One write for a frame: a slow line shows no half-drawn one.
         let backend = Backend(CrosstermBackend::new(BufWriter::with_capacity(64 * 1024, io::stdout())));
         match entered.and_then(|()| Terminal::new(backend)) {
@@ -114,6 +118,11 @@ impl Drop for Screen {
     fn drop(&mut self) {
         restore();
     }
+}
+
+/// Puts a text into the clipboard of the terminal, which need not be on this machine (OSC 52).
+pub(super) fn copy(text: &str) -> io::Result<()> {
+    execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))
 }
 
 fn restore() {

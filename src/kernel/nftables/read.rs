@@ -4,14 +4,14 @@ use super::data::counter_of;
 use super::decode::RuleDecoder;
 use super::growing::{ConstantKey, Growing, Ipsets, Reading, dialect};
 use super::parse::{self, family_number, family_of, generation_of};
-use super::{SUBSYSTEM, message};
+use super::{Index, SUBSYSTEM, message};
 use crate::kernel::netlink::{
     Message, NETLINK_NETFILTER, Request, Socket, TRIES, attrs, be_uint, nfnetlink_body as body,
 };
 use crate::kernel::{Error, ErrorKind, Result};
 use crate::ruleset::{
-    BaseChain, Chain, ChainId, Counter, Element, Family, Hook, RuleId, Set, SetId, Table, TableBackend,
-    TableCounters, set_flag,
+    BaseChain, Chain, ChainId, Counter, Element, Family, Hook, RuleId, Set, SetId, Strings, Table,
+    TableBackend, TableCounters, set_flag,
 };
 use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
@@ -422,6 +422,22 @@ impl Client {
             }
         }
         Ok(Some(watched))
+    }
+}
+
+impl Client {
+    /// Elements of one set as they are now, also of a set that packets fill: for what somebody looks at. Data that is
+    /// a verdict is left out.
+    pub fn set_members(&mut self, table: &Table, set: SetId) -> Result<Vec<Element>> {
+        let set = table.set(set);
+        let request = get(message::GETSETELEM, family_number(table.family))
+            .attr_str(1, &table.name)
+            .attr_str(2, table.str(set.name));
+        let (mut strings, chains, mut found) = (Strings::default(), Index::default(), Vec::new());
+        self.socket.dump(WHAT, request, &mut |m| {
+            parse::elements(body(m.payload), set, &mut strings, &chains, &mut found);
+        })?;
+        Ok(found)
     }
 }
 

@@ -1,34 +1,19 @@
 //! Header and footer.
 
+use crate::config::PaneName;
+use crate::doctor::Severity;
+use crate::figures::{clip, clip_end, count, duration};
 use crate::proxy::{Health, Service, State};
-use crate::tui::app::{App, Pane, TableRow};
-use crate::tui::keys::KEYS;
-use crate::tui::widgets::{bar, clip, count};
+use crate::tui::app::{App, Click, TableRow};
+use crate::tui::keys::{KEYS, Key, Where};
+use crate::tui::theme::Theme;
+use crate::tui::widgets::{bar, width};
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Rect};
-use ratatui::style::Modifier;
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
-use std::time::Duration;
 use unicode_width::UnicodeWidthStr;
-
-fn duration(d: Duration) -> String {
-    let ms = d.as_secs_f64() * 1000.0;
-    match ms {
-        ms if ms < 10.0 => format!("{ms:.1} ms"),
-        ms if ms < 1000.0 => format!("{ms:.0} ms"),
-        ms => format!("{:.1} s", ms / 1000.0),
-    }
-}
-
-fn seconds(d: Duration) -> String {
-    let s = d.as_secs_f64();
-    if s < 1.0 { format!("{} ms", d.as_millis()) } else { format!("{s:.0} s") }
-}
-
-fn width(spans: &[Span<'_>]) -> usize {
-    spans.iter().map(|s| s.content.width()).sum()
-}
 
 pub(super) fn header(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     let [first, second, third] = [0, 1, 2].map(|i| Rect { y: area.y + i, height: 1, ..area });
@@ -50,13 +35,13 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
             let slowest = sources.chain([("all", u.spacing)]).max_by_key(|s| s.1);
             let mut groups = Vec::new();
             if let Some((what, spacing)) = slowest.filter(|s| s.1 > app.interval * 3 / 2) {
-                let text = format!("{what} every {} to spare the node ", seconds(spacing));
+                let text = format!("{what} every {} to spare the node ", duration(spacing));
                 groups.push(vec![Span::styled(text, theme.warn())]);
             }
             let separator = if groups.is_empty() { "" } else { "· " };
             groups.push(vec![
                 Span::styled(format!("{separator}every "), theme.dim()),
-                Span::raw(seconds(app.interval)),
+                Span::raw(duration(app.interval)),
                 Span::raw(" "),
             ]);
             groups.push(vec![
@@ -158,8 +143,11 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
         spans.push(Span::styled(what, theme.dim()));
     }
     let room = usize::from(area.width).saturating_sub(width(&spans));
-    let long = conntrack_gauge(app, area.width, true);
-    let right = if width(&long) < room { long } else { conntrack_gauge(app, area.width, false) };
+    let right = [(true, true), (false, true), (false, false)]
+        .map(|(numbers, time)| conntrack_gauge(app, area.width, numbers, time))
+        .into_iter()
+        .find(|g| width(g) < room)
+        .unwrap_or_default();
     if width(&right) < room {
         let w = width(&right) as u16;
         let right_area = Rect { x: area.right() - w, width: w, ..area };
@@ -168,7 +156,7 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
     frame.render_widget(Paragraph::new(Line::from(spans)), Rect { width: area.width, ..area });
 }
 
-fn conntrack_gauge(app: &App, screen: u16, numbers: bool) -> Vec<Span<'static>> {
+fn conntrack_gauge(app: &App, screen: u16, numbers: bool, time: bool) -> Vec<Span<'static>> {
     let theme = app.theme;
     let limits = app.update.as_ref().and_then(|u| u.snapshot.conntrack.as_ref()).map(|c| c.limits);
     let Some((n, max)) = limits.and_then(|l| l.count.zip(l.max)) else {
@@ -187,69 +175,128 @@ fn conntrack_gauge(app: &App, screen: u16, numbers: bool) -> Vec<Span<'static>> 
         Span::styled(bar(part, bar_width), style),
         Span::styled("▏", theme.dim()),
         Span::raw(if numbers { format!("{}/{}", count(n), count(max)) } else { String::new() }),
-        Span::styled(format!(" {:.1}% ", part * 100.0), style),
+        Span::styled(
+            format!(" {:.1}%{} ", part * 100.0, if time { soon_full(app) } else { String::new() }),
+            style,
+        ),
     ]
+}
+
+/// Where conntrack grows so that it will be full within ten minutes: when.
+fn soon_full(app: &App) -> String {
+    let full_in = app.update.as_ref().and_then(|u| u.node.conntrack.full_in);
+    match full_in.filter(|t| t.as_secs() < 600) {
+        Some(t) => format!(", full in {}", duration(t)),
+        None => String::new(),
+    }
 }
 
 fn tabs_line(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     let theme = app.theme;
-    app.tabs.clear();
     let mut spans = vec![Span::raw(" ")];
     let mut x = area.x + 1;
-    for (pane, label) in [(Pane::Services, " 1 Services "), (Pane::Tables, " 2 Rules ")] {
-        let style =
-            if app.pane == pane { theme.accent().add_modifier(Modifier::REVERSED) } else { theme.dim() };
-        spans.push(Span::styled(label, style));
-        spans.push(Span::raw(" "));
-        app.tabs.push((Rect { x, y: area.y, width: label.len() as u16, height: 1 }, pane));
-        x += label.len() as u16 + 1;
-    }
-    let mut filters = Vec::new();
-    if app.pane == Pane::Services {
-        if app.problems {
-            filters.push("problems".to_string());
+    let found = app.update.as_ref().map(|u| u.findings.clone()).unwrap_or_default();
+    for (i, pane) in PaneName::ALL.into_iter().enumerate() {
+        let mut label = match area.width {
+            ..80 => format!(" {} ", pane.title()),
+            _ => format!(" {} {} ", i + 1, pane.title()),
+        };
+        let mut style = theme.dim();
+        if pane == PaneName::Findings && !found.is_empty() {
+            if area.width >= 90 {
+                label.push_str(&format!("{} ", found.len()));
+            }
+            style = severity_style(theme, found[0].severity);
         }
-        filters.extend(app.namespace.iter().map(|n| format!("namespace {n}")));
-        filters.extend(app.mode.iter().map(|m| format!("mode {}", m.name())));
-    }
-    if !app.search.is_empty() && !app.searching {
-        filters.push(format!("search \"{}\"", app.search));
-    }
-    if !filters.is_empty() {
-        spans.push(Span::styled(format!("  only: {} ", filters.join(", ")), theme.warn()));
-        spans.push(Span::styled("(Esc clears)", theme.dim()));
-    } else if let Some(u) = app.update.as_ref().and_then(|u| u.snapshot.unread.iter().find(|u| u.failed)) {
-        let left = usize::from(area.width).saturating_sub(width(&spans) + 2);
-        spans.push(Span::styled(clip(&format!("  {}: {}", u.what, u.why), left), theme.bad()));
+        if app.pane == pane {
+            style = theme.on();
+        }
+        let width = label.width() as u16;
+        app.clicks.push((Rect { x, y: area.y, width, height: 1 }, Click::Pane(pane)));
+        spans.push(Span::styled(label, style));
+        let gap = if area.width < 80 { "" } else { " " };
+        spans.push(Span::raw(gap));
+        x += width + gap.len() as u16;
     }
     frame.render_widget(Paragraph::new(Line::from(spans)), area);
 }
 
+/// Style of a finding.
+pub(super) fn severity_style(theme: Theme, severity: Severity) -> Style {
+    match severity {
+        Severity::Critical => theme.bad(),
+        Severity::Warning => theme.warn(),
+        Severity::Info => theme.text(),
+    }
+}
+
+/// The filters that hold Services back, in words.
+pub(super) fn filters(app: &App) -> Option<String> {
+    let mut filters = Vec::new();
+    if app.problems {
+        filters.push("problems".to_string());
+    }
+    filters.extend(app.namespace.iter().map(|n| format!("namespace {n}")));
+    filters.extend(app.mode.iter().map(|m| format!("mode {}", m.name())));
+    if !app.search.is_empty() && !app.searching {
+        filters.push(format!("\"{}\"", app.search));
+    }
+    (!filters.is_empty()).then(|| format!("only {} (Esc clears)", filters.join(", ")))
+}
+
 pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let theme = app.theme;
+    let room = usize::from(area.width);
     if app.searching {
         let found = match app.pane {
-            Pane::Services => app.rows.len(),
-            Pane::Tables => app.table_rows.iter().filter(|r| matches!(r, TableRow::Chain(..))).count(),
+            PaneName::Rules => {
+                app.table_rows.iter().filter(|r| matches!(r, TableRow::Chain(..) | TableRow::Set(..))).count()
+            }
+            _ => app.rows.len(),
         };
+        let (hint, style) = match &app.search_error {
+            Some(why) if app.pane != PaneName::Rules => (why.clone(), theme.bad()),
+            _ => (
+                format!("{found} found · Enter keeps it · Esc clears it · ns:x state:x flows>9"),
+                theme.dim(),
+            ),
+        };
+        let typed = clip(&app.search, room / 2);
+        let left = room.saturating_sub(typed.width() + 14);
         let line = Line::from(vec![
             Span::styled(" search: ", theme.key()),
-            Span::raw(app.search.clone()),
+            Span::raw(typed),
             Span::styled("█", theme.accent()),
-            Span::styled(format!("   {found} found · Enter keeps it · Esc clears it"), theme.dim()),
+            Span::styled(format!("   {}", clip_end(&hint, left)), style),
         ]);
         frame.render_widget(Paragraph::new(line), area);
         return;
     }
+    if let Some(message) = &app.message {
+        let text = format!(" {}", clip_end(message, room.saturating_sub(2)));
+        frame.render_widget(Paragraph::new(Span::styled(text, theme.accent())), area);
+        return;
+    }
     let mut spans = vec![Span::raw(" ")];
-    let tables = app.pane == Pane::Tables;
-    for k in KEYS.iter().filter(|k| !(k.hint.is_empty() || tables && k.services_only())) {
+    // What could not be read is never hidden.
+    if let Some(u) = app.update.as_ref().and_then(|u| u.snapshot.unread.iter().find(|u| u.failed)) {
+        let text = clip_end(&format!("{}: {}", u.what, u.why), room.saturating_sub(12));
+        spans.push(Span::styled(format!("{text}  "), theme.bad()));
+    }
+    let is_shown = |k: &&Key| match k.shown {
+        Where::No => false,
+        Where::All => true,
+        Where::Services => app.pane == PaneName::Services && app.opened.is_none(),
+        Where::Rules => app.pane == PaneName::Rules && app.lower,
+        Where::Sections => app.sections().is_some(),
+    };
+    for k in KEYS.iter().filter(is_shown) {
         let hint = [
             Span::styled(k.keys.split(' ').next().unwrap_or_default(), theme.key()),
             Span::styled(format!(" {}  ", k.hint), theme.dim()),
         ];
-        if width(&spans) + width(&hint) > usize::from(area.width) {
-            break;
+        if width(&spans) + width(&hint) > room + 2 {
+            continue;
         }
         spans.extend(hint);
     }

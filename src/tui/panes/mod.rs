@@ -1,12 +1,18 @@
 //! One file a pane, and how they share the screen.
 
-mod backends;
+mod compare;
+mod conntrack;
+mod detail;
+mod findings;
 mod frame;
-mod help;
+mod overview;
+mod rules;
 mod services;
 mod tables;
 
-use super::app::{App, Pane};
+use super::app::App;
+use super::overlays;
+use crate::config::PaneName;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
@@ -24,24 +30,36 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App) {
     }
     let [top, body, bottom] =
         Layout::vertical([Constraint::Length(3), Constraint::Min(8), Constraint::Length(1)]).areas(area);
-    frame::header(frame, app, top);
-    let share = if area.height < 20 { 55 } else { 60 };
-    let [upper, lower] = Layout::vertical([Constraint::Percentage(share), Constraint::Min(5)]).areas(body);
+    app.clicks.clear();
     app.heads.clear();
+    frame::header(frame, app, top);
     match app.pane {
-        Pane::Services => {
+        PaneName::Overview => overview::draw(frame, app, body),
+        PaneName::Services if app.opened.is_some() => detail::draw(frame, app, body),
+        PaneName::Services => {
+            let [upper, lower] = halves(body, app.chosen_service().map_or(0, detail::needed_height));
             services::draw(frame, app, upper);
-            backends::draw(frame, app, lower);
+            detail::draw_short(frame, app, lower);
         }
-        Pane::Tables => {
+        PaneName::Rules => {
+            let [upper, lower] = halves(body, u16::MAX);
             tables::draw(frame, app, upper);
-            tables::draw_rules(frame, app, lower);
+            rules::draw(frame, app, lower);
         }
+        PaneName::Compare => compare::draw(frame, app, body),
+        PaneName::Conntrack => conntrack::draw(frame, app, body),
+        PaneName::Findings => findings::draw(frame, app, body),
     }
     frame::footer(frame, app, bottom);
-    if app.help.is_some() {
-        help::draw(frame, app, area);
-    }
+    overlays::draw(frame, app, area);
+}
+
+/// The upper part of a pane has the most; the lower one no more than it needs, and a third at least.
+fn halves(body: Rect, needed: u16) -> [Rect; 2] {
+    let most = body.height * if body.height < 16 { 45 } else { 40 } / 100;
+    let least = (body.height / 3).max(5);
+    let lower = needed.clamp(least, most.max(least));
+    Layout::vertical([Constraint::Min(4), Constraint::Length(lower)]).areas(body)
 }
 
 fn too_small(frame: &mut Frame<'_>, area: Rect) {

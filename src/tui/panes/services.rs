@@ -1,71 +1,54 @@
 //! The list of Services.
 
+use super::frame::filters;
+use crate::columns::{Column, SERVICES, ServiceRow, Services, symbol};
+use crate::figures::plural;
 use crate::proxy::{Health, Mode};
 use crate::rates::Tracker;
-use crate::tui::app::App;
-use crate::tui::columns::{self, COLUMNS, Column, Id, Row};
+use crate::tui::app::{App, Click};
 use crate::tui::theme::Theme;
-use crate::tui::widgets::{clip_end, put};
+use crate::tui::widgets::{columns_that_fit, draw_list, heads, part, put, sparkline};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
-use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
+use ratatui::text::Line;
+use ratatui::widgets::{Paragraph, Wrap};
 
-/// The columns that fit, with their places.
-fn layout(area: Rect, packets: bool) -> Vec<(&'static Column, Rect)> {
-    let shown: Vec<&Column> = COLUMNS
-        .iter()
-        .filter(|c| c.from <= area.width && (packets || !columns::needs_packet_counts(c.id)))
-        .collect();
-    let fixed: u16 = shown.iter().map(|c| c.width + 1).sum();
-    let name = area.width.saturating_sub(fixed).max(10);
-    // A very wide screen gives room to addresses and trends too.
-    let (mut name, spare) = if name > 56 { (56, name - 56) } else { (name, 0) };
-    let trend = spare.min(60);
-    name += spare - trend;
-    let mut x = area.x;
-    shown
-        .into_iter()
-        .map(|c| {
-            let width = match c.id {
-                Id::Name => name,
-                Id::Trend => c.width + trend,
-                _ => c.width,
-            };
-            let place = Rect { x, y: area.y, width, height: 1 };
-            x += width + 1;
-            (c, place)
-        })
-        .collect()
-}
+/// Names wider than this are rare: what is left goes to the trend.
+const NAME: u16 = 56;
 
-fn style_of(theme: Theme, id: Id, row: &Row<'_>) -> Style {
-    let health = row.service.health();
-    let state = match health {
+/// Style of a state.
+pub(super) fn health_style(theme: Theme, health: Health) -> Style {
+    match health {
         Health::Fine => theme.good(),
         Health::Rejecting => theme.bad(),
         Health::Dropping => theme.warn(),
         Health::Leftover => theme.dim(),
-    };
+    }
+}
+
+fn style_of(theme: Theme, key: &str, row: &ServiceRow<'_>) -> Style {
+    let health = row.service.health();
+    let state = health_style(theme, health);
     let moving = |rate: Option<f64>| match rate {
         Some(r) if r > 0.0 => theme.text(),
         _ => theme.dim(),
     };
-    match id {
-        Id::State => state,
-        Id::Name if health != Health::Fine => state,
-        Id::Protocol | Id::Mode | Id::Frontend => theme.dim(),
-        Id::Flows => moving(row.rates.and_then(|r| r.flows.ok())),
-        Id::Packets => moving(row.rates.and_then(|r| r.packets.ok())),
-        Id::Bytes => moving(row.rates.and_then(|r| r.bytes.ok())),
-        Id::Refused => match row.rates.and_then(|r| r.refused.ok()) {
+    match key {
+        "state" => state,
+        "name" if health != Health::Fine => state,
+        "name" | "tracked" => theme.text(),
+        "flows" => moving(row.rates.and_then(|r| r.flows.ok())),
+        "packets" => moving(row.rates.and_then(|r| r.packets.ok())),
+        "bytes" => moving(row.rates.and_then(|r| r.bytes.ok())),
+        "refused" => match row.rates.and_then(|r| r.refused.ok()) {
             Some(r) if r > 0.0 => theme.bad(),
             _ => theme.dim(),
         },
-        Id::Backends if row.service.backends.is_empty() && row.service.mode != Mode::Userspace => theme.bad(),
-        Id::Trend => theme.busy(),
-        _ => theme.text(),
+        "backends" if row.service.backends.is_empty() && row.service.mode != Mode::Userspace => theme.bad(),
+        "backends" => theme.text(),
+        "trend" => theme.busy(),
+        _ => theme.dim(),
     }
 }
 
@@ -73,74 +56,61 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     let theme = app.theme;
     let focus = !app.lower;
     let total = app.update.as_ref().map_or(0, |u| u.model.services.len());
-    let title = if app.rows.len() == total {
-        format!(" Services {total} ")
-    } else {
-        format!(" Services {} of {total} ", app.rows.len())
+    let mut title = match app.rows.len() == total {
+        true => format!("Services {total}"),
+        false => format!("Services {} of {total}", app.rows.len()),
     };
-    let sorted = COLUMNS.iter().find(|c| c.id == app.sort);
-    let help = sorted.map_or("", |c| c.help);
-    let help = clip_end(help, usize::from(area.width.saturating_sub(28)));
-    let block = Block::new()
-        .borders(Borders::TOP)
-        .border_style(theme.frame(focus))
-        .title(Line::from(Span::styled(title, theme.accent())))
-        .title(Line::from(Span::styled(format!(" {help} "), theme.dim())).right_aligned());
-    let inner = block.inner(area);
-    frame.render_widget(block, area);
-    if inner.height < 2 {
-        return;
+    if let Some(filters) = filters(app) {
+        title.push_str(&format!(" · {filters}"));
     }
+    let order = if app.problems_first { "problems first, then " } else { "" };
+    let note = format!("{order}{}", SERVICES[app.sort].meaning());
+    let inner = part(frame, theme, area, &title, &note, focus);
     let place = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
-    let columns = layout(place, app.counts_packets());
-    for (column, place) in &columns {
-        let is_sorted = column.id == app.sort;
-        let arrow = match (is_sorted, app.reversed, place.width) {
-            (false, ..) | (_, _, ..=1) => "",
-            (true, false, _) => "▾",
-            (true, true, _) => "▴",
-        };
-        let style = if is_sorted { theme.sorted() } else { theme.head() };
-        put(frame, *place, &format!("{}{arrow}", column.head), style, column.right);
-        app.heads.push((*place, column.id));
+    let columns: Vec<&'static Column<Services>> =
+        app.shown_columns(place.width).into_iter().map(|i| &SERVICES[i]).collect();
+    let places = columns_that_fit(&columns, place, "name", NAME);
+    heads(frame, theme, &places, Some((SERVICES[app.sort].key, app.reversed)));
+    for (column, place) in &places {
+        if let Some(i) = SERVICES.iter().position(|c| c.key == column.key) {
+            app.heads.push(i);
+            app.clicks.push((*place, Click::Sort(i)));
+        }
     }
-    let list_area = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
-    app.services.fit(app.rows.len(), list_area);
+    let list = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };
+    app.services.fit(app.rows.len(), list);
     let Some(update) = app.update.clone() else {
-        frame.render_widget(Paragraph::new(" Reading the kernel …").style(theme.dim()), list_area);
+        frame.render_widget(Paragraph::new(" Reading the kernel …").style(theme.dim()), list);
         return;
     };
     if app.rows.is_empty() {
         let text = Paragraph::new(nothing(app)).style(theme.dim()).wrap(Wrap { trim: false });
-        frame.render_widget(text, list_area);
+        frame.render_widget(text, list);
         return;
     }
     let tracker = update.tracker.lock().ok();
-    for (line, i) in app.rows.iter().skip(app.services.top).take(app.services.height).enumerate() {
-        let Some(row) = App::row(&update, *i) else { continue };
-        let y = list_area.y + line as u16;
-        let chosen = app.services.top + line == app.services.chosen;
-        if chosen {
-            let style = if focus { theme.selected() } else { theme.selected_elsewhere() };
-            frame.buffer_mut().set_style(Rect { y, height: 1, ..list_area }, style);
-        }
-        draw_row(frame, theme, &row, &columns, y, tracker.as_deref());
-    }
+    draw_list(frame, theme, &app.services, Some(focus), |frame, line, place| {
+        let Some(row) = app.rows.get(line).and_then(|i| App::row(&update, *i)) else { return };
+        draw_row(frame, theme, &row, &places, place.y, tracker.as_deref());
+    });
 }
 
 fn draw_row(
     frame: &mut Frame<'_>,
     theme: Theme,
-    row: &Row<'_>,
-    columns: &[(&'static Column, Rect)],
+    row: &ServiceRow<'_>,
+    places: &[(&'static Column<Services>, Rect)],
     y: u16,
     tracker: Option<&Tracker>,
 ) {
-    let history = || tracker.map(|t| t.history(row.service)).unwrap_or_default();
-    for (column, place) in columns {
-        let text = columns::text(column.id, row, &history, usize::from(place.width));
-        let place = Rect { y, ..*place };
-        put(frame, place, &text, style_of(theme, column.id, row), column.right);
+    for (column, place) in places {
+        let width = usize::from(place.width);
+        let text = match column.key {
+            "state" => symbol(row.service.health()).into(),
+            "trend" => sparkline(&tracker.map(|t| t.history(row.service)).unwrap_or_default(), width),
+            _ => column.text(row, width),
+        };
+        put(frame, Rect { y, ..*place }, &text, style_of(theme, column.key, row), column.right);
     }
 }
 
@@ -148,7 +118,8 @@ fn draw_row(
 fn nothing(app: &App) -> Vec<Line<'static>> {
     let Some(update) = &app.update else { return Vec::new() };
     if !update.model.services.is_empty() {
-        return vec![Line::from(" No Service passes the filters. Esc clears them.")];
+        let held = plural(update.model.services.len() as u64, "Service");
+        return vec![Line::from(format!(" None of {held} passes the filters. Esc clears them."))];
     }
     let text = match update.snapshot.rules_read() {
         true => " No Services of kube-proxy found in iptables, nftables or IPVS.",

@@ -32,9 +32,29 @@ pub(crate) fn bar(part: f64, width: usize) -> String {
     text
 }
 
+/// The same with a mark where another part ends, unless it is reached: what should be beside what is.
+pub(crate) fn marked_bar(part: f64, mark: Option<f64>, width: usize) -> String {
+    let text = bar(part, width);
+    let Some(mark) = mark.filter(|_| width > 0) else { return text };
+    let at = ((mark.clamp(0.0, 1.0) * width as f64).round() as usize).clamp(1, width) - 1;
+    let mut cells: Vec<char> = text.chars().collect();
+    if cells[at] != '█' {
+        cells[at] = '│';
+    }
+    cells.into_iter().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mark_shows_what_is_missing() {
+        assert_eq!(marked_bar(0.25, Some(0.5), 8), "██ │    ");
+        assert_eq!(marked_bar(1.0, Some(0.5), 4), "████");
+        assert_eq!(marked_bar(0.0, None, 2), "  ");
+        assert_eq!(marked_bar(0.3, Some(2.0), 0), "");
+    }
 
     #[test]
     fn lines_have_their_width() {

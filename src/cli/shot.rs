@@ -1,0 +1,59 @@
+//! `kptop shot`: a picture of the screen.
+
+use super::demo::{DemoMode, start};
+use super::{SourceArgs, explain, names};
+use crate::lab::become_root_if_needed;
+use crate::proxy::Names;
+use crate::snapshot::live::Live;
+use crate::tui::{self, Options, Shot};
+use clap::Args;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(super) struct ShotArgs {
+    /// Where the SVG goes.
+    #[arg(value_name = "FILE.svg")]
+    file: PathBuf,
+    /// Columns and lines of the screen.
+    #[arg(long, value_name = "COLUMNSxLINES", default_value = "124x36", value_parser = parse_size)]
+    size: (u16, u16),
+    /// Keys to press before, as on a keyboard: `2/cart<Enter><Enter>`.
+    #[arg(long, value_name = "KEYS", default_value = "", value_parser = parse_keys)]
+    keys: tui::Keys,
+    /// Seconds to watch before.
+    #[arg(long = "for", value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// Draw the demo in this mode, instead of this node.
+    #[arg(long, value_enum, value_name = "MODE")]
+    demo: Option<DemoMode>,
+}
+
+fn parse_size(text: &str) -> Result<(u16, u16), String> {
+    let size = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    match size {
+        Some((w, h)) if (60..=500).contains(&w) && (15..=200).contains(&h) => Ok((w, h)),
+        _ => Err("give columns and lines, from 60x15 to 500x200: 124x36".into()),
+    }
+}
+
+fn parse_keys(text: &str) -> Result<tui::Keys, String> {
+    tui::Keys::parse(text)
+}
+
+pub(super) fn run(source: &SourceArgs, args: &ShotArgs, options: Options) -> Result<ExitCode, String> {
+    let names = if args.demo.is_some() { Names::default() } else { names(source)? };
+    if args.demo.is_some() {
+        become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
+    }
+    let lab = args.demo.map(|mode| start(mode, None, 4, 1.0)).transpose()?;
+    let live = match &lab {
+        Some(lab) => Live::enter(lab.node()),
+        None => Live::open(source.netns.as_deref()),
+    };
+    let shot = Shot { size: args.size, keys: args.keys.clone(), watch: Duration::from_secs(args.seconds) };
+    let picture = tui::shot(live.map_err(|e| explain(&e))?, names, &options, &shot);
+    std::fs::write(&args.file, picture).map_err(|e| format!("writing {}: {e}", args.file.display()))?;
+    Ok(ExitCode::SUCCESS)
+}

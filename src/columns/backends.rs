@@ -1,0 +1,131 @@
+//! Columns of the backends of a Service.
+
+use super::{Column, NEVER, Rows, Shape, Value};
+use crate::proxy::{Backend, Service, endpoint_text};
+use crate::rates::{BackendRates, NoRate, Rate, real_share};
+
+/// Rows of backends.
+#[derive(Debug)]
+pub struct Backends;
+
+/// A backend of a Service, with its rates where there are two readings.
+#[derive(Clone, Copy, Debug)]
+pub struct BackendRow<'a> {
+    /// The Service.
+    pub service: &'a Service,
+    /// The backend.
+    pub backend: &'a Backend,
+    /// Its rates.
+    pub rates: Option<&'a BackendRates>,
+}
+
+impl Rows for Backends {
+    type Row<'a> = BackendRow<'a>;
+}
+
+fn rate(row: &BackendRow<'_>, of: fn(&BackendRates) -> Rate) -> Value {
+    Value::rate(row.rates.map_or(Err(NoRate::FirstSample), of))
+}
+
+fn share(part: Option<f64>) -> Value {
+    part.map_or(Value::Missing(NoRate::NotCounted), Value::Number)
+}
+
+#[allow(clippy::too_many_arguments)] // a table's row
+const fn figure(
+    key: &'static str,
+    head: &'static str,
+    unit: &'static str,
+    shape: Shape,
+    from: u16,
+    help: &'static str,
+    value: fn(&BackendRow<'_>) -> Value,
+) -> Column<Backends> {
+    Column { key, head, unit, help, width: 6, right: true, from, shape, value }
+}
+
+/// Every column of backends.
+pub const BACKENDS: &[Column<Backends>] = &[
+    Column {
+        key: "backend",
+        head: "BACKEND",
+        unit: "",
+        help: "endpoint; w3: its weight in IPVS; local: on this node",
+        width: 24,
+        right: false,
+        from: 0,
+        shape: Shape::Text,
+        value: |r| {
+            let mut text = endpoint_text(r.backend.address, r.backend.port);
+            if let Some(weight) = r.backend.weight.filter(|w| *w != 1) {
+                text.push_str(&format!(" w{weight}"));
+            } else if r.backend.local == Some(true) {
+                text.push_str(" local");
+            }
+            Value::AsListed(text)
+        },
+    },
+    figure(
+        "expect",
+        "EXPECT",
+        "share",
+        Shape::Share,
+        0,
+        "part of new flows that it should get, by the rules",
+        |r| share(r.backend.share.or(r.backend.local_share)),
+    ),
+    Column {
+        width: 5,
+        ..figure(
+            "real",
+            "REAL",
+            "share",
+            Shape::Share,
+            0,
+            "part that it got, since kube-proxy wrote its rule",
+            |r| share(real_share(r.service, r.backend)),
+        )
+    },
+    Column {
+        key: "balance",
+        head: "",
+        unit: "share",
+        help: "the real share as a bar; │ stands where the expected share ends",
+        width: 10,
+        right: false,
+        from: 66,
+        shape: Shape::Bar,
+        value: |r| share(real_share(r.service, r.backend)),
+    },
+    figure("flows", "NEW/s", "1/s", Shape::Rate, 0, "new flows", |r| rate(r, |r| r.flows)),
+    figure("packets", "PKT/s", "1/s", Shape::Rate, 100, "packets both ways (IPVS)", |r| {
+        rate(r, |r| r.packets)
+    }),
+    figure("bytes", "B/s", "bytes/s", Shape::Rate, 108, "bytes both ways (IPVS)", |r| rate(r, |r| r.bytes)),
+    figure("active", "ACTIVE", "connections", Shape::Count, 92, "active connections (IPVS)", |r| {
+        Value::count(r.backend.counters.active)
+    }),
+    figure("inactive", "INACT", "connections", Shape::Count, 116, "inactive connections (IPVS)", |r| {
+        Value::count(r.backend.counters.inactive)
+    }),
+    figure("tracked", "FLOWS", "flows", Shape::Count, 72, "flows that conntrack holds for it", |r| {
+        Value::count(r.backend.conntrack_flows)
+    }),
+    figure("unreplied", "UNREP", "flows", Shape::Count, 98, "of them, without any answer yet", |r| {
+        Value::count(r.backend.unreplied_flows)
+    }),
+    figure("weight", "WEIGHT", "", Shape::Count, NEVER, "weight (IPVS)", |r| {
+        Value::count(r.backend.weight.map(u64::from))
+    }),
+    Column {
+        key: "trend",
+        head: "TREND",
+        unit: "",
+        help: "new flows a second, the last readings; in nftables mode the flows that conntrack held",
+        width: 0,
+        right: false,
+        from: 76,
+        shape: Shape::Trend,
+        value: |r| rate(r, |r| r.flows),
+    },
+];

@@ -1,0 +1,201 @@
+//! Filters that combine: `ns:shop proto:udp state:rejecting flows>10 -kube`. Every word must hold.
+
+use super::services::SERVICES;
+use super::{ServiceRow, Value};
+
+/// How a column's value is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operator {
+    Contains,
+    Greater,
+    GreaterOrEqual,
+    Less,
+    LessOrEqual,
+    Equal,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Term {
+    /// A word that stands somewhere in the Service's names and addresses.
+    Word(String),
+    /// A condition on a column (its place in [`SERVICES`]).
+    Column(usize, Operator, Wanted),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Wanted {
+    Text(String),
+    Number(f64),
+}
+
+/// A filter of Services.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// With true where the term must not hold.
+    terms: Vec<(bool, Term)>,
+}
+
+/// Longer operators first: `>=` is not `>`.
+const OPERATORS: [(&str, Operator); 6] = [
+    (">=", Operator::GreaterOrEqual),
+    ("<=", Operator::LessOrEqual),
+    (">", Operator::Greater),
+    ("<", Operator::Less),
+    ("=", Operator::Equal),
+    (":", Operator::Contains),
+];
+
+/// A sentence on what a filter may hold, out of the table of columns.
+pub fn help() -> String {
+    let keys: Vec<&str> = SERVICES.iter().map(|c| c.key).filter(|k| *k != "trend").collect();
+    format!("words, or COLUMN:text, COLUMN>n, COLUMN<n, -word for not; columns: {}", keys.join(" "))
+}
+
+fn number(text: &str) -> Option<f64> {
+    let (digits, factor) = match text.chars().last()? {
+        'k' => (&text[..text.len() - 1], 1e3),
+        'M' => (&text[..text.len() - 1], 1e6),
+        'G' => (&text[..text.len() - 1], 1e9),
+        '%' => (&text[..text.len() - 1], 0.01),
+        _ => (text, 1.0),
+    };
+    let n: f64 = digits.parse().ok()?;
+    n.is_finite().then_some(n * factor)
+}
+
+impl Filter {
+    /// Reads what somebody typed. An address with a port is a word: a term starts with a column's name.
+    ///
+    /// # Errors
+    /// Where a comparison has no number or an unknown column; the filter that the rest makes is given, too, so that
+    /// a list can be filtered while one types.
+    pub fn parse(text: &str) -> (Filter, Option<String>) {
+        let (mut filter, mut error) = (Filter::default(), None);
+        for word in text.split_whitespace() {
+            let (negated, word) = match word.strip_prefix(['-', '!']) {
+                Some(rest) if !rest.is_empty() => (true, rest),
+                _ => (false, word),
+            };
+            match Term::parse(word) {
+                Ok(Some(term)) => filter.terms.push((negated, term)),
+                Ok(None) => {} // nothing behind the colon yet
+                Err(why) => error = error.or(Some(why)),
+            }
+        }
+        (filter, error)
+    }
+
+    /// True where it holds back nothing.
+    pub fn is_empty(&self) -> bool {
+        self.terms.is_empty()
+    }
+
+    /// Whether a Service passes. `names`: its names and addresses, in lower case.
+    pub fn matches(&self, row: &ServiceRow<'_>, names: &str) -> bool {
+        self.terms.iter().all(|(negated, term)| *negated != term.holds(row, names))
+    }
+}
+
+impl Term {
+    fn parse(word: &str) -> Result<Option<Term>, String> {
+        let at = word.find(['>', '<', '=', ':']);
+        let Some((key, rest)) = at.map(|at| word.split_at(at)) else {
+            return Ok(Some(Term::Word(word.to_lowercase())));
+        };
+        let Some(column) = SERVICES.iter().position(|c| c.key == key.to_lowercase()) else {
+            // `shop/cart:http` and `10.96.0.1:53` are words; nothing is named `10>`.
+            return match rest.starts_with(':') {
+                true => Ok(Some(Term::Word(word.to_lowercase()))),
+                false => Err(format!("no column `{key}`: {}", help())),
+            };
+        };
+        let Some((sign, operator)) = OPERATORS.iter().find(|o| rest.starts_with(o.0)) else {
+            return Ok(Some(Term::Word(word.to_lowercase())));
+        };
+        let wanted = &rest[sign.len()..];
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        let wanted = match (operator, number(wanted)) {
+            (Operator::Contains, _) => Wanted::Text(wanted.to_lowercase()),
+            (_, Some(n)) => Wanted::Number(n),
+            (Operator::Equal, None) => Wanted::Text(wanted.to_lowercase()),
+            _ => return Err(format!("`{word}`: `{wanted}` is not a number (10, 2.5, 3k, 20%)")),
+        };
+        Ok(Some(Term::Column(column, *operator, wanted)))
+    }
+
+    fn holds(&self, row: &ServiceRow<'_>, names: &str) -> bool {
+        match self {
+            Term::Word(w) => names.contains(w),
+            Term::Column(column, operator, wanted) => {
+                let value = (SERVICES[*column].value)(row);
+                match (value, wanted) {
+                    (Value::Number(n), Wanted::Number(w)) => match operator {
+                        Operator::Greater => n > *w,
+                        Operator::GreaterOrEqual => n >= *w,
+                        Operator::Less => n < *w,
+                        Operator::LessOrEqual => n <= *w,
+                        Operator::Equal | Operator::Contains => n == *w,
+                    },
+                    (Value::Number(n), Wanted::Text(t)) => number(t) == Some(n),
+                    (Value::Text(v) | Value::AsListed(v), Wanted::Text(t)) => {
+                        let v = v.to_lowercase();
+                        if *operator == Operator::Equal { v == *t } else { v.contains(t) }
+                    }
+                    // What is not known is neither more nor less.
+                    (Value::Missing(_), _) | (Value::Text(_) | Value::AsListed(_), Wanted::Number(_)) => {
+                        false
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::shop;
+    use proptest::prelude::*;
+
+    fn passing(text: &str) -> Vec<String> {
+        let services = shop::services(None, 4);
+        let (filter, error) = Filter::parse(text);
+        assert_eq!(error, None, "{text}");
+        services
+            .iter()
+            .filter(|s| filter.matches(&ServiceRow { service: s, rates: None }, &s.label().to_lowercase()))
+            .map(|s| format!("{} {}", s.label(), s.protocol.name()))
+            .collect()
+    }
+
+    #[test]
+    fn terms_combine() {
+        assert_eq!(passing("ns:media proto:udp rtcp"), ["media/rtp:rtcp UDP"]);
+        assert_eq!(passing("ns:shop state:rejecting"), ["shop/payments:http TCP", "shop/invoices:http TCP"]);
+        assert_eq!(passing("ns=shop backends>=6"), ["shop/frontend:http TCP", "shop/catalog:http TCP"]);
+        assert_eq!(passing("backends<1 -ns:shop"), ["monitoring/agent-elsewhere:otlp TCP"]);
+        assert_eq!(passing("flows>0"), [""; 0]); // no rates yet: not more than 0
+        assert_eq!(passing("shop/cart:").len(), 0);
+        assert_eq!(passing("ns: cart"), ["shop/cart TCP"]); // as one types
+        assert_eq!(passing("backends:8"), ["shop/catalog:http TCP"]);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let error = |t: &str| Filter::parse(t).1.unwrap_or_default();
+        assert!(error("flow>10").contains("no column `flow`"), "{}", error("flow>10"));
+        assert!(error("flows>many").contains("`many` is not a number"));
+        assert_eq!(Filter::parse("10.96.0.1:53 shop/cart:http").1, None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_typed_is_survived(text in "\\PC{0,40}") {
+            let (filter, _) = Filter::parse(&text);
+            let services = shop::services(Some(2), 1);
+            let _ = filter.matches(&ServiceRow { service: &services[0], rates: None }, "x");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Columns of Services.
+
+use super::{Column, NEVER, Rows, Shape, Value};
+use crate::proxy::{Health, Mode, Service, Variant, frontend_text};
+use crate::rates::{NoRate, Rate, ServiceRates, real_share};
+use crate::ruleset::IpFamily;
+
+/// Rows of Services.
+#[derive(Debug)]
+pub struct Services;
+
+/// A Service, with its rates where there are two readings.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceRow<'a> {
+    /// The Service.
+    pub service: &'a Service,
+    /// Its rates.
+    pub rates: Option<&'a ServiceRates>,
+}
+
+impl Rows for Services {
+    type Row<'a> = ServiceRow<'a>;
+}
+
+fn rate(row: &ServiceRow<'_>, of: fn(&ServiceRates) -> Rate) -> Value {
+    Value::rate(row.rates.map_or(Err(NoRate::FirstSample), of))
+}
+
+/// Flows that conntrack holds for a Service's frontends.
+pub fn tracked(s: &Service) -> Option<u64> {
+    s.frontends.iter().map(|f| f.flows).try_fold(0, |sum, f| f.map(|f| sum + f))
+}
+
+/// The symbol of a state.
+pub fn symbol(health: Health) -> &'static str {
+    match health {
+        Health::Fine => "●",
+        Health::Rejecting => "✗",
+        Health::Dropping => "▼",
+        Health::Leftover => "○",
+    }
+}
+
+/// The word of a state, for filters and text.
+pub fn state_word(health: Health) -> &'static str {
+    match health {
+        Health::Fine => "healthy",
+        Health::Rejecting => "rejecting",
+        Health::Dropping => "dropping",
+        Health::Leftover => "leftover",
+    }
+}
+
+/// Flows below which the spread over backends says nothing.
+const FEW_FLOWS: u64 = 30;
+
+/// How far the most uneven backend is from what it should get, in parts of the whole; `None` with few flows, or
+/// where rules expect nothing.
+pub fn skew(s: &Service) -> Option<f64> {
+    let sum: u64 = s.backends.iter().filter_map(|b| b.counters.flows).sum();
+    // Where some frontends ask for local endpoints and others do not, nobody knows how much came by which.
+    let mixed = s.backends.windows(2).any(|w| w[0].traffic_policies != w[1].traffic_policies);
+    if sum < FEW_FLOWS || s.backends.len() < 2 || mixed {
+        return None;
+    }
+    s.backends
+        .iter()
+        .filter_map(|b| Some((real_share(s, b)? - b.share.or(b.local_share)?).abs()))
+        .fold(None, |most: Option<f64>, d| Some(most.map_or(d, |m| m.max(d))))
+}
+
+fn sum_of(s: &Service, of: fn(&crate::proxy::BackendCounters) -> Option<u64>) -> Option<u64> {
+    s.backends.iter().filter_map(|b| of(&b.counters)).reduce(|a, b| a + b)
+}
+
+/// New flows since the rules were written; what conntrack holds is no count of them.
+fn new_flows(s: &Service) -> Option<u64> {
+    use crate::proxy::CounterSource;
+    let counted = s.backends.iter().any(|b| b.counters.source != CounterSource::Conntrack);
+    if counted { sum_of(s, |c| c.flows) } else { None }
+}
+
+fn mode_word(s: &Service) -> &'static str {
+    match (s.mode, s.variant) {
+        (Mode::Iptables, Some(Variant::Nft)) => "ipt-nft",
+        (Mode::Userspace, _) => "user",
+        (mode, _) => mode.name(),
+    }
+}
+
+fn frontends(s: &Service) -> String {
+    match s.frontends.as_slice() {
+        [] => "-".into(),
+        [one] => frontend_text(one),
+        [first, rest @ ..] => format!("{} +{}", frontend_text(first), rest.len()),
+    }
+}
+
+const fn words(
+    key: &'static str,
+    head: &'static str,
+    width: u16,
+    from: u16,
+    help: &'static str,
+    value: fn(&ServiceRow<'_>) -> Value,
+) -> Column<Services> {
+    Column { key, head, unit: "", help, width, right: false, from, shape: Shape::Text, value }
+}
+
+#[allow(clippy::too_many_arguments)] // a table's row
+const fn figure(
+    key: &'static str,
+    head: &'static str,
+    unit: &'static str,
+    shape: Shape,
+    from: u16,
+    help: &'static str,
+    value: fn(&ServiceRow<'_>) -> Value,
+) -> Column<Services> {
+    Column { key, head, unit, help, width: 6, right: true, from, shape, value }
+}
+
+fn text(t: impl Into<String>) -> Value {
+    Value::Text(t.into())
+}
+
+/// Every column of Services, in the order in which they are shown unless the user chose another.
+pub const SERVICES: &[Column<Services>] = &[
+    Column {
+        key: "state",
+        head: "",
+        unit: "",
+        help: "● healthy, ✗ rejecting: no endpoints, ▼ dropping: none local, ○ leftover of another mode",
+        width: 1,
+        right: false,
+        from: 0,
+        shape: Shape::Symbol,
+        value: |r| text(state_word(r.service.health())),
+    },
+    words("name", "SERVICE", 0, 0, "namespace/name:port; the address where only that is known", |r| {
+        Value::AsListed(r.service.label())
+    }),
+    words("ns", "NAMESPACE", 16, NEVER, "namespace", |r| {
+        text(r.service.name.as_ref().map_or("", |n| n.namespace.as_str()))
+    }),
+    words("proto", "PROTO", 5, 92, "transport protocol", |r| text(r.service.protocol.name())),
+    words("family", "FAMILY", 6, NEVER, "IP family", |r| {
+        text(if r.service.family == IpFamily::V4 { "ipv4" } else { "ipv6" })
+    }),
+    words(
+        "mode",
+        "MODE",
+        8,
+        118,
+        "mode of kube-proxy that holds it; ipt-nft: iptables mode in nf_tables",
+        |r| text(mode_word(r.service)),
+    ),
+    words("frontend", "FRONTEND", 22, 94, "first address, and how many more", |r| text(frontends(r.service))),
+    Column {
+        width: 4,
+        ..figure("backends", "BACK", "backends", Shape::Count, 0, "endpoints that its rules know", |r| {
+            match r.service.mode {
+                Mode::Userspace => text("?"), // the process alone knows them
+                _ => Value::count(Some(r.service.backends.len() as u64)),
+            }
+        })
+    },
+    figure("flows", "NEW/s", "1/s", Shape::Rate, 0, "new flows, over all backends", |r| rate(r, |r| r.flows)),
+    figure(
+        "packets",
+        "PKT/s",
+        "1/s",
+        Shape::Rate,
+        92,
+        "packets both ways, where the mode counts them (IPVS)",
+        |r| rate(r, |r| r.packets),
+    ),
+    figure(
+        "bytes",
+        "B/s",
+        "bytes/s",
+        Shape::Rate,
+        104,
+        "bytes both ways, where the mode counts them (IPVS)",
+        |r| rate(r, |r| r.bytes),
+    ),
+    figure(
+        "refused",
+        "REF/s",
+        "1/s",
+        Shape::Rate,
+        76,
+        "packets that its rules reject or drop, those of foreign sources too",
+        |r| rate(r, |r| r.refused),
+    ),
+    figure(
+        "tracked",
+        "FLOWS",
+        "flows",
+        Shape::Count,
+        0,
+        "flows that conntrack holds for its frontends",
+        |r| Value::count(tracked(r.service)),
+    ),
+    figure(
+        "active",
+        "ACTIVE",
+        "connections",
+        Shape::Count,
+        NEVER,
+        "active connections of its real servers (IPVS)",
+        |r| Value::count(sum_of(r.service, |c| c.active)),
+    ),
+    figure(
+        "skew",
+        "SKEW",
+        "share",
+        Shape::Share,
+        140,
+        "how far the most uneven backend is from its expected share; - below 30 flows, or with mixed policies",
+        |r| skew(r.service).map_or(Value::Missing(NoRate::NotCounted), Value::Number),
+    ),
+    Column {
+        width: 9,
+        ..figure(
+            "new_total",
+            "NEW FLOWS",
+            "flows",
+            Shape::Count,
+            NEVER,
+            "new flows since kube-proxy wrote its rules",
+            |r| Value::count(new_flows(r.service)),
+        )
+    },
+    Column {
+        width: 8,
+        ..figure(
+            "refused_total",
+            "REFUSED",
+            "packets",
+            Shape::Count,
+            NEVER,
+            "packets refused since kube-proxy wrote its rules",
+            |r| {
+                let refused = r.service.frontends.iter().filter_map(|f| f.refused);
+                Value::count(refused.reduce(|a, b| a + b))
+            },
+        )
+    },
+    Column {
+        width: 8,
+        ..figure(
+            "affinity",
+            "AFFINITY",
+            "s",
+            Shape::Count,
+            NEVER,
+            "how long a client stays with a backend",
+            |r| Value::count(r.service.session_affinity_s.map(u64::from)),
+        )
+    },
+    words("scheduler", "SCHED", 6, NEVER, "scheduler (IPVS)", |r| {
+        text(r.service.scheduler.as_deref().unwrap_or("-"))
+    }),
+    Column {
+        key: "trend",
+        head: "TREND",
+        unit: "",
+        help: "new flows a second, the last readings; in nftables mode the flows that conntrack held",
+        width: 16,
+        right: false,
+        from: 100,
+        shape: Shape::Trend,
+        value: |r| rate(r, |r| r.flows),
+    },
+];

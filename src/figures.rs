@@ -1,0 +1,182 @@
+//! Figures in few characters, and text cut to a width: the same on the screen and in text.
+
+use crate::rates::Rate;
+use std::time::Duration;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// A number in at most five characters: `7`, `3.2`, `940`, `1.2k`, `35k`, `2.1M`.
+pub fn short(n: f64) -> String {
+    const UNITS: [&str; 5] = ["", "k", "M", "G", "T"];
+    if n < 0.05 {
+        return "0".into();
+    }
+    let (mut value, mut unit) = (n, 0);
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if value < 9.95 { format!("{value:.1}{}", UNITS[unit]) } else { format!("{value:.0}{}", UNITS[unit]) }
+}
+
+/// A count: exact while it fits in six characters.
+pub fn count(n: u64) -> String {
+    if n < 1_000_000 { n.to_string() } else { short(n as f64) }
+}
+
+/// A size in bytes, in powers of 1024.
+pub fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut value, mut unit) = (n as f64, 0);
+    while value >= 1023.5 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 || value >= 99.5 {
+        format!("{value:.0} {}", UNITS[unit])
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
+}
+
+/// A rate, or the reason why there is none.
+pub fn rate_text(rate: Rate) -> String {
+    match rate {
+        Ok(n) => short(n),
+        Err(why) => why.short().into(),
+    }
+}
+
+/// A part of the whole in percent.
+pub fn share_text(share: Option<f64>) -> String {
+    match share {
+        Some(s) if s > 0.0 && s < 0.0995 => format!("{:.1}%", s * 100.0),
+        // 1/8 and its kin would not add up without their half.
+        Some(s) if (s * 200.0 - (s * 200.0).round()).abs() < 1e-6 && (s * 100.0).fract().abs() > 1e-6 => {
+            format!("{:.1}%", s * 100.0)
+        }
+        Some(s) => format!("{:.0}%", s * 100.0),
+        None => "-".into(),
+    }
+}
+
+/// A time in words of one or two units: `840 ms`, `12 s`, `5 min`, `3 h 20 min`, `4 d 2 h`.
+pub fn duration(d: Duration) -> String {
+    let (ms, s) = (d.as_millis(), d.as_secs());
+    match s {
+        0 if ms < 10 => format!("{:.1} ms", d.as_secs_f64() * 1000.0),
+        0 => format!("{ms} ms"),
+        1..10 if ms % 1000 != 0 => format!("{:.1} s", d.as_secs_f64()),
+        1..120 => format!("{s} s"),
+        120..7200 => format!("{} min", s / 60),
+        7200..86_400 => format!("{} h {} min", s / 3600, s / 60 % 60),
+        _ => format!("{} d {} h", s / 86_400, s / 3600 % 24),
+    }
+}
+
+/// `1 rule`, `2 rules`.
+pub fn plural(n: u64, what: &str) -> String {
+    format!("{} {what}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
+/// Cuts a sentence to a width in columns, with `…` at its end where something is missing.
+pub fn clip_end(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_string();
+    }
+    let (mut head, mut used) = (String::new(), 0);
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used >= width {
+            break;
+        }
+        head.push(c);
+    }
+    if width > 0 {
+        head.push('…');
+    }
+    head
+}
+
+/// Cuts text to a width in columns, with `…` where something is missing: of names, the middle.
+pub fn clip(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_string();
+    }
+    if width <= 1 {
+        return "…".chars().take(width).collect();
+    }
+    let tail_width = (width - 1) / 3;
+    let (mut head, mut used) = (String::new(), 0);
+    for c in text.chars() {
+        let w = c.width().unwrap_or(0);
+        if used + w > width - 1 - tail_width {
+            break;
+        }
+        head.push(c);
+        used += w;
+    }
+    let (mut tail, mut used) = (Vec::new(), 0);
+    for c in text.chars().rev() {
+        let w = c.width().unwrap_or(0);
+        if used + w > tail_width {
+            break;
+        }
+        tail.push(c);
+        used += w;
+    }
+    head.push('…');
+    head.extend(tail.into_iter().rev());
+    head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rates::NoRate;
+    use proptest::prelude::*;
+
+    #[test]
+    fn figures_are_short_and_true() {
+        for (n, text) in [
+            (0.0, "0"),
+            (0.3, "0.3"),
+            (9.96, "10"),
+            (123.4, "123"),
+            (999.6, "1.0k"),
+            (1234.0, "1.2k"),
+            (35_300.0, "35k"),
+            (2.13e6, "2.1M"),
+        ] {
+            assert_eq!(short(n), text);
+        }
+        assert_eq!(count(999_999), "999999");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(211_328), "206 KiB");
+        assert_eq!(rate_text(Err(NoRate::CounterReset)), "reset");
+        assert_eq!(share_text(Some(1.0 / 3.0)), "33%");
+        assert_eq!(share_text(Some(0.125)), "12.5%");
+        assert_eq!(share_text(Some(0.5)), "50%");
+        assert_eq!(share_text(None), "-");
+        for (ms, text) in [
+            (3, "3.0 ms"),
+            (840, "840 ms"),
+            (1000, "1 s"),
+            (2500, "2.5 s"),
+            (119_000, "119 s"),
+            (300_000, "5 min"),
+            (12_000_000, "3 h 20 min"),
+            (352_800_000, "4 d 2 h"),
+        ] {
+            assert_eq!(duration(Duration::from_millis(ms)), text);
+        }
+        assert_eq!((plural(1, "rule"), plural(1200, "rule")), ("1 rule".into(), "1200 rules".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn clipped_text_fits(text in "\\PC{0,40}", width in 0usize..30) {
+            prop_assert!(clip(&text, width).width() <= width);
+            prop_assert!(clip_end(&text, width).width() <= width);
+        }
+    }
+}

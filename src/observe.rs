@@ -1,0 +1,89 @@
+//! One snapshot understood: Services, rates and findings. The live screen, a recording and a server all look at
+//! this.
+
+use crate::doctor::{self, Finding};
+use crate::proxy::{Model, Names};
+use crate::rates::{NodeRates, ServiceRates, Tracker};
+use crate::snapshot::Snapshot;
+use std::sync::{Arc, Mutex};
+
+/// What a cause of lost traffic may look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// Facts of the instant.
+    pub snapshot: &'a Snapshot,
+    /// Services.
+    pub model: &'a Model,
+    /// Rates of each Service, in the model's order.
+    pub rates: &'a [ServiceRates],
+    /// Rates of the node.
+    pub node: &'a NodeRates,
+}
+
+/// One instant, understood. Cheap to copy.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Facts.
+    pub snapshot: Arc<Snapshot>,
+    /// Services.
+    pub model: Arc<Model>,
+    /// True where the structure is another than in the view before.
+    pub changed: bool,
+    /// Rates of each Service, in the model's order.
+    pub rates: Arc<Vec<ServiceRates>>,
+    /// Rates of the node.
+    pub node: Arc<NodeRates>,
+    /// What is wrong.
+    pub findings: Arc<Vec<Finding>>,
+    /// Histories.
+    pub tracker: Arc<Mutex<Tracker>>,
+}
+
+/// Makes views out of snapshots, one after the other.
+#[derive(Debug)]
+pub struct Observer {
+    names: Names,
+    model: Model,
+    tracker: Arc<Mutex<Tracker>>,
+    last: Option<View>,
+}
+
+impl Observer {
+    /// With names for rules whose comments kube-proxy left off.
+    pub fn new(names: Names) -> Observer {
+        Observer { names, model: Model::default(), tracker: Arc::default(), last: None }
+    }
+
+    /// Understands the next snapshot.
+    pub fn observe(&mut self, snapshot: Snapshot) -> View {
+        self.model.update(&snapshot, &self.names);
+        let (rates, node) = {
+            // Poisoned: a face panicked while it looked; what is in it is whole all the same.
+            let mut tracker = self.tracker.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let rates = tracker.update(&snapshot, &self.model);
+            let node = tracker.node(&snapshot, &self.model, &rates);
+            (rates, node)
+        };
+        let facts = Facts { snapshot: &snapshot, model: &self.model, rates: &rates, node: &node };
+        let findings = doctor::examine(&facts);
+        let view = View {
+            changed: self.model.changed,
+            model: Arc::new(self.model.clone()),
+            rates: Arc::new(rates),
+            node: Arc::new(node),
+            findings: Arc::new(findings),
+            tracker: self.tracker.clone(),
+            snapshot: Arc::new(snapshot),
+        };
+        self.last = Some(view.clone());
+        view
+    }
+
+    /// The view of a snapshot for which nothing was read anew: all but the snapshot is that of before.
+    pub fn again(&mut self, snapshot: Snapshot) -> View {
+        match &self.last {
+            Some(last) => View { snapshot: Arc::new(snapshot), changed: false, ..last.clone() },
+            None => self.observe(snapshot),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! A list with a chosen row that stays in view.
+
+use ratatui::layout::Rect;
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::tui) struct List {
+    pub(in crate::tui) chosen: usize,
+    pub(in crate::tui) top: usize,
+    pub(in crate::tui) len: usize,
+    /// Rows that fit; set while drawing.
+    pub(in crate::tui) height: usize,
+    /// Where its rows are on the screen.
+    pub(in crate::tui) area: Rect,
+}
+
+impl List {
+    pub(super) fn step(&mut self, by: isize) {
+        let last = self.len.saturating_sub(1);
+        self.chosen = self.chosen.saturating_add_signed(by).min(last);
+    }
+
+    pub(super) fn go_to_top(&mut self) {
+        self.chosen = 0;
+        self.top = 0;
+    }
+
+    /// Brings the chosen row into view.
+    pub(in crate::tui) fn fit(&mut self, len: usize, area: Rect) {
+        self.len = len;
+        self.area = area;
+        self.height = usize::from(area.height);
+        self.chosen = self.chosen.min(len.saturating_sub(1));
+        if self.chosen < self.top {
+            self.top = self.chosen;
+        }
+        if self.height > 0 && self.chosen >= self.top + self.height {
+            self.top = self.chosen + 1 - self.height;
+        }
+        self.top = self.top.min(len.saturating_sub(self.height.max(1)));
+    }
+
+    /// Not on the screen.
+    pub(in crate::tui) fn hide(&mut self) {
+        self.area = Rect::default();
+        self.height = 0;
+    }
+
+    /// The row at a place of the screen.
+    pub(super) fn at(&self, x: u16, y: u16) -> Option<usize> {
+        let inside = self.area.contains((x, y).into());
+        let row = self.top + usize::from(y.saturating_sub(self.area.y));
+        (inside && row < self.len).then_some(row)
+    }
+
+    /// The rows that are on the screen, with their places.
+    pub(in crate::tui) fn shown(&self) -> impl Iterator<Item = (usize, Rect)> + use<> {
+        let (top, area) = (self.top, self.area);
+        (top..self.len.min(top + self.height))
+            .map(move |i| (i, Rect { y: area.y + (i - top) as u16, height: 1, ..area }))
+    }
+}

@@ -1,0 +1,263 @@
+//! Conntrack: how full, what it holds, what it loses, and who fills it.
+
+use super::detail::section_strip;
+use crate::figures::{clip, count, duration, plural, rate_text, short};
+use crate::rates::{STATS, stat_values};
+use crate::snapshot::facts::Stats;
+use crate::snapshot::{Conntrack, Flows, TCP_STATES};
+use crate::tui::app::{App, Section};
+use crate::tui::reader::Update;
+use crate::tui::theme::Theme;
+use crate::tui::widgets::{bar, chart, draw_list, part, put};
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
+use ratatui::widgets::Paragraph;
+
+pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
+    let theme = app.theme;
+    let update = app.update.clone();
+    let Some((update, c)) = update.as_ref().and_then(|u| Some((u, u.snapshot.conntrack.as_ref()?))) else {
+        let inner = part(frame, theme, area, "Conntrack", "", true);
+        app.conntrack.fit(0, inner);
+        let text = match update {
+            Some(_) => {
+                " The kernel tracks no connections here (module nf_conntrack not loaded, or not readable)."
+            }
+            None => " Reading the kernel …",
+        };
+        frame.render_widget(Paragraph::new(text).style(theme.dim()), inner);
+        return;
+    };
+    let (n, max) = (c.limits.count, c.limits.max);
+    let title = match n.zip(max) {
+        Some((n, max)) => format!("Conntrack {} of {}", count(n), count(max)),
+        None => "Conntrack".into(),
+    };
+    let note = match (update.node.conntrack.growth, update.node.conntrack.full_in) {
+        (_, Some(t)) => format!("full in {} at this growth", duration(t)),
+        (Ok(g), None) if g.abs() >= 0.05 => {
+            format!("{}{}/s", if g < 0.0 { "-" } else { "+" }, short(g.abs()))
+        }
+        _ => "steady".into(),
+    };
+    let inner = part(frame, theme, area, &title, &note, true);
+    let part_full = n.zip(max).map_or(0.0, |(n, max)| n as f64 / max.max(1) as f64);
+    let style = match part_full {
+        p if p >= 0.95 => theme.bad(),
+        p if p >= 0.8 => theme.warn(),
+        _ => theme.good(),
+    };
+    let width = usize::from(inner.width).saturating_sub(10);
+    put(frame, Rect { x: inner.x + 1, height: 1, ..inner }, &bar(part_full, width), style, false);
+    let percent = format!("{:.1}% ", part_full * 100.0);
+    put(frame, Rect { height: 1, ..inner }, &percent, style, true);
+    let [_, strip, rest] =
+        Layout::vertical([Constraint::Length(1), Constraint::Length(1), Constraint::Min(1)]).areas(inner);
+    let now = app.conntrack_section;
+    section_strip(frame, app, strip, &Section::OF_CONNTRACK, now, &|s| format!(" {} ", s.title()));
+    let flows = c.flows.as_ref().map(|f| f.value.clone());
+    match now {
+        Section::Cpus => draw_cpus(frame, app, update, c, rest),
+        Section::Sources => draw_sources(frame, app, flows.as_deref(), rest),
+        Section::Services => draw_services(frame, app, update, rest),
+        _ => draw_summary(frame, app, update, c, flows.as_deref(), rest),
+    }
+}
+
+fn protocol_name(number: u8) -> String {
+    match number {
+        1 => "ICMP".into(),
+        6 => "TCP".into(),
+        17 => "UDP".into(),
+        33 => "DCCP".into(),
+        47 => "GRE".into(),
+        58 => "ICMPv6".into(),
+        132 => "SCTP".into(),
+        n => format!("protocol {n}"),
+    }
+}
+
+/// Lines of text, cut to their place.
+fn lines(frame: &mut Frame<'_>, area: Rect, lines: &[(String, Style)]) {
+    for (i, (text, style)) in lines.iter().take(usize::from(area.height)).enumerate() {
+        let place =
+            Rect { y: area.y + i as u16, height: 1, x: area.x + 1, width: area.width.saturating_sub(1) };
+        put(frame, place, text, *style, false);
+    }
+}
+
+fn flow_lines(theme: Theme, flows: Option<&Flows>) -> Vec<(String, Style)> {
+    let Some(flows) = flows else {
+        return vec![("flows could not be read".into(), theme.dim())];
+    };
+    let mut all = vec![(format!("{:<12} {:>9} {:>9}", "PROTOCOL", "FLOWS", "UNREPLIED"), theme.head())];
+    for (number, p) in &flows.protocols {
+        let style = if p.unreplied * 2 > p.flows && p.flows > 20 { theme.warn() } else { theme.text() };
+        let text = format!("{:<12} {:>9} {:>9}", protocol_name(*number), count(p.flows), count(p.unreplied));
+        all.push((text, style));
+    }
+    let translated = flows.total.saturating_sub(flows.untranslated);
+    all.push((format!("{:<12} {:>9}", "translated", count(translated)), theme.dim()));
+    all.push((format!("{:<12} {:>9}", "TCP STATE", "FLOWS"), theme.head()));
+    for (state, n) in TCP_STATES.iter().zip(flows.tcp_states).filter(|s| s.1 > 0) {
+        all.push((format!("{state:<12} {:>9}", count(n)), theme.text()));
+    }
+    all
+}
+
+fn stat_lines(theme: Theme, update: &Update, stats: Option<Stats>, wide: bool) -> Vec<(String, Style)> {
+    let words = |text: &'static str| if wide { text } else { "" };
+    let head = format!("{:<15} {:>8} {:>12}  {}", "STATISTIC", "/s", "TOTAL", words("MEANING"));
+    let mut all = vec![(head, theme.head())];
+    let Some(stats) = stats else {
+        all.push(("could not be read".into(), theme.dim()));
+        return all;
+    };
+    let values = stat_values(&stats);
+    for (i, (name, lost, meaning)) in STATS.iter().enumerate() {
+        let rate = update.node.conntrack.stats[i];
+        let style = match (values[i], rate) {
+            (_, Ok(r)) if *lost && r > 0.0 => theme.bad(),
+            (Some(0) | None, _) => theme.dim(),
+            _ => theme.text(),
+        };
+        let total = values[i].map_or("-".into(), |n| n.to_string());
+        all.push((format!("{name:<15} {:>8} {total:>12}  {}", rate_text(rate), words(meaning)), style));
+    }
+    all
+}
+
+fn draw_summary(
+    frame: &mut Frame<'_>,
+    app: &mut App,
+    update: &Update,
+    c: &Conntrack,
+    flows: Option<&Flows>,
+    area: Rect,
+) {
+    let theme = app.theme;
+    app.conntrack.hide();
+    let (left, mut right) = (flow_lines(theme, flows), stat_lines(theme, update, c.stats, area.width >= 100));
+    let off = |on: Option<bool>, name: &str, why: &str| match on {
+        Some(false) => Some((format!("{name} = 0: {why}"), theme.dim())),
+        _ => None,
+    };
+    right.extend(off(c.limits.accounting, "nf_conntrack_acct", "no packets and bytes of flows"));
+    right.extend(off(c.limits.timestamps, "nf_conntrack_timestamp", "no ages of flows"));
+    let tall = area.height >= 24;
+    let needed = left.len().max(right.len()) as u16 + 1;
+    let [top, plot] = match tall {
+        true => Layout::vertical([Constraint::Length(needed), Constraint::Min(5)]).areas(area),
+        false => [area, Rect::default()],
+    };
+    let [a, b] =
+        Layout::horizontal([Constraint::Length(36.min(area.width / 2)), Constraint::Min(20)]).areas(top);
+    lines(frame, a, &left);
+    lines(frame, b, &right);
+    if plot.height > 4 {
+        let plot = Rect { height: plot.height.min(16), ..plot };
+        let inner = part(frame, theme, plot, "Entries", "over the session", false);
+        if let Ok(tracker) = update.tracker.lock() {
+            chart(frame, theme, inner, tracker.entries());
+        }
+    }
+}
+
+/// Statistics of each CPU: those that are worth a column.
+const OF_CPUS: [(usize, &str); 8] = [
+    (0, "FOUND/s"),
+    (1, "INVALID/s"),
+    (3, "INS FAIL/s"),
+    (4, "DROP/s"),
+    (5, "EARLY/s"),
+    (6, "ERROR/s"),
+    (7, "RESTART/s"),
+    (8, "CLASH/s"),
+];
+
+fn draw_cpus(frame: &mut Frame<'_>, app: &mut App, update: &Update, c: &Conntrack, area: Rect) {
+    let theme = app.theme;
+    let fit = usize::from(area.width.saturating_sub(6) / 11).min(OF_CPUS.len());
+    let mut head = format!(" {:>4}", "CPU");
+    for (_, name) in &OF_CPUS[..fit] {
+        head.push_str(&format!(" {name:>10}"));
+    }
+    put(frame, Rect { height: 1, ..area }, &head, theme.head(), false);
+    let list = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    app.conntrack.fit(c.cpus.len(), list);
+    draw_list(frame, theme, &app.conntrack, Some(true), |frame, cpu, place| {
+        put(frame, place, &format!(" {cpu:>4}"), theme.text(), false);
+        for (n, (stat, _)) in OF_CPUS[..fit].iter().enumerate() {
+            let at = Rect { x: place.x + 6 + n as u16 * 11, width: 10, ..place };
+            let rate = update.node.conntrack.cpus.get(cpu).map(|c| c[*stat]);
+            let style = match rate {
+                Some(Ok(r)) if r > 0.0 && STATS[*stat].1 => theme.bad(),
+                Some(Ok(r)) if r > 0.0 => theme.text(),
+                _ => theme.dim(),
+            };
+            put(frame, at, &rate.map_or("…".into(), rate_text), style, true);
+        }
+    });
+}
+
+fn draw_sources(frame: &mut Frame<'_>, app: &mut App, flows: Option<&Flows>, area: Rect) {
+    let theme = app.theme;
+    let Some(flows) = flows else {
+        app.conntrack.fit(0, area);
+        frame.render_widget(Paragraph::new(" Flows could not be read.").style(theme.dim()), area);
+        return;
+    };
+    let mut all: Vec<_> = flows.sources.iter().map(|(a, n)| (*a, *n)).collect();
+    all.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    let beyond = match flows.other_sources {
+        0 => String::new(),
+        n => format!(", and {} of more sources than are counted", plural(n, "flow")),
+    };
+    let head = format!(
+        " {:<40} {:>9} {:>7}  who began the flows: {}{beyond}",
+        "SOURCE",
+        "FLOWS",
+        "SHARE",
+        plural(all.len() as u64, "address")
+    );
+    put(frame, Rect { height: 1, ..area }, &head.replace("addresss", "addresses"), theme.head(), false);
+    let list = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    app.conntrack.fit(all.len(), list);
+    draw_list(frame, theme, &app.conntrack, Some(true), |frame, i, place| {
+        let (address, n) = all[i];
+        let share = f64::from(n) / flows.total.max(1) as f64;
+        let text = format!(" {:<40} {n:>9} {:>6.1}%  ", address.to_string(), share * 100.0);
+        put(frame, place, &text, theme.text(), false);
+        let x = place.x + text.chars().count() as u16;
+        let room = place.right().saturating_sub(x + 1).min(40);
+        put(frame, Rect { x, width: room, ..place }, &bar(share, usize::from(room)), theme.busy(), false);
+    });
+}
+
+fn draw_services(frame: &mut Frame<'_>, app: &mut App, update: &Update, area: Rect) {
+    let theme = app.theme;
+    let all = app.by_flows();
+    let name = usize::from(area.width).saturating_sub(34).clamp(20, 60);
+    let head = format!(
+        " {:<name$} {:>9} {:>9} {:>7}",
+        "SERVICE (Enter shows its flows)", "FLOWS", "UNREPLIED", "SHARE"
+    );
+    put(frame, Rect { height: 1, ..area }, &head, theme.head(), false);
+    let list = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    app.conntrack.fit(all.len(), list);
+    if all.is_empty() {
+        frame.render_widget(Paragraph::new(" No flow to a Service right now.").style(theme.dim()), list);
+    }
+    let total: u64 = all.iter().map(|a| a.1).sum();
+    draw_list(frame, theme, &app.conntrack, Some(true), |frame, line, place| {
+        let (i, n) = all[line];
+        let Some(s) = update.model.services.get(i) else { return };
+        let unreplied = s.backends.iter().filter_map(|b| b.unreplied_flows).reduce(|a, b| a + b);
+        let label = clip(&format!("{} {}", s.label(), s.protocol.name()), name);
+        let share = n as f64 / total.max(1) as f64 * 100.0;
+        let unreplied = unreplied.map_or("-".into(), count);
+        let text = format!(" {label:<name$} {:>9} {unreplied:>9} {share:>6.1}%", count(n));
+        put(frame, place, &text, theme.text(), false);
+    });
+}

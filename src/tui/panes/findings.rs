@@ -1,0 +1,60 @@
+//! What is wrong: a list, and the proof for the chosen one.
+
+use super::frame::severity_style;
+use crate::doctor::{self, Severity};
+use crate::figures::{clip, clip_end};
+use crate::tui::app::App;
+use crate::tui::widgets::{draw_list, part};
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Paragraph, Wrap};
+
+/// Symbol of a severity: colour is never alone.
+fn mark(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => "✗ critical",
+        Severity::Warning => "▲ warning",
+        Severity::Info => "· info",
+    }
+}
+
+pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
+    let theme = app.theme;
+    let findings = app.update.as_ref().map(|u| u.findings.clone()).unwrap_or_default();
+    let lower = (area.height * 2 / 5).clamp(5, 14);
+    let [upper, lower] = Layout::vertical([Constraint::Min(4), Constraint::Length(lower)]).areas(area);
+    let note = format!("looked for: {}", doctor::causes().collect::<Vec<_>>().join(", "));
+    let inner = part(frame, theme, upper, &format!("Findings {}", findings.len()), &note, true);
+    app.findings.fit(findings.len(), inner);
+    let Some(chosen) = findings.get(app.findings.chosen) else {
+        let text = match app.update {
+            Some(_) => " Nothing wrong was found among what is looked for.",
+            None => " Reading the kernel …",
+        };
+        frame.render_widget(Paragraph::new(text).style(theme.good()), inner);
+        part(frame, theme, lower, "Details", "", false);
+        return;
+    };
+    let width = usize::from(inner.width);
+    let about = (width / 3).clamp(18, 50);
+    draw_list(frame, theme, &app.findings, Some(true), |frame, i, place| {
+        let f = &findings[i];
+        let line = Line::from(vec![
+            Span::styled(format!(" {:<11}", mark(f.severity)), severity_style(theme, f.severity)),
+            Span::styled(format!("{:<about$} ", clip(&f.about, about)), theme.text()),
+            Span::styled(clip_end(&f.title, width.saturating_sub(about + 13)), theme.dim()),
+        ]);
+        frame.render_widget(Paragraph::new(line), place);
+    });
+    let title = clip_end(&format!("{}: {}", chosen.about, chosen.title), width.saturating_sub(24));
+    let inner = part(frame, theme, lower, &title, "Enter goes there", false);
+    let mut lines: Vec<Line<'_>> = Vec::new();
+    for e in &chosen.evidence {
+        lines.push(Line::from(vec![Span::styled(" · ", theme.dim()), Span::raw(e.as_str())]));
+    }
+    for a in &chosen.advice {
+        lines.push(Line::from(vec![Span::styled(" → ", theme.key()), Span::raw(a.as_str())]));
+    }
+    frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), inner);
+}

@@ -1,0 +1,278 @@
+//! The node at a glance: what is wrong, and how much of everything there is.
+
+use super::frame::severity_style;
+use super::services::health_style;
+use crate::columns::{state_word, symbol, tracked};
+use crate::doctor::Severity;
+use crate::figures::{clip, clip_end, count, duration, plural, rate_text, short};
+use crate::proxy::{Health, Mode, chain_families};
+use crate::tui::app::App;
+use crate::tui::reader::Update;
+use crate::tui::theme::Theme;
+use crate::tui::widgets::{bar, chart, part, put, sparkline};
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+use unicode_width::UnicodeWidthStr;
+
+pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
+    let theme = app.theme;
+    let Some(update) = app.update.clone() else {
+        frame.render_widget(Paragraph::new(" Reading the kernel …").style(theme.dim()), area);
+        return;
+    };
+    let (chart_height, states) = match area.height {
+        ..30 => (0, if area.height < 14 { 4 } else { 6 }),
+        _ => ((area.height / 4).clamp(7, 14), 7),
+    };
+    let rest = area.height.saturating_sub(1 + states + chart_height);
+    let lists = if rest > 10 { rest * 55 / 100 } else { rest };
+    let [verdict, first, plot, second, third] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(states),
+        Constraint::Length(chart_height),
+        Constraint::Length(lists),
+        Constraint::Min(0),
+    ])
+    .areas(area);
+    draw_verdict(frame, theme, &update, verdict);
+    let [left, right] = columns(first);
+    draw_states(frame, theme, &update, left);
+    draw_conntrack(frame, app, &update, right);
+    if plot.height > 0 {
+        let what = match counts_new_flows(&update) {
+            true => "New flows a second to all Services",
+            false => "Flows to all Services that conntrack held",
+        };
+        let inner = part(frame, theme, plot, what, "over the session", false);
+        if let Ok(tracker) = update.tracker.lock() {
+            chart(frame, theme, inner, tracker.total());
+        }
+    }
+    let [left, right] = columns(second);
+    draw_movers(frame, app, &update, left);
+    draw_causes(frame, theme, &update, right);
+    if third.height > 1 {
+        draw_tables(frame, app, &update, third);
+    }
+}
+
+fn counts_new_flows(update: &Update) -> bool {
+    update.node.flows.is_some() || !update.model.modes.iter().any(|m| m.mode == Mode::Nftables)
+}
+
+fn columns(area: Rect) -> [Rect; 2] {
+    let [left, _, right] =
+        Layout::horizontal([Constraint::Fill(1), Constraint::Length(1), Constraint::Fill(1)]).areas(area);
+    [left, right]
+}
+
+/// A line of a part: one column in from the left.
+fn line(area: Rect, n: usize) -> Option<Rect> {
+    let y = area.y + n as u16;
+    (y < area.bottom()).then(|| Rect { x: area.x + 1, y, width: area.width.saturating_sub(1), height: 1 })
+}
+
+fn spans(frame: &mut Frame<'_>, place: Option<Rect>, spans: Vec<Span<'_>>) {
+    if let Some(place) = place {
+        frame.render_widget(Paragraph::new(Line::from(spans)), place);
+    }
+}
+
+fn draw_verdict(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect) {
+    let of = |s: Severity| update.findings.iter().filter(|f| f.severity == s).count();
+    let (critical, warnings) = (of(Severity::Critical), of(Severity::Warning));
+    let room = usize::from(area.width).saturating_sub(2);
+    let (style, text) = match update.findings.first() {
+        _ if !update.snapshot.rules_read() => {
+            (theme.bad(), "✗ Nothing can be said: what holds Services could not be read.".to_string())
+        }
+        Some(first) if critical + warnings > 0 => {
+            let mut counts = Vec::new();
+            if critical > 0 {
+                counts.push(format!("{critical} critical"));
+            }
+            if warnings > 0 {
+                counts.push(plural(warnings as u64, "warning"));
+            }
+            let mark = if critical > 0 { "✗" } else { "▲" };
+            let text = format!("{mark} {}: {}: {} (Enter)", counts.join(", "), first.about, first.title);
+            (severity_style(theme, first.severity), text)
+        }
+        _ if update.model.services.is_empty() => {
+            (theme.warn(), "○ No Services of kube-proxy found in iptables, nftables or IPVS.".into())
+        }
+        _ => (theme.good(), "● Fine: no Service refuses traffic, and conntrack loses nothing.".into()),
+    };
+    let place = Rect { x: area.x + 1, width: area.width.saturating_sub(1), ..area };
+    put(frame, place, &clip_end(&text, room), style.patch(theme.strong()), false);
+}
+
+fn draw_states(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect) {
+    let services = &update.model.services;
+    let inner = part(frame, theme, area, &plural(services.len() as u64, "Service"), "", false);
+    let states = [
+        (Health::Fine, ""),
+        (Health::Rejecting, ": no endpoints"),
+        (Health::Dropping, ": none on this node"),
+        (Health::Leftover, " of another mode"),
+    ];
+    for (n, (health, why)) in states.into_iter().enumerate() {
+        let found = services.iter().filter(|s| s.health() == health).count();
+        let style = match found {
+            0 => theme.dim(),
+            _ => health_style(theme, health),
+        };
+        let text = format!("{} {found:>6} {}{why}", symbol(health), state_word(health));
+        let room = usize::from(inner.width.saturating_sub(1));
+        spans(frame, line(inner, n), vec![Span::styled(clip_end(&text, room), style)]);
+    }
+    let work = services.iter().filter(|s| s.health() != Health::Leftover);
+    let backends: usize = work.map(|s| s.backends.len()).sum();
+    let text = format!("  {:>6} backends", count(backends as u64));
+    spans(frame, line(inner, 4), vec![Span::styled(text, theme.dim())]);
+}
+
+fn draw_conntrack(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect) {
+    let theme = app.theme;
+    let inner = part(frame, theme, area, "Conntrack", "5 shows more", false);
+    let Some(c) = &update.snapshot.conntrack else {
+        spans(frame, line(inner, 0), vec![Span::styled("not there", theme.dim())]);
+        return;
+    };
+    let rates = &update.node.conntrack;
+    if let Some((n, max)) = c.limits.count.zip(c.limits.max) {
+        let part = n as f64 / max.max(1) as f64;
+        let style = match part {
+            p if p >= 0.95 => theme.bad(),
+            p if p >= 0.8 => theme.warn(),
+            _ => theme.good(),
+        };
+        let words = format!(" {} of {} · {:.1}%", count(n), count(max), part * 100.0);
+        let room = usize::from(inner.width).saturating_sub(words.width() + 4).min(30);
+        let gauge = vec![
+            Span::styled("▕", theme.dim()),
+            Span::styled(bar(part, room), style),
+            Span::styled("▏", theme.dim()),
+            Span::raw(words),
+        ];
+        spans(frame, line(inner, 0), gauge);
+        let growth = match (rates.growth, rates.full_in) {
+            (Ok(g), Some(t)) => format!("grows by {}/s: full in {}", short(g), duration(t)),
+            (Ok(g), None) if g.abs() < 0.05 => "steady".into(),
+            (Ok(g), None) if g < 0.0 => format!("shrinks by {}/s", short(-g)),
+            (Ok(g), None) => format!("grows by {}/s: far from full", short(g)),
+            (Err(why), _) => format!("growth: {}", why.sentence()),
+        };
+        let style =
+            if rates.full_in.is_some_and(|t| t.as_secs() < 3600) { theme.warn() } else { theme.text() };
+        let room = usize::from(inner.width).saturating_sub(2);
+        spans(frame, line(inner, 1), vec![Span::styled(clip_end(&growth, room), style)]);
+    }
+    // Indices of `rates::STATS`: what means lost packets, then what is only worth knowing.
+    for (n, pair) in
+        [[(4, "drop"), (5, "early drop")], [(3, "insert failed"), (1, "invalid")]].into_iter().enumerate()
+    {
+        let mut text = Vec::new();
+        for (i, name) in pair {
+            let style = match rates.stats[i] {
+                Ok(r) if r > 0.0 && i != 1 => theme.bad(),
+                _ => theme.dim(),
+            };
+            text.push(Span::styled(format!("{name} {}/s  ", rate_text(rates.stats[i])), style));
+        }
+        spans(frame, line(inner, 2 + n), text);
+    }
+}
+
+fn draw_movers(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect) {
+    let theme = app.theme;
+    let counted = counts_new_flows(update);
+    let (what, unit) = if counted { ("Most new flows", "/s") } else { ("Most flows held", "") };
+    let inner = part(frame, theme, area, what, "2 shows all", false);
+    let tracker = update.tracker.lock().ok();
+    for (n, i) in app.movers.iter().take(usize::from(inner.height)).enumerate() {
+        let Some(s) = update.model.services.get(*i) else { continue };
+        let Some(place) = line(inner, n) else { break };
+        let figure = match update.rates.get(*i).map(|r| r.flows) {
+            Some(Ok(r)) => format!("{}{unit}", short(r)),
+            _ => tracked(s).map_or("-".into(), count),
+        };
+        let trend = if place.width >= 50 { place.width / 3 } else { 8 };
+        let name = usize::from(place.width).saturating_sub(usize::from(trend) + 10);
+        put(frame, place, &clip(&s.label(), name), theme.text(), false);
+        let at = Rect { x: place.x + name as u16, width: 8, ..place };
+        put(frame, at, &figure, theme.strong(), true);
+        let history = tracker.as_ref().map(|t| t.history(s)).unwrap_or_default();
+        let at = Rect { x: place.x + name as u16 + 9, width: trend, ..place };
+        put(frame, at, &sparkline(&history, usize::from(trend)), theme.busy(), false);
+    }
+    if app.movers.is_empty() {
+        let text = if counted { "no new flows right now" } else { "no flows to Services" };
+        spans(frame, line(inner, 0), vec![Span::styled(text, theme.dim())]);
+    }
+}
+
+fn draw_causes(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect) {
+    let dying = update.node.dying();
+    let title = format!("Dropped and refused {}/s", short(dying));
+    let inner = part(frame, theme, area, &title, "packets, by cause", false);
+    let mut n = 0;
+    for cause in update.node.causes.iter().filter(|c| c.total > 0) {
+        let Some(place) = line(inner, n) else { break };
+        n += 1;
+        let moving = cause.rate.is_ok_and(|r| r > 0.0);
+        let style = if moving { theme.bad() } else { theme.dim() };
+        let at = Rect { width: 7, ..place };
+        put(frame, at, &format!("{}/s", rate_text(cause.rate)), style, true);
+        let total = format!(" {}", count(cause.total));
+        let room = usize::from(place.width).saturating_sub(8 + total.width());
+        let at = Rect { x: place.x + 8, width: place.width.saturating_sub(8), ..place };
+        put(frame, at, &clip_end(&cause.name, room), if moving { theme.text() } else { theme.dim() }, false);
+        put(frame, at, &total, theme.dim(), true);
+    }
+    if n == 0 {
+        spans(
+            frame,
+            line(inner, 0),
+            vec![Span::styled("nothing was dropped or refused so far", theme.good())],
+        );
+    }
+}
+
+fn draw_tables(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect) {
+    let theme = app.theme;
+    let costs: Vec<String> =
+        update.snapshot.costs.iter().map(|c| format!("{} {}", c.what, duration(c.cost.wall))).collect();
+    let inner = part(frame, theme, area, "Rules by table and family of chains", &costs.join(" · "), false);
+    let dim = |n: usize| if n > 0 { theme.text() } else { theme.dim() };
+    let mut at = 0;
+    for (i, t) in update.snapshot.tables.iter().enumerate() {
+        let rules = t.table.rules.len();
+        let Some(place) = line(inner, at) else { break };
+        // Where there is little room, empty tables are the first to go.
+        if rules == 0 && update.snapshot.tables.len() > usize::from(inner.height) {
+            continue;
+        }
+        at += 1;
+        let families: Vec<String> = chain_families(&t.table)
+            .into_iter()
+            .map(|(name, n)| format!("{name} {}", count(n as u64)))
+            .collect();
+        let owners = app.owners.get(i).map(|o| o.join(", ")).unwrap_or_default();
+        let name = format!("{} {}", t.family, t.table.name);
+        let mut text = vec![
+            Span::styled(format!("{name:<16}"), dim(rules)),
+            Span::styled(format!("{:>8} rules  ", count(rules as u64)), dim(rules)),
+        ];
+        let used: usize = crate::tui::widgets::width(&text);
+        let words = match families.is_empty() {
+            true => owners,
+            false => families.join("  "),
+        };
+        let room = usize::from(place.width).saturating_sub(used + 1);
+        text.push(Span::styled(clip_end(&words, room), theme.dim()));
+        spans(frame, Some(place), text);
+    }
+}

@@ -1,0 +1,122 @@
+//! One frame of the screen as a picture: the real panes, without a terminal.
+
+use super::reader::{Order, Update, by_table};
+use super::{App, Options, Theme, draw, svg};
+use crate::config::ThemeName;
+use crate::observe::Observer;
+use crate::proxy::Names;
+use crate::snapshot::facts::Meter;
+use crate::snapshot::live::{Live, Wanted};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use std::time::{Duration, Instant};
+
+/// What the picture should show.
+#[derive(Clone, Debug)]
+pub struct Shot {
+    /// Columns and lines.
+    pub size: (u16, u16),
+    /// Keys that are pressed before.
+    pub keys: Keys,
+    /// How long to watch before.
+    pub watch: Duration,
+}
+
+/// Keys, as somebody would press them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys(pub Vec<KeyCode>);
+
+impl Keys {
+    /// Reads `2/cart<Enter><Down>`: letters stand for themselves, others have names.
+    ///
+    /// # Errors
+    /// Which names there are.
+    pub fn parse(text: &str) -> Result<Keys, String> {
+        const NAMES: [(&str, KeyCode); 9] = [
+            ("Enter", KeyCode::Enter),
+            ("Esc", KeyCode::Esc),
+            ("Tab", KeyCode::Tab),
+            ("Up", KeyCode::Up),
+            ("Down", KeyCode::Down),
+            ("Left", KeyCode::Left),
+            ("Right", KeyCode::Right),
+            ("PgDn", KeyCode::PageDown),
+            ("PgUp", KeyCode::PageUp),
+        ];
+        let mut keys = Vec::new();
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            rest = &rest[c.len_utf8()..];
+            // `<` alone is a key, too.
+            match rest.split_once('>').filter(|_| c == '<') {
+                Some((name, after)) => {
+                    let found = NAMES.iter().find(|n| n.0.eq_ignore_ascii_case(name));
+                    let (_, code) = found.ok_or_else(|| {
+                        let all: Vec<String> = NAMES.iter().map(|n| format!("<{}>", n.0)).collect();
+                        format!("no key <{name}>; there are {}", all.join(" "))
+                    })?;
+                    keys.push(*code);
+                    rest = after;
+                }
+                None => keys.push(KeyCode::Char(c)),
+            }
+        }
+        Ok(Keys(keys))
+    }
+}
+
+/// Watches for a while, presses the keys, and draws: the text of an SVG file.
+pub fn shot(mut live: Live, names: Names, options: &Options, shot: &Shot) -> String {
+    let theme = Theme::new(options.config.theme.unwrap_or(ThemeName::Dark));
+    let mut app = App::new(theme, options.interval, &options.config);
+    let mut observer = Observer::new(names);
+    let Ok(mut terminal) = Terminal::new(TestBackend::new(shot.size.0, shot.size.1));
+    let began = Instant::now();
+    let mut pressed = false;
+    loop {
+        let meter = Meter::start();
+        let view = observer.observe(live.snapshot(Wanted::ALL));
+        app.on_update(Update { view, took: meter.stop().wall, spacing: Duration::ZERO });
+        let last = began.elapsed() + options.interval >= shot.watch;
+        if last && pressed {
+            break;
+        }
+        if last {
+            for code in &shot.keys.0 {
+                let Ok(_) = terminal.draw(|f| draw(f, &mut app)); // lists know their height by what was drawn
+                app.on_key(KeyEvent::new(*code, KeyModifiers::NONE));
+            }
+            pressed = true;
+        }
+        let Ok(_) = terminal.draw(|f| draw(f, &mut app));
+        app.watch();
+        for order in app.take_orders() {
+            match order {
+                Order::LookAt(what) => live.look_at(what),
+                Order::Watch(rules) => {
+                    if let Some(u) = &app.update {
+                        live.watch(by_table(&u.snapshot, &rules));
+                    }
+                }
+                _ => {}
+            }
+        }
+        std::thread::sleep(options.interval);
+    }
+    let Ok(_) = terminal.draw(|f| draw(f, &mut app));
+    svg(terminal.backend().buffer(), theme)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_as_one_writes_them() {
+        let keys = Keys::parse("2/a b<Enter><").unwrap();
+        let c = KeyCode::Char;
+        assert_eq!(keys.0, [c('2'), c('/'), c('a'), c(' '), c('b'), KeyCode::Enter, c('<')]);
+        assert!(Keys::parse("<Return>").unwrap_err().contains("<Enter>"));
+    }
+}

@@ -1,0 +1,125 @@
+//! A frame as SVG: each run of cells of one style is a text, its background a rectangle.
+
+use super::theme::Theme;
+use crate::config::ThemeName;
+use ratatui::buffer::{Buffer, Cell};
+use ratatui::style::{Color, Modifier, Style};
+use unicode_width::UnicodeWidthStr;
+
+/// Size of a cell.
+const W: f64 = 8.4;
+const H: f64 = 18.0;
+
+/// The 16 colours as terminals show them, dark and light.
+fn ansi(n: u8, light: bool) -> &'static str {
+    const DARK: [&str; 16] = [
+        "#1b1e27", "#f07178", "#7ec699", "#e5c07b", "#6aa3f0", "#c792ea", "#56c8d8", "#b8bdc9", "#737a8c",
+        "#ff8b92", "#9fd8a8", "#ffd68a", "#8fbcff", "#ddb3ff", "#8be9f5", "#f4f6fb",
+    ];
+    const LIGHT: [&str; 16] = [
+        "#1b1e27", "#b3262e", "#217a3c", "#8a5a00", "#1f54b0", "#7a2f9e", "#00707f", "#4a4f5c", "#7b8191",
+        "#c8323b", "#2a8f49", "#a06a00", "#2b66cc", "#9040b8", "#00879a", "#1b1e27",
+    ];
+    if light { LIGHT[usize::from(n & 15)] } else { DARK[usize::from(n & 15)] }
+}
+
+fn colour(c: Color, default: &str, light: bool) -> String {
+    let of = |n: u8| ansi(n, light).to_string();
+    match c {
+        Color::Reset => default.into(),
+        Color::Black => of(0),
+        Color::Red => of(1),
+        Color::Green => of(2),
+        Color::Yellow => of(3),
+        Color::Blue => of(4),
+        Color::Magenta => of(5),
+        Color::Cyan => of(6),
+        Color::Gray => of(7),
+        Color::DarkGray => of(8),
+        Color::LightRed => of(9),
+        Color::LightGreen => of(10),
+        Color::LightYellow => of(11),
+        Color::LightBlue => of(12),
+        Color::LightMagenta => of(13),
+        Color::LightCyan => of(14),
+        Color::White => of(15),
+        Color::Rgb(r, g, b) => format!("#{r:02x}{g:02x}{b:02x}"),
+        Color::Indexed(n @ 0..=15) => of(n),
+        // A cube of 6 levels each, then 24 greys (xterm's 256colres.h).
+        Color::Indexed(n @ 16..=231) => {
+            let level = |n: u8| if n == 0 { 0 } else { 55 + 40 * n };
+            let n = n - 16;
+            format!("#{:02x}{:02x}{:02x}", level(n / 36), level(n / 6 % 6), level(n % 6))
+        }
+        Color::Indexed(n) => format!("#{0:02x}{0:02x}{0:02x}", 8 + 10 * (n - 232)),
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace(' ', "\u{a0}")
+}
+
+/// The styles in which two cells look alike.
+fn style_of(cell: &Cell) -> (Color, Color, Modifier) {
+    let style: Style = cell.style();
+    (style.fg.unwrap_or_default(), style.bg.unwrap_or_default(), style.add_modifier)
+}
+
+/// Draws a frame as an SVG file.
+pub fn svg(buffer: &Buffer, theme: Theme) -> String {
+    let light = theme.name == ThemeName::Light;
+    let (ink, paper) = if light { ("#24262d", "#fbfbf8") } else { ("#d7dae0", "#1b1e27") };
+    let area = buffer.area;
+    let (width, height) = (f64::from(area.width) * W + 24.0, f64::from(area.height) * H + 24.0);
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" \
+         font-family=\"ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace\" font-size=\"14\">\n\
+         <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{paper}\"/>\n"
+    );
+    for y in 0..area.height {
+        let mut x = 0;
+        while x < area.width {
+            let style = style_of(&buffer[(x, y)]);
+            let (start, mut run) = (x, String::new());
+            while x < area.width && style_of(&buffer[(x, y)]) == style {
+                let symbol = buffer[(x, y)].symbol();
+                run.push_str(symbol);
+                // A wide character stands on two cells, the second of which is blank.
+                x += (symbol.width() as u16).max(1);
+            }
+            let (mut fg, mut bg) = (colour(style.0, ink, light), colour(style.1, "none", light));
+            if style.2.contains(Modifier::REVERSED) {
+                (fg, bg) = (paper.into(), fg);
+            }
+            let (px, py) = (12.0 + f64::from(start) * W, 12.0 + f64::from(y) * H);
+            let length = f64::from(x - start) * W;
+            if bg != "none" {
+                out.push_str(&format!(
+                    "<rect x=\"{px:.1}\" y=\"{py:.1}\" width=\"{length:.1}\" height=\"{H}\" fill=\"{bg}\"/>\n"
+                ));
+            }
+            if run.trim().is_empty() {
+                continue;
+            }
+            let mut more = String::new();
+            if style.2.contains(Modifier::BOLD) {
+                more.push_str(" font-weight=\"bold\"");
+            }
+            if style.2.contains(Modifier::UNDERLINED) {
+                more.push_str(" text-decoration=\"underline\"");
+            }
+            if style.2.contains(Modifier::DIM) {
+                more.push_str(" opacity=\"0.6\"");
+            }
+            let blanks = run.chars().take_while(|c| *c == ' ').count();
+            let (px, length) = (px + blanks as f64 * W, run.trim().width() as f64 * W);
+            out.push_str(&format!(
+                "<text x=\"{px:.1}\" y=\"{:.1}\" textLength=\"{length:.1}\" fill=\"{fg}\"{more}>{}</text>\n",
+                py + 13.5,
+                escape(run.trim())
+            ));
+        }
+    }
+    out.push_str("</svg>\n");
+    out
+}

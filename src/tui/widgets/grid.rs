@@ -1,0 +1,89 @@
+//! Lists in columns, out of the table of columns.
+
+use super::put;
+use crate::columns::{Column, Rows};
+use crate::tui::app::List;
+use crate::tui::theme::Theme;
+use ratatui::Frame;
+use ratatui::layout::Rect;
+
+/// Width that a flexible column has at least.
+const LEAST: u16 = 10;
+
+/// Places of columns in a line: those of a fixed width have it, `flexible` takes what is left, up to `most`, and the
+/// last one the rest. Columns that find no room are left out, from the end.
+pub(in crate::tui) fn columns_that_fit<R: Rows>(
+    columns: &[&'static Column<R>],
+    area: Rect,
+    flexible: &str,
+    most: u16,
+) -> Vec<(&'static Column<R>, Rect)> {
+    let is_flexible = |c: &Column<R>| c.key == flexible;
+    let least = |c: &Column<R>| if c.width == 0 || is_flexible(c) { LEAST.max(c.width) } else { c.width };
+    let mut shown: Vec<&'static Column<R>> = Vec::new();
+    let mut used = 0;
+    for c in columns {
+        if used + least(c) > area.width {
+            break;
+        }
+        used += least(c) + 1;
+        shown.push(c);
+    }
+    let mut spare = area.width.saturating_sub(used.saturating_sub(1));
+    let mut widths: Vec<u16> = shown.iter().map(|c| least(c)).collect();
+    if let Some(at) = shown.iter().position(|c| is_flexible(c)) {
+        let more = spare.min(most.saturating_sub(widths[at]));
+        widths[at] += more;
+        spare -= more;
+    }
+    // A very wide screen gives room to trends, too; what then is left stays blank at the right.
+    if let Some(at) = shown.iter().position(|c| c.key == "trend") {
+        widths[at] += spare.min(60);
+    } else if let Some(at) = shown.iter().position(|c| is_flexible(c)) {
+        widths[at] += spare;
+    }
+    let mut x = area.x;
+    let mut places = Vec::with_capacity(shown.len());
+    for (c, width) in shown.into_iter().zip(widths) {
+        places.push((c, Rect { x, y: area.y, width, height: 1 }));
+        x += width + 1;
+    }
+    places
+}
+
+/// Draws the heads of columns; `sorted` has an arrow.
+pub(in crate::tui) fn heads<R: Rows>(
+    frame: &mut Frame<'_>,
+    theme: Theme,
+    places: &[(&'static Column<R>, Rect)],
+    sorted: Option<(&str, bool)>,
+) {
+    for (column, place) in places {
+        let (style, arrow) = match sorted {
+            Some((key, reversed)) if key == column.key && place.width > 1 => {
+                (theme.sorted(), if reversed { "▴" } else { "▾" })
+            }
+            _ => (theme.head(), ""),
+        };
+        put(frame, *place, &format!("{}{arrow}", column.head), style, column.right);
+    }
+}
+
+/// Draws the rows of a list that are on the screen: the chosen one is marked, where the list has the keys more so.
+pub(in crate::tui) fn draw_list(
+    frame: &mut Frame<'_>,
+    theme: Theme,
+    list: &List,
+    focus: Option<bool>,
+    mut row: impl FnMut(&mut Frame<'_>, usize, Rect),
+) {
+    for (i, place) in list.shown() {
+        row(frame, i, place);
+        if i == list.chosen
+            && let Some(focus) = focus
+        {
+            let style = if focus { theme.selected() } else { theme.selected_elsewhere() };
+            frame.buffer_mut().set_style(place, style);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Nodes that are all made up, for tests of what the screen shows.
+
+use super::{read, set};
+use kptop::config::{Config, ThemeName};
+use kptop::lab::shop;
+use kptop::observe::Observer;
+use kptop::proxy::{Names, iptables, nftables};
+use kptop::ruleset::{
+    BaseChain, ChainKind, Counter, Dialect, Family, Hook, IpFamily, Match, Policy, RuleSpec, Table,
+    TableBackend, TableBuilder, TableCounters, Target, Verdict, parse_save,
+};
+use kptop::snapshot::facts::{ASSURED, AcctObject, Flow, Ipset, Limits, Member, SEEN_REPLY, Stats, Tuple};
+use kptop::snapshot::{
+    Conntrack, Flows, MemoryList, Reading, Remembered, RememberedClient, Snapshot, TableState,
+};
+use kptop::tui::{App, Theme, Update};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub fn new_app(theme: ThemeName) -> App {
+    App::new(Theme::new(theme), Duration::from_secs(1), &Config::default())
+}
+
+pub fn update(observer: &mut Observer, snapshot: Snapshot) -> Update {
+    let view = observer.observe(snapshot);
+    Update { view, took: Duration::from_millis(3), spacing: Duration::ZERO }
+}
+
+fn state(table: Table, counters: TableCounters, backend: TableBackend) -> TableState {
+    TableState {
+        at: Duration::from_secs(10),
+        backend,
+        family: table.family,
+        table: Arc::new(table),
+        counters: Arc::new(counters),
+        recent: None,
+        bytes: (backend == TableBackend::XTables).then_some(200_000),
+    }
+}
+
+fn named(mut snapshot: Snapshot) -> Snapshot {
+    let node = Arc::make_mut(&mut snapshot.node);
+    node.hostname = Some("node-a".into());
+    node.kernel = Some("6.1.0".into());
+    snapshot
+}
+
+/// A reading of a captured set, and more two seconds apart, in which some counters moved.
+pub fn readings(more: u64) -> Vec<Update> {
+    let dir = set("1.36.2", "iptables-legacy");
+    let mut observer = Observer::new(Names::default());
+    let mut tables = Vec::new();
+    for (family, file) in [(IpFamily::V4, "iptables-save-c.txt"), (IpFamily::V6, "ip6tables-save-c.txt")] {
+        for saved in parse_save(&read(&dir, file).unwrap(), family).unwrap() {
+            tables.push(state(saved.table, saved.counters, TableBackend::XTables));
+        }
+    }
+    let mut reading = |tables: &[TableState], at: Duration| {
+        let limits = Limits { count: Some(24_310), max: Some(262_144), ..Limits::default() };
+        let conntrack = Some(Conntrack { at, limits, ..Conntrack::default() });
+        let snapshot = named(Snapshot { tables: tables.to_vec(), conntrack, ..Snapshot::default() });
+        update(&mut observer, snapshot)
+    };
+    let mut all = vec![reading(&tables, Duration::from_secs(10))];
+    for round in 0..more {
+        for t in &mut tables {
+            t.at += Duration::from_secs(2);
+            let counters = Arc::make_mut(&mut t.counters);
+            for (i, c) in counters.rules.iter_mut().enumerate() {
+                c.packets += (i as u64 % 7) * (3 + (round * (i as u64 % 5 + 1)) % 6);
+            }
+        }
+        all.push(reading(&tables, Duration::from_secs(12 + 2 * round)));
+    }
+    all
+}
+
+fn flow(protocol: u8, from: (IpAddr, u16), to: (IpAddr, u16), backend: (IpAddr, u16), n: usize) -> Flow {
+    let tuple = |source: (IpAddr, u16), destination: (IpAddr, u16)| Tuple {
+        source: source.0,
+        destination: destination.0,
+        protocol,
+        source_port: source.1,
+        destination_port: destination.1,
+    };
+    Flow {
+        original: tuple(from, to),
+        reply: tuple(backend, from),
+        status: if n % 5 == 4 { 0 } else { SEEN_REPLY | ASSURED },
+        tcp_state: (protocol == 6).then_some([3, 3, 7, 4, 1][n % 5]),
+        timeout: 30 + n as u32,
+        traffic: None,
+        began_ns: Some(1_700_000_000_000_000_000 - n as u64 * 30_000_000_000),
+    }
+}
+
+/// A node with the shop in iptables mode, traffic, and a conntrack that loses packets: three readings.
+pub fn busy_node() -> Vec<Update> {
+    let services = shop::services(None, 4);
+    let mut tables: Vec<TableState> = Vec::new();
+    for family in [IpFamily::V4, IpFamily::V6] {
+        let written = iptables::write(&services, family, &iptables::WriteOptions::default());
+        tables.extend(written.into_iter().map(|(t, c)| state(t, c, TableBackend::XTables)));
+    }
+    let mut observer = Observer::new(Names::default());
+    let mut all = Vec::new();
+    for round in 0..3u64 {
+        let at = Duration::from_secs(10 + 2 * round);
+        for t in &mut tables {
+            t.at = at;
+            let counters = Arc::make_mut(&mut t.counters);
+            for (i, c) in counters.rules.iter_mut().enumerate() {
+                let more = if t.table.name == "nat" { (i as u64 % 11) * 3 } else { i as u64 % 3 };
+                c.packets += more * (1 + round);
+                c.bytes += more * 60;
+            }
+        }
+        let mut flows = Flows::default();
+        let redis = services.iter().find(|s| s.label() == "shop/sessions:redis").unwrap();
+        flows.follow(redis.frontends.iter().map(|f| (6, f.address, f.port)).collect());
+        for (i, s) in services.iter().enumerate().filter(|(_, s)| s.family == IpFamily::V4) {
+            let Some(to) = s.frontends[0].address else { continue };
+            for (n, b) in s.backends.iter().enumerate() {
+                for client in 0..(i * 7 + n) % 6 {
+                    let from = (IpAddr::from([10, 244, 128, client as u8 + 2]), 40_000 + (i * 50 + n) as u16);
+                    let (to, backend) = ((to, s.frontends[0].port), (b.address, b.port));
+                    flows.add(&flow(s.protocol.number(), from, to, backend, client + n));
+                }
+            }
+        }
+        let stats = Stats {
+            found: Some(7),
+            invalid: Some(5 * round),
+            insert_failed: Some(40 + 6 * round),
+            drop: Some(0),
+            early_drop: Some(0),
+            ..Stats::default()
+        };
+        let limits = Limits {
+            count: Some(228_000 + 1500 * round),
+            max: Some(262_144),
+            accounting: Some(false),
+            timestamps: Some(true),
+            ..Limits::default()
+        };
+        let conntrack = Conntrack {
+            at,
+            limits,
+            stats: Some(stats),
+            cpus: vec![stats, Stats { insert_failed: Some(0), ..stats }],
+            flows: Some(Reading { at, value: Arc::new(flows) }),
+        };
+        let endpoint = kptop::proxy::endpoint_text(redis.backends[1].address, redis.backends[1].port);
+        let name = redis.name.as_ref().unwrap();
+        let chain = kptop::proxy::endpoint_chain(name, redis.protocol, &endpoint);
+        let client = |n: u8| RememberedClient {
+            address: IpAddr::from([10, 244, 128, n]),
+            expires: None,
+            packets: Some(u32::from(n)),
+        };
+        let remembered = Remembered {
+            lists: vec![(MemoryList::Recent(chain), vec![client(2), client(5)])],
+            failed: Vec::new(),
+        };
+        let snapshot = Snapshot {
+            taken_at: jiff::Timestamp::from_second(1_700_000_060).unwrap(),
+            tables: tables.clone(),
+            conntrack: Some(conntrack),
+            remembered: Some(Reading { at, value: Arc::new(remembered) }),
+            ..Snapshot::default()
+        };
+        all.push(update(&mut observer, named(snapshot)));
+    }
+    all
+}
+
+/// A node in nftables mode that still holds the rules of iptables mode, with flows, ipsets and a firewall.
+pub fn moved_node() -> Update {
+    let services = shop::services(None, 4);
+    let options = nftables::WriteOptions {
+        cluster_cidr: "10.244.0.0/16".parse().ok(),
+        node_port_addresses: vec!["192.0.2.7".parse().unwrap()],
+    };
+    let (native, counters) = nftables::write(&services, IpFamily::V4, &options);
+    let old = iptables::write(&services[..6], IpFamily::V4, &iptables::WriteOptions::default());
+    let mut tables: Vec<TableState> =
+        old.into_iter().map(|(t, c)| state(t, c, TableBackend::XTables)).collect();
+    let mut firewall = TableBuilder::new(Family::Inet, TableBackend::NfTables, "firewalld");
+    firewall.dialect = Dialect::Nft;
+    let chain = firewall.chain("filter_FORWARD");
+    let (hook, kind) = (Hook::Forward, ChainKind::Filter);
+    let base = BaseChain { hook, kind, priority: 10, policy: Policy::Accept };
+    firewall.base(chain, base, Counter::default());
+    let counter = Counter { packets: 12, bytes: 720 };
+    let target = Target::Verdict(Verdict::Drop);
+    firewall.push(chain, RuleSpec { matches: vec![Match::Counter], target, counter });
+    let (firewall, counted) = firewall.finish();
+    tables.push(state(firewall, counted, TableBackend::NfTables));
+    tables.push(state(native, counters, TableBackend::NfTables));
+    let mut flows = Flows::default();
+    for s in services.iter().filter(|s| s.family == IpFamily::V4) {
+        for (n, b) in s.backends.iter().enumerate() {
+            let Some(to) = s.frontends[0].address else { continue };
+            for client in 0..3 + n {
+                let from = (IpAddr::from([10, 244, 128, 2]), 40_000 + client as u16);
+                let (to, backend) = ((to, s.frontends[0].port), (b.address, b.port));
+                flows.add(&flow(s.protocol.number(), from, to, backend, 0));
+            }
+        }
+    }
+    let at = Duration::from_secs(1);
+    let flows = Some(Reading { at, value: Arc::new(flows) });
+    let conntrack = Conntrack { at, flows, ..Conntrack::default() };
+    let member =
+        Member { address: "10.96.0.1".parse().ok(), protocol: Some(6), port: Some(443), ..Member::default() };
+    let set = Ipset {
+        name: "KUBE-CLUSTER-IP".into(),
+        kind: "hash:ip,port".into(),
+        size: 1,
+        members: Some(vec![member]),
+        ..Ipset::default()
+    };
+    let object = AcctObject { name: "ct_state_invalid_dropped_pkts".into(), counter, references: 1 };
+    let snapshot = Snapshot {
+        tables,
+        conntrack: Some(conntrack),
+        ipsets: Some(Reading { at, value: Arc::new(vec![set]) }),
+        accounts: Some(Reading { at, value: Arc::new(vec![object]) }),
+        ..Snapshot::default()
+    };
+    update(&mut Observer::new(Names::default()), snapshot)
+}
