@@ -58,9 +58,10 @@ const FEW_FLOWS: u64 = 30;
 /// where rules expect nothing.
 pub fn skew(s: &Service) -> Option<f64> {
     let sum: u64 = s.backends.iter().filter_map(|b| b.counters.flows).sum();
-    // Where some frontends ask for local endpoints and others do not, nobody knows how much came by which.
+    // Clients that stay with their backend are not spread. Where some frontends ask for local endpoints and others do not, nobody knows how much came by which.
     let mixed = s.backends.windows(2).any(|w| w[0].traffic_policies != w[1].traffic_policies);
-    if sum < FEW_FLOWS || s.backends.len() < 2 || mixed {
+    let sticky = s.session_affinity_s.is_some();
+    if sum < FEW_FLOWS || s.backends.len() < 2 || mixed || sticky {
         return None;
     }
     s.backends
@@ -217,7 +218,7 @@ pub const SERVICES: &[Column<Services>] = &[
         "share",
         Shape::Share,
         140,
-        "how far the most uneven backend is from its expected share; - below 30 flows, or with mixed policies",
+        "how far the most uneven backend is from its expected share; - below 30 flows, with affinity or mixed policies",
         |r| skew(r.service).map_or(Value::Missing(NoRate::NotCounted), Value::Number),
     ),
     Column {

@@ -534,7 +534,7 @@ fn draw_clients(frame: &mut Frame<'_>, app: &mut App, update: &Update, service: 
         duration(Duration::from_secs(seconds.into()))
     );
     put(frame, Rect { x: area.x + 1, height: 1, ..area }, &words, theme.text(), false);
-    let head = format!(" {:<40} {:<26} {:>9} {:>8}", "CLIENT", "BACKEND", "FORGOTTEN", "FLOWS");
+    let head = format!(" {:<40} {:<26} {:>15} {:>7}", "CLIENT", "BACKEND", "FORGOTTEN", "PACKETS");
     let rest = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
     put(frame, Rect { height: 1, ..rest }, &head, theme.head(), false);
     let list = Rect { y: rest.y + 1, height: rest.height.saturating_sub(1), ..rest };
@@ -543,7 +543,7 @@ fn draw_clients(frame: &mut Frame<'_>, app: &mut App, update: &Update, service: 
         let (owner, c) = &rows[i];
         let left = c.expires.map_or("-".into(), |d| format!("in {}", duration(d)));
         let packets = c.packets.map_or("-".into(), |n| n.to_string());
-        let text = format!(" {:<40} {:<26} {left:>9} {packets:>8}", c.address.to_string(), clip(owner, 26));
+        let text = format!(" {:<40} {:<26} {left:>15} {packets:>7}", c.address.to_string(), clip(owner, 26));
         put(frame, at, &text, theme.text(), false);
     });
 }

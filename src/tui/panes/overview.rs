@@ -227,18 +227,21 @@ fn draw_causes(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect)
         let at = Rect { width: 7, ..place };
         put(frame, at, &format!("{}/s", rate_text(cause.rate)), style, true);
         let total = format!(" {}", count(cause.total));
-        let room = usize::from(place.width).saturating_sub(8 + total.width());
-        let at = Rect { x: place.x + 8, width: place.width.saturating_sub(8), ..place };
+        let room = usize::from(place.width).saturating_sub(9 + total.width());
+        let at = Rect { x: place.x + 8, width: place.width.saturating_sub(9), ..place };
         put(frame, at, &clip_end(&cause.name, room), if moving { theme.text() } else { theme.dim() }, false);
         put(frame, at, &total, theme.dim(), true);
     }
-    if n == 0 {
-        spans(
-            frame,
-            line(inner, 0),
-            vec![Span::styled("nothing was dropped or refused so far", theme.good())],
-        );
-    }
+    let uncounted = update.model.services.iter().any(|s| {
+        matches!(s.health(), Health::Rejecting | Health::Dropping)
+            && s.frontends.iter().all(|f| f.refused.is_none())
+    });
+    let (text, style) = match (n, uncounted) {
+        (_, true) => ("what Services refuse is not counted in this mode", theme.warn()),
+        (0, false) => ("nothing was dropped or refused so far", theme.good()),
+        _ => return,
+    };
+    spans(frame, line(inner, n), vec![Span::styled(text, style)]);
 }
 
 fn draw_tables(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect) {

@@ -5,6 +5,7 @@ use crate::columns::{Column, SERVICES, ServiceRow, Services, symbol};
 use crate::figures::plural;
 use crate::proxy::{Health, Mode};
 use crate::rates::Tracker;
+use crate::ruleset::IpFamily;
 use crate::tui::app::{App, Click};
 use crate::tui::theme::Theme;
 use crate::tui::widgets::{columns_that_fit, draw_list, heads, part, put, sparkline};
@@ -107,6 +108,10 @@ fn draw_row(
         let width = usize::from(place.width);
         let text = match column.key {
             "state" => symbol(row.service.health()).into(),
+            // A Service of both families stands there twice, and nothing else may tell which is which.
+            "name" if row.service.family == IpFamily::V6 && row.service.name.is_some() => {
+                column.text(row, width.saturating_sub(3)) + " v6"
+            }
             "trend" => sparkline(&tracker.map(|t| t.history(row.service)).unwrap_or_default(), width),
             _ => column.text(row, width),
         };
