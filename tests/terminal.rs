@@ -6,7 +6,7 @@ use common::{in_new_netns, load_legacy, set};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::termios::tcgetattr;
+use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -47,11 +47,14 @@ struct Terminal80 {
     output: Receiver<Vec<u8>>,
     seen: Vec<u8>,
     screen: vt100::Parser,
+    /// How the terminal was before the program began.
+    before: Termios,
 }
 
 impl Terminal80 {
     fn start(args: &[&str]) -> Terminal80 {
         let pty = terminal(24, 80);
+        let before = tcgetattr(&pty.slave).unwrap();
         let child = start_on(&pty.slave, args);
         let master = File::from(pty.master);
         let mut reader = master.try_clone().unwrap();
@@ -71,6 +74,7 @@ impl Terminal80 {
             output,
             seen: Vec::new(),
             screen: vt100::Parser::new(24, 80, 0),
+            before,
         }
     }
 
@@ -138,7 +142,7 @@ fn keys_drive_the_real_program_and_the_terminal_comes_back() {
     in_new_netns(|| {
         load_legacy(&set("1.36.2", "iptables-legacy"));
         let mut t = Terminal80::start(&["--interval", "0.2"]);
-        let before = tcgetattr(&t.slave).unwrap();
+        let before = t.before.clone();
         t.wait_for("default/webhook");
         assert_ne!(tcgetattr(&t.slave).unwrap(), before, "raw mode");
         t.keys("?");
@@ -157,6 +161,101 @@ fn keys_drive_the_real_program_and_the_terminal_comes_back() {
         assert!(rest.contains(LEAVE) && rest.contains(SHOW_CURSOR), "{rest:?}");
         assert_eq!(tcgetattr(&t.slave).unwrap(), before);
     });
+}
+
+/// A press of the left button, as xterm reports it (SGR 1006), places from 1.
+fn click(column: usize, line: usize) -> String {
+    format!("\u{1b}[<0;{column};{line}M\u{1b}[<0;{column};{line}m")
+}
+
+/// Every pane by keys and by mouse, in every size on the way, and what is copied.
+#[test]
+fn every_pane_is_reached_by_keys_and_mouse() {
+    in_new_netns(|| {
+        load_legacy(&set("1.36.2", "iptables-legacy"));
+        let mut t = Terminal80::start(&["--interval", "0.2", "--pane", "overview"]);
+        let before = t.before.clone();
+        let sights = [
+            ("1", "Most new flows"),
+            ("2", "default/webhook"),
+            ("3", "Tables and chains"),
+            ("4", "Modes of kube-proxy"),
+            ("5", "Conntrack"),
+            ("6", "Findings"),
+        ];
+        for (key, text) in sights {
+            t.keys(key);
+            t.wait_for(text);
+        }
+        // Round by Tab, and back to each by a click on its tab.
+        t.keys("\t");
+        t.wait_for("Most new flows");
+        for (title, text) in
+            [("2 Services", "SERVICE"), ("4 Compare", "Modes of"), ("6 Findings", "looked for")]
+        {
+            let line = t.screen.screen().rows(0, 80).nth(2).unwrap();
+            let at = line.chars().collect::<String>().find(title).unwrap();
+            t.keys(&click(at + 2, 3));
+            t.wait_for(text);
+        }
+        // Into a Service, through its sections, out again.
+        t.keys("2/frontend:http\r");
+        t.wait_for("Services 2 of");
+        t.keys("\r");
+        t.wait_for("Esc goes back");
+        t.keys("]");
+        t.wait_for("CLIENT");
+        t.keys("]");
+        t.wait_for("KUBE-SVC-");
+        t.keys("jj\r");
+        t.wait_for("Tables and chains");
+        for (rows, columns) in [(15, 60), (50, 160), (24, 80)] {
+            t.resize(rows, columns);
+            t.wait_for("Tables and chains");
+        }
+        t.keys("2\u{1b}");
+        t.wait_for("default/webhook");
+        t.keys("y");
+        t.wait_for("copied: ");
+        t.keys(":theme: light\r");
+        t.keys("?");
+        t.wait_for("any other key closes");
+        t.keys("\u{1b}");
+        std::thread::sleep(Duration::from_millis(300)); // a lone Esc is one only when nothing follows
+        t.keys("q");
+        let (code, rest) = t.ended();
+        assert_eq!(code, Some(0));
+        assert!(rest.contains("\u{1b}]52;c;"), "copied through the terminal");
+        assert!(rest.ends_with(SHOW_CURSOR) || rest.contains(LEAVE), "{rest:?}");
+        assert_eq!(tcgetattr(&t.slave).unwrap(), before);
+    });
+}
+
+/// Whatever is on the screen, a signal gives the terminal back.
+#[test]
+fn it_is_given_back_out_of_every_state() {
+    for (keys, text) in [
+        ("?", "any other key closes"),
+        (":th", ": th"),
+        ("/web", "search: web"),
+        ("c", "Columns of Services"),
+        (" ", "paused"),
+        ("\r", "Esc goes back"),
+    ] {
+        in_new_netns(move || {
+            load_legacy(&set("1.36.2", "iptables-legacy"));
+            let mut t = Terminal80::start(&["--interval", "0.2"]);
+            let before = t.before.clone();
+            t.wait_for("default/webhook");
+            t.keys(keys);
+            t.wait_for(text);
+            t.signal(Signal::SIGTERM);
+            let (code, rest) = t.ended();
+            assert_eq!(code, Some(0), "{keys}");
+            assert!(rest.contains(LEAVE) && rest.contains(SHOW_CURSOR), "{keys}: {rest:?}");
+            assert_eq!(tcgetattr(&t.slave).unwrap(), before, "{keys}");
+        });
+    }
 }
 
 #[test]
@@ -179,7 +278,7 @@ fn signals_give_the_terminal_back() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         in_new_netns(move || {
             let mut t = Terminal80::start(&[]);
-            let before = tcgetattr(&t.slave).unwrap();
+            let before = t.before.clone();
             t.wait_for("No Services of kube-proxy");
             t.signal(signal);
             let (code, rest) = t.ended();

@@ -18,8 +18,9 @@ enum Operator {
 enum Term {
     /// A word that stands somewhere in the Service's names and addresses.
     Word(String),
-    /// A condition on a column (its place in [`SERVICES`]).
-    Column(usize, Operator, Wanted),
+    /// A condition on a column (its place in [`SERVICES`]), and the word as it was typed: a Service may be called
+    /// `frontend:http`.
+    Column(usize, Operator, Wanted, String),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -122,13 +123,14 @@ impl Term {
             (Operator::Equal, None) => Wanted::Text(wanted.to_lowercase()),
             _ => return Err(format!("`{word}`: `{wanted}` is not a number (10, 2.5, 3k, 20%)")),
         };
-        Ok(Some(Term::Column(column, *operator, wanted)))
+        Ok(Some(Term::Column(column, *operator, wanted, word.to_lowercase())))
     }
 
     fn holds(&self, row: &ServiceRow<'_>, names: &str) -> bool {
         match self {
             Term::Word(w) => names.contains(w),
-            Term::Column(column, operator, wanted) => {
+            Term::Column(_, Operator::Contains, _, word) if names.contains(word) => true,
+            Term::Column(column, operator, wanted, _) => {
                 let value = (SERVICES[*column].value)(row);
                 match (value, wanted) {
                     (Value::Number(n), Wanted::Number(w)) => match operator {
@@ -179,6 +181,8 @@ mod tests {
         assert_eq!(passing("flows>0"), [""; 0]); // no rates yet: not more than 0
         assert_eq!(passing("shop/cart:").len(), 0);
         assert_eq!(passing("ns: cart"), ["shop/cart TCP"]); // as one types
+        assert_eq!(passing("frontend:http"), ["shop/frontend:http TCP"]); // a name, not only a column
+        assert_eq!(passing("frontend:10.96.2.8:"), ["shop/frontend:http TCP"]);
         assert_eq!(passing("backends:8"), ["shop/catalog:http TCP"]);
     }
 

@@ -323,8 +323,14 @@ impl App {
             (PaneName::Services, _) => match self.opened {
                 None if self.chosen_service().is_some() => self.show_section(Section::Backends),
                 Some(Section::Rules) => {
-                    if let Some(Part::Rule(r)) = self.parts.get(self.below.chosen).cloned() {
-                        self.go_to_rule(r.table, r.rule);
+                    // On the name of a chain: to its first rule.
+                    let rule = self.parts.iter().skip(self.below.chosen).find_map(|p| match p {
+                        Part::Rule(r) => Some(*r),
+                        _ => None,
+                    });
+                    match rule {
+                        Some(r) => self.go_to_rule(r.table, r.rule),
+                        None => self.message = Some("there is no rule to go to".into()),
                     }
                 }
                 _ => {}
