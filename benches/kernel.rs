@@ -4,10 +4,12 @@
 //! CPU time, not wall time, and medians of interleaved rounds: machines are noisy, ratios hold.
 #![allow(clippy::print_stdout)]
 
+mod common;
+
+use common::{in_netns, median};
 use kptop::kernel::conntrack::{Client as Conntrack, Tuple};
 use kptop::kernel::ipvs::{Client as Ipvs, Forwarding, IpvsStats, RealServer, VirtualAddress, VirtualServer};
 use kptop::kernel::netlink::{NETLINK_NETFILTER, Request, Socket as Netlink};
-use kptop::kernel::netns::Netns;
 use kptop::kernel::nftables;
 use kptop::kernel::usage::thread_cpu;
 use kptop::kernel::xtables::{Socket, TableReader};
@@ -18,10 +20,9 @@ use kptop::ruleset::{IpFamily, RuleId};
 use kptop::snapshot::Flows;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
-use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const KPTOP: &str = env!("CARGO_BIN_EXE_kptop");
 const ROUNDS: usize = 9;
@@ -34,7 +35,6 @@ fn main() {
         Some("ipvs") => ipvs(),
         Some("xtables") => xtables(),
         Some("conntrack") => conntrack(),
-        Some("screen") => screen(),
         Some("iptables-nft") => iptables_nft(),
         Some("nftables") => nftables_mode(),
         Some("ipset") => ipsets(),
@@ -46,19 +46,8 @@ fn main() {
             refresh();
             ipsets();
             conntrack();
-            screen();
         }
     }
-}
-
-fn in_netns(f: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::spawn(|| {
-        let _ns = Netns::create().expect("network namespaces need root");
-        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
-        assert!(up.is_ok_and(|s| s.success()), "ip link set lo up");
-        f();
-    });
-    thread.join().expect("a bench");
 }
 
 /// CPU milliseconds that `f` takes on this thread.
@@ -66,11 +55,6 @@ fn cpu_ms(f: impl FnOnce()) -> f64 {
     let before = thread_cpu();
     f();
     (thread_cpu() - before).as_secs_f64() * 1e3
-}
-
-fn median(mut v: Vec<f64>) -> f64 {
-    v.sort_by(f64::total_cmp);
-    v[v.len() / 2]
 }
 
 /// CPU milliseconds and peak MiB of a program.
@@ -464,81 +448,4 @@ fn ipvs() {
         line("ipvsadm -Ln --stats, less the start of a program", list, None);
         line("kptop's read", median(own), Some(("it (at most 0.5)", list)));
     });
-}
-
-/// The live screen on a node with 1,000 Services: time to the first frame, CPU time at one reading a second.
-fn screen() {
-    in_netns(|| {
-        let services: Vec<_> = shop::services(Some(1_031), 4).split_off(31);
-        let options = WriteOptions { cluster_cidr: "10.244.0.0/16".parse().ok(), large_cluster: false };
-        for (table, _) in write(&services, IpFamily::V4, &options) {
-            install_table(IpFamily::V4, &table).unwrap();
-        }
-        println!("screen: 1,000 Services, 4,000 backends, one reading a second, 160x50");
-        let size = nix::pty::Winsize { ws_row: 50, ws_col: 160, ws_xpixel: 0, ws_ypixel: 0 };
-        let mut first = Vec::new();
-        for round in 0..5 {
-            let pty = nix::pty::openpty(&size, None).unwrap();
-            let began = Instant::now();
-            let mut kptop = Command::new(KPTOP)
-                .env("TERM", "xterm-256color")
-                .stdin(pty.slave.try_clone().unwrap())
-                .stdout(pty.slave.try_clone().unwrap())
-                .stderr(pty.slave)
-                .spawn()
-                .unwrap();
-            let mut master = std::fs::File::from(pty.master);
-            let mut seen = Vec::new();
-            let mut chunk = [0u8; 65536];
-            while !contains(&seen, b"service-000") {
-                let n = master.read(&mut chunk).unwrap();
-                seen.extend_from_slice(&chunk[..n]);
-                assert!(
-                    began.elapsed() < Duration::from_secs(20),
-                    "no frame: {}",
-                    String::from_utf8_lossy(&seen)
-                );
-            }
-            first.push(began.elapsed().as_secs_f64() * 1e3);
-            if round == 0 {
-                let drain = std::thread::spawn(move || {
-                    let mut total = 0usize;
-                    while let Ok(n) = master.read(&mut chunk) {
-                        total += n;
-                    }
-                    total
-                });
-                std::thread::sleep(Duration::from_secs(2));
-                let before = times(kptop.id());
-                let seconds = 20.0;
-                std::thread::sleep(Duration::from_secs_f64(seconds));
-                let after = times(kptop.id());
-                let percent = |ticks: u64| ticks as f64 / 100.0 / seconds * 100.0;
-                println!(
-                    "  user time {:.2} % of a core (at most 1), kernel time {:.2} %",
-                    percent(after.0 - before.0),
-                    percent(after.1 - before.1)
-                );
-                let _ = kptop.kill();
-                let _ = kptop.wait();
-                println!("  {} bytes sent to the terminal a second", drain.join().unwrap() / 22);
-            } else {
-                let _ = kptop.kill();
-                let _ = kptop.wait();
-            }
-        }
-        println!("  first frame with Services after {:.0} ms (at most 200)", median(first));
-    });
-}
-
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|w| w == needle)
-}
-
-/// User and kernel time of a process, in hundredths of a second.
-fn times(pid: u32) -> (u64, u64) {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let rest = stat.rsplit_once(')').unwrap().1;
-    let words: Vec<&str> = rest.split_whitespace().collect();
-    (words[11].parse().unwrap(), words[12].parse().unwrap())
 }

@@ -214,6 +214,8 @@ fn every_pane_is_reached_by_keys_and_mouse() {
             t.wait_for("Tables and chains");
         }
         t.keys("2\u{1b}");
+        t.wait_for("Services 45 ");
+        t.keys("g");
         t.wait_for("default/webhook");
         t.keys("y");
         t.wait_for("copied: ");

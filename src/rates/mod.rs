@@ -1,17 +1,18 @@
 //! Two snapshots -> figures per second, or the reason why there is none.
 
 mod node;
+mod recent;
 mod rules;
 mod session;
 
 pub use node::{Cause, CauseKind, ConntrackRates, NodeRates, STATS, stat_values};
+pub use recent::{HISTORY, Recent};
 pub use rules::RuleRates;
 pub use session::Session;
 
 use crate::proxy::{Backend, CounterSource, Mode, Model, Service};
 use crate::snapshot::Snapshot;
 use std::collections::HashMap;
-use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
@@ -101,10 +102,6 @@ pub struct ServiceRates {
     pub backends: Vec<BackendRates>,
 }
 
-/// Readings that a sparkline keeps: at one a second, two minutes. Memory of all histories is bounded by it and by
-/// [`Session`]'s points: with 10,000 Services and 20,000 backends 27 MB, however long kptop runs.
-pub const HISTORY: usize = 120;
-
 /// Backends beyond which only Services keep a history: 120 readings of 100,000 backends would be 48 MB.
 const MANY_BACKENDS: usize = 20_000;
 
@@ -119,14 +116,14 @@ struct Track {
     packets: Option<u64>,
     bytes: Option<u64>,
     rates: Option<BackendRates>,
-    history: VecDeque<f32>,
+    history: Recent,
     seen: u64,
 }
 
 /// What a Service did: the last readings, and the whole session.
 #[derive(Debug, Default)]
 struct ServiceHistory {
-    last: VecDeque<f32>,
+    last: Recent,
     session: Session,
 }
 
@@ -188,9 +185,8 @@ impl Tracker {
     }
 
     /// New flows a second of a Service, oldest first; of one that only conntrack counts, the flows that it held.
-    pub fn history(&self, service: &Service) -> Vec<f32> {
-        let history = self.services.get(&service_key(service));
-        history.map(|h| h.last.iter().copied().collect()).unwrap_or_default()
+    pub fn history(&self, service: &Service) -> Option<&Recent> {
+        self.services.get(&service_key(service)).map(|h| &h.last)
     }
 
     /// The same over the whole session.
@@ -204,11 +200,6 @@ impl Tracker {
         &self.node.total
     }
 
-    /// The same, the last readings.
-    pub fn total_history(&self) -> Vec<f32> {
-        self.node.last.iter().copied().collect()
-    }
-
     /// Entries of conntrack over the whole session.
     pub fn entries(&self) -> &Session {
         &self.node.entries
@@ -220,9 +211,9 @@ impl Tracker {
     }
 
     /// New flows a second of a backend, oldest first; empty where too many backends are watched.
-    pub fn backend_history(&self, service: &Service, backend: &Backend) -> Vec<f32> {
+    pub fn backend_history(&self, service: &Service, backend: &Backend) -> Option<&Recent> {
         let key = backend_key(service_key(service), backend);
-        self.tracks.get(&key).map(|t| t.history.iter().copied().collect()).unwrap_or_default()
+        self.tracks.get(&key).map(|t| &t.history)
     }
 
     fn service(&mut self, snapshot: &Snapshot, s: &Service, keep_backends: bool) -> ServiceRates {
@@ -257,7 +248,7 @@ impl Tracker {
         if let (true, Some(n)) = (fresh, shown) {
             let at = s.backends.first().map_or(Duration::ZERO, |b| read_at(snapshot, s, Some(b)));
             let history = self.services.entry(key).or_default();
-            push(&mut history.last, n as f32);
+            history.last.push(n as f32);
             history.session.push(at, n);
         }
         ServiceRates {
@@ -324,7 +315,7 @@ impl Tracker {
             _ => rates.flows.ok(),
         };
         if let (true, Some(n)) = (keep, shown) {
-            push(&mut track.history, n as f32);
+            track.history.push(n as f32);
         }
         (rates, true)
     }
@@ -352,13 +343,6 @@ impl Tracker {
     }
 }
 
-fn push(history: &mut VecDeque<f32>, value: f32) {
-    if history.len() == HISTORY {
-        history.pop_front();
-    }
-    history.push_back(value);
-}
-
 /// The part of a Service's flows that a backend really got, from what their counters hold; `None` without any.
 pub fn real_share(service: &Service, backend: &Backend) -> Option<f64> {
     let of = |b: &Backend| b.counters.flows.unwrap_or(0);
@@ -377,15 +361,5 @@ mod tests {
         assert_eq!(rate(10, 30, second), Ok(10.0));
         assert_eq!(rate(30, 10, second), Err(NoRate::CounterReset));
         assert_eq!(rate(10, 30, Duration::ZERO), Err(NoRate::FirstSample));
-    }
-
-    #[test]
-    fn history_is_bounded() {
-        let mut h = VecDeque::new();
-        for i in 0..1000 {
-            push(&mut h, i as f32);
-        }
-        assert_eq!(h.len(), HISTORY);
-        assert_eq!(h.back(), Some(&999.0));
     }
 }

@@ -1,11 +1,10 @@
 //! What the node as a whole does: conntrack, and packets that die, by cause.
 
-use super::{NoRate, Rate, ServiceRates, Session, push, rate};
+use super::{NoRate, Rate, ServiceRates, Session, rate};
 use crate::proxy::{Health, Model, owners};
 use crate::ruleset::{Table, Target, Verdict};
 use crate::snapshot::facts::Stats;
 use crate::snapshot::{Conntrack, Snapshot};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,7 +116,6 @@ struct Drops {
 #[derive(Debug, Default)]
 pub(super) struct NodeTracker {
     pub(super) total: Session,
-    pub(super) last: VecDeque<f32>,
     pub(super) entries: Session,
     conntrack: Option<Conntrack>,
     rates: ConntrackRates,
@@ -148,7 +146,6 @@ impl NodeTracker {
             && self.seen != Some(at)
         {
             self.seen = Some(at);
-            push(&mut self.last, n as f32);
             self.total.push(at, n);
         }
         let mut causes = self.refusals(model, rates);

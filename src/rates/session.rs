@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// Points that are kept at most.
-const MOST: usize = 240;
+/// Points that are kept at most. With [`super::HISTORY`] readings a Service's histories take a KiB, however long
+/// kptop runs; a backend's half of that.
+const MOST: usize = 120;
 
 /// A figure over time: means over equal spans, which double whenever the points would be too many.
 #[derive(Clone, Debug)]
@@ -95,7 +96,7 @@ mod tests {
             s.push(Duration::from_secs(second), if second < 50_000 { 10.0 } else { 30.0 });
         }
         assert!(s.points().len() <= MOST && s.points().len() >= MOST / 2, "{}", s.points().len());
-        assert_eq!(s.span(), Duration::from_secs(512));
+        assert_eq!(s.span(), Duration::from_secs(1024));
         assert_eq!((s.points()[0], *s.points().last().unwrap()), (10.0, 30.0));
     }
 

@@ -11,12 +11,14 @@ mod svg;
 mod terminal;
 mod theme;
 mod widgets;
+mod wire;
 
 pub use app::{App, Flow};
 pub use reader::{Order, Update};
 pub use shot::{Keys, Shot, shot};
 pub use svg::svg;
 pub use theme::Theme;
+pub use wire::Wire;
 
 use crate::config::Config;
 use crate::proxy::Names;

@@ -1,14 +1,12 @@
 //! The terminal, taken over and given back in every case.
 
 use super::App;
+use super::wire::Wire;
 use crossterm::clipboard::CopyToClipboard;
 use crossterm::event::{DisableMouseCapture, EnableMouseCapture};
 use crossterm::execute;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use ratatui::Terminal;
-use ratatui::backend::{ClearType, CrosstermBackend, WindowSize};
-use ratatui::buffer::Cell;
-use ratatui::layout::{Position, Size};
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::sync::Once;
 
@@ -17,60 +15,9 @@ pub(super) fn is_terminal() -> bool {
     io::stdout().is_terminal() && io::stdin().is_terminal()
 }
 
-/// crossterm's backend, but one that never asks the terminal where its cursor is. ratatui asks before it clears
-/// the screen; on a slow line the answer comes too late, or gets mixed up with keys. A full screen needs no answer.
-struct Backend(CrosstermBackend<BufWriter<Stdout>>);
-
-impl ratatui::backend::Backend for Backend {
-    type Error = io::Error;
-
-    fn draw<'a, I>(&mut self, content: I) -> io::Result<()>
-    where
-        I: Iterator<Item = (u16, u16, &'a Cell)>,
-    {
-        self.0.draw(content)
-    }
-
-    fn hide_cursor(&mut self) -> io::Result<()> {
-        self.0.hide_cursor()
-    }
-
-    fn show_cursor(&mut self) -> io::Result<()> {
-        self.0.show_cursor()
-    }
-
-    fn get_cursor_position(&mut self) -> io::Result<Position> {
-        Ok(Position::ORIGIN)
-    }
-
-    fn set_cursor_position<P: Into<Position>>(&mut self, position: P) -> io::Result<()> {
-        self.0.set_cursor_position(position)
-    }
-
-    fn clear(&mut self) -> io::Result<()> {
-        self.0.clear()
-    }
-
-    fn clear_region(&mut self, region: ClearType) -> io::Result<()> {
-        self.0.clear_region(region)
-    }
-
-    fn size(&self) -> io::Result<Size> {
-        self.0.size()
-    }
-
-    fn window_size(&mut self) -> io::Result<WindowSize> {
-        self.0.window_size()
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        ratatui::backend::Backend::flush(&mut self.0)
-    }
-}
-
 /// The screen while kptop has it. Dropping it, also by a panic, gives it back.
 pub(super) struct Screen {
-    terminal: Terminal<Backend>,
+    terminal: Terminal<Wire<BufWriter<Stdout>>>,
 }
 
 static PANIC_HOOK: Once = Once::new();
@@ -90,7 +37,7 @@ impl Screen {
             false => Ok(()),
         });
         // One write for a frame: a slow line shows no half-drawn one.
-        let backend = Backend(CrosstermBackend::new(BufWriter::with_capacity(64 * 1024, io::stdout())));
+        let backend = Wire::new(BufWriter::with_capacity(64 * 1024, io::stdout()));
         match entered.and_then(|()| Terminal::new(backend)) {
             Ok(terminal) => {
                 let mut screen = Screen { terminal };

@@ -280,8 +280,8 @@ fn draw_backends(
                     marked_bar(real_share(service, backend).unwrap_or(0.0), expected, width)
                 }
                 "trend" => {
-                    let history = tracker.as_ref().map(|t| t.backend_history(service, backend));
-                    sparkline(&history.unwrap_or_default(), width)
+                    let tracker = tracker.as_ref();
+                    sparkline(tracker.and_then(|t| t.backend_history(service, backend)), width)
                 }
                 _ => column.text(&row, width),
             };

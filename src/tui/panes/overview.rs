@@ -204,9 +204,14 @@ fn draw_movers(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect) {
         put(frame, place, &clip(&s.label(), name), theme.text(), false);
         let at = Rect { x: place.x + name as u16, width: 8, ..place };
         put(frame, at, &figure, theme.strong(), true);
-        let history = tracker.as_ref().map(|t| t.history(s)).unwrap_or_default();
         let at = Rect { x: place.x + name as u16 + 9, width: trend, ..place };
-        put(frame, at, &sparkline(&history, usize::from(trend)), theme.busy(), false);
+        put(
+            frame,
+            at,
+            &sparkline(tracker.as_ref().and_then(|t| t.history(s)), usize::from(trend)),
+            theme.busy(),
+            false,
+        );
     }
     if app.movers.is_empty() {
         let text = if counted { "no new flows right now" } else { "no flows to Services" };

@@ -112,7 +112,7 @@ fn draw_row(
             "name" if row.service.family == IpFamily::V6 && row.service.name.is_some() => {
                 column.text(row, width.saturating_sub(3)) + " v6"
             }
-            "trend" => sparkline(&tracker.map(|t| t.history(row.service)).unwrap_or_default(), width),
+            "trend" => sparkline(tracker.and_then(|t| t.history(row.service)), width),
             _ => column.text(row, width),
         };
         put(frame, Rect { y, ..*place }, &text, style_of(theme, column.key, row), column.right);

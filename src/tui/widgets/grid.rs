@@ -10,6 +10,9 @@ use ratatui::layout::Rect;
 /// Width that a flexible column has at least.
 const LEAST: u16 = 10;
 
+/// The most that a trend needs: four readings a column.
+const TREND: u16 = 31;
+
 /// Places of columns in a line: those of a fixed width have it, `flexible` takes what is left, up to `most`, and the
 /// last one the rest. Columns that find no room are left out, from the end.
 pub(in crate::tui) fn columns_that_fit<R: Rows>(
@@ -36,9 +39,9 @@ pub(in crate::tui) fn columns_that_fit<R: Rows>(
         widths[at] += more;
         spare -= more;
     }
-    // A very wide screen gives room to trends, too; what then is left stays blank at the right.
+    // A wide screen gives room to trends, too; what then is left stays blank at the right.
     if let Some(at) = shown.iter().position(|c| c.key == "trend") {
-        widths[at] += spare.min(60);
+        widths[at] += spare.min(TREND.saturating_sub(widths[at]));
     } else if let Some(at) = shown.iter().position(|c| is_flexible(c)) {
         widths[at] += spare;
     }

@@ -1,16 +1,30 @@
 //! Sparklines and bars out of block characters.
 
+use crate::rates::Recent;
+
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// The last values of a history as one line of blocks, the newest at the right. A value of 0 is a blank base
-/// line, so that movement stands out.
-pub(crate) fn sparkline(history: &[f32], width: usize) -> String {
-    let from = history.len().saturating_sub(width);
-    let shown = &history[from..];
-    let top = shown.iter().copied().fold(0.0f32, f32::max);
+/// The next round figure: a line whose scale changes moves as a whole.
+fn round_up(top: f32) -> f32 {
+    if top <= 0.0 {
+        return 0.0;
+    }
+    let decade = 10f32.powi(top.log10().floor() as i32);
+    [1.0, 1.5, 2.0, 3.0, 5.0, 7.0]
+        .map(|n| n * decade)
+        .into_iter()
+        .find(|n| *n >= top)
+        .unwrap_or(10.0 * decade)
+}
+
+/// The last readings as one line of blocks, the newest at the right. A value of 0 is a blank base line, so that
+/// movement stands out.
+pub(crate) fn sparkline(history: Option<&Recent>, width: usize) -> String {
+    let shown = history.map(|h| h.cells(width)).unwrap_or_default();
+    let top = round_up(shown.iter().copied().fold(0.0f32, f32::max));
     let mut line = " ".repeat(width - shown.len());
     for v in shown {
-        line.push(if *v <= 0.0 || top <= 0.0 {
+        line.push(if v <= 0.0 || top <= 0.0 {
             '▁'
         } else {
             LEVELS[((v / top * 7.0).round() as usize).clamp(1, 7)]
@@ -59,10 +73,17 @@ mod tests {
     #[test]
     fn lines_have_their_width() {
         for n in [0, 1, 5, 50] {
-            let history: Vec<f32> = (0..n).map(|i| i as f32).collect();
-            assert_eq!(sparkline(&history, 12).chars().count(), 12);
+            let mut history = Recent::default();
+            (0..n).for_each(|i| history.push(i as f32));
+            assert_eq!(sparkline(Some(&history), 12).chars().count(), 12);
         }
-        assert_eq!(sparkline(&[0.0, 0.0, 4.0], 3), "▁▁█");
+        let mut history = Recent::default();
+        [0.0, 0.0, 5.0].into_iter().for_each(|v| history.push(v));
+        assert_eq!(sparkline(Some(&history), 3), "▁▁█");
+        assert_eq!(sparkline(None, 3), "   ");
+        for (top, round) in [(0.0, 0.0), (1.0, 1.0), (4.2, 5.0), (71.0, 100.0), (0.12, 0.15)] {
+            assert!((round_up(top) - round).abs() < 1e-5, "{top}: {}", round_up(top));
+        }
         for (part, text) in [(0.0, "    "), (0.5, "██  "), (1.0, "████"), (0.53, "██▏ "), (7.0, "████")]
         {
             assert_eq!(bar(part, 4), text);

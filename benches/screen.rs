@@ -1,0 +1,373 @@
+//! What the screen costs: `cargo bench --bench screen` (as root; makes its own network namespaces). With `htop` and
+//! `trip` (trippy) on the PATH it counts their bytes, too.
+#![allow(clippy::print_stdout)]
+
+mod common;
+
+use common::{in_netns, median};
+use kptop::config::{Config, ThemeName};
+use kptop::lab::{install_table, shop};
+use kptop::observe::{Observer, View};
+use kptop::proxy::Names;
+use kptop::proxy::iptables::{WriteOptions, write};
+use kptop::ruleset::{IpFamily, TableBackend};
+use kptop::snapshot::{Snapshot, TableState};
+use kptop::tui::{App, Theme, Update, Wire, draw};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const KPTOP: &str = env!("CARGO_BIN_EXE_kptop");
+const SIZE: (u16, u16) = (160, 50);
+
+/// Rows that change with each refresh.
+const CHANGING: usize = 30;
+
+fn main() {
+    // One of them, or all.
+    let wanted = std::env::args().skip(1).find(|a| !a.starts_with("--"));
+    let parts: [(&str, fn()); 4] = [("drawing", drawing), ("bytes", bytes), ("live", live), ("keys", keys)];
+    for (name, part) in parts {
+        if wanted.as_ref().is_none_or(|w| w == name) {
+            part();
+        }
+    }
+}
+
+/// Made-up Services as kube-proxy writes them, without a kernel.
+fn tables(services: usize) -> Vec<TableState> {
+    let services: Vec<_> = shop::services(Some(31 + services), 4).split_off(34);
+    let options = WriteOptions { cluster_cidr: "10.244.0.0/16".parse().ok(), large_cluster: false };
+    write(&services, IpFamily::V4, &options)
+        .into_iter()
+        .map(|(table, counters)| TableState {
+            at: Duration::from_secs(1),
+            backend: TableBackend::XTables,
+            family: table.family,
+            table: Arc::new(table),
+            counters: Arc::new(counters),
+            bytes: None,
+            recent: None,
+        })
+        .collect()
+}
+
+/// The next reading, a second later: the first `changing` Services have new flows.
+fn next(observer: &mut Observer, tables: &mut [TableState], view: Option<&View>, changing: usize) -> View {
+    let mut moved = Vec::new();
+    if let Some(view) = view {
+        let services = view.model.services.iter().take(changing);
+        moved = services.flat_map(|s| &s.backends).filter_map(|b| b.rule).collect();
+    }
+    for (i, t) in tables.iter_mut().enumerate() {
+        t.at += Duration::from_secs(1);
+        let counters = Arc::make_mut(&mut t.counters);
+        for (n, r) in moved.iter().filter(|r| r.table == i).enumerate() {
+            counters.rules[r.rule.0 as usize].packets += 1 + (t.at.as_secs() * 7 + n as u64 * 3) % 11;
+        }
+    }
+    observer.observe(Snapshot { tables: tables.to_vec(), ..Snapshot::default() })
+}
+
+fn app() -> App {
+    App::new(Theme::new(ThemeName::Dark), Duration::from_secs(1), &Config::default())
+}
+
+fn update(view: View) -> Update {
+    Update { view, took: Duration::from_millis(3), spacing: Duration::ZERO }
+}
+
+fn resident_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+}
+
+fn drawing() {
+    let mut tables = tables(10_000);
+    let mut observer = Observer::new(Names::default());
+    let mut app = app();
+    let mut terminal = Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap();
+    let (mut took, mut taken) = (Vec::new(), Vec::new());
+    let mut view = next(&mut observer, &mut tables, None, 0);
+    let before = resident_mib();
+    let rounds = 300;
+    for _ in 0..rounds {
+        view = next(&mut observer, &mut tables, Some(&view), CHANGING);
+        let began = Instant::now();
+        app.on_update(update(view.clone()));
+        taken.push(began.elapsed().as_secs_f64() * 1e3);
+        let began = Instant::now();
+        terminal.draw(|f| draw(f, &mut app)).unwrap();
+        took.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    println!("drawing {} Services at {}x{}", view.model.services.len(), SIZE.0, SIZE.1);
+    println!("  a frame {:.2} ms (at most 3), taking a reading in {:.2} ms", median(took), median(taken));
+    println!("  histories after {rounds} readings: {:.1} MiB more", resident_mib() - before);
+}
+
+/// A writer that counts.
+struct Count(Arc<AtomicUsize>);
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.fetch_add(bytes.len(), Ordering::Relaxed);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes that a program sends a second to a terminal, once its first two seconds are over.
+fn bytes_of(mut command: Command, seconds: u64) -> Option<usize> {
+    let (pty, mut child) = on_a_terminal(&mut command)?;
+    let count = drained(pty);
+    std::thread::sleep(Duration::from_secs(3));
+    let before = count.load(Ordering::Relaxed);
+    std::thread::sleep(Duration::from_secs(seconds));
+    let sent = count.load(Ordering::Relaxed) - before;
+    let _ = child.kill();
+    let _ = child.wait();
+    Some(sent / seconds as usize)
+}
+
+fn on_a_terminal(command: &mut Command) -> Option<(std::fs::File, Child)> {
+    let size = nix::pty::Winsize { ws_row: SIZE.1, ws_col: SIZE.0, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = nix::pty::openpty(&size, None).unwrap();
+    let child = command
+        .env("TERM", "xterm-256color")
+        .stdin(pty.slave.try_clone().unwrap())
+        .stdout(pty.slave.try_clone().unwrap())
+        .stderr(pty.slave)
+        .spawn()
+        .ok()?;
+    Some((std::fs::File::from(pty.master), child))
+}
+
+/// Reads all that comes, and counts it.
+fn drained(mut pty: std::fs::File) -> Arc<AtomicUsize> {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    std::thread::spawn(move || {
+        let mut chunk = [0u8; 65536];
+        while let Ok(n) = pty.read(&mut chunk) {
+            counted.fetch_add(n, Ordering::Relaxed);
+            // Some ask the terminal where the cursor is, and end without an answer.
+            if chunk[..n].windows(4).any(|w| w == b"\x1b[6n") {
+                let _ = pty.write_all(b"\x1b[1;1R");
+            }
+        }
+    });
+    count
+}
+
+/// Bytes that kptop sends for one refresh.
+fn own_bytes(config: &Config) -> usize {
+    let count = Arc::new(AtomicUsize::new(0));
+    let backend = Wire::new(Count(count.clone()));
+    let area = ratatui::layout::Rect::new(0, 0, SIZE.0, SIZE.1);
+    let options = ratatui::TerminalOptions { viewport: ratatui::Viewport::Fixed(area) };
+    let mut terminal = Terminal::with_options(backend, options).unwrap();
+    let mut tables = tables(1_000);
+    let mut observer = Observer::new(Names::default());
+    let mut app = App::new(Theme::new(ThemeName::Dark), Duration::from_secs(1), config);
+    let mut view = next(&mut observer, &mut tables, None, 0);
+    let (warm_up, rounds) = (130, 60); // a full history moves as a whole
+    let mut before = 0;
+    for round in 0..warm_up + rounds {
+        if round == warm_up {
+            before = count.load(Ordering::Relaxed);
+        }
+        view = next(&mut observer, &mut tables, Some(&view), CHANGING);
+        app.on_update(update(view.clone()));
+        terminal.draw(|f| draw(f, &mut app)).unwrap();
+    }
+    (count.load(Ordering::Relaxed) - before) / rounds
+}
+
+fn bytes() {
+    println!("bytes to a terminal of {}x{} per refresh of {CHANGING} changing rows", SIZE.0, SIZE.1);
+    let plain = "[services]\ncolumns = [\"state\", \"name\", \"proto\", \"frontend\", \"backends\", \"flows\", \"tracked\"]";
+    let kptop = own_bytes(&Config::default());
+    let figures = own_bytes(&Config::parse(plain).unwrap());
+    println!("  {:<44} {kptop:>7}", "kptop, Services with trends");
+    println!("  {:<44} {figures:>7}", "kptop, Services with figures alone");
+    let say = |what: &str, bytes: Option<usize>| match bytes {
+        Some(n) => {
+            let part = |own: usize| own as f64 / n.max(1) as f64;
+            println!(
+                "  {what:<44} {n:>7}   kptop has {:.2} of it, figures alone {:.2}",
+                part(kptop),
+                part(figures)
+            );
+        }
+        None => println!("  {what:<44} not installed"),
+    };
+    let mut busy: Vec<Child> = (0..CHANGING).filter_map(|_| busy_process()).collect();
+    let mut htop = Command::new("htop");
+    htop.args(["-d", "10", "--sort-key", "PERCENT_CPU"]).env("HOME", "/nonexistent");
+    say("htop, 30 processes that take CPU time", bytes_of(htop, 20));
+    for child in &mut busy {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let path = with_hops(CHANGING);
+    let mut trip = Command::new("ip");
+    trip.args([
+        "netns",
+        "exec",
+        "kptop-hop-0",
+        "trip",
+        "--tui-refresh-rate",
+        "1s",
+        "--min-round-duration",
+        "1s",
+    ]);
+    trip.args(["--max-ttl", "64", "--first-ttl", "1", &path.target]);
+    let there = Command::new("trip").arg("--version").stdout(Stdio::null()).status().is_ok();
+    say("trippy, 30 hops", if there { bytes_of(trip, 20) } else { None });
+}
+
+/// A process that takes some CPU time every now and then, and ends by itself.
+fn busy_process() -> Option<Child> {
+    let script = "for i in $(seq 600); do for j in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do :; done; sleep 0.05; done";
+    Command::new("sh").args(["-c", script]).stdout(Stdio::null()).spawn().ok()
+}
+
+/// Namespaces in a row, each a hop.
+struct Hops {
+    namespaces: Vec<String>,
+    target: String,
+}
+
+impl Drop for Hops {
+    fn drop(&mut self) {
+        for n in &self.namespaces {
+            ip(&format!("netns del {n}"));
+        }
+    }
+}
+
+fn ip(args: &str) {
+    let _ = Command::new("ip").args(args.split(' ')).stderr(Stdio::null()).status();
+}
+
+fn with_hops(hops: usize) -> Hops {
+    let name = |i: usize| format!("kptop-hop-{i}");
+    let namespaces: Vec<String> = (0..=hops).map(name).collect();
+    for n in &namespaces {
+        ip(&format!("netns add {n}"));
+        ip(&format!("netns exec {n} sysctl -q -w net.ipv4.ip_forward=1 net.ipv4.icmp_ratelimit=0"));
+    }
+    for i in 0..hops {
+        let (a, b) = (name(i), name(i + 1));
+        ip(&format!("link add name ktu{i} netns {a} type veth peer name ktd netns {b}"));
+        ip(&format!("-n {a} addr add 10.99.{i}.1/24 dev ktu{i}"));
+        ip(&format!("-n {b} addr add 10.99.{i}.2/24 dev ktd"));
+        ip(&format!("-n {a} link set ktu{i} up"));
+        ip(&format!("-n {b} link set ktd up"));
+        ip(&format!("-n {a} route add default via 10.99.{i}.2"));
+        for lower in 0..i {
+            ip(&format!("-n {a} route add 10.99.{lower}.0/24 via 10.99.{}.1", i - 1));
+        }
+    }
+    for lower in 0..hops - 1 {
+        ip(&format!("-n {} route add 10.99.{lower}.0/24 via 10.99.{}.1", name(hops), hops - 1));
+    }
+    Hops { namespaces, target: format!("10.99.{}.2", hops - 1) }
+}
+
+fn install(services: usize) {
+    let services: Vec<_> = shop::services(Some(31 + services), 4).split_off(34);
+    let options = WriteOptions { cluster_cidr: "10.244.0.0/16".parse().ok(), large_cluster: false };
+    for (table, _) in write(&services, IpFamily::V4, &options) {
+        install_table(IpFamily::V4, &table).unwrap();
+    }
+}
+
+/// Reads until the screen shows a text; gives the time that took.
+fn wait_for(pty: &mut std::fs::File, screen: &mut vt100::Parser, text: &str) -> Duration {
+    let began = Instant::now();
+    let mut chunk = [0u8; 65536];
+    while !screen.screen().contents().contains(text) {
+        let n = pty.read(&mut chunk).unwrap();
+        screen.process(&chunk[..n]);
+        let shown = || screen.screen().contents();
+        assert!(began.elapsed() < Duration::from_secs(60), "no `{text}` in {}", shown());
+    }
+    began.elapsed()
+}
+
+fn parser() -> vt100::Parser {
+    vt100::Parser::new(SIZE.1, SIZE.0, 0)
+}
+
+/// User and kernel time of a process, in hundredths of a second.
+fn times(pid: u32) -> (u64, u64) {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let rest = stat.rsplit_once(')').unwrap().1;
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    (words[11].parse().unwrap(), words[12].parse().unwrap())
+}
+
+fn live() {
+    in_netns(|| {
+        install(1_000);
+        println!("live: 1,000 Services, 4,000 backends, one reading a second, {}x{}", SIZE.0, SIZE.1);
+        let mut first = Vec::new();
+        for round in 0..5 {
+            let (mut pty, mut kptop) = on_a_terminal(&mut Command::new(KPTOP)).unwrap();
+            first.push(wait_for(&mut pty, &mut parser(), "service-000").as_secs_f64() * 1e3);
+            if round == 0 {
+                let count = drained(pty);
+                std::thread::sleep(Duration::from_secs(2));
+                let (before, sent) = (times(kptop.id()), count.load(Ordering::Relaxed));
+                let seconds = 20.0;
+                std::thread::sleep(Duration::from_secs_f64(seconds));
+                let after = times(kptop.id());
+                let percent = |ticks: u64| ticks as f64 / seconds;
+                println!(
+                    "  user time {:.2} % of a core (at most 1), kernel time {:.2} %, {:.0} bytes a second",
+                    percent(after.0 - before.0),
+                    percent(after.1 - before.1),
+                    (count.load(Ordering::Relaxed) - sent) as f64 / seconds
+                );
+            }
+            let _ = kptop.kill();
+            let _ = kptop.wait();
+        }
+        println!("  first frame with Services after {:.0} ms (at most 200)", median(first));
+    });
+}
+
+/// From a key to what it draws, while a large table is read again and again.
+fn keys() {
+    in_netns(|| {
+        install(7_200);
+        let mut command = Command::new(KPTOP);
+        command.args(["--interval", "0.1"]);
+        let (mut pty, mut kptop) = on_a_terminal(&mut command).unwrap();
+        let mut screen = parser();
+        wait_for(&mut pty, &mut screen, "service-000");
+        let mut took = Vec::new();
+        for i in 0..60 {
+            // At any moment of a reading.
+            std::thread::sleep(Duration::from_millis(60 + i * 7 % 50));
+            let (key, text): (&[u8], &str) =
+                if i % 2 == 0 { (b"4", "Modes of") } else { (b"5", "STATISTIC") };
+            pty.write_all(key).unwrap();
+            took.push(wait_for(&mut pty, &mut screen, text).as_secs_f64() * 1e3);
+        }
+        let worst = took.iter().copied().fold(0.0, f64::max);
+        println!("from a key to its frame, 100,000 rules read every 0.1 s (as fast as the budget lets)");
+        println!("  median {:.1} ms, worst {worst:.1} ms (at most 50)", median(took));
+        let _ = kptop.kill();
+        let _ = kptop.wait();
+    });
+}
