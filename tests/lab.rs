@@ -9,15 +9,15 @@ use kptop::kernel::xtables::{Socket, TableReader};
 use kptop::lab::{Lab, LabOptions, Origin, Plan, Stream, install_table, shop};
 use kptop::proxy::iptables::{WriteOptions, as_rules_tell, write};
 use kptop::proxy::{
-    CounterSource, FrontendKind, Mode, Model, Names, Protocol, Service, ServiceName, TrafficPolicy, Variant,
-    nftables,
+    CounterSource, FrontendKind, Mode, Model, Names, Part, Protocol, Service, ServiceName, TrafficPolicy,
+    Variant, memory_lists, nftables, parts,
 };
 use kptop::ruleset::{Family, IpFamily, IpNet, TableBackend};
-use kptop::snapshot::live::{Live, Wanted};
-use kptop::snapshot::{Snapshot, TableState};
+use kptop::snapshot::live::{Live, LookedAt, Wanted};
+use kptop::snapshot::{MemoryList, Snapshot, TCP_STATES, TableState};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -333,6 +333,79 @@ fn nft_prints_our_nftables_mode_as_kube_proxys() {
     assert_eq!(ours.len(), theirs.len());
 }
 
+/// What is read only while somebody looks at it, beside the node's own tools: the flows of a Service one by one, and
+/// the clients that its rules remember.
+fn looked_at(live: &mut Live, snapshot: &Snapshot) {
+    assert!(snapshot.remembered.is_none(), "nobody looked yet");
+    let model = Model::read(snapshot, &Names::default());
+    let service = model.services.iter().find(|s| s.label() == "shop/sessions:redis").unwrap();
+    let f = &service.frontends[0];
+    let memory = memory_lists(snapshot, service);
+    assert_eq!(memory.len(), service.backends.len());
+    let flows = vec![(service.protocol.number(), f.address, f.port)];
+    live.look_at(LookedAt { flows, memory });
+    let seen = live.snapshot(Wanted::ALL);
+    let flows = &seen.conntrack.as_ref().unwrap().flows.as_ref().unwrap().value;
+    let address = f.address.unwrap().to_string();
+    let theirs = run("conntrack", &["-L", "-p", "tcp", "--orig-dst", &address, "--orig-port-dst", "6379"]);
+    let theirs: BTreeSet<String> = theirs
+        .lines()
+        .map(|l| {
+            // src= dst= sport= dport= of the first packet, then of the answer.
+            let words: Vec<&str> = l.split_whitespace().collect();
+            let of = |key: &str, n: usize| words.iter().filter_map(|w| w.strip_prefix(key)).nth(n).unwrap();
+            format!(
+                "{} {}:{} {}:{}",
+                words[3],
+                of("src=", 0),
+                of("sport=", 0),
+                of("src=", 1),
+                of("sport=", 1)
+            )
+        })
+        .collect();
+    let ours: BTreeSet<String> = flows
+        .followed
+        .iter()
+        .map(|f| {
+            let state = TCP_STATES[usize::from(f.tcp_state.unwrap())];
+            let (from, back) = (&f.original, &f.reply);
+            format!("{state} {}:{} {}:{}", from.source, from.source_port, back.source, back.source_port)
+        })
+        .collect();
+    assert_eq!((ours.len(), flows.followed_count), (40, 40));
+    assert_eq!(ours, theirs);
+    let clients: BTreeSet<IpAddr> = flows.followed.iter().map(|f| f.original.source).collect();
+    let remembered = &seen.remembered.as_ref().unwrap().value;
+    assert_eq!(remembered.failed, Vec::<String>::new());
+    let ours: BTreeSet<IpAddr> = remembered.lists.iter().flat_map(|l| &l.1).map(|c| c.address).collect();
+    assert_eq!(ours, clients, "each client is remembered");
+    for (list, members) in &remembered.lists {
+        let theirs = match list {
+            MemoryList::Recent(name) => run("cat", &[&format!("/proc/thread-self/net/xt_recent/{name}")]),
+            MemoryList::Set(family, table, set) => run("nft", &["list", "set", family.name(), table, set]),
+        };
+        for c in members {
+            assert!(theirs.contains(&c.address.to_string()), "{} in {theirs}", c.address);
+        }
+        let count = theirs.matches("src=").count() + theirs.matches("expires").count();
+        assert_eq!(count, members.len(), "{theirs}");
+    }
+    // The rules that make it up lead to every backend.
+    let parts = parts(snapshot, service);
+    for b in &service.backends {
+        let to = kptop::proxy::endpoint_text(b.address, b.port);
+        let leads = parts.iter().any(|p| match p {
+            Part::Rule(r) => {
+                let table = &snapshot.tables[r.table].table;
+                table.rule_text(table.rule(r.rule)).to_string().ends_with(&to)
+            }
+            _ => false,
+        });
+        assert!(leads, "{to}: {parts:?}");
+    }
+}
+
 /// Every frontend kind gets exactly 40 flows; the backends' counters say the same as their servers.
 #[test]
 fn figures_equal_what_the_servers_counted() {
@@ -371,8 +444,14 @@ fn figures(mode: Mode, variant: Variant) {
     lab.wait();
     std::thread::sleep(Duration::from_millis(500));
     let node = lab.node().clone();
-    let snapshot =
-        std::thread::spawn(move || Live::enter(&node).unwrap().snapshot(Wanted::ALL)).join().unwrap();
+    let snapshot = std::thread::spawn(move || {
+        let mut live = Live::enter(&node).unwrap();
+        let snapshot = live.snapshot(Wanted::ALL);
+        looked_at(&mut live, &snapshot);
+        snapshot
+    })
+    .join()
+    .unwrap();
     let model = Model::read(&snapshot, &Names::default());
     let counts = lab.counts().get();
     let (mut by_rule, mut by_server) = (0, 0);
