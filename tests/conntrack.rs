@@ -7,6 +7,7 @@ use kptop::kernel::conntrack::{Client, SEEN_REPLY, Stats, Tuple, limits, stats_f
 use kptop::snapshot::{FlowKey, Flows};
 use std::collections::BTreeSet;
 use std::net::UdpSocket;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 fn tuple(source: &str, destination: &str, sport: u16, dport: u16) -> Tuple {
     Tuple {
@@ -98,7 +99,10 @@ fn packets_and_bytes_are_counted_where_the_kernel_counts_them() {
             std::fs::write("/proc/sys/net/netfilter/nf_conntrack_acct", value).unwrap();
         };
         sysctl("1");
+        std::fs::write("/proc/sys/net/netfilter/nf_conntrack_timestamp", "1").unwrap();
         assert_eq!(limits().unwrap().accounting, Some(true));
+        assert_eq!(limits().unwrap().timestamps, Some(true));
+        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
         let rule =
             "-t nat -A OUTPUT -d 127.0.0.9/32 -p udp --dport 53 -j DNAT --to-destination 127.0.0.1:5353";
         run("iptables-legacy", &rule.split(' ').collect::<Vec<_>>());
@@ -118,6 +122,8 @@ fn packets_and_bytes_are_counted_where_the_kernel_counts_them() {
         client.flows(|f| flows.add(f)).unwrap();
         let figures = flows.groups.values().next().unwrap();
         assert!(flows.accounting);
+        let oldest = figures.oldest_ns.expect("timestamps are on");
+        assert!((began..began + 60_000_000_000).contains(&oldest), "{oldest} after {began}");
         assert_eq!((figures.in_packets, figures.in_bytes), (7, 7 * 48));
         assert_eq!((figures.out_packets, figures.out_bytes), (7, 7 * 78));
         client.flows(|f| assert_ne!(f.status & SEEN_REPLY, 0)).unwrap();
