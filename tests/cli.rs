@@ -39,6 +39,12 @@ fn mistakes_get_a_sentence_and_exit_code_2() {
         (&["demo", "--netns", "x"], "do not go with it"),
         (&["demo", "--services", "0"], "0"),
         (&["demo", "--traffic", "99"], "between 0 and 10"),
+        (&["--config", "/no/such/file"], "/no/such/file"),
+        (&["--theme", "pink"], "possible values: dark, light, high-contrast, ansi, none"),
+        (&["snapshot", "--over", "0"], "between 0.1 and 3600"),
+        (&["shot", "/tmp/x.svg", "--size", "10x10"], "60x15"),
+        (&["shot", "/tmp/x.svg", "--keys", "<Return>"], "there are <Enter>"),
+        (&["shot", "/no/such/folder/x.svg", "--for", "1"], "/no/such/folder/x.svg"),
         (&[], "the screen needs a terminal"),
     ] {
         let out = kptop(args);
@@ -48,6 +54,67 @@ fn mistakes_get_a_sentence_and_exit_code_2() {
         assert!(!err.contains("panicked"), "{err}");
         assert!(out.stdout.is_empty());
     }
+}
+
+/// A file of this test alone.
+fn file(name: &str, content: &str) -> std::path::PathBuf {
+    let file = std::env::temp_dir().join(format!("kptop-{name}-{}", std::process::id()));
+    std::fs::write(&file, content).unwrap();
+    file
+}
+
+#[test]
+fn the_printed_config_is_taken_and_a_wrong_one_is_told_by_line_and_column() {
+    let printed = kptop(&["config"]);
+    assert_eq!(printed.status.code(), Some(0));
+    let path = file("config", &text(&printed.stdout));
+    // It goes on to the next thing that is missing here: a terminal.
+    let out = kptop(&["--config", path.to_str().unwrap()]);
+    assert!(text(&out.stderr).contains("the screen needs a terminal"), "{}", text(&out.stderr));
+    std::fs::write(&path, "theme = \"dark\"\n[services]\nsort = \"nam\"\n").unwrap();
+    let out = kptop(&["--config", path.to_str().unwrap()]);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(out.status.code(), Some(2));
+    let err = text(&out.stderr);
+    assert!(err.contains("line 3, column 8: no column `nam`") && err.contains("kptop config"), "{err}");
+}
+
+#[test]
+fn csv_has_every_service_and_rates_over_a_time() {
+    in_new_netns(|| {
+        load_legacy(&set("1.36.2", "iptables-legacy"));
+        let rows = |args: &[&str]| -> Vec<Vec<String>> {
+            let out = kptop(&[&["snapshot", "-o", "csv"], args].concat());
+            assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+            let row = |l: &str| l.split(',').map(str::to_string).collect();
+            text(&out.stdout).split_terminator("\r\n").map(row).collect()
+        };
+        let once = rows(&[]);
+        let d = json(&kptop(&["snapshot", "-o", "json"]));
+        assert_eq!(once.len(), d["services"].as_array().unwrap().len() + 1);
+        assert!(once.iter().all(|r| r.len() == once[0].len()));
+        let column = |name: &str| once[0].iter().position(|h| h == name).unwrap();
+        assert!(once[1..].iter().any(|r| r[column("name")] == "shop/cart" && r[column("ns")] == "shop"));
+        let flows = column("flows (1/s)");
+        assert!(once[1..].iter().all(|r| r[flows].is_empty()), "one reading makes no rate");
+        let twice = rows(&["--over", "0.3"]);
+        assert!(twice[1..].iter().any(|r| r[flows] == "0"), "nothing came meanwhile");
+    });
+}
+
+#[test]
+fn a_picture_is_drawn_of_what_the_keys_show() {
+    in_new_netns(|| {
+        load_legacy(&set("1.36.2", "iptables-legacy"));
+        let path = file("shot", "");
+        let args = ["shot", path.to_str().unwrap(), "--for", "1", "--keys", "/cart<Enter><Enter>]]"];
+        let out = kptop(&[&args[..], &["--size", "100x30", "--theme", "light"]].concat());
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+        let svg = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+        assert!(svg.contains("shop/cart") && svg.contains("KUBE-SVC-"), "{svg}");
+    });
 }
 
 #[test]
