@@ -193,7 +193,7 @@ fn own_bytes(config: &Config) -> usize {
 
 fn bytes() {
     println!("bytes to a terminal of {}x{} per refresh of {CHANGING} changing rows", SIZE.0, SIZE.1);
-    let plain = "[services]\ncolumns = [\"state\", \"name\", \"proto\", \"frontend\", \"backends\", \"flows\", \"tracked\"]";
+    let plain = "[services]\ncolumns = [\"state\", \"name\", \"proto\", \"frontend\", \"backends\", \"flows\", \"held\"]";
     let kptop = own_bytes(&Config::default());
     let figures = own_bytes(&Config::parse(plain).unwrap());
     println!("  {:<44} {kptop:>7}", "kptop, Services with trends");

@@ -98,7 +98,11 @@ fn options(cli: &Cli) -> Result<Options, String> {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
-        Some(Command::Snapshot(args)) => snapshot::run(&cli.source, args),
+        // It needs no choices, but a wrong file that was named is a mistake all the same.
+        Some(Command::Snapshot(args)) => match cli.config.is_some().then(|| options(&cli)) {
+            Some(Err(e)) => Err(e),
+            _ => snapshot::run(&cli.source, args),
+        },
         Some(Command::Config) => config::run(),
         Some(Command::Demo(_)) if cli.source.netns.is_some() || cli.source.names.is_some() => {
             Err("the demo makes its own namespaces and names: --netns and --names do not go with it".into())
@@ -147,6 +151,11 @@ fn print_snapshot(
         Format::Json => output::write_snapshot_json(&view.snapshot, &view.model, indented, out),
         Format::Csv => output::write_snapshot_csv(&view, out),
     })?;
+    if format == Format::Csv {
+        for u in view.snapshot.unread.iter().filter(|u| u.failed) {
+            let _ = writeln!(io::stderr(), "kptop: not read: {}: {}", u.what, u.why);
+        }
+    }
     let read = view.snapshot.anything_read();
     // The process ends here: giving back a few hundred thousand pieces of memory one by one would be for nothing.
     std::mem::forget((view, observer));

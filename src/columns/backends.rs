@@ -1,6 +1,6 @@
 //! Columns of the backends of a Service.
 
-use super::{Column, NEVER, Rows, Shape, Value};
+use super::{Column, NEVER, Rows, Shape, Value, mixed_policies};
 use crate::proxy::{Backend, Service, endpoint_text};
 use crate::rates::{BackendRates, NoRate, Rate, real_share};
 
@@ -71,8 +71,8 @@ pub const BACKENDS: &[Column<Backends>] = &[
         "share",
         Shape::Share,
         0,
-        "part of new flows that it should get, by the rules",
-        |r| share(r.backend.share.or(r.backend.local_share)),
+        "part of new flows that it should get, by the rules; - with mixed traffic policies",
+        |r| share(r.backend.share.or(r.backend.local_share).filter(|_| !mixed_policies(r.service))),
     ),
     Column {
         width: 5,
@@ -108,7 +108,7 @@ pub const BACKENDS: &[Column<Backends>] = &[
     figure("inactive", "INACT", "connections", Shape::Count, 116, "inactive connections (IPVS)", |r| {
         Value::count(r.backend.counters.inactive)
     }),
-    figure("tracked", "FLOWS", "flows", Shape::Count, 72, "flows that conntrack holds for it", |r| {
+    figure("held", "HELD", "flows", Shape::Count, 72, "flows that conntrack holds for it", |r| {
         Value::count(r.backend.conntrack_flows)
     }),
     figure("unreplied", "UNREP", "flows", Shape::Count, 98, "of them, without any answer yet", |r| {

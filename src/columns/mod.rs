@@ -7,7 +7,9 @@ mod services;
 
 pub use backends::{BACKENDS, BackendRow, Backends};
 pub use filter::{Filter, help as filter_help};
-pub use services::{SERVICES, ServiceRow, Services, skew, state_word, symbol, tracked};
+pub use services::{
+    SERVICES, ServiceRow, Services, mixed_policies, screen_label, skew, state_word, symbol, tracked,
+};
 
 use crate::figures::{bytes, clip, count, share_text, short};
 use crate::rates::{NoRate, Rate};

@@ -51,6 +51,19 @@ pub fn state_word(health: Health) -> &'static str {
     }
 }
 
+/// True where some frontends ask for local endpoints and others do not: nobody knows how much comes by which.
+pub fn mixed_policies(s: &Service) -> bool {
+    s.backends.windows(2).any(|w| w[0].traffic_policies != w[1].traffic_policies)
+}
+
+/// The name of a Service where both families stand beside each other: `dual/web:http v6`.
+pub fn screen_label(s: &Service) -> String {
+    match s.family {
+        IpFamily::V6 if s.name.is_some() => format!("{} v6", s.label()),
+        _ => s.label(),
+    }
+}
+
 /// Flows below which the spread over backends says nothing.
 const FEW_FLOWS: u64 = 30;
 
@@ -59,7 +72,7 @@ const FEW_FLOWS: u64 = 30;
 pub fn skew(s: &Service) -> Option<f64> {
     let sum: u64 = s.backends.iter().filter_map(|b| b.counters.flows).sum();
     // Clients that stay with their backend are not spread. Where some frontends ask for local endpoints and others do not, nobody knows how much came by which.
-    let mixed = s.backends.windows(2).any(|w| w[0].traffic_policies != w[1].traffic_policies);
+    let mixed = mixed_policies(s);
     let sticky = s.session_affinity_s.is_some();
     if sum < FEW_FLOWS || s.backends.len() < 2 || mixed || sticky {
         return None;
@@ -194,15 +207,9 @@ pub const SERVICES: &[Column<Services>] = &[
         "packets that its rules reject or drop, those of foreign sources too",
         |r| rate(r, |r| r.refused),
     ),
-    figure(
-        "tracked",
-        "FLOWS",
-        "flows",
-        Shape::Count,
-        0,
-        "flows that conntrack holds for its frontends",
-        |r| Value::count(tracked(r.service)),
-    ),
+    figure("held", "HELD", "flows", Shape::Count, 0, "flows that conntrack holds for its frontends", |r| {
+        Value::count(tracked(r.service))
+    }),
     figure(
         "active",
         "ACTIVE",

@@ -1,6 +1,7 @@
 //! Services that refuse all new flows: no endpoints, or none on this node under a local policy.
 
 use super::{Finding, Severity, Subject};
+use crate::columns::screen_label;
 use crate::figures::{count, short};
 use crate::observe::Facts;
 use crate::proxy::{Action, Health, frontend_text};
@@ -32,14 +33,18 @@ pub(super) fn find(facts: &Facts<'_>, found: &mut Vec<Finding>) {
         if let Some(r) = rate {
             evidence.push(format!("{} packets a second are refused now", short(r)));
         }
-        // Nobody asks: a Service that is not in use, or not yet.
-        let asked = rate.is_some_and(|r| r > 0.0);
+        // Nobody asked so far: a Service that is not in use, or not yet.
+        let refused = s.frontends.iter().filter_map(|f| f.refused).reduce(|a, b| a + b);
+        let asked = refused.is_some_and(|n| n > 0);
+        if refused.is_none() {
+            evidence.push("whether anybody asks is not counted in this mode".into());
+        }
         found.push(Finding {
             id: ID,
             severity: if asked { Severity::Critical } else { Severity::Warning },
             title: title.into(),
             subject: Subject::Service(i),
-            about: format!("{} {}", s.label(), s.protocol.name()),
+            about: format!("{} {}", screen_label(s), s.protocol.name()),
             evidence,
             advice: vec![advice.into()],
         });

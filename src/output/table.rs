@@ -156,7 +156,7 @@ pub fn write_snapshot(view: &View, rates: bool, width: Option<usize>, out: &mut 
 
 /// Columns of Services in text: counters, as one reading tells them; with two, what goes by each second, too.
 const SHOWN: [&str; 9] =
-    ["name", "proto", "frontend", "mode", "backends", "new_total", "tracked", "refused_total", "state"];
+    ["name", "proto", "frontend", "mode", "backends", "new_total", "held", "refused_total", "state"];
 const RATES: [&str; 4] = ["flows", "packets", "bytes", "refused"];
 
 /// The least that a name is cut to.

@@ -108,6 +108,10 @@ const MANY_BACKENDS: usize = 20_000;
 /// Longer than the tick of IPVS's estimator (`ip_vs_est.c`: 2 s), by the delay of a busy machine.
 const IPVS_TICK: Duration = Duration::from_millis(2500);
 
+/// Readings that follow each other faster make no new rate: a key may cause one off the beat, and a few packets more
+/// or less would be a jump.
+pub(crate) const SHORTEST: Duration = Duration::from_millis(250);
+
 /// What is remembered of a counter between readings.
 #[derive(Debug, Default)]
 struct Track {
@@ -279,7 +283,7 @@ impl Tracker {
         let same_copy = c.source == CounterSource::Ipvs
             && elapsed < IPVS_TICK
             && (track.flows, track.packets, track.bytes) == (c.flows, c.packets, c.bytes);
-        let fresh = first || (at != track.at && !same_copy);
+        let fresh = first || (elapsed >= SHORTEST && !same_copy);
         if !fresh {
             return (track.rates.unwrap_or(NOTHING), false);
         }
@@ -329,7 +333,7 @@ impl Tracker {
         let Some(now) = now else { return Err(NoRate::NotCounted) };
         let at = read_at(snapshot, s, None);
         match self.refusals.get(&key).copied() {
-            Some((before_at, _, kept)) if before_at == at => kept,
+            Some((before_at, _, kept)) if at.saturating_sub(before_at) < SHORTEST => kept,
             Some((before_at, before, _)) => {
                 let r = rate(before, now, at.saturating_sub(before_at));
                 self.refusals.insert(key, (at, now, r));

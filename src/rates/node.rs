@@ -1,6 +1,6 @@
 //! What the node as a whole does: conntrack, and packets that die, by cause.
 
-use super::{NoRate, Rate, ServiceRates, Session, rate};
+use super::{NoRate, Rate, SHORTEST, ServiceRates, Session, rate};
 use crate::proxy::{Health, Model, owners};
 use crate::ruleset::{Table, Target, Verdict};
 use crate::snapshot::facts::Stats;
@@ -13,7 +13,7 @@ use std::time::Duration;
 pub const STATS: [(&str, bool, &str); 10] = [
     ("found", false, "lookups that found an entry"),
     ("invalid", false, "packets that fit no flow"),
-    ("insert", false, "entries inserted (older kernels)"),
+    ("insert", false, "entries that programs made (on older kernels: all)"),
     ("insert_failed", true, "entries that could not be inserted: two packets raced, or translation clashed"),
     ("drop", true, "packets dropped as no entry could be made"),
     ("early_drop", true, "entries dropped to make room in a full table"),
@@ -175,7 +175,7 @@ impl NodeTracker {
         };
         if let Some(before) = &self.conntrack {
             let elapsed = c.at.saturating_sub(before.at);
-            if elapsed.is_zero() {
+            if elapsed < SHORTEST {
                 return;
             }
             let growth = match (before.limits.count, c.limits.count) {
@@ -188,8 +188,13 @@ impl NodeTracker {
                 (_, new) => new,
             };
             let room = c.limits.max.zip(c.limits.count).map(|(max, n)| max.saturating_sub(n) as f64);
+            // Nearly empty, it grows until as many flows end as begin: that says nothing.
+            let filled =
+                c.limits.count.zip(c.limits.max).map_or(0.0, |(n, max)| n as f64 / max.max(1) as f64);
             let full_in = match (growth, room) {
-                (Ok(g), Some(room)) if g > 0.05 && room / g < 1e7 => Some(Duration::from_secs_f64(room / g)),
+                (Ok(g), Some(room)) if g > 0.05 && room / g < 1e7 && filled > 0.25 => {
+                    Some(Duration::from_secs_f64(room / g))
+                }
                 _ => None,
             };
             let stats = match (&before.stats, &c.stats) {
@@ -255,9 +260,9 @@ impl NodeTracker {
         for (i, t) in snapshot.tables.iter().enumerate() {
             let known =
                 kept.iter().position(|d| Arc::ptr_eq(&d.table, &t.table)).map(|at| kept.swap_remove(at));
-            if let Some(same) = known.as_ref().filter(|d| d.at == t.at) {
+            if let Some(same) = known.as_ref().filter(|d| t.at.saturating_sub(d.at) < SHORTEST) {
                 let (rate, total, name) = (same.rate, same.total, same.name.clone());
-                self.drops.push(Drops { table: t.table.clone(), at: t.at, total, rate, name });
+                self.drops.push(Drops { table: t.table.clone(), at: same.at, total, rate, name });
                 continue;
             }
             let Some(total) = t.dropped().map(|n| n.saturating_sub(of_services[i])) else { continue };

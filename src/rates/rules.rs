@@ -1,6 +1,6 @@
 //! Hits a second of single rules and of chains.
 
-use super::{NoRate, Rate, rate};
+use super::{NoRate, Rate, SHORTEST, rate};
 use crate::ruleset::RuleId;
 use crate::snapshot::TableState;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ pub struct RuleRates {
     tables: Vec<(TableState, TableState)>,
 }
 
-fn read_at(t: &TableState) -> (Duration, Option<Duration>) {
-    (t.at, t.recent.as_ref().map(|r| r.at))
+fn newest(t: &TableState) -> Duration {
+    t.recent.as_ref().map_or(t.at, |r| r.at.max(t.at))
 }
 
 impl RuleRates {
@@ -23,7 +23,8 @@ impl RuleRates {
         for (i, new) in tables.iter().enumerate() {
             match self.tables.get_mut(i) {
                 Some((before, now)) if Arc::ptr_eq(&now.table, &new.table) => {
-                    if read_at(now) != read_at(new) {
+                    let since = |of: fn(&TableState) -> Duration| of(new).saturating_sub(of(now));
+                    if since(newest) >= SHORTEST {
                         *before = std::mem::replace(now, new.clone());
                     }
                 }

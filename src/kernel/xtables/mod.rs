@@ -44,7 +44,7 @@ pub fn table_names(family: IpFamily) -> Result<Vec<String>> {
         Err(e) => {
             let mut err = Error::io(format!("reading the list of {family} tables"), e);
             if let super::ErrorKind::Permission { needs } = &mut err.kind {
-                *needs = "root, or CAP_DAC_READ_SEARCH beside CAP_NET_ADMIN,"; // the file is 0440 root
+                *needs = "root, or CAP_DAC_READ_SEARCH beside CAP_NET_ADMIN"; // the file is 0440 root
             }
             Err(err)
         }

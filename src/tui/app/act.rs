@@ -2,7 +2,7 @@
 
 use super::commands::{Command, matching};
 use super::rows::{TableRow, table_key};
-use super::{App, Flow, List, Overlay, Section};
+use super::{App, Flow, List, Origin, Overlay, Section};
 use crate::columns::SERVICES;
 use crate::config::PaneName;
 use crate::doctor::Subject;
@@ -42,7 +42,7 @@ impl App {
     }
 
     fn on_search_key(&mut self, event: KeyEvent) -> Option<Flow> {
-        let mut text = self.search.clone();
+        let mut text = self.typed().to_string();
         match event.code {
             KeyCode::Char(c) if !event.modifiers.contains(KeyModifiers::CONTROL) => text.push(c),
             KeyCode::Char('w' | 'u') => text.clear(),
@@ -56,10 +56,23 @@ impl App {
             }
             _ => return None, // arrows and the rest work as ever
         }
-        self.set_search(text);
-        self.services.top = 0;
-        self.arrange();
+        self.type_search(text);
         Some(Flow::Draw)
+    }
+
+    /// What is typed as a search in this pane.
+    pub(in crate::tui) fn typed(&self) -> &str {
+        if self.pane == PaneName::Rules { &self.rules_search } else { &self.search }
+    }
+
+    fn type_search(&mut self, text: String) {
+        if self.pane == PaneName::Rules {
+            self.rules_search = text;
+        } else {
+            self.set_search(text);
+            self.services.top = 0;
+        }
+        self.arrange();
     }
 
     fn on_overlay_key(&mut self, overlay: Overlay, event: KeyEvent, asked: Option<Ask>) -> Flow {
@@ -195,15 +208,11 @@ impl App {
             Ask::NextSection => self.step_section(1),
             Ask::LastSection => self.step_section(-1),
             Ask::Search => {
-                self.searching = true;
-                self.lower = false;
-                self.opened = None;
                 // Search where there is something to search; from elsewhere it is for a Service.
-                if !matches!(self.pane, PaneName::Services | PaneName::Rules) {
-                    self.show(PaneName::Services);
-                }
-                self.set_search(String::new());
-                self.arrange();
+                let pane = if self.pane == PaneName::Rules { PaneName::Rules } else { PaneName::Services };
+                self.show(pane);
+                self.searching = true;
+                self.type_search(String::new());
             }
             Ask::Sort => self.sort_by_neighbour(1),
             Ask::SortBack => self.sort_by_neighbour(-1),
@@ -329,7 +338,10 @@ impl App {
                         _ => None,
                     });
                     match rule {
-                        Some(r) => self.go_to_rule(r.table, r.rule),
+                        Some(r) => {
+                            self.jumps.push(Origin::Service(self.below.chosen));
+                            self.go_to_rule(r.table, r.rule);
+                        }
                         None => self.message = Some("there is no rule to go to".into()),
                     }
                 }
@@ -407,7 +419,7 @@ impl App {
     /// Chooses a row of the Rules pane, whatever a search or a fold hides.
     fn choose_row(&mut self, row: TableRow) {
         if !self.table_rows.contains(&row) {
-            self.set_search(String::new());
+            self.rules_search.clear();
             if let (TableRow::Chain(i, _) | TableRow::Table(i), Some(u)) = (row, &self.update) {
                 let key = u.snapshot.tables.get(i).map(table_key);
                 key.map(|k| self.folded.remove(&k));
@@ -431,7 +443,7 @@ impl App {
         let Some(rule) = t.table.rules.get(rule as usize).filter(|_| rule < range.end) else { return };
         match t.table.jump_of(rule) {
             Some(to) => {
-                self.jumps.push((from, self.rules.chosen));
+                self.jumps.push(Origin::Rule(from, self.rules.chosen));
                 self.choose_row(TableRow::Chain(i, to.0));
                 self.lower = true;
             }
@@ -441,7 +453,13 @@ impl App {
 
     fn back_from_jump(&mut self) {
         match self.jumps.pop() {
-            Some((row, rule)) => {
+            Some(Origin::Service(line)) => {
+                self.show(PaneName::Services);
+                self.arrange();
+                self.show_section(Section::Rules);
+                self.below.chosen = line;
+            }
+            Some(Origin::Rule(row, rule)) => {
                 self.show(PaneName::Rules);
                 self.choose_row(row);
                 self.lower = true;
@@ -457,7 +475,11 @@ impl App {
             self.below.go_to_top();
             return;
         }
-        self.clear_filters();
+        if self.pane == PaneName::Rules {
+            self.rules_search.clear();
+        } else {
+            self.clear_filters();
+        }
         self.arrange();
     }
 

@@ -62,6 +62,16 @@ impl Command {
     }
 }
 
+impl Command {
+    /// The word that the bottom of the screen has for it.
+    fn hint(self) -> &'static str {
+        match self {
+            Command::Ask(ask) => KEYS.iter().find(|k| k.ask == ask).map_or("", |k| k.hint),
+            _ => "",
+        }
+    }
+}
+
 /// Movements that nobody calls by name.
 const UNNAMED: [Ask; 13] = [
     Ask::SortBack,
@@ -97,9 +107,10 @@ pub(in crate::tui) fn matching(typed: &str) -> Vec<Command> {
     let mut found: Vec<(u8, Command)> = all()
         .into_iter()
         .filter_map(|c| {
-            let name = c.words().0.to_lowercase();
+            let hint = c.hint();
+            let name = format!("{} {hint}", c.words().0.to_lowercase());
             let rank = match () {
-                () if name.starts_with(&typed) => 0,
+                () if name.starts_with(&typed) || (!typed.is_empty() && hint.starts_with(&typed)) => 0,
                 () if typed.split_whitespace().all(|w| name.contains(w)) => 1,
                 () if in_order(&typed, &name) => 2,
                 () => return None,

@@ -89,6 +89,15 @@ pub(super) enum Click {
     Sort(usize),
 }
 
+/// Where a jump began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A chain, and the rule that was chosen.
+    Rule(TableRow, usize),
+    /// The rules of the chosen Service, and the line.
+    Service(usize),
+}
+
 /// The whole state.
 #[derive(Debug)]
 pub struct App {
@@ -142,8 +151,10 @@ pub struct App {
     pub(super) heads: Vec<usize>,
     /// A line for the user, until the next key.
     pub(super) message: Option<String>,
-    /// Chains that jumps were followed from: the row and the rule that were chosen.
-    jumps: Vec<(TableRow, usize)>,
+    /// Where jumps were followed from.
+    pub(super) jumps: Vec<Origin>,
+    /// What is searched for in the Rules pane: the filter of Services means nothing there.
+    pub(super) rules_search: String,
     filter: Filter,
     /// Which Service is chosen, whatever row it is on.
     chosen_key: Option<u64>,
@@ -204,6 +215,7 @@ impl App {
             heads: Vec::new(),
             message: None,
             jumps: Vec::new(),
+            rules_search: String::new(),
             filter: Filter::default(),
             chosen_key: None,
             opened_index: None,

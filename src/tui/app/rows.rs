@@ -130,7 +130,7 @@ impl App {
 
     fn arrange_tables(&mut self, update: &Update) {
         let chosen = self.table_rows.get(self.tables.chosen).copied();
-        let wanted = self.search.to_lowercase();
+        let wanted = self.rules_search.to_lowercase();
         // Sets are shown as `@name`.
         self.table_rows = self.tree(update, wanted.trim_start_matches('@'));
         self.tables.len = self.table_rows.len();

@@ -82,7 +82,9 @@ fn popup(
     let [place] = Layout::vertical([Constraint::Length(height.min(area.height.saturating_sub(2)))])
         .flex(Flex::Center)
         .areas(place);
-    frame.render_widget(Clear, place);
+    // A letter of what lies below beside the frame looks like one of its own.
+    let around = Rect { x: place.x.saturating_sub(1), width: place.width + 2, ..place }.intersection(area);
+    frame.render_widget(Clear, around);
     let block = Block::bordered()
         .border_type(BorderType::Rounded)
         .border_style(theme.frame(true))

@@ -89,7 +89,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     let wide = area.width >= 100;
     let line = |cells: [&str; 9]| {
         let [mode, family, state, services, backends, rules, chains, elements, memory] = cells;
-        let mut text = format!(" {mode:<15} {family:<5} {state:<9} {services:>8} ");
+        let mut text = format!(" {mode:<17} {family:<5} {state:<9} {services:>8} ");
         if wide {
             text.push_str(&format!("{backends:>8} "));
         }

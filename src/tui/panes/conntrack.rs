@@ -1,6 +1,7 @@
 //! Conntrack: how full, what it holds, what it loses, and who fills it.
 
 use super::detail::section_strip;
+use crate::columns::screen_label;
 use crate::figures::{clip, count, duration, plural, rate_text, short};
 use crate::rates::{STATS, stat_values};
 use crate::snapshot::facts::Stats;
@@ -239,10 +240,8 @@ fn draw_services(frame: &mut Frame<'_>, app: &mut App, update: &Update, area: Re
     let theme = app.theme;
     let all = app.by_flows();
     let name = usize::from(area.width).saturating_sub(34).clamp(20, 60);
-    let head = format!(
-        " {:<name$} {:>9} {:>9} {:>7}",
-        "SERVICE (Enter shows its flows)", "FLOWS", "UNREPLIED", "SHARE"
-    );
+    let head =
+        format!(" {:<name$} {:>9} {:>9} {:>7}", "SERVICE (Enter: flows)", "FLOWS", "UNREPLIED", "SHARE");
     put(frame, Rect { height: 1, ..area }, &head, theme.head(), false);
     let list = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
     app.conntrack.fit(all.len(), list);
@@ -254,7 +253,7 @@ fn draw_services(frame: &mut Frame<'_>, app: &mut App, update: &Update, area: Re
         let (i, n) = all[line];
         let Some(s) = update.model.services.get(i) else { return };
         let unreplied = s.backends.iter().filter_map(|b| b.unreplied_flows).reduce(|a, b| a + b);
-        let label = clip(&format!("{} {}", s.label(), s.protocol.name()), name);
+        let label = clip(&format!("{} {}", screen_label(s), s.protocol.name()), name);
         let share = n as f64 / total.max(1) as f64 * 100.0;
         let unreplied = unreplied.map_or("-".into(), count);
         let text = format!(" {label:<name$} {:>9} {unreplied:>9} {share:>6.1}%", count(n));

@@ -1,7 +1,9 @@
 //! One Service: where it is reached, its backends with what each should get and gets, its flows, the rules that make
 //! it up, and the clients that these remember.
 
-use crate::columns::{BACKENDS, BackendRow, Backends, Column, state_word, tracked};
+use crate::columns::{
+    BACKENDS, BackendRow, Backends, Column, mixed_policies, screen_label, state_word, tracked,
+};
 use crate::figures::{bytes, clip, clip_end, count, duration, plural};
 use crate::proxy::{
     Action, Frontend, FrontendKind, Mode, Part, Service, TrafficPolicy, endpoint_text, frontend_text,
@@ -49,7 +51,7 @@ pub(super) fn draw_short(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     };
     let service = &update.model.services[i];
     let room = usize::from(area.width.saturating_sub(24));
-    let title = format!("{} {}", clip(&service.label(), room), service.protocol.name());
+    let title = format!("{} {}", clip(&screen_label(service), room), service.protocol.name());
     let note = if area.width >= 110 { meaning(service) } else { "Enter opens it" };
     let inner = part(frame, theme, area, &title, note, focus);
     let lines = frontends(theme, service, inner.width);
@@ -67,7 +69,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     let service = &update.model.services[i];
     let title = format!(
         "{} {} · {} · {}",
-        clip(&service.label(), usize::from(area.width / 2)),
+        clip(&screen_label(service), usize::from(area.width / 2)),
         service.protocol.name(),
         service.mode.name(),
         state_word(service.health())
@@ -277,6 +279,7 @@ fn draw_backends(
             let text = match column.key {
                 "balance" => {
                     let expected = backend.share.or(backend.local_share);
+                    let expected = expected.filter(|_| !mixed_policies(service));
                     marked_bar(real_share(service, backend).unwrap_or(0.0), expected, width)
                 }
                 "trend" => {
@@ -534,7 +537,8 @@ fn draw_clients(frame: &mut Frame<'_>, app: &mut App, update: &Update, service: 
         duration(Duration::from_secs(seconds.into()))
     );
     put(frame, Rect { x: area.x + 1, height: 1, ..area }, &words, theme.text(), false);
-    let head = format!(" {:<40} {:<26} {:>15} {:>7}", "CLIENT", "BACKEND", "FORGOTTEN", "PACKETS");
+    let (client, backend) = if service.family == IpFamily::V6 { (40, 26) } else { (16, 22) };
+    let head = format!(" {:<client$} {:<backend$} {:>15} {:>7}", "CLIENT", "BACKEND", "FORGOTTEN", "PACKETS");
     let rest = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
     put(frame, Rect { height: 1, ..rest }, &head, theme.head(), false);
     let list = Rect { y: rest.y + 1, height: rest.height.saturating_sub(1), ..rest };
@@ -543,7 +547,11 @@ fn draw_clients(frame: &mut Frame<'_>, app: &mut App, update: &Update, service: 
         let (owner, c) = &rows[i];
         let left = c.expires.map_or("-".into(), |d| format!("in {}", duration(d)));
         let packets = c.packets.map_or("-".into(), |n| n.to_string());
-        let text = format!(" {:<40} {:<26} {left:>15} {packets:>7}", c.address.to_string(), clip(owner, 26));
+        let text = format!(
+            " {:<client$} {:<backend$} {left:>15} {packets:>7}",
+            c.address.to_string(),
+            clip(owner, backend)
+        );
         put(frame, at, &text, theme.text(), false);
     });
 }

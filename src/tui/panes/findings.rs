@@ -29,10 +29,15 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     app.findings.fit(findings.len(), inner);
     let Some(chosen) = findings.get(app.findings.chosen) else {
         let text = match app.update {
+            Some(ref u) if !u.snapshot.rules_read() => {
+                " Nothing can be said: what holds Services could not be read (pane 2 says why)."
+            }
             Some(_) => " Nothing wrong was found among what is looked for.",
             None => " Reading the kernel …",
         };
-        frame.render_widget(Paragraph::new(text).style(theme.good()), inner);
+        let read = app.update.as_ref().is_none_or(|u| u.snapshot.rules_read());
+        let style = if read { theme.good() } else { theme.bad() };
+        frame.render_widget(Paragraph::new(text).style(style), inner);
         part(frame, theme, lower, "Details", "", false);
         return;
     };

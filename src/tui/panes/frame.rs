@@ -241,7 +241,11 @@ pub(super) fn filters(app: &App) -> Option<String> {
     if !app.search.is_empty() && !app.searching {
         filters.push(format!("\"{}\"", app.search));
     }
-    (!filters.is_empty()).then(|| format!("only {} (Esc clears)", filters.join(", ")))
+    let wrong = match &app.search_error {
+        Some(why) if !app.searching => format!(", {}", why.split(": words").next().unwrap_or_default()),
+        _ => String::new(),
+    };
+    (!filters.is_empty()).then(|| format!("only {}{wrong} (Esc clears)", filters.join(", ")))
 }
 
 pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
@@ -256,12 +260,12 @@ pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
         };
         let (hint, style) = match &app.search_error {
             Some(why) if app.pane != PaneName::Rules => (why.clone(), theme.bad()),
-            _ => (
-                format!("{found} found · Enter keeps it · Esc clears it · ns:x state:x flows>9"),
-                theme.dim(),
-            ),
+            _ => {
+                let more = if app.pane == PaneName::Rules { "" } else { " · ns:x state:x flows>9" };
+                (format!("{found} found · Enter keeps it · Esc clears it{more}"), theme.dim())
+            }
         };
-        let typed = clip(&app.search, room / 2);
+        let typed = clip(app.typed(), room / 2);
         let left = room.saturating_sub(typed.width() + 14);
         let line = Line::from(vec![
             Span::styled(" search: ", theme.key()),
@@ -287,7 +291,7 @@ pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
         Where::No => false,
         Where::All => true,
         Where::Services => app.pane == PaneName::Services && app.opened.is_none(),
-        Where::Rules => app.pane == PaneName::Rules && app.lower,
+        Where::Rules => app.pane == PaneName::Rules && !app.jumps.is_empty(),
         Where::Sections => app.sections().is_some(),
     };
     for k in KEYS.iter().filter(is_shown) {

@@ -2,7 +2,7 @@
 
 use super::frame::severity_style;
 use super::services::health_style;
-use crate::columns::{state_word, symbol, tracked};
+use crate::columns::{screen_label, state_word, symbol, tracked};
 use crate::doctor::Severity;
 use crate::figures::{clip, clip_end, count, duration, plural, rate_text, short};
 use crate::proxy::{Health, Mode, chain_families};
@@ -13,7 +13,7 @@ use crate::tui::widgets::{bar, chart, part, put, sparkline};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Paragraph;
+use ratatui::widgets::{Paragraph, Wrap};
 use unicode_width::UnicodeWidthStr;
 
 pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
@@ -37,6 +37,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     ])
     .areas(area);
     draw_verdict(frame, theme, &update, verdict);
+    // Figures of what could not be read would be a false all-clear.
+    if !update.snapshot.rules_read() {
+        let rest = Rect { y: area.y + 2, height: area.height.saturating_sub(2), ..area };
+        let text =
+            Paragraph::new(super::services::nothing(app)).style(theme.dim()).wrap(Wrap { trim: false });
+        frame.render_widget(text, rest);
+        return;
+    }
     let [left, right] = columns(first);
     draw_states(frame, theme, &update, left);
     draw_conntrack(frame, app, &update, right);
@@ -201,7 +209,7 @@ fn draw_movers(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect) {
         };
         let trend = if place.width >= 50 { place.width / 3 } else { 8 };
         let name = usize::from(place.width).saturating_sub(usize::from(trend) + 10);
-        put(frame, place, &clip(&s.label(), name), theme.text(), false);
+        put(frame, place, &clip(&screen_label(s), name), theme.text(), false);
         let at = Rect { x: place.x + name as u16, width: 8, ..place };
         put(frame, at, &figure, theme.strong(), true);
         let at = Rect { x: place.x + name as u16 + 9, width: trend, ..place };
@@ -221,7 +229,14 @@ fn draw_movers(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect) {
 
 fn draw_causes(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect) {
     let dying = update.node.dying();
-    let title = format!("Dropped and refused {}/s", short(dying));
+    let uncounted = update.model.services.iter().any(|s| {
+        matches!(s.health(), Health::Rejecting | Health::Dropping)
+            && s.frontends.iter().all(|f| f.refused.is_none())
+    });
+    let title = match uncounted && dying == 0.0 {
+        true => "Dropped and refused -".to_string(),
+        false => format!("Dropped and refused {}/s", short(dying)),
+    };
     let inner = part(frame, theme, area, &title, "packets, by cause", false);
     let mut n = 0;
     for cause in update.node.causes.iter().filter(|c| c.total > 0) {
@@ -237,12 +252,8 @@ fn draw_causes(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect)
         put(frame, at, &clip_end(&cause.name, room), if moving { theme.text() } else { theme.dim() }, false);
         put(frame, at, &total, theme.dim(), true);
     }
-    let uncounted = update.model.services.iter().any(|s| {
-        matches!(s.health(), Health::Rejecting | Health::Dropping)
-            && s.frontends.iter().all(|f| f.refused.is_none())
-    });
     let (text, style) = match (n, uncounted) {
-        (_, true) => ("what Services refuse is not counted in this mode", theme.warn()),
+        (_, true) => ("refusals are not counted in this mode", theme.warn()),
         (0, false) => ("nothing was dropped or refused so far", theme.good()),
         _ => return,
     };
@@ -282,5 +293,9 @@ fn draw_tables(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect) {
         let room = usize::from(place.width).saturating_sub(used + 1);
         text.push(Span::styled(clip_end(&words, room), theme.dim()));
         spans(frame, Some(place), text);
+    }
+    if at == 0 {
+        let text = "no table of packet filters (or not permitted to see them)";
+        spans(frame, line(inner, 0), vec![Span::styled(text, theme.dim())]);
     }
 }

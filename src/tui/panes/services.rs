@@ -38,7 +38,7 @@ fn style_of(theme: Theme, key: &str, row: &ServiceRow<'_>) -> Style {
     match key {
         "state" => state,
         "name" if health != Health::Fine => state,
-        "name" | "tracked" => theme.text(),
+        "name" | "held" => theme.text(),
         "flows" => moving(row.rates.and_then(|r| r.flows.ok())),
         "packets" => moving(row.rates.and_then(|r| r.packets.ok())),
         "bytes" => moving(row.rates.and_then(|r| r.bytes.ok())),
@@ -120,7 +120,7 @@ fn draw_row(
 }
 
 /// Why the list is empty.
-fn nothing(app: &App) -> Vec<Line<'static>> {
+pub(super) fn nothing(app: &App) -> Vec<Line<'static>> {
     let Some(update) = &app.update else { return Vec::new() };
     if !update.model.services.is_empty() {
         let held = plural(update.model.services.len() as u64, "Service");

@@ -102,9 +102,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     } else {
         "hits: packets a rule matched"
     };
-    let title = match app.search.is_empty() || app.searching {
+    let title = match app.rules_search.is_empty() || app.searching {
         true => "Tables and chains".to_string(),
-        false => format!("Tables and chains · only \"{}\" (Esc clears)", app.search),
+        false => format!("Tables and chains · only \"{}\" (Esc clears)", app.rules_search),
     };
     let inner = part(frame, theme, area, &title, note, focus);
     if inner.height < 2 {
