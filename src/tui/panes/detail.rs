@@ -306,7 +306,7 @@ pub(super) fn draw_lines(
 ) {
     let room = usize::from(area.width).saturating_sub(2);
     let chosen = lines.get(list.chosen.min(lines.len().saturating_sub(1)));
-    let cut = chosen.filter(|l| focus && l.0.width() + l.1.width() > room && area.height > 7);
+    let cut = chosen.filter(|l| focus && l.0.width() + l.1.width() > room && area.height > 5);
     let below = cut.map_or(0, |l| (l.1.width().div_ceil(room.max(1)) as u16 + 1).min(area.height / 2));
     let place = Rect { height: area.height - below, ..area };
     list.fit(lines.len(), place);
@@ -327,13 +327,40 @@ pub(super) fn draw_lines(
     }
 }
 
-/// Cuts a rule's text: its target stays whole.
-fn clip_rule(text: &str, room: usize) -> String {
-    match text.rfind(" -j ").map(|at| text.split_at(at)) {
-        Some((head, target)) if text.width() > room && target.width() + 8 < room => {
-            clip_end(head, room - target.width()) + target
+/// A rule's text without its comment, which says least of what it does.
+fn without_comment(text: &str) -> String {
+    const BEGIN: &str = "-m comment --comment ";
+    let Some((head, rest)) = text.split_once(BEGIN) else { return text.to_string() };
+    // In quotes where it has blanks; inside, quotes are escaped (`xtables_save_string`).
+    let end = match rest.strip_prefix('"') {
+        Some(quoted) => {
+            let mut escaped = false;
+            let close = quoted.find(|c| {
+                let found = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                found
+            });
+            close.map(|n| n + 2)
         }
-        _ => clip(text, room),
+        None => rest.find(' '),
+    };
+    match end {
+        Some(end) => format!("{head}{}", rest[end..].trim_start()),
+        None => text.to_string(),
+    }
+}
+
+/// Cuts a rule's text: the comment goes first, and its target stays whole.
+fn clip_rule(text: &str, room: usize) -> String {
+    if text.width() <= room {
+        return text.to_string();
+    }
+    let text = without_comment(text);
+    match text.rfind("-j ").map(|at| text.split_at(at)) {
+        Some((head, target)) if text.width() > room && target.width() + 8 < room => {
+            format!("{} {target}", clip_end(head.trim_end(), room - target.width() - 1))
+        }
+        _ => clip(&text, room),
     }
 }
 
@@ -554,4 +581,20 @@ fn draw_clients(frame: &mut Frame<'_>, app: &mut App, update: &Update, service: 
         );
         put(frame, at, &text, theme.text(), false);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_rule_the_comment_goes_first() {
+        let rule = "-d 10.96.2.9/32 -p tcp -m comment --comment \"shop/cart \\\"x\\\" IP\" -m tcp --dport 80 -j KUBE-SVC-X";
+        assert_eq!(clip_rule(rule, 200), rule);
+        assert_eq!(clip_rule(rule, 60), "-d 10.96.2.9/32 -p tcp -m tcp --dport 80 -j KUBE-SVC-X");
+        assert_eq!(clip_rule(rule, 40), "-d 10.96.2.9/32 -p tcp -m… -j KUBE-SVC-X");
+        assert_eq!(clip_rule("-m comment --comment short -j DROP", 12), "-j DROP");
+        assert!(clip_rule("ip saddr @a-very-long-name goto somewhere", 20).width() <= 20);
+        assert!(clip_rule("-m comment --comment \"cut off", 12).width() <= 12);
+    }
 }
