@@ -72,6 +72,8 @@ pub enum Shape {
     Rate,
     /// A part of the whole.
     Share,
+    /// A part of the whole in whole percent: more digits would only flicker.
+    Percent,
     /// A bar of a part of the whole.
     Bar,
     /// The last readings as a line of blocks: nothing for text.
@@ -125,6 +127,7 @@ impl<R: Rows> Column<R> {
                 short(n) // powers of 1000, as rates of links are
             }
             (Shape::Rate, Value::Number(n)) => short(n),
+            (Shape::Percent, Value::Number(n)) => format!("{:.0}%", n * 100.0),
             (Shape::Share | Shape::Bar, Value::Number(n)) => share_text(Some(n)),
             (_, Value::Number(n)) if self.unit == "bytes" => bytes(n as u64),
             (_, Value::Number(n)) => count(n as u64),

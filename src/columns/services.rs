@@ -223,7 +223,7 @@ pub const SERVICES: &[Column<Services>] = &[
         "skew",
         "SKEW",
         "share",
-        Shape::Share,
+        Shape::Percent,
         140,
         "how far the most uneven backend is from its expected share; - below 30 flows, with affinity or mixed policies",
         |r| skew(r.service).map_or(Value::Missing(NoRate::NotCounted), Value::Number),

@@ -39,7 +39,7 @@ impl Recent {
         if width == 0 {
             return Vec::new();
         }
-        // One more than fits exactly: the first and the last cell may be half full.
+        // One more than fits exactly: the first and the last cell may be half full, and are not shown then.
         let mut size = 1;
         while self.values.len().div_ceil(size) + usize::from(size > 1) > width && size < HISTORY {
             size += 1;
@@ -56,9 +56,12 @@ impl Recent {
                 _ => cells.push((cell, *v, 1)),
             }
         }
-        // What is half gone would change with each reading.
+        // What is half gone or half there would change with each reading: on a slow line that costs.
         let whole = cells.len() < 2 || cells.first().is_none_or(|c| c.2 as usize == size || c.0 == 0);
-        let from = cells.len().saturating_sub(width).max(usize::from(!whole));
+        if cells.len() > 1 && size > 1 && cells.last().is_some_and(|c| (c.2 as usize) < size) {
+            cells.pop();
+        }
+        let from = cells.len().saturating_sub(width).max(usize::from(!whole && cells.len() > 1));
         cells[from..].iter().map(|c| c.1 / c.2 as f32).collect()
     }
 }

@@ -10,8 +10,8 @@ use ratatui::layout::Rect;
 /// Width that a flexible column has at least.
 const LEAST: u16 = 10;
 
-/// The most that a trend needs: four readings a column.
-const TREND: u16 = 31;
+/// The most that a trend needs: it moves as a whole each time that a column is full, the seldomer the narrower.
+const TREND: u16 = 20;
 
 /// Places of columns in a line: those of a fixed width have it, `flexible` takes what is left, up to `most`, and the
 /// last one the rest. Columns that find no room are left out, from the end.
