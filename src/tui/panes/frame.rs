@@ -83,7 +83,9 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
             });
         }
         if u.model.modes.is_empty() {
-            left.push(Span::styled(" · no Services", theme.warn()));
+            let known = s.rules_read();
+            let words = if known { " · no Services" } else { " · Services not known" };
+            left.push(Span::styled(words, if known { theme.warn() } else { theme.bad() }));
         }
         let kernel = format!(" · kernel {}", s.node.kernel.as_deref().unwrap_or("?"));
         let needed: usize = right.iter().map(|g| width(g)).sum();
@@ -105,6 +107,12 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
 fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let theme = app.theme;
     let Some(u) = &app.update else { return };
+    // What could not be read is not 0.
+    if !u.snapshot.rules_read() {
+        let text = " Services, backends, rules: could not be read";
+        frame.render_widget(Paragraph::new(Span::styled(text, theme.bad())), area);
+        return;
+    }
     let services = &u.model.services;
     // What is left over is counted apart: it holds the same Services once more.
     let at_work = || services.iter().zip(u.rates.iter()).filter(|(s, _)| s.health() != Health::Leftover);
