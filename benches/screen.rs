@@ -10,7 +10,7 @@ use kptop::lab::{install_table, shop};
 use kptop::observe::{Observer, View};
 use kptop::proxy::Names;
 use kptop::proxy::iptables::{WriteOptions, write};
-use kptop::ruleset::{IpFamily, TableBackend};
+use kptop::ruleset::IpFamily;
 use kptop::snapshot::{Snapshot, TableState};
 use kptop::tui::{App, Theme, Update, Wire, draw};
 use ratatui::Terminal;
@@ -44,15 +44,7 @@ fn tables(services: usize) -> Vec<TableState> {
     let options = WriteOptions { cluster_cidr: "10.244.0.0/16".parse().ok(), large_cluster: false };
     write(&services, IpFamily::V4, &options)
         .into_iter()
-        .map(|(table, counters)| TableState {
-            at: Duration::from_secs(1),
-            backend: TableBackend::XTables,
-            family: table.family,
-            table: Arc::new(table),
-            counters: Arc::new(counters),
-            bytes: None,
-            recent: None,
-        })
+        .map(|(table, counters)| TableState::new(Duration::from_secs(1), Arc::new(table), Arc::new(counters)))
         .collect()
 }
 

@@ -8,7 +8,7 @@ use kptop::doctor::{Finding, Severity, Subject};
 use kptop::lab::shop;
 use kptop::observe::Observer;
 use kptop::proxy::{Names, iptables};
-use kptop::ruleset::{IpFamily, TableBackend};
+use kptop::ruleset::IpFamily;
 use kptop::snapshot::{Snapshot, TableState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,15 +70,7 @@ fn a_healthy_node_has_no_findings() {
                 if table.name == "nat" {
                     counters.rules.iter_mut().for_each(|c| c.packets = round * 5);
                 }
-                TableState {
-                    at,
-                    backend: TableBackend::XTables,
-                    family: table.family,
-                    table: Arc::new(table),
-                    counters: Arc::new(counters),
-                    bytes: None,
-                    recent: None,
-                }
+                TableState::new(at, Arc::new(table), Arc::new(counters))
             })
             .collect();
         let view = observer.observe(Snapshot { tables, ..Snapshot::default() });

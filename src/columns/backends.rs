@@ -1,6 +1,6 @@
 //! Columns of the backends of a Service.
 
-use super::{Column, NEVER, Rows, Shape, Value, mixed_policies};
+use super::{Column, NEVER, Rows, Shape, Value, expected_share, figure};
 use crate::proxy::{Backend, Service, endpoint_text};
 use crate::rates::{BackendRates, NoRate, Rate, real_share};
 
@@ -25,23 +25,6 @@ impl Rows for Backends {
 
 fn rate(row: &BackendRow<'_>, of: fn(&BackendRates) -> Rate) -> Value {
     Value::rate(row.rates.map_or(Err(NoRate::FirstSample), of))
-}
-
-fn share(part: Option<f64>) -> Value {
-    part.map_or(Value::Missing(NoRate::NotCounted), Value::Number)
-}
-
-#[allow(clippy::too_many_arguments)] // a table's row
-const fn figure(
-    key: &'static str,
-    head: &'static str,
-    unit: &'static str,
-    shape: Shape,
-    from: u16,
-    help: &'static str,
-    value: fn(&BackendRow<'_>) -> Value,
-) -> Column<Backends> {
-    Column { key, head, unit, help, width: 6, right: true, from, shape, value }
 }
 
 /// Every column of backends.
@@ -72,7 +55,7 @@ pub const BACKENDS: &[Column<Backends>] = &[
         Shape::Share,
         0,
         "part of new flows that it should get, by the rules; - with mixed traffic policies",
-        |r| share(r.backend.share.or(r.backend.local_share).filter(|_| !mixed_policies(r.service))),
+        |r| Value::share(expected_share(r.service, r.backend)),
     ),
     Column {
         width: 5,
@@ -83,7 +66,7 @@ pub const BACKENDS: &[Column<Backends>] = &[
             Shape::Share,
             0,
             "part that it got, since kube-proxy wrote its rule",
-            |r| share(real_share(r.service, r.backend)),
+            |r| Value::share(real_share(r.service, r.backend)),
         )
     },
     Column {
@@ -95,7 +78,7 @@ pub const BACKENDS: &[Column<Backends>] = &[
         right: false,
         from: 66,
         shape: Shape::Bar,
-        value: |r| share(real_share(r.service, r.backend)),
+        value: |r| Value::share(real_share(r.service, r.backend)),
     },
     figure("flows", "NEW/s", "1/s", Shape::Rate, 0, "new flows", |r| rate(r, |r| r.flows)),
     figure("packets", "PKT/s", "1/s", Shape::Rate, 100, "packets both ways (IPVS)", |r| {

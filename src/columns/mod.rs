@@ -8,10 +8,10 @@ mod services;
 pub use backends::{BACKENDS, BackendRow, Backends};
 pub use filter::{Filter, help as filter_help};
 pub use services::{
-    SERVICES, ServiceRow, Services, mixed_policies, screen_label, skew, state_word, symbol, tracked,
+    SERVICES, ServiceRow, Services, expected_share, screen_label, skew, state_word, symbol, tracked,
 };
 
-use crate::figures::{bytes, clip, count, share_text, short};
+use crate::figures::{clip, count, share_text, short};
 use crate::rates::{NoRate, Rate};
 use std::cmp::Ordering;
 use std::fmt;
@@ -41,6 +41,11 @@ impl Value {
     /// A count, where it is known.
     pub fn count(n: Option<u64>) -> Value {
         n.map_or(Value::Missing(NoRate::NotCounted), |n| Value::Number(n as f64))
+    }
+
+    /// A part of the whole, where it is known.
+    pub fn share(part: Option<f64>) -> Value {
+        part.map_or(Value::Missing(NoRate::NotCounted), Value::Number)
     }
 
     /// How two cells of a column stand to each other: figures falling, what is unknown below them; words rising.
@@ -108,6 +113,20 @@ pub struct Column<R: Rows> {
     pub value: for<'a> fn(&R::Row<'a>) -> Value,
 }
 
+/// A column of figures: a table's row.
+#[allow(clippy::too_many_arguments)]
+const fn figure<R: Rows>(
+    key: &'static str,
+    head: &'static str,
+    unit: &'static str,
+    shape: Shape,
+    from: u16,
+    help: &'static str,
+    value: for<'a> fn(&R::Row<'a>) -> Value,
+) -> Column<R> {
+    Column { key, head, unit, help, width: 6, right: true, from, shape, value }
+}
+
 /// No screen is so wide: the column is shown where somebody chose it.
 pub const NEVER: u16 = u16::MAX;
 
@@ -123,13 +142,10 @@ impl<R: Rows> Column<R> {
         match (self.shape, (self.value)(row)) {
             (_, Value::Text(t) | Value::AsListed(t)) => clip(&t, width),
             (_, Value::Missing(why)) => clip(why.short(), width),
-            (Shape::Rate, Value::Number(n)) if self.unit.starts_with("bytes") => {
-                short(n) // powers of 1000, as rates of links are
-            }
+            // Bytes in powers of 1000, too, as rates of links are.
             (Shape::Rate, Value::Number(n)) => short(n),
             (Shape::Percent, Value::Number(n)) => format!("{:.0}%", n * 100.0),
             (Shape::Share | Shape::Bar, Value::Number(n)) => share_text(Some(n)),
-            (_, Value::Number(n)) if self.unit == "bytes" => bytes(n as u64),
             (_, Value::Number(n)) => count(n as u64),
         }
     }

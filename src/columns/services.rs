@@ -1,7 +1,7 @@
 //! Columns of Services.
 
-use super::{Column, NEVER, Rows, Shape, Value};
-use crate::proxy::{Health, Mode, Service, Variant, frontend_text};
+use super::{Column, NEVER, Rows, Shape, Value, figure};
+use crate::proxy::{Backend, Health, Mode, Service, Variant, frontend_text};
 use crate::rates::{NoRate, Rate, ServiceRates, real_share};
 use crate::ruleset::IpFamily;
 
@@ -52,8 +52,13 @@ pub fn state_word(health: Health) -> &'static str {
 }
 
 /// True where some frontends ask for local endpoints and others do not: nobody knows how much comes by which.
-pub fn mixed_policies(s: &Service) -> bool {
+fn mixed_policies(s: &Service) -> bool {
     s.backends.windows(2).any(|w| w[0].traffic_policies != w[1].traffic_policies)
+}
+
+/// The part of new flows that a backend should get; `None` where rules expect nothing, or nobody knows.
+pub fn expected_share(s: &Service, b: &Backend) -> Option<f64> {
+    b.share.or(b.local_share).filter(|_| !mixed_policies(s))
 }
 
 /// The name of a Service where both families stand beside each other: `dual/web:http v6`.
@@ -71,15 +76,14 @@ const FEW_FLOWS: u64 = 30;
 /// where rules expect nothing.
 pub fn skew(s: &Service) -> Option<f64> {
     let sum: u64 = s.backends.iter().filter_map(|b| b.counters.flows).sum();
-    // Clients that stay with their backend are not spread. Where some frontends ask for local endpoints and others do not, nobody knows how much came by which.
-    let mixed = mixed_policies(s);
+    // Clients that stay with their backend are not spread.
     let sticky = s.session_affinity_s.is_some();
-    if sum < FEW_FLOWS || s.backends.len() < 2 || mixed || sticky {
+    if sum < FEW_FLOWS || s.backends.len() < 2 || sticky {
         return None;
     }
     s.backends
         .iter()
-        .filter_map(|b| Some((real_share(s, b)? - b.share.or(b.local_share)?).abs()))
+        .filter_map(|b| Some((real_share(s, b)? - expected_share(s, b)?).abs()))
         .fold(None, |most: Option<f64>, d| Some(most.map_or(d, |m| m.max(d))))
 }
 
@@ -119,19 +123,6 @@ const fn words(
     value: fn(&ServiceRow<'_>) -> Value,
 ) -> Column<Services> {
     Column { key, head, unit: "", help, width, right: false, from, shape: Shape::Text, value }
-}
-
-#[allow(clippy::too_many_arguments)] // a table's row
-const fn figure(
-    key: &'static str,
-    head: &'static str,
-    unit: &'static str,
-    shape: Shape,
-    from: u16,
-    help: &'static str,
-    value: fn(&ServiceRow<'_>) -> Value,
-) -> Column<Services> {
-    Column { key, head, unit, help, width: 6, right: true, from, shape, value }
 }
 
 fn text(t: impl Into<String>) -> Value {
@@ -226,7 +217,7 @@ pub const SERVICES: &[Column<Services>] = &[
         Shape::Percent,
         140,
         "how far the most uneven backend is from its expected share; - below 30 flows, with affinity or mixed policies",
-        |r| skew(r.service).map_or(Value::Missing(NoRate::NotCounted), Value::Number),
+        |r| Value::share(skew(r.service)),
     ),
     Column {
         width: 9,
@@ -249,10 +240,7 @@ pub const SERVICES: &[Column<Services>] = &[
             Shape::Count,
             NEVER,
             "packets refused since kube-proxy wrote its rules",
-            |r| {
-                let refused = r.service.frontends.iter().filter_map(|f| f.refused);
-                Value::count(refused.reduce(|a, b| a + b))
-            },
+            |r| Value::count(r.service.refused()),
         )
     },
     Column {

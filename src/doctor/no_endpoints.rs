@@ -34,7 +34,7 @@ pub(super) fn find(facts: &Facts<'_>, found: &mut Vec<Finding>) {
             evidence.push(format!("{} packets a second are refused now", short(r)));
         }
         // Nobody asked so far: a Service that is not in use, or not yet.
-        let refused = s.frontends.iter().filter_map(|f| f.refused).reduce(|a, b| a + b);
+        let refused = s.refused();
         let asked = refused.is_some_and(|n| n > 0);
         if refused.is_none() {
             evidence.push("whether anybody asks is not counted in this mode".into());

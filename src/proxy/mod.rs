@@ -437,6 +437,11 @@ impl Service {
         }
     }
 
+    /// Packets that its frontends refused; `None` where nothing counts them.
+    pub fn refused(&self) -> Option<u64> {
+        self.frontends.iter().filter_map(|f| f.refused).reduce(|a, b| a + b)
+    }
+
     /// How it is.
     pub fn health(&self) -> Health {
         let any = |a: Action| self.frontends.iter().any(|f| f.action == a);

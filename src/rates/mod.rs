@@ -326,11 +326,7 @@ impl Tracker {
 
     /// Packets that REJECT and DROP rules of the Service's frontends took, those of source ranges too.
     fn refused(&mut self, snapshot: &Snapshot, s: &Service, key: u64) -> Rate {
-        let mut now = None;
-        for n in s.frontends.iter().filter_map(|f| f.refused) {
-            now = Some(now.unwrap_or(0) + n);
-        }
-        let Some(now) = now else { return Err(NoRate::NotCounted) };
+        let Some(now) = s.refused() else { return Err(NoRate::NotCounted) };
         let at = read_at(snapshot, s, None);
         match self.refusals.get(&key).copied() {
             Some((before_at, _, kept)) if at.saturating_sub(before_at) < SHORTEST => kept,

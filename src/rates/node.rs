@@ -221,7 +221,7 @@ impl NodeTracker {
         };
         let mut causes: Vec<Cause> = Vec::new();
         for (s, r) in model.services.iter().zip(rates) {
-            let Some(total) = s.frontends.iter().filter_map(|f| f.refused).reduce(|a, b| a + b) else {
+            let Some(total) = s.refused() else {
                 continue;
             };
             if s.health() == Health::Leftover {

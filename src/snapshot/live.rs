@@ -236,13 +236,8 @@ impl Live {
             }
         }
         let state = |r: xtables::Reading| TableState {
-            at,
-            backend: TableBackend::XTables,
-            family: r.table.family,
-            table: r.table,
-            counters: r.counters,
             bytes: Some(r.bytes),
-            recent: None,
+            ..TableState::new(at, r.table, r.counters)
         };
         match self.arp.read() {
             Ok(found) => tables.extend(found.into_iter().map(state)),
@@ -280,18 +275,7 @@ impl Live {
             return Err(Error::protocol("reading a table", "no socket"));
         };
         let reading = self.readers[i].read(socket, &mut self.buffer)?;
-        Ok(TableState {
-            at,
-            backend: TableBackend::XTables,
-            family: match family {
-                IpFamily::V4 => Family::Ip,
-                IpFamily::V6 => Family::Ip6,
-            },
-            table: reading.table,
-            counters: reading.counters,
-            bytes: Some(reading.bytes),
-            recent: None,
-        })
+        Ok(TableState { bytes: Some(reading.bytes), ..TableState::new(at, reading.table, reading.counters) })
     }
 
     fn read_nftables(&mut self, at: Duration) {
@@ -309,19 +293,8 @@ impl Live {
         match read {
             Ok(ruleset) => {
                 kept.generation = Some(ruleset.generation);
-                kept.nftables = ruleset
-                    .tables
-                    .into_iter()
-                    .map(|t| TableState {
-                        at,
-                        backend: TableBackend::NfTables,
-                        family: t.table.family,
-                        table: t.table,
-                        counters: t.counters,
-                        bytes: None,
-                        recent: None,
-                    })
-                    .collect();
+                kept.nftables =
+                    ruleset.tables.into_iter().map(|t| TableState::new(at, t.table, t.counters)).collect();
             }
             Err(e) => {
                 // What was consistent a moment ago is still shown, with its age; nothing is mixed in.

@@ -119,6 +119,12 @@ pub struct Recent {
 }
 
 impl TableState {
+    /// A table that was read, with what it counted.
+    pub fn new(at: Duration, table: Arc<Table>, counters: Arc<TableCounters>) -> TableState {
+        let (backend, family) = (table.backend, table.family);
+        TableState { at, backend, family, table, counters, bytes: None, recent: None }
+    }
+
     /// What a rule has counted.
     pub fn counter(&self, rule: RuleId) -> Counter {
         self.read(rule).1

@@ -51,7 +51,7 @@ pub(super) enum Where {
     All,
     /// In the list of Services.
     Services,
-    /// In panes with two parts or with sections.
+    /// In the Rules pane, where a jump was followed.
     Rules,
     /// Where there are sections.
     Sections,

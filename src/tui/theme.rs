@@ -174,6 +174,15 @@ impl Theme {
         self.fg(|p| p.bad).add_modifier(Modifier::BOLD)
     }
 
+    /// A table that is filled to a part between 0 and 1.
+    pub fn fill(self, part: f64) -> Style {
+        match part {
+            p if p >= 0.95 => self.bad(),
+            p if p >= 0.8 => self.warn(),
+            _ => self.good(),
+        }
+    }
+
     /// Movement: rates that are not 0, sparklines.
     pub fn busy(self) -> Style {
         self.fg(|p| p.busy)

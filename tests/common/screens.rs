@@ -28,15 +28,8 @@ pub fn update(observer: &mut Observer, snapshot: Snapshot) -> Update {
 }
 
 fn state(table: Table, counters: TableCounters, backend: TableBackend) -> TableState {
-    TableState {
-        at: Duration::from_secs(10),
-        backend,
-        family: table.family,
-        table: Arc::new(table),
-        counters: Arc::new(counters),
-        recent: None,
-        bytes: (backend == TableBackend::XTables).then_some(200_000),
-    }
+    let bytes = (backend == TableBackend::XTables).then_some(200_000);
+    TableState { bytes, ..TableState::new(Duration::from_secs(10), Arc::new(table), Arc::new(counters)) }
 }
 
 fn named(mut snapshot: Snapshot) -> Snapshot {

@@ -134,20 +134,21 @@ impl App {
                     (_, Some(Ask::Up)) => list.step(-1),
                     _ => list.step(step.unwrap_or(0)),
                 }
-                let chosen: Vec<usize> = all.iter().filter(|c| c.1).map(|c| c.0).collect();
-                // Without any column there is nothing to look at.
-                if !chosen.is_empty()
-                    && matches!(event.code, KeyCode::Char(_) | KeyCode::Left | KeyCode::Right)
-                {
-                    let before = self.shown_columns(u16::MAX - 1);
-                    if chosen != before {
-                        self.columns = Some(chosen);
-                    }
+                if matches!(event.code, KeyCode::Char(_) | KeyCode::Left | KeyCode::Right) {
+                    self.take_columns(&all);
                 }
                 self.overlay = Some(Overlay::Columns { all, list });
             }
         }
         Flow::Draw
+    }
+
+    /// Shows the columns that are chosen; without any there would be nothing to look at.
+    pub(super) fn take_columns(&mut self, all: &[(usize, bool)]) {
+        let chosen: Vec<usize> = all.iter().filter(|c| c.1).map(|c| c.0).collect();
+        if !chosen.is_empty() && chosen != self.shown_columns(u16::MAX - 1) {
+            self.columns = Some(chosen);
+        }
     }
 
     /// The columns as they are: those that are shown, in their order, then the others.

@@ -88,10 +88,7 @@ impl App {
                 if let (None, Some(row)) = (wheel, row) {
                     list.chosen = row;
                     all[row].1 = !all[row].1;
-                    let chosen: Vec<usize> = all.iter().filter(|c| c.1).map(|c| c.0).collect();
-                    if !chosen.is_empty() {
-                        self.columns = Some(chosen);
-                    }
+                    self.take_columns(&all);
                 }
                 list.step(wheel.unwrap_or(0));
                 self.overlay = (wheel.is_some() || row.is_some()).then_some(Overlay::Columns { all, list });

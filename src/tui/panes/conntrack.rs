@@ -44,11 +44,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     };
     let inner = part(frame, theme, area, &title, &note, true);
     let part_full = n.zip(max).map_or(0.0, |(n, max)| n as f64 / max.max(1) as f64);
-    let style = match part_full {
-        p if p >= 0.95 => theme.bad(),
-        p if p >= 0.8 => theme.warn(),
-        _ => theme.good(),
-    };
+    let style = theme.fill(part_full);
     let width = usize::from(inner.width).saturating_sub(10);
     put(frame, Rect { x: inner.x + 1, height: 1, ..inner }, &bar(part_full, width), style, false);
     let percent = format!("{:.1}% ", part_full * 100.0);

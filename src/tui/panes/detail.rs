@@ -2,7 +2,7 @@
 //! it up, and the clients that these remember.
 
 use crate::columns::{
-    BACKENDS, BackendRow, Backends, Column, mixed_policies, screen_label, state_word, tracked,
+    BACKENDS, BackendRow, Backends, Column, expected_share, screen_label, state_word, tracked,
 };
 use crate::figures::{bytes, clip, clip_end, count, duration, plural};
 use crate::proxy::{
@@ -278,8 +278,7 @@ fn draw_backends(
             let width = usize::from(place.width);
             let text = match column.key {
                 "balance" => {
-                    let expected = backend.share.or(backend.local_share);
-                    let expected = expected.filter(|_| !mixed_policies(service));
+                    let expected = expected_share(service, backend);
                     marked_bar(real_share(service, backend).unwrap_or(0.0), expected, width)
                 }
                 "trend" => {

@@ -171,11 +171,7 @@ fn conntrack_gauge(app: &App, screen: u16, numbers: bool, time: bool) -> Vec<Spa
         return vec![Span::styled("conntrack: not there ", theme.dim())];
     };
     let part = n as f64 / max.max(1) as f64;
-    let style = match part {
-        p if p >= 0.95 => theme.bad(),
-        p if p >= 0.8 => theme.warn(),
-        _ => theme.good(),
-    };
+    let style = theme.fill(part);
     let bar_width = if screen >= 120 { 20 } else { 6 };
     vec![
         Span::styled("conntrack ", theme.dim()),

@@ -152,11 +152,7 @@ fn draw_conntrack(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect)
     let rates = &update.node.conntrack;
     if let Some((n, max)) = c.limits.count.zip(c.limits.max) {
         let part = n as f64 / max.max(1) as f64;
-        let style = match part {
-            p if p >= 0.95 => theme.bad(),
-            p if p >= 0.8 => theme.warn(),
-            _ => theme.good(),
-        };
+        let style = theme.fill(part);
         let words = format!(" {} of {} · {:.1}%", count(n), count(max), part * 100.0);
         let room = usize::from(inner.width).saturating_sub(words.width() + 4).min(30);
         let gauge = vec![
@@ -229,10 +225,11 @@ fn draw_movers(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect) {
 
 fn draw_causes(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect) {
     let dying = update.node.dying();
-    let uncounted = update.model.services.iter().any(|s| {
-        matches!(s.health(), Health::Rejecting | Health::Dropping)
-            && s.frontends.iter().all(|f| f.refused.is_none())
-    });
+    let uncounted = update
+        .model
+        .services
+        .iter()
+        .any(|s| matches!(s.health(), Health::Rejecting | Health::Dropping) && s.refused().is_none());
     let title = match uncounted && dying == 0.0 {
         true => "Dropped and refused -".to_string(),
         false => format!("Dropped and refused {}/s", short(dying)),
