@@ -1,24 +1,11 @@
 //! One snapshot understood: Services, rates and findings. The live screen, a recording and a server all look at
 //! this.
 
-use crate::doctor::{self, Finding};
+use crate::doctor::{self, Facts, Finding};
 use crate::proxy::{Model, Names};
 use crate::rates::{NodeRates, ServiceRates, Tracker};
 use crate::snapshot::Snapshot;
 use std::sync::{Arc, Mutex};
-
-/// What a cause of lost traffic may look at.
-#[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
-    /// Facts of the instant.
-    pub snapshot: &'a Snapshot,
-    /// Services.
-    pub model: &'a Model,
-    /// Rates of each Service, in the model's order.
-    pub rates: &'a [ServiceRates],
-    /// Rates of the node.
-    pub node: &'a NodeRates,
-}
 
 /// One instant, understood. Cheap to copy.
 #[derive(Clone, Debug)]

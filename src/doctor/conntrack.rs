@@ -1,8 +1,7 @@
 //! Conntrack that is full or soon will be, or that loses packets.
 
-use super::{Finding, Severity, Subject};
+use super::{Facts, Finding, Severity, Subject};
 use crate::figures::{count, duration, short};
-use crate::observe::Facts;
 use crate::rates::{STATS, stat_values};
 use std::time::Duration;
 

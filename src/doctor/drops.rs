@@ -1,8 +1,7 @@
 //! DROP rules that are no Service's and that take packets now: another program's table, or kube-proxy's own checks.
 
-use super::{Finding, Severity, Subject};
+use super::{Facts, Finding, Severity, Subject};
 use crate::figures::{count, short};
-use crate::observe::Facts;
 use crate::rates::CauseKind;
 
 pub(super) const ID: &str = "drops";

@@ -1,7 +1,6 @@
 //! Rules of a mode that is not at work any more.
 
-use super::{Finding, Severity, Subject};
-use crate::observe::Facts;
+use super::{Facts, Finding, Severity, Subject};
 use crate::proxy::State;
 
 pub(super) const ID: &str = "leftovers";

@@ -5,8 +5,22 @@ mod drops;
 mod leftovers;
 mod no_endpoints;
 
-use crate::observe::Facts;
-use crate::proxy::RuleRef;
+use crate::proxy::{Model, RuleRef};
+use crate::rates::{NodeRates, ServiceRates};
+use crate::snapshot::Snapshot;
+
+/// What a cause of lost traffic may look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// Facts of the instant.
+    pub snapshot: &'a Snapshot,
+    /// Services.
+    pub model: &'a Model,
+    /// Rates of each Service, in the model's order.
+    pub rates: &'a [ServiceRates],
+    /// Rates of the node.
+    pub node: &'a NodeRates,
+}
 
 /// How much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,9 +1,8 @@
 //! Services that refuse all new flows: no endpoints, or none on this node under a local policy.
 
-use super::{Finding, Severity, Subject};
+use super::{Facts, Finding, Severity, Subject};
 use crate::columns::screen_label;
 use crate::figures::{count, short};
-use crate::observe::Facts;
 use crate::proxy::{Action, Health, frontend_text};
 
 pub(super) const ID: &str = "no_endpoints";
