@@ -20,3 +20,4 @@ pub mod rates;
 pub mod ruleset;
 pub mod snapshot;
 pub mod tui;
+pub mod walk;

@@ -15,6 +15,7 @@ pub mod nfacct;
 pub mod nftables;
 pub mod node;
 pub mod recent;
+pub mod sysctl;
 pub mod usage;
 pub mod xtables;
 

@@ -5,6 +5,7 @@
 //! and no way out, and end with their last thread and descriptor: nothing stays behind, also when killed.
 
 mod links;
+pub mod packets;
 pub mod shop;
 mod traffic;
 
@@ -81,8 +82,11 @@ pub fn become_root_if_needed() -> Result<()> {
     })
 }
 
-/// Runs `f` on a thread inside a namespace.
-fn inside<T: Send + 'static>(ns: &Arc<Netns>, f: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+/// Runs `f` on a thread of its own inside a namespace.
+pub fn inside<T: Send + 'static>(
+    ns: &Arc<Netns>,
+    f: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     let ns = ns.clone();
     let thread = std::thread::spawn(move || {
         ns.enter()?;
@@ -117,12 +121,12 @@ fn sysctl(name: &str, value: &str) -> Result<()> {
 }
 
 impl Lab {
-    /// Builds the namespaces, installs the rules and starts servers and traffic.
-    pub fn start(options: &LabOptions) -> Result<Lab> {
+    /// Builds the namespaces and nothing in them.
+    pub fn bare() -> Result<Lab> {
         let (node, pods) = (new_netns()?, new_netns()?);
         let (apps, client) = (new_netns()?, new_netns()?);
         build_network(&node, &pods, &apps, &client)?;
-        let mut lab = Lab {
+        Ok(Lab {
             node,
             pods,
             apps,
@@ -131,7 +135,12 @@ impl Lab {
             clients: Vec::new(),
             servers: Vec::new(),
             counts: Counts::default(),
-        };
+        })
+    }
+
+    /// Builds the namespaces, installs the rules and starts servers and traffic.
+    pub fn start(options: &LabOptions) -> Result<Lab> {
+        let mut lab = Lab::bare()?;
         lab.install(options.mode, options.variant, &options.services)?;
         if !options.plan.streams.is_empty() {
             lab.serve(&options.services)?;
@@ -143,6 +152,20 @@ impl Lab {
     /// The node's namespace: what kptop looks at.
     pub fn node(&self) -> &Arc<Netns> {
         &self.node
+    }
+
+    /// The namespace of the pods that serve.
+    pub fn pods(&self) -> &Arc<Netns> {
+        &self.pods
+    }
+
+    /// The namespace from which an origin sends.
+    pub fn origin(&self, origin: Origin) -> &Arc<Netns> {
+        match origin {
+            Origin::Pod => &self.apps,
+            Origin::Node => &self.node,
+            Origin::Outside | Origin::Friend => &self.client,
+        }
     }
 
     /// What the servers have counted.

@@ -223,7 +223,7 @@ fn backend(real: &RealServer, share: Option<f64>) -> Backend {
 
 /// Expected parts of new connections. Schedulers that go by load have none that is fixed; with equal servers
 /// they even out, and weights are what the operator asked for (`net/netfilter/ipvs/ip_vs_*.c`).
-fn shares(server: &VirtualServer) -> Vec<Option<f64>> {
+pub(crate) fn shares(server: &VirtualServer) -> Vec<Option<f64>> {
     let by_weight = match server.scheduler.as_str() {
         "rr" | "lc" | "dh" => false,
         "wrr" | "wlc" | "sed" | "nq" | "sh" | "mh" | "lblc" | "lblcr" => true,

@@ -7,7 +7,7 @@ use super::{
 use crate::kernel::netns::Netns;
 use crate::kernel::usage::{Cost, Meter};
 use crate::kernel::xtables::{self, TableReader};
-use crate::kernel::{Error, Result, conntrack, ipset, ipvs, module, nfacct, nftables, node, recent};
+use crate::kernel::{Error, Result, conntrack, ipset, ipvs, module, nfacct, nftables, node, recent, sysctl};
 use crate::ruleset::{Element, Family, IpFamily, RuleId, Table, TableBackend};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -168,6 +168,7 @@ impl Live {
         let mut snapshot = Snapshot {
             taken_at: jiff::Timestamp::now(),
             node: self.node.clone(),
+            sysctls: Arc::new(sysctl::read()),
             netns: self.netns.clone(),
             ..Snapshot::default()
         };

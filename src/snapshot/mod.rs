@@ -20,6 +20,7 @@ pub mod facts {
     pub use crate::kernel::nfacct::Object as AcctObject;
     pub use crate::kernel::node::{InterfaceAddress, Node};
     pub use crate::kernel::recent::Client as RecentClient;
+    pub use crate::kernel::sysctl::Sysctls;
     pub use crate::kernel::usage::{Cost, Meter};
 }
 
@@ -28,6 +29,7 @@ use crate::kernel::ipset::Ipset;
 use crate::kernel::ipvs::Ipvs;
 use crate::kernel::nfacct::Object as AcctObject;
 use crate::kernel::node::{InterfaceAddress, Node};
+use crate::kernel::sysctl::Sysctls;
 use crate::kernel::usage::Cost;
 use crate::ruleset::{
     ChainId, Counter, Family, Policy, RuleId, Table, TableBackend, TableCounters, Target, Verdict,
@@ -64,6 +66,8 @@ pub struct Snapshot {
     pub remembered: Option<Reading<Remembered>>,
     /// Addresses of the node's interfaces.
     pub addresses: Arc<Vec<InterfaceAddress>>,
+    /// Sysctls that decide what becomes of packets.
+    pub sysctls: Arc<Sysctls>,
     /// What could not be read.
     pub unread: Vec<Unread>,
     /// What each read cost; only those that were done for this snapshot.

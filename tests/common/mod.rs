@@ -3,6 +3,7 @@
 
 pub mod screens;
 pub mod truth;
+pub mod walking;
 
 use kptop::kernel::netns::Netns;
 use std::fs;

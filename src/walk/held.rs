@@ -1,0 +1,282 @@
+//! Whether a condition of iptables holds for a packet.
+
+use super::travel::Traveller;
+use super::{CtState, Entrance, Ground};
+use crate::ruleset::{
+    ConntrackMatch, Hook, IpFamily, Match, MultiportMatch, PortRange, RecentMatch, StrId, Table, addr_type,
+    address_number, ct_state, recent,
+};
+use crate::snapshot::MemoryList;
+use std::net::IpAddr;
+
+/// What can be said of a condition.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Held {
+    /// It does not hold.
+    No,
+    /// It holds.
+    Yes,
+    /// Chance decides; how likely it holds.
+    Odds(f64),
+    /// The snapshot does not tell: what must be assumed for it to hold, and for it not to.
+    Either(String, String),
+    /// A random number below this is needed first.
+    Draw(u32),
+}
+
+impl Held {
+    pub(super) fn from(holds: bool) -> Held {
+        if holds { Held::Yes } else { Held::No }
+    }
+
+    /// A fork on one question.
+    pub(super) fn either(what: impl Into<String>) -> Held {
+        let what = what.into();
+        Held::Either(what.clone(), format!("not: {what}"))
+    }
+
+    fn invert(self, invert: bool) -> Held {
+        if !invert {
+            return self;
+        }
+        match self {
+            Held::No => Held::Yes,
+            Held::Yes => Held::No,
+            Held::Odds(p) => Held::Odds(1.0 - p),
+            Held::Either(yes, no) => Held::Either(no, yes),
+            Held::Draw(n) => Held::Draw(n),
+        }
+    }
+}
+
+/// `XT_TCP_INV_*` and `XT_UDP_INV_*` (`linux/netfilter/xt_tcpudp.h`).
+const INV_SOURCE: u8 = 1;
+const INV_DESTINATION: u8 = 2;
+const INV_FLAGS: u8 = 4;
+/// `XT_SCTP_SRC_PORTS`, `XT_SCTP_DEST_PORTS` (`linux/netfilter/xt_sctp.h`).
+const SCTP_SOURCE: u8 = 1;
+const SCTP_DESTINATION: u8 = 2;
+/// IP protocol numbers.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const SCTP: u8 = 132;
+
+fn in_range(range: PortRange, port: u16, invert: bool) -> bool {
+    (range.first..=range.last).contains(&port) != invert
+}
+
+impl Ground<'_> {
+    /// A condition of iptables; those of nf_tables are in `native`.
+    pub(super) fn holds(&self, table: &Table, t: &Traveller, m: &Match) -> Held {
+        let p = &t.packet;
+        match m {
+            Match::Address4 { .. } | Match::Address6(_) => match m.address() {
+                Some(a) => {
+                    if !a.destination && t.masked_source {
+                        return Held::either("the address that masquerading puts in fits");
+                    }
+                    let addr = if a.destination { p.destination } else { p.source };
+                    Held::from(a.net.contains(addr) != a.invert)
+                }
+                None => Held::No,
+            },
+            Match::MaskedAddress(a) => {
+                if !a.destination && t.masked_source {
+                    return Held::either("the address that masquerading puts in fits");
+                }
+                let addr = if a.destination { p.destination } else { p.source };
+                let mask = address_number(a.mask);
+                let same = IpFamily::of(addr) == IpFamily::of(a.addr)
+                    && address_number(addr) & mask == address_number(a.addr) & mask;
+                Held::from(same != a.invert)
+            }
+            Match::InInterface { name, invert } => interface(table, *name, t.in_interface(), *invert),
+            Match::OutInterface { name, invert } => interface(table, *name, t.out_interface(self), *invert),
+            Match::Protocol { number, invert } => {
+                Held::from((*number == 0 || *number == u16::from(p.protocol)) != *invert)
+            }
+            Match::Fragment { invert } => Held::from(*invert),
+            Match::Comment(_) | Match::Nfacct { .. } | Match::Counter => Held::Yes,
+            Match::Tcp { source, destination, option, flag_mask, flag_set, invert } => {
+                if p.protocol != TCP
+                    || !in_range(*source, p.source_port, invert & INV_SOURCE != 0)
+                    || !in_range(*destination, p.destination_port, invert & INV_DESTINATION != 0)
+                {
+                    return Held::No;
+                }
+                if (t.tcp_flags() & flag_mask == *flag_set) == (invert & INV_FLAGS != 0) {
+                    return Held::No;
+                }
+                match option {
+                    0 => Held::Yes,
+                    n => Held::either(format!("the packet has TCP option {n}")),
+                }
+            }
+            Match::Udp { source, destination, invert } => Held::from(
+                p.protocol == UDP
+                    && in_range(*source, p.source_port, invert & INV_SOURCE != 0)
+                    && in_range(*destination, p.destination_port, invert & INV_DESTINATION != 0),
+            ),
+            Match::Sctp { source, destination, flags, invert } => {
+                let side = |bit: u8, range: PortRange, port| {
+                    flags & bit == 0 || in_range(range, port, invert & bit != 0)
+                };
+                Held::from(
+                    p.protocol == SCTP
+                        && side(SCTP_SOURCE, *source, p.source_port)
+                        && side(SCTP_DESTINATION, *destination, p.destination_port),
+                )
+            }
+            Match::StatisticRandom { probability, invert } => {
+                Held::Odds(f64::from(*probability) / f64::from(0x8000_0000_u32)).invert(*invert)
+            }
+            // One packet in so many, in turn: over many flows the same as chance.
+            Match::StatisticNth { every, invert, .. } => {
+                Held::Odds(1.0 / (f64::from(*every) + 1.0)).invert(*invert)
+            }
+            Match::Recent(r) => self.remembers(table, t, r),
+            Match::Mark { mark, mask, invert } => Held::from((p.mark & mask == *mark) != *invert),
+            Match::Conntrack(c) => Held::from(tracked(t, c)),
+            Match::AddrType { source, destination, flags, .. } => {
+                let limited = flags & (addr_type::LIMIT_IFACE_IN | addr_type::LIMIT_IFACE_OUT) != 0;
+                if limited {
+                    return Held::either("the address is of that type on the packet's interface");
+                }
+                let side = |wanted: u16, addr: IpAddr, inverted: bool| {
+                    wanted == 0 || (wanted & 1 << self.address_type(addr) != 0) != inverted
+                };
+                Held::from(
+                    side(*source, p.source, flags & addr_type::INVERT_SOURCE != 0)
+                        && side(*destination, p.destination, flags & addr_type::INVERT_DEST != 0),
+                )
+            }
+            Match::Set { name, dimensions, flags, .. } => match name {
+                Some(name) => self.in_ipset(table.str(*name), *dimensions, *flags, t),
+                None => Held::either("the packet is in an ipset whose name is not known"),
+            },
+            Match::Multiport(m) => Held::from(multiport(m, p.source_port, p.destination_port)),
+            Match::Physdev(_) => Held::either("the packet crosses the ports of a bridge that physdev names"),
+            Match::Ipvs(i) if i.operations == 1 => Held::from(t.via_ipvs != (i.invert & 1 != 0)),
+            Match::Ipvs(_) if !t.via_ipvs => Held::No,
+            Match::Ipvs(_) => Held::either("the connection of IPVS is one that the ipvs match wants"),
+            Match::Unknown(u) => {
+                let name = table.str(u.name);
+                Held::either(format!("the match `{name}`, which kptop does not know, holds"))
+            }
+            Match::Native(c) => self.condition(table, t, c),
+            Match::Does(_) => Held::Yes, // done by the traveller
+        }
+    }
+
+    fn remembers(&self, table: &Table, t: &Traveller, r: &RecentMatch) -> Held {
+        if r.check_set & recent::SET != 0 {
+            return Held::Yes.invert(r.invert);
+        }
+        let client = if r.side == 0 { t.packet.source } else { t.packet.destination };
+        let name = table.str(r.name);
+        self.memory(&MemoryList::Recent(name.to_string()), client, r.seconds, t).invert(r.invert)
+    }
+
+    /// Whether rules remember a client: as far as a snapshot tells.
+    pub(super) fn memory(&self, list: &MemoryList, client: IpAddr, seconds: u32, t: &Traveller) -> Held {
+        let lists = self.snapshot().remembered.iter().flat_map(|r| &r.value.lists);
+        let known = lists.into_iter().find(|l| l.0 == *list);
+        let name = match list {
+            MemoryList::Recent(name) => name,
+            MemoryList::Set(_, _, set) => set,
+        };
+        match known {
+            Some((_, clients)) => match clients.iter().find(|c| c.address == client) {
+                // xt_recent tells times in jiffies, which nothing here can be compared with.
+                Some(c) if c.expires.is_none() && seconds > 0 => {
+                    Held::either(format!("{client}, which {name} remembers, came within {seconds} s"))
+                }
+                found => Held::from(found.is_some()),
+            },
+            None if t.new_client => Held::No,
+            None => Held::either(format!("{name} remembers {client}")),
+        }
+    }
+}
+
+fn interface(table: &Table, name: StrId, real: Option<&str>, invert: bool) -> Held {
+    let wanted = table.str(name);
+    match real {
+        None => {
+            let held = Held::either(format!("the interface is {wanted}"));
+            held.invert(invert)
+        }
+        Some(real) => {
+            let same = match wanted.strip_suffix('+') {
+                Some(begin) => real.starts_with(begin),
+                None => real == wanted,
+            };
+            Held::from(same != invert)
+        }
+    }
+}
+
+fn tracked(t: &Traveller, c: &ConntrackMatch) -> bool {
+    let mut bits = match t.state() {
+        CtState::New => ct_state::NEW,
+        CtState::Established => ct_state::ESTABLISHED,
+        CtState::Related => ct_state::RELATED,
+        CtState::Invalid => ct_state::INVALID,
+        CtState::Untracked => ct_state::UNTRACKED,
+    };
+    if t.translated_source {
+        bits |= ct_state::SNAT;
+    }
+    if t.translated_destination {
+        bits |= ct_state::DNAT;
+    }
+    (bits & c.states != 0) != c.invert
+}
+
+fn multiport(m: &MultiportMatch, source: u16, destination: u16) -> bool {
+    let fits = |port: u16| {
+        let mut ports = m.ports.iter();
+        while let Some((first, range)) = ports.next() {
+            let last = if *range { ports.next().map_or(*first, |p| p.0) } else { *first };
+            if (*first..=last).contains(&port) {
+                return true;
+            }
+        }
+        false
+    };
+    let found = match m.side {
+        0 => fits(source),
+        1 => fits(destination),
+        _ => fits(source) || fits(destination),
+    };
+    found != m.invert
+}
+
+impl Traveller {
+    /// The flags of the packet: a first one asks for a connection.
+    pub(super) fn tcp_flags(&self) -> u8 {
+        match self.packet.state {
+            CtState::New => 0x02,
+            _ => 0x10,
+        }
+    }
+
+    /// The interface by which the packet came; empty where there is none, `None` where it is not known.
+    pub(super) fn in_interface(&self) -> Option<&str> {
+        match (self.hook, &self.packet.entrance) {
+            (Hook::Output | Hook::Postrouting, _) => Some(""),
+            _ if self.looped => Some("lo"),
+            (_, Entrance::Interface(name)) => name.as_deref(),
+            (_, Entrance::Node) => Some(""),
+        }
+    }
+
+    /// The same of the interface by which it leaves.
+    pub(super) fn out_interface(&self, ground: &Ground<'_>) -> Option<&str> {
+        match self.hook {
+            Hook::Prerouting | Hook::Input => Some(""),
+            _ if ground.is_local(self.packet.destination) => Some("lo"),
+            _ => None,
+        }
+    }
+}

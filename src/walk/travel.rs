@@ -1,0 +1,599 @@
+//! The packet's way from hook to hook, and through the chains on each.
+
+use super::ground::Entry;
+use super::held::Held;
+use super::{CtState, End, Entrance, Ground, Options, Outcome, Packet, Place, Step, StepKind, Tally, Walk};
+use crate::ruleset::{ChainId, ChainKind, Dialect, Hook, Match, Policy, RuleId, Table, TableBackend};
+use crate::snapshot::facts::{Forwarding, RealServer};
+use std::cell::Cell;
+use std::net::IpAddr;
+
+/// A place in a chain.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    chain: ChainId,
+    /// The next rule, and the first behind the chain.
+    next: u32,
+    end: u32,
+}
+
+/// Rules that were passed over and are not written down yet.
+#[derive(Clone, Copy, Debug)]
+struct Passed {
+    place: Place,
+    first: RuleId,
+    count: u32,
+}
+
+/// A packet on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Traveller {
+    /// As it is now.
+    pub(super) packet: Packet,
+    /// As it came.
+    pub(super) first: Packet,
+    pub(super) hook: Hook,
+    /// Which of the hook's entries is next.
+    entry: usize,
+    table: usize,
+
+    frames: Vec<Frame>,
+    tracked: bool,
+    notrack: bool,
+    destination_done: bool,
+    source_done: bool,
+    pub(super) translated_destination: bool,
+    pub(super) translated_source: bool,
+    /// True where masquerading chose the source, which is not known.
+    pub(super) masked_source: bool,
+    pub(super) flow_mark: u32,
+    pub(super) via_ipvs: bool,
+    /// True on the way in again over `lo`.
+    pub(super) looped: bool,
+    pub(super) new_client: bool,
+    /// A random number, for the rule that asked for it.
+    pub(super) drawn: Option<u32>,
+    /// How many conditions of the present rule are done.
+    done: usize,
+    pub(super) backend: Option<(IpAddr, u16)>,
+    probability: f64,
+    odds: Option<f64>,
+    assuming: Vec<String>,
+    pub(super) tally: Tally,
+    pub(super) lookups: Cell<u32>,
+    counted: bool,
+    passed: Option<Passed>,
+    last: Option<u32>,
+}
+
+/// What a rule says of the packet's way.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Next {
+    /// On with the next rule.
+    Rule,
+    Jump(ChainId),
+    Goto(ChainId),
+    Return,
+    /// This base chain is done with it.
+    Accept,
+    End(End),
+    /// A random number below this is needed first.
+    Draw(u32),
+    /// The rule does not match after all.
+    Break,
+    /// The snapshot does not tell: what must be assumed for the first; else it is the second.
+    Either(String, Box<Next>, Box<Next>),
+}
+
+impl Traveller {
+    fn new(packet: &Packet, options: &Options) -> Traveller {
+        Traveller {
+            packet: packet.clone(),
+            first: packet.clone(),
+            hook: if packet.entrance == Entrance::Node { Hook::Output } else { Hook::Prerouting },
+            entry: 0,
+            table: 0,
+
+            frames: Vec::new(),
+            tracked: false,
+            notrack: packet.state == CtState::Untracked,
+            destination_done: false,
+            source_done: false,
+            translated_destination: false,
+            translated_source: false,
+            masked_source: false,
+            flow_mark: 0,
+            via_ipvs: false,
+            looped: false,
+            new_client: options.new_client,
+            drawn: None,
+            done: 0,
+            backend: None,
+            probability: 1.0,
+            odds: None,
+            assuming: Vec::new(),
+            tally: Tally::default(),
+            lookups: Cell::new(0),
+            counted: false,
+            passed: None,
+            last: None,
+        }
+    }
+
+    pub(super) fn here(&self) -> Place {
+        Place { table: self.table, chain: self.frames.last().map_or(ChainId(0), |f| f.chain) }
+    }
+
+    /// What conntrack says of it here.
+    pub(super) fn state(&self) -> CtState {
+        match (self.tracked, self.notrack) {
+            (_, true) => CtState::Untracked,
+            (false, false) => CtState::Invalid, // no flow is attached yet
+            (true, false) => self.packet.state,
+        }
+    }
+
+    pub(super) fn untrack(&mut self) {
+        if !self.tracked {
+            self.notrack = true;
+        }
+    }
+
+    /// Sends it on to another address; that ends translation of destinations.
+    pub(super) fn translate_destination(&mut self, to: IpAddr, port: u16) {
+        self.translated_destination |= (self.packet.destination, self.packet.destination_port) != (to, port);
+        (self.packet.destination, self.packet.destination_port) = (to, port);
+        self.backend = Some((to, port));
+        self.destination_done = true;
+    }
+
+    /// Gives it another source: a known one, or one that the node chooses.
+    pub(super) fn translate_source(&mut self, from: Option<IpAddr>) {
+        self.translated_source = true;
+        self.source_done = true;
+        match from {
+            Some(a) => self.packet.source = a,
+            None => self.masked_source = true,
+        }
+    }
+
+    /// Takes a branch with these odds.
+    fn take_odds(&mut self, odds: f64) {
+        self.probability *= odds;
+        self.odds = Some(self.odds.unwrap_or(1.0) * odds);
+    }
+
+    pub(super) fn assume(&mut self, what: String) {
+        if !self.assuming.contains(&what) {
+            self.assuming.push(what);
+        }
+    }
+}
+
+/// The walk under way.
+struct Journey<'g, 'a> {
+    ground: &'g Ground<'a>,
+    options: Options,
+    walk: Walk,
+    waiting: Vec<Traveller>,
+}
+
+impl Ground<'_> {
+    /// Every way that a packet may go.
+    pub fn walk(&self, packet: &Packet, options: &Options) -> Walk {
+        let mut journey = Journey {
+            ground: self,
+            options: *options,
+            walk: Walk::default(),
+            waiting: vec![Traveller::new(packet, options)],
+        };
+        while let Some(traveller) = journey.waiting.pop() {
+            if journey.walk.outcomes.len() >= options.most_outcomes {
+                journey.walk.cut = true;
+                break;
+            }
+            journey.run(traveller);
+        }
+        let mut walk = journey.walk;
+        // The last branch was gone first.
+        walk.outcomes.reverse();
+        walk.outcomes.sort_by(|a, b| {
+            a.assuming.len().cmp(&b.assuming.len()).then(b.probability.total_cmp(&a.probability))
+        });
+        walk
+    }
+}
+
+impl Journey<'_, '_> {
+    /// Until the packet ends; other branches wait.
+    fn run(&mut self, mut t: Traveller) {
+        loop {
+            let end = if t.frames.is_empty() { self.next_entry(&mut t) } else { self.in_chain(&mut t) };
+            if let Some(end) = end {
+                self.end(t, end);
+                return;
+            }
+        }
+    }
+
+    fn end(&mut self, mut t: Traveller, end: End) {
+        self.flush(&mut t);
+        t.tally.lookups = t.lookups.get();
+        self.walk.outcomes.push(Outcome {
+            end,
+            backend: t.backend,
+            masquerade: t.translated_source,
+            probability: t.probability,
+            assuming: t.assuming,
+            tally: t.tally,
+            last: t.last,
+        });
+    }
+
+    fn step(&mut self, t: &mut Traveller, kind: StepKind, place: Option<Place>, counted: bool) {
+        self.flush(t);
+        if self.options.steps {
+            let odds = t.odds.take();
+            self.walk.steps.push(Step { before: t.last, hook: t.hook, place, kind, counted, odds });
+            t.last = Some(self.walk.steps.len() as u32 - 1);
+        }
+    }
+
+    fn note(&mut self, t: &mut Traveller, text: String) {
+        self.step(t, StepKind::Note(text), None, false);
+    }
+
+    /// Writes down what was passed over.
+    fn flush(&mut self, t: &mut Traveller) {
+        let Some(p) = t.passed.take() else { return };
+        if self.options.steps {
+            let kind = StepKind::Passed(p.first, p.count);
+            let odds = t.odds.take();
+            let step =
+                Step { before: t.last, hook: t.hook, place: Some(p.place), kind, counted: false, odds };
+            self.walk.steps.push(step);
+            t.last = Some(self.walk.steps.len() as u32 - 1);
+        }
+    }
+
+    fn pass(&mut self, t: &mut Traveller, first: RuleId, count: u32) {
+        if count == 0 || !self.options.steps {
+            return;
+        }
+        let place = t.here();
+        match &mut t.passed {
+            Some(p) if p.place == place && p.first.0 + p.count == first.0 => p.count += count,
+            _ => {
+                self.flush(t);
+                t.passed = Some(Passed { place, first, count });
+            }
+        }
+    }
+
+    /// Sends a copy of the traveller another way, with these odds.
+    fn branch(&mut self, t: &mut Traveller, odds: f64) -> Option<Traveller> {
+        if odds <= 0.0 {
+            return None;
+        }
+        self.flush(t);
+        let mut other = t.clone();
+        if odds < 1.0 {
+            other.take_odds(odds);
+        }
+        Some(other)
+    }
+
+    /// On to the next thing on the hook, or to the next hook.
+    fn next_entry(&mut self, t: &mut Traveller) -> Option<End> {
+        let family = t.packet.family();
+        let Some(entry) = self.ground.entry(family, t.hook, t.entry) else { return self.next_hook(t) };
+        t.entry += 1;
+        match entry {
+            Entry::Conntrack => t.tracked = true,
+            Entry::Ipvs if !t.via_ipvs => return self.ipvs(t),
+            Entry::Ipvs => {}
+            Entry::Chain { table, chain, kind } => {
+                let destination = matches!(t.hook, Hook::Prerouting | Hook::Output);
+                let done = if destination { t.destination_done } else { t.source_done };
+                // Nat chains see the first packet of a flow, until one of them has translated it.
+                if kind == ChainKind::Nat && (done || t.state() != CtState::New) {
+                    return None;
+                }
+                t.table = table;
+                t.tally.chains += 1;
+                self.enter(t, chain);
+            }
+        }
+        None
+    }
+
+    fn enter(&mut self, t: &mut Traveller, chain: ChainId) {
+        let rules = self.ground.table(t.table).chains[chain.0 as usize].rules.clone();
+        t.frames.push(Frame { chain, next: rules.start, end: rules.end });
+    }
+
+    fn go(&mut self, t: &mut Traveller, hook: Hook) {
+        self.flush(t);
+        t.hook = hook;
+        t.entry = 0;
+    }
+
+    fn next_hook(&mut self, t: &mut Traveller) -> Option<End> {
+        // What was not translated here stays as it is.
+        if t.tracked {
+            match t.hook {
+                Hook::Prerouting | Hook::Output => t.destination_done = true,
+                Hook::Input | Hook::Postrouting => t.source_done = true,
+                _ => {}
+            }
+        }
+        let local = self.ground.is_local(t.packet.destination);
+        match t.hook {
+            Hook::Output => self.go(t, Hook::Postrouting),
+            Hook::Prerouting if local || t.packet.destination.is_multicast() => self.go(t, Hook::Input),
+            Hook::Prerouting => {
+                if !self.ground.forwards(t.packet.family()) {
+                    self.note(t, "this node does not forward packets (ip_forward is 0)".into());
+                    return Some(End::Lost);
+                }
+                self.go(t, Hook::Forward);
+            }
+            Hook::Forward => self.go(t, Hook::Postrouting),
+            Hook::Postrouting if local && t.first.entrance == Entrance::Node && !t.looped => {
+                t.looped = true;
+                self.go(t, Hook::Prerouting);
+            }
+            Hook::Postrouting => return Some(End::Sent),
+            _ => return Some(End::Delivered),
+        }
+        None
+    }
+
+    /// One rule, or the end of the chain.
+    fn in_chain(&mut self, t: &mut Traveller) -> Option<End> {
+        let table = self.ground.table(t.table);
+        let Some(frame) = t.frames.last().copied() else { return None };
+        let index = self.ground.chain_index(t.table, frame.chain);
+        let at = match index {
+            Some(index) => index.next(t.packet.destination, frame.next).unwrap_or(frame.end).min(frame.end),
+            None => frame.next,
+        };
+        if t.done == 0 && at > frame.next {
+            let skipped = at - frame.next;
+            count(t, table, skipped);
+            self.pass(t, RuleId(frame.next), skipped);
+            if let Some(f) = t.frames.last_mut() {
+                f.next = at;
+            }
+        }
+        if at >= frame.end {
+            t.frames.pop();
+            return if t.frames.is_empty() { self.policy(t, frame.chain) } else { None };
+        }
+        self.rule(t, table, RuleId(at))
+    }
+
+    fn policy(&mut self, t: &mut Traveller, chain: ChainId) -> Option<End> {
+        let table = self.ground.table(t.table);
+        let base = table.chains[chain.0 as usize].base?;
+        if base.policy == Policy::Drop {
+            let place = Place { table: t.table, chain };
+            self.step(t, StepKind::Policy, Some(place), true);
+            return Some(End::Dropped);
+        }
+        None
+    }
+
+    /// Moves behind the present rule.
+    fn leave_rule(t: &mut Traveller, id: RuleId) {
+        (t.done, t.counted, t.drawn) = (0, false, None);
+        if let Some(f) = t.frames.last_mut() {
+            f.next = id.0 + 1;
+        }
+    }
+
+    /// The present rule does not match.
+    fn miss(&mut self, t: &mut Traveller, id: RuleId) {
+        if t.counted {
+            let place = t.here();
+            self.step(t, StepKind::Counted(id), Some(place), true);
+        } else {
+            self.pass(t, id, 1);
+        }
+        Self::leave_rule(t, id);
+    }
+
+    fn rule(&mut self, t: &mut Traveller, table: &Table, id: RuleId) -> Option<End> {
+        let rule = table.rule(id);
+        if t.done == 0 && t.drawn.is_none() {
+            count(t, table, 1);
+        }
+        for (i, m) in table.matches_of(rule).iter().enumerate().skip(t.done) {
+            if *m == Match::Counter {
+                t.counted = true;
+            }
+            let held = match m {
+                Match::Does(statement) => self.ground.does(table, t, statement),
+                _ => self.ground.holds(table, t, m),
+            };
+            match held {
+                Held::Yes => t.done = i + 1,
+                Held::No => {
+                    self.miss(t, id);
+                    return None;
+                }
+                Held::Odds(p) if p <= 0.0 => {
+                    self.miss(t, id);
+                    return None;
+                }
+                Held::Odds(p) if p >= 1.0 => t.done = i + 1,
+                Held::Odds(p) => {
+                    // The branch in which it does not hold waits.
+                    if let Some(mut other) = self.branch(t, 1.0 - p) {
+                        self.miss(&mut other, id);
+                        self.waiting.push(other);
+                    }
+                    t.take_odds(p);
+                    t.done = i + 1;
+                }
+                Held::Either(yes, no) => {
+                    if !t.assuming.contains(&yes) {
+                        if t.assuming.contains(&no) {
+                            self.miss(t, id);
+                            return None;
+                        }
+                        if let Some(mut other) = self.branch(t, 1.0) {
+                            other.assume(no);
+                            self.miss(&mut other, id);
+                            self.waiting.push(other);
+                        }
+                        t.assume(yes);
+                    }
+                    t.done = i + 1;
+                }
+                Held::Draw(n) => return self.draw(t, n),
+            }
+        }
+        let counted = t.counted || table.dialect == Dialect::Iptables;
+        let mut next = self.ground.target(table, t, &rule.target);
+        if let Next::Either(what, then, otherwise) = next {
+            if let Some(mut other) = self.branch(t, 1.0) {
+                other.assume(format!("not: {what}"));
+                match *otherwise {
+                    Next::End(end) => {
+                        let place = other.here();
+                        self.step(&mut other, StepKind::Matched(id), Some(place), counted);
+                        self.end(other, end);
+                    }
+                    _ => {
+                        self.miss(&mut other, id);
+                        self.waiting.push(other);
+                    }
+                }
+            }
+            t.assume(what);
+            next = *then;
+        }
+        match next {
+            Next::Draw(n) => return self.draw(t, n),
+            Next::Break => {
+                self.miss(t, id);
+                return None;
+            }
+            _ => {}
+        }
+        let place = t.here();
+        self.step(t, StepKind::Matched(id), Some(place), counted);
+        Self::leave_rule(t, id);
+        match next {
+            Next::Jump(chain) => self.enter(t, chain),
+            Next::Goto(chain) => {
+                t.frames.pop();
+                let base = t.frames.is_empty();
+                self.enter(t, chain);
+                // The policy that waits behind is that of the chain that was left.
+                if base {
+                    t.frames.insert(0, Frame { chain: place.chain, next: 0, end: 0 });
+                }
+            }
+            Next::Return => {
+                t.frames.pop();
+                if t.frames.is_empty() {
+                    return self.policy(t, place.chain);
+                }
+            }
+            Next::Accept => t.frames.clear(),
+            Next::End(end) => return Some(end),
+            _ => {}
+        }
+        None
+    }
+
+    /// One traveller for each number that may be drawn.
+    fn draw(&mut self, t: &mut Traveller, below: u32) -> Option<End> {
+        let below = below.max(1);
+        for n in (1..below).rev() {
+            if let Some(mut other) = self.branch(t, 1.0 / f64::from(below)) {
+                other.drawn = Some(n);
+                self.waiting.push(other);
+            }
+            if self.waiting.len() > self.options.most_outcomes {
+                self.walk.cut = true;
+                break;
+            }
+        }
+        if below > 1 {
+            self.flush(t);
+            t.take_odds(1.0 / f64::from(below));
+        }
+        t.drawn = Some(0);
+        None
+    }
+
+    /// IPVS: a virtual server for the packet, and one of its real servers (`ip_vs_in`, `ip_vs_schedule`).
+    fn ipvs(&mut self, t: &mut Traveller) -> Option<End> {
+        let to = (t.packet.destination, t.packet.destination_port);
+        let server = self.ground.virtual_server(t.packet.mark, t.packet.protocol, to)?;
+        t.tally.ipvs += 1;
+        let label = format!("{} {}", crate::proxy::endpoint_text(to.0, to.1), server.scheduler);
+        let shares = crate::proxy::ipvs::shares(server);
+        let takers: Vec<(&RealServer, Option<f64>)> =
+            server.real_servers.iter().zip(shares).filter(|(r, _)| r.weight > 0).collect();
+        if takers.is_empty() {
+            self.step(t, StepKind::Ipvs(format!("{label}: no real server takes it")), None, false);
+            return Some(End::Rejected);
+        }
+        let unknown = takers.iter().any(|r| r.1.is_none());
+        if unknown {
+            t.assume(format!("the scheduler {} spreads evenly", server.scheduler));
+        }
+        let even = 1.0 / takers.len() as f64;
+        for (i, (real, share)) in takers.iter().enumerate().rev() {
+            let odds = if unknown { even } else { share.unwrap_or(even) };
+            let Some(mut other) = self.branch(t, odds) else { continue };
+            let way = crate::proxy::endpoint_text(real.address, real.port);
+            self.step(&mut other, StepKind::Ipvs(format!("{label} -> {way}")), None, false);
+            other.via_ipvs = true;
+            other.backend = Some((real.address, real.port));
+            match real.forwarding {
+                Forwarding::Masquerade => {
+                    other.packet.destination = real.address;
+                    other.packet.destination_port = if real.port == 0 { to.1 } else { real.port };
+                    // Without vs.conntrack the packet is of no flow from here on (`ip_vs_notrack`).
+                    if self.ground.sysctl("net/ipv4/vs/conntrack") == Some("0") {
+                        other.notrack = true;
+                    } else {
+                        other.translated_destination = true;
+                    }
+                    (other.destination_done, other.tracked) = (true, true);
+                    if !self.ground.is_local(real.address) {
+                        other.hook = Hook::Output;
+                        other.entry = 0;
+                    }
+                }
+                Forwarding::Local => {}
+                // Sent as it is, or inside another packet: the rest is the link's.
+                _ => {
+                    other.hook = Hook::Postrouting;
+                    other.entry = usize::MAX;
+                    other.looped = true;
+                }
+            }
+            if i == 0 {
+                *t = other;
+            } else {
+                self.waiting.push(other);
+            }
+        }
+        None
+    }
+}
+
+/// Counts rules that were evaluated.
+fn count(t: &mut Traveller, table: &Table, n: u32) {
+    match (table.backend, table.dialect) {
+        (TableBackend::XTables, _) => t.tally.xtables += n,
+        (_, Dialect::Iptables) => t.tally.compat += n,
+        _ => t.tally.native += n,
+    }
+}

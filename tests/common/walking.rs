@@ -1,0 +1,390 @@
+//! The walk beside the kernel: random packets are sent through a rule set in the lab, and the rules whose counters
+//! went up must be exactly those of one of the ways that the walk told.
+
+use super::run;
+use kptop::kernel::conntrack;
+use kptop::lab::packets::Sender;
+use kptop::lab::{Lab, Origin, inside};
+use kptop::proxy::{FrontendKind, Model, Names, Service, memory_lists};
+use kptop::ruleset::{IpFamily, RuleId};
+use kptop::snapshot::Snapshot;
+use kptop::snapshot::live::{Live, LookedAt, Wanted};
+use kptop::walk::{CtState, End, Entrance, Ground, Options, Outcome, Packet, StepKind, Walk};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// A small generator of random numbers (xorshift64*): the same packets in each run.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Dice {
+        Dice(seed.max(1))
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n.max(1)
+    }
+
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+}
+
+/// How many packets each set gets: `KPTOP_WALK_PACKETS`, or few enough for CI.
+pub fn packets(usual: usize) -> usize {
+    std::env::var("KPTOP_WALK_PACKETS").ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
+}
+
+const IN: &str = "table inet sink { chain in { type filter hook prerouting priority -400; policy drop; }; }";
+const NODE: &str = "table inet sink { chain in { type filter hook input priority 30000; policy drop; }; }";
+
+/// Nothing answers: what comes is swallowed, neighbours are known, and no packet is sent by the kernel itself.
+fn silence(lab: &Lab) {
+    let mac = |link: &'static str| {
+        move || {
+            let text = run("ip", &["-o", "link", "show", link]);
+            let mut words = text.split_whitespace().skip_while(|w| *w != "link/ether");
+            Ok(words.nth(1).unwrap().to_string())
+        }
+    };
+    let outer = [
+        (lab.pods(), "pods0", ["192.168.60.2", "fd00:60::2"], ["192.168.60.1", "fd00:60::1"]),
+        (lab.origin(Origin::Pod), "apps0", ["192.168.61.2", "fd00:61::2"], ["192.168.61.1", "fd00:61::1"]),
+        (
+            lab.origin(Origin::Outside),
+            "ext0",
+            ["192.168.50.1", "fd00:50::1"],
+            ["192.168.50.10", "fd00:50::10"],
+        ),
+    ];
+    let quiet = || {
+        for family in ["ipv4", "ipv6"] {
+            for link in std::fs::read_dir(format!("/proc/sys/net/{family}/conf")).unwrap().flatten() {
+                for (file, value) in
+                    [("send_redirects", "0"), ("router_solicitations", "0"), ("rp_filter", "0")]
+                {
+                    let _ = std::fs::write(link.path().join(file), value);
+                }
+            }
+        }
+        let _ = std::fs::write("/proc/sys/net/ipv4/icmp_ratelimit", "0");
+        let _ = std::fs::write("/proc/sys/net/ipv6/icmp/ratelimit", "0");
+    };
+    for (ns, link, theirs, ours) in outer {
+        let their_mac = inside(ns, mac("eth0")).unwrap();
+        let our_mac = inside(lab.node(), mac(link)).unwrap();
+        inside(lab.node(), move || {
+            for a in theirs {
+                run("ip", &["neigh", "replace", a, "lladdr", &their_mac, "dev", link, "nud", "permanent"]);
+            }
+            Ok(())
+        })
+        .unwrap();
+        inside(ns, move || {
+            for a in ours {
+                run("ip", &["neigh", "replace", a, "lladdr", &our_mac, "dev", "eth0", "nud", "permanent"]);
+            }
+            quiet();
+            super::run_with("nft", &["-f", "-"], IN);
+            Ok(())
+        })
+        .unwrap();
+    }
+    inside(lab.origin(Origin::Outside), || {
+        run("ip", &["route", "replace", "default", "via", "192.168.50.10"]);
+        run("ip", &["-6", "route", "replace", "default", "via", "fd00:50::10"]);
+        Ok(())
+    })
+    .unwrap();
+    inside(lab.node(), move || {
+        quiet();
+        // As kube-proxy sets it.
+        std::fs::write("/proc/sys/net/ipv4/conf/all/route_localnet", "1").unwrap();
+        super::run_with("nft", &["-f", "-"], NODE);
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// A packet with where it is sent from.
+struct Shot {
+    origin: usize,
+    packet: Packet,
+}
+
+const NODE_ORIGIN: usize = 0;
+const APPS: usize = 1;
+const PODS: usize = 2;
+const OUTSIDE: usize = 3;
+
+struct Aim<'a> {
+    services: &'a [Service],
+    dice: Dice,
+    port: u16,
+}
+
+impl Aim<'_> {
+    fn shot(&mut self) -> Shot {
+        let service = self.services[self.dice.below(self.services.len())].clone();
+        let v6 = service.family == IpFamily::V6;
+        let any = |v4: &str, other: &str| -> IpAddr { if v6 { other } else { v4 }.parse().unwrap() };
+        self.port = if self.port > 60_000 { 1025 } else { self.port + 1 };
+        let node = [any("192.168.50.10", "fd00:50::10"), any("192.168.60.1", "fd00:60::1")];
+        let mut protocol = service.protocol.number();
+        let (to, port) =
+            match (self.dice.below(20), service.frontends.get(self.dice.below(service.frontends.len()))) {
+                (0, _) => (any("10.244.3.9", "fd00:10:244:3::9"), 8080),
+                (1, _) => (any("203.0.113.77", "fd00:77::7"), 443),
+                (2, _) => (node[0], 22),
+                // A port that is no Service's.
+                (3 | 4, Some(f)) => (f.address.unwrap_or(node[0]), 9999),
+                (5, Some(f)) => {
+                    protocol = *self.dice.pick(&[6, 17, 132]);
+                    (f.address.unwrap_or(node[0]), f.port)
+                }
+                (_, Some(f)) if f.kind == Some(FrontendKind::NodePort) || f.address.is_none() => {
+                    let local = any("127.0.0.1", "::1");
+                    (*self.dice.pick(&[node[0], node[0], node[1], local]), f.port)
+                }
+                (_, Some(f)) => (f.address.unwrap_or(node[0]), f.port),
+                (_, None) => (node[0], 1),
+            };
+        let mut origin = self.dice.below(4);
+        if to.is_loopback() {
+            origin = NODE_ORIGIN;
+        } else if to == any("10.244.3.9", "fd00:10:244:3::9") && origin == PODS {
+            origin = APPS; // in the pods' own namespace every pod is at home
+        }
+        let source = match origin {
+            NODE_ORIGIN if to.is_loopback() => to,
+            NODE_ORIGIN => *self.dice.pick(&node),
+            APPS => any(&format!("10.244.128.{}", 2 + self.dice.below(8)), "fd00:10:244:8000::2"),
+            // A pod of the Service itself, perhaps.
+            PODS => match service.backends.get(self.dice.below(service.backends.len().max(1) * 2)) {
+                Some(b) if !node.contains(&b.address) => b.address,
+                _ => any("10.244.0.77", "fd00:10:244::77"),
+            },
+            _ => match self.dice.below(4) {
+                0 => any("203.0.113.9", "fd00:50::1"),
+                1 => any("198.51.100.200", "2001:db8:99::9"),
+                _ => any("192.168.50.1", "fd00:50::1"),
+            },
+        };
+        let entrance = match origin {
+            NODE_ORIGIN => Entrance::Node,
+            APPS => Entrance::Interface(Some("apps0".into())),
+            PODS => Entrance::Interface(Some("pods0".into())),
+            _ => Entrance::Interface(Some("ext0".into())),
+        };
+        Shot { origin, packet: Packet::new((source, self.port), (to, port), protocol, entrance) }
+    }
+}
+
+/// Counters of every rule that counts, by table and rule.
+type Counts = BTreeMap<(String, u32), u64>;
+
+fn table_name(snapshot: &Snapshot, table: usize) -> String {
+    let t = &snapshot.tables[table];
+    format!("{} {} {}", t.backend.name(), t.family, t.table.name)
+}
+
+fn counts(snapshot: &Snapshot) -> Counts {
+    let mut all = Counts::new();
+    for (i, t) in snapshot.tables.iter().enumerate() {
+        let name = table_name(snapshot, i);
+        for id in 0..t.table.rules.len() as u32 {
+            if t.table.rules[id as usize].counted {
+                all.insert((name.clone(), id), t.counter(RuleId(id)).packets);
+            }
+        }
+    }
+    all
+}
+
+fn rose(before: &Counts, after: &Counts) -> Counts {
+    let moved = |(key, n): (&(String, u32), &u64)| {
+        let more = n - before.get(key).copied().unwrap_or(0);
+        (more > 0).then(|| (key.clone(), more))
+    };
+    after.iter().filter_map(moved).collect()
+}
+
+/// The rules that count on a way.
+fn told(snapshot: &Snapshot, walk: &Walk, outcome: &Outcome, into: &mut Counts) {
+    for step in walk.path(outcome).into_iter().filter(|s| s.counted) {
+        if let (StepKind::Matched(id) | StepKind::Counted(id), Some(place)) = (&step.kind, step.place) {
+            *into.entry((table_name(snapshot, place.table), id.0)).or_default() += 1;
+        }
+    }
+}
+
+/// Every set of rules that may have counted, with the outcome that it belongs to. A refusal's answer is a packet of
+/// its own, which the node sends.
+fn expectations<'w>(
+    ground: &Ground<'_>,
+    snapshot: &Snapshot,
+    packet: &Packet,
+    walk: &'w Walk,
+) -> Vec<(Counts, &'w Outcome)> {
+    let mut all = Vec::new();
+    for o in &walk.outcomes {
+        let mut counts = Counts::new();
+        told(snapshot, walk, o, &mut counts);
+        if o.end != End::Rejected {
+            all.push((counts, o));
+            continue;
+        }
+        let answer = Packet {
+            source: packet.destination,
+            destination: packet.source,
+            protocol: if packet.source.is_ipv4() { 1 } else { 58 },
+            source_port: 0,
+            destination_port: 0,
+            entrance: Entrance::Node,
+            mark: 0,
+            state: CtState::Related,
+        };
+        let back = ground.walk(&answer, &Options::default());
+        for b in &back.outcomes {
+            let mut with = counts.clone();
+            told(snapshot, &back, b, &mut with);
+            all.push((with, o));
+        }
+    }
+    all
+}
+
+/// What became of a run.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub packets: usize,
+    pub ends: BTreeMap<String, usize>,
+    pub forks: usize,
+    pub rules_seen: BTreeSet<(String, u32)>,
+    pub rules_in_all: usize,
+}
+
+/// Loads rules in the node's namespace by `load`, and sends `n` packets.
+pub fn walk_beside_the_kernel(seed: u64, n: usize, load: impl FnOnce() + Send + 'static) -> Report {
+    let lab = Lab::bare().unwrap();
+    silence(&lab);
+    let sender = |ns| inside(ns, Sender::open).unwrap();
+    let senders = [
+        sender(lab.node()),
+        sender(lab.origin(Origin::Pod)),
+        sender(lab.pods()),
+        sender(lab.origin(Origin::Outside)),
+    ];
+    inside(lab.node(), move || {
+        load();
+        Ok(run_packets(seed, n, &senders))
+    })
+    .unwrap()
+}
+
+fn run_packets(seed: u64, n: usize, senders: &[Sender; 4]) -> Report {
+    let mut live = Live::open(None).unwrap();
+    let mut flows = conntrack::Client::open().unwrap();
+    let mut snapshot = live.snapshot(Wanted::ALL);
+    assert!(snapshot.unread.iter().all(|u| !u.failed), "{:?}", snapshot.unread);
+    let model = Model::read(&snapshot, &Names::default());
+    assert!(model.services.len() > 10, "{} Services", model.services.len());
+    let mut lists = Vec::new();
+    for s in &model.services {
+        lists.extend(memory_lists(&snapshot, s));
+    }
+    live.look_at(LookedAt { flows: Vec::new(), memory: lists });
+    let mut aim = Aim { services: &model.services, dice: Dice::new(seed), port: 1024 };
+    // What the kernel sends by itself after links came up has ended when nothing counts for a second.
+    let mut before = counts(&live.snapshot(Wanted::ALL));
+    let mut still = Instant::now();
+    while still.elapsed() < Duration::from_millis(1200) {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = counts(&live.snapshot(Wanted::ALL));
+        if now != before {
+            (before, still) = (now, Instant::now());
+        }
+    }
+    let mut report = Report { packets: n, rules_in_all: before.len(), ..Report::default() };
+    for i in 0..n {
+        let shot = aim.shot();
+        snapshot = live.snapshot(Wanted::ALL);
+        before = counts(&snapshot);
+        let ground = Ground::new(&snapshot);
+        let walk = ground.walk(&shot.packet, &Options::default());
+        assert!(!walk.cut && !walk.outcomes.is_empty());
+        for o in walk.outcomes.iter().filter(|o| o.assuming.is_empty()) {
+            assert!(o.probability > 0.0 && o.probability <= 1.0 + 1e-9, "{o:?}");
+        }
+        let expected = expectations(&ground, &snapshot, &shot.packet, &walk);
+        let sent = senders[shot.origin].send(&shot.packet);
+        // Whatever refuses a packet in OUTPUT tells the sender.
+        let refused = walk.outcomes.iter().any(|o| matches!(o.end, End::Dropped | End::Rejected | End::Lost));
+        assert!(sent.is_ok() || (shot.origin == NODE_ORIGIN && refused), "{sent:?} {:?}", shot.packet);
+        let began = Instant::now();
+        let (real, alike) = loop {
+            let after = counts(&live.snapshot(Wanted::ALL));
+            let real = rose(&before, &after);
+            let alike: Vec<&Outcome> = expected.iter().filter(|e| e.0 == real).map(|e| e.1).collect();
+            if !alike.is_empty() || began.elapsed() > Duration::from_millis(700) {
+                break (real, alike);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        let Some(mut outcome) = alike.first().copied() else {
+            let names = |c: &Counts| {
+                let name = |(key, n): (&(String, u32), &u64)| {
+                    let index =
+                        (0..snapshot.tables.len()).find(|t| table_name(&snapshot, *t) == key.0).unwrap();
+                    let table = &snapshot.tables[index].table;
+                    let chain = table.chain_of(RuleId(key.1)).map_or("?", |c| table.chain_name(c));
+                    format!("{n}x {} {chain}: {}", key.0, table.rule_text(table.rule(RuleId(key.1))))
+                };
+                c.iter().map(name).collect::<Vec<_>>()
+            };
+            let told: Vec<_> = expected
+                .iter()
+                .take(3)
+                .map(|e| (names(&e.0), &e.1.end, &e.1.assuming, e.1.backend))
+                .collect();
+            panic!(
+                "packet {i} {:?}\nthe kernel counted {:#?}\nthe walk told {told:#?}",
+                shot.packet,
+                names(&real)
+            );
+        };
+        report.rules_seen.extend(real.into_keys());
+        *report.ends.entry(format!("{:?}", outcome.end)).or_default() += 1;
+        // Where it really went. A packet that the sink of the node took has no entry.
+        if outcome.end == End::Sent {
+            let p = &shot.packet;
+            let mut entry = None;
+            flows
+                .flows(|f| {
+                    let o = &f.original;
+                    if (o.source, o.source_port, o.protocol) == (p.source, p.source_port, p.protocol)
+                        && (o.destination, o.destination_port) == (p.destination, p.destination_port)
+                    {
+                        entry = Some(*f);
+                    }
+                })
+                .unwrap();
+            let entry = entry.unwrap_or_else(|| panic!("no flow of {p:?}, {outcome:?}"));
+            let real = (entry.reply.source, entry.reply.source_port);
+            // Rules that draw from a map count alike whatever they draw.
+            let told = |o: &Outcome| o.backend.unwrap_or((p.destination, p.destination_port));
+            let mine = alike.iter().find(|o| o.end == End::Sent && told(o) == real);
+            let tell = || alike.iter().map(|o| told(o)).collect::<Vec<_>>();
+            outcome = mine.unwrap_or_else(|| panic!("{p:?} went to {real:?}, told were {:?}", tell()));
+            let same = entry.reply.destination == p.source;
+            assert!(!outcome.masquerade || !same || p.source == entry.reply.destination, "{p:?} {entry:?}");
+            assert!(outcome.masquerade || same, "not masqueraded, but {entry:?}");
+        }
+        report.forks += usize::from(!outcome.assuming.is_empty());
+    }
+    report
+}
