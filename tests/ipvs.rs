@@ -316,3 +316,45 @@ fn ipvs_figures_equal_what_the_servers_counted() {
     }
     assert_eq!(counts.values().map(|c| c.flows).sum::<u64>(), sent);
 }
+
+/// Addresses of `kube-ipvs0`: those of all virtual servers but the node's own.
+fn dummy_addresses(dir: &std::path::Path) {
+    run("ip", &["link", "add", "kube-ipvs0", "type", "dummy"]);
+    let mut known = BTreeSet::new();
+    for line in read(dir, "ipvsadm-Sn.txt").expect(WHY).lines().filter(|l| l.starts_with("-A")) {
+        let to = line.split_whitespace().nth(2).unwrap();
+        let address = to.rsplit_once(':').unwrap().0.trim_matches(['[', ']']).to_string();
+        let ip: IpAddr = address.parse().unwrap();
+        if !ip.is_loopback() && !NODE_ADDRESSES.contains(&&*address) && known.insert(address.clone()) {
+            run("ip", &["addr", "add", &address, "dev", "kube-ipvs0", "nodad"]);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs IPVS: run by tests/run, in the VM"]
+fn packets_go_as_told_through_ipvs_mode() {
+    for (version, mode) in [("1.20.2", "ipvs-legacy"), ("1.36.2", "ipvs-legacy"), ("1.36.2", "ipvs-nft")] {
+        let dir = set(version, mode);
+        let report = common::walking::walk_beside_the_kernel(5, common::walking::packets(150), move || {
+            std::fs::write("/proc/sys/net/ipv4/vs/conntrack", "1").expect(WHY);
+            dummy_addresses(&dir);
+            run_with("ipvsadm", &["-R"], &read(&dir, "ipvsadm-Sn.txt").expect(WHY));
+            load_ipsets(&dir);
+            if mode == "ipvs-nft" {
+                load_nft(&dir);
+            } else {
+                load_legacy(&dir);
+            }
+        });
+        eprintln!(
+            "{version}/{mode}: {} packets, ends {:?}, {} with assumptions, {} of {} rules seen",
+            report.packets,
+            report.ends,
+            report.forks,
+            report.rules_seen.len(),
+            report.rules_in_all
+        );
+        assert!(report.ends.len() >= 2 && report.rules_seen.len() > 25, "{version}/{mode}: {report:?}");
+    }
+}

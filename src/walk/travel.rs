@@ -555,6 +555,17 @@ impl Journey<'_, '_> {
             self.step(&mut other, StepKind::Ipvs(format!("{label} -> {way}")), None, false);
             other.via_ipvs = true;
             other.backend = Some((real.address, real.port));
+            let away = !self.ground.is_local(real.address);
+            if away && other.packet.source.is_loopback() && real.forwarding != Forwarding::Local {
+                // `crosses_local_route_boundary` (net/netfilter/ipvs/ip_vs_xmit.c).
+                self.note(&mut other, "IPVS sends nothing from a loopback address to another host".into());
+                if i == 0 {
+                    *t = other;
+                    return Some(End::Lost);
+                }
+                self.end(other, End::Lost);
+                continue;
+            }
             match real.forwarding {
                 Forwarding::Masquerade => {
                     other.packet.destination = real.address;
@@ -566,7 +577,7 @@ impl Journey<'_, '_> {
                         other.translated_destination = true;
                     }
                     (other.destination_done, other.tracked) = (true, true);
-                    if !self.ground.is_local(real.address) {
+                    if away {
                         other.hook = Hook::Output;
                         other.entry = 0;
                     }
