@@ -91,7 +91,11 @@ fn line(what: &str, ms: f64, base: Option<(&str, f64)>) {
 fn xtables() {
     in_netns(|| {
         let services: Vec<_> = shop::services(Some(7_231), 4).split_off(31);
-        let options = WriteOptions { cluster_cidr: "10.244.0.0/16".parse().ok(), large_cluster: false };
+        let options = WriteOptions {
+            cluster_cidr: "10.244.0.0/16".parse().ok(),
+            large_cluster: false,
+            accounts: false,
+        };
         for (table, _) in write(&services, IpFamily::V4, &options) {
             install_table(IpFamily::V4, &table).unwrap();
         }
@@ -140,7 +144,11 @@ fn xtables() {
 fn iptables_nft() {
     in_netns(|| {
         let services: Vec<_> = shop::services(Some(7_231), 4).split_off(31);
-        let options = WriteOptions { cluster_cidr: "10.244.0.0/16".parse().ok(), large_cluster: false };
+        let options = WriteOptions {
+            cluster_cidr: "10.244.0.0/16".parse().ok(),
+            large_cluster: false,
+            accounts: false,
+        };
         for (table, _) in write(&services, IpFamily::V4, &options) {
             install_table(IpFamily::V4, &table).unwrap();
         }
@@ -278,7 +286,11 @@ fn refresh() {
         let (send, receive) = std::sync::mpsc::channel();
         in_netns(move || {
             let services: Vec<_> = shop::services(Some(31 + n), 4).split_off(31);
-            let options = WriteOptions { cluster_cidr: "10.244.0.0/16".parse().ok(), large_cluster: false };
+            let options = WriteOptions {
+                cluster_cidr: "10.244.0.0/16".parse().ok(),
+                large_cluster: false,
+                accounts: false,
+            };
             for (table, counters) in write(&services, IpFamily::V4, &options) {
                 nftables::create(&table, &counters).unwrap();
             }

@@ -41,7 +41,7 @@ fn main() {
 /// Made-up Services as kube-proxy writes them, without a kernel.
 fn tables(services: usize) -> Vec<TableState> {
     let services: Vec<_> = shop::services(Some(31 + services), 4).split_off(34);
-    let options = WriteOptions { cluster_cidr: "10.244.0.0/16".parse().ok(), large_cluster: false };
+    let options = WriteOptions { cluster_cidr: "10.244.0.0/16".parse().ok(), ..Default::default() };
     write(&services, IpFamily::V4, &options)
         .into_iter()
         .map(|(table, counters)| TableState::new(Duration::from_secs(1), Arc::new(table), Arc::new(counters)))
@@ -277,7 +277,7 @@ fn with_hops(hops: usize) -> Hops {
 
 fn install(services: usize) {
     let services: Vec<_> = shop::services(Some(31 + services), 4).split_off(34);
-    let options = WriteOptions { cluster_cidr: "10.244.0.0/16".parse().ok(), large_cluster: false };
+    let options = WriteOptions { cluster_cidr: "10.244.0.0/16".parse().ok(), ..Default::default() };
     for (table, _) in write(&services, IpFamily::V4, &options) {
         install_table(IpFamily::V4, &table).unwrap();
     }

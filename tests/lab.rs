@@ -163,7 +163,7 @@ fn services_to_kernel_to_services_is_the_identity() {
                         IpFamily::V4 => "10.244.0.0/16".parse().unwrap(),
                         IpFamily::V6 => "fd00:f4::/32".parse().unwrap(),
                     });
-                    let options = WriteOptions { cluster_cidr: cidr, large_cluster };
+                    let options = WriteOptions { cluster_cidr: cidr, large_cluster, ..Default::default() };
                     for (table, _) in write(&services, family, &options) {
                         install_table(family, &table).unwrap();
                     }
@@ -224,10 +224,11 @@ fn services_survive_nf_tables_in_both_modes() {
                     }
                     let tables = if nftables_mode {
                         let node_port_addresses = node_port_addresses.clone();
-                        let options = nftables::WriteOptions { cluster_cidr, node_port_addresses };
+                        let options =
+                            nftables::WriteOptions { cluster_cidr, node_port_addresses, service_cidr: None };
                         vec![nftables::write(&services, family, &options)]
                     } else {
-                        write(&services, family, &WriteOptions { cluster_cidr, large_cluster: false })
+                        write(&services, family, &WriteOptions { cluster_cidr, ..Default::default() })
                     };
                     for (table, counters) in tables {
                         kernel_nftables::create(&table, &counters).unwrap();
@@ -290,6 +291,7 @@ fn nft_prints_our_nftables_mode_as_kube_proxys() {
             let options = nftables::WriteOptions {
                 cluster_cidr: cidr.parse().ok(),
                 node_port_addresses: vec![ip.parse().unwrap()],
+                service_cidr: None,
             };
             let (table, counters) = nftables::write(&services, family, &options);
             kernel_nftables::create(&table, &counters).unwrap();

@@ -4,10 +4,21 @@
 mod common;
 
 use common::walking::{Report, packets, walk_beside_the_kernel};
-use common::{load_legacy, load_nft, read, run, run_with, set};
+use common::{in_new_netns, load_legacy, load_nft, read, run, run_with, set};
 use kptop::kernel::nftables as kernel_nftables;
-use kptop::ruleset::{Counter, Dialect, Match, RuleSpec, Table, TableBuilder, TableCounters};
+use kptop::lab::packets::Sender;
+use kptop::lab::{Lab, Origin, inside, shop};
+use kptop::proxy::{
+    FrontendKind, Mode, Model, Names, Protocol, Service, ServiceName, TrafficPolicy, Variant, iptables,
+    nftables,
+};
+use kptop::ruleset::{Counter, Dialect, IpFamily, Match, RuleSpec, Table, TableBuilder, TableCounters};
 use kptop::snapshot::live::{Live, Wanted};
+use kptop::snapshot::{Snapshot, TableState};
+use kptop::walk::{Entrance, Ground, Options, Packet};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
 
 fn check(what: &str, report: &Report, rules: usize) {
     eprintln!(
@@ -89,5 +100,206 @@ fn packets_go_as_told_through_nftables_mode() {
             assert!(rules.matches("counter packets").count() > 50);
         });
         check(&format!("{version}/nftables"), &report, 50);
+    }
+}
+
+/// Length of every way to every end of a frontend, from everywhere.
+fn lengths(snapshot: &Snapshot, services: &[Service]) -> BTreeMap<String, Vec<String>> {
+    let ground = Ground::new(snapshot);
+    let options = Options { new_client: true, steps: false, ..Options::default() };
+    let mut all = BTreeMap::new();
+    for s in services {
+        let any = |v4: &str, v6: &str| -> IpAddr {
+            if s.family == IpFamily::V4 { v4.parse().unwrap() } else { v6.parse().unwrap() }
+        };
+        let node = any("192.168.50.10", "fd00:50::10");
+        let pod = Entrance::Interface(Some("cni0".into()));
+        let outside = Entrance::Interface(Some("eth0".into()));
+        for f in &s.frontends {
+            for (name, from, entrance) in [
+                ("node", node, Entrance::Node),
+                ("pod", any("10.244.0.250", "fd00:10:244::250"), pod.clone()),
+                ("outside", any("192.168.50.1", "fd00:50::1"), outside.clone()),
+                ("friend", any("203.0.113.9", "2001:db8:113::9"), outside.clone()),
+            ] {
+                let to = (f.address.unwrap_or(node), f.port);
+                let packet = Packet::new((from, 40_000), to, s.protocol.number(), entrance);
+                let walk = ground.walk(&packet, &options);
+                let mut ends: Vec<String> = walk
+                    .outcomes
+                    .iter()
+                    .map(|o| {
+                        format!(
+                            "{:?} {:?} {} {:.6} {}",
+                            o.end,
+                            o.backend,
+                            o.masquerade,
+                            o.probability,
+                            o.tally.rules()
+                        )
+                    })
+                    .collect();
+                ends.sort();
+                all.insert(format!("{} {} {to:?} from {name}", s.label(), s.protocol.lower()), ends);
+            }
+        }
+    }
+    all
+}
+
+/// Services in the order in which kube-proxy went through them: its rules stand in that order, which is another at each
+/// full sync (`syncProxyRules` ranges over a map).
+fn as_written(services: Vec<Service>, snapshot: &Snapshot) -> Vec<Service> {
+    // Its first rule in each chain.
+    let places = |s: &Service| -> BTreeMap<String, u32> {
+        let mut all = BTreeMap::new();
+        for r in s.frontends.iter().flat_map(|f| [f.rule, f.refusal]).flatten() {
+            let t = &snapshot.tables[r.table].table;
+            let chain = t.chain_of(r.rule).map_or("?", |c| t.chain_name(c));
+            let at = all.entry(format!("{} {} {chain}", t.family, t.name)).or_insert(r.rule.0);
+            *at = r.rule.0.min(*at);
+        }
+        all
+    };
+    let all: Vec<BTreeMap<String, u32>> = services.iter().map(places).collect();
+    // One that stands before another in any chain was met before it.
+    let mut left: Vec<usize> = (0..services.len()).collect();
+    let mut order = Vec::new();
+    while !left.is_empty() {
+        let before = |a: usize, b: usize| {
+            all[a].iter().any(|(chain, at)| all[b].get(chain).is_some_and(|other| at < other))
+        };
+        let first = |i: &usize| left.iter().all(|j| j == i || !before(*j, *i));
+        let next = left.iter().position(first).expect("one order in all chains");
+        order.push(left.remove(next));
+    }
+    let mut services: Vec<Option<Service>> = services.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|i| services[i].take()).collect()
+}
+
+/// Ways through what kptop writes for the Services of a set are as long as through what kube-proxy 1.36 wrote.
+#[test]
+fn written_rules_are_as_long_as_kube_proxys() {
+    for mode in ["iptables-legacy", "iptables-nft", "nftables"] {
+        in_new_netns(move || {
+            let dir = set("1.36.2", mode);
+            run("ip", &["addr", "add", "192.168.50.10/24", "dev", "lo"]);
+            run("ip", &["addr", "add", "fd00:50::10/64", "dev", "lo", "nodad"]);
+            std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+            std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+            match mode {
+                "iptables-legacy" => load_legacy(&dir),
+                "iptables-nft" => load_nft(&dir),
+                _ => {
+                    run_with("nft", &["-f", "-"], &read(&dir, "nft-list-ruleset.txt").unwrap());
+                }
+            }
+            let theirs = Live::open(None).unwrap().snapshot(Wanted::ALL);
+            let model = Model::read(&theirs, &Names::default());
+            let services = as_written(model.services.clone(), &theirs);
+            let mut ours = Snapshot { tables: Vec::new(), ..theirs.clone() };
+            for (family, cidr, node, cluster_ips) in [
+                (IpFamily::V4, "10.244.0.0/16", "192.168.50.10", "10.96.0.0/12"),
+                (IpFamily::V6, "fd00:10:244::/56", "fd00:50::10", "fd00:10:96::/112"),
+            ] {
+                let cluster_cidr = cidr.parse().ok();
+                let tables = if mode == "nftables" {
+                    let node_port_addresses = vec![node.parse().unwrap()];
+                    let options = nftables::WriteOptions {
+                        cluster_cidr,
+                        node_port_addresses,
+                        service_cidr: cluster_ips.parse().ok(),
+                    };
+                    vec![nftables::write(&services, family, &options)]
+                } else {
+                    let options = iptables::WriteOptions {
+                        cluster_cidr,
+                        accounts: true,
+                        node: node.parse().ok(),
+                        ..Default::default()
+                    };
+                    iptables::write(&services, family, &options)
+                };
+                let tables =
+                    tables.into_iter().map(|(t, c)| TableState::new(Duration::ZERO, t.into(), c.into()));
+                ours.tables.extend(tables);
+            }
+            let (theirs, ours) = (lengths(&theirs, &services), lengths(&ours, &services));
+            assert!(theirs.len() > 150);
+            let mut differ = 0;
+            for (way, lengths) in &theirs {
+                if ours.get(way) != Some(lengths) {
+                    differ += 1;
+                    eprintln!("{mode}: {way}\n  theirs {lengths:?}\n  ours   {:?}", ours.get(way));
+                }
+            }
+            assert_eq!(differ, 0, "{mode}: of {} ways", theirs.len());
+            eprintln!("{mode}: {} ways, all as long as kube-proxy's", theirs.len());
+        });
+    }
+}
+
+/// 20,000 flows fall on the backends as the walk's odds say: chi-squared with 6 degrees of freedom, which chance
+/// alone takes beyond 40 once in two million runs.
+#[test]
+fn flows_fall_on_the_backends_by_the_odds() {
+    const FLOWS: u32 = 20_000;
+    for (what, mode, variant) in [
+        ("iptables-legacy", Mode::Iptables, Variant::Legacy),
+        ("iptables-nft", Mode::Iptables, Variant::Nft),
+        ("nftables", Mode::Nftables, Variant::Nft),
+    ] {
+        let endpoints: Vec<(IpAddr, bool)> =
+            (1..=7).map(|n| (IpAddr::V4([10, 244, 1, n].into()), n % 3 == 0)).collect();
+        let address: IpAddr = "10.96.7.7".parse().unwrap();
+        let frontends = vec![(FrontendKind::ClusterIp, Some(address), 53, TrafficPolicy::Cluster)];
+        let name = ServiceName::parse("odds/seven:dns").unwrap();
+        let service = shop::build(name, Protocol::Udp, IpFamily::V4, 53, &endpoints, frontends);
+        let lab = Lab::bare().unwrap();
+        lab.install(mode, variant, &[service]).unwrap();
+        common::walking::silence(&lab);
+        let packet = |n: u32| {
+            let from = IpAddr::V4([10, 244, 128, 2 + (n / 10_000) as u8].into());
+            let port = 1025 + (n % 10_000) as u16;
+            let entrance = Entrance::Interface(Some("apps0".into()));
+            Packet::new((from, port), (address, 53), 17, entrance)
+        };
+        let odds = inside(lab.node(), move || {
+            let snapshot = Live::open(None)?.snapshot(Wanted::ALL);
+            let walk = Ground::new(&snapshot).walk(&packet(0), &Options::default());
+            Ok(walk
+                .outcomes
+                .iter()
+                .map(|o| (o.backend.unwrap().0, o.probability))
+                .collect::<BTreeMap<_, _>>())
+        })
+        .unwrap();
+        assert_eq!(odds.len(), 7);
+        inside(lab.origin(Origin::Pod), move || {
+            let sender = Sender::open()?;
+            (0..FLOWS).try_for_each(|n| sender.send(&packet(n)))
+        })
+        .unwrap();
+        let fell = inside(lab.node(), move || {
+            let mut fell: BTreeMap<IpAddr, u32> = BTreeMap::new();
+            kptop::kernel::conntrack::Client::open()?.flows(|f| {
+                if f.original.destination == address {
+                    *fell.entry(f.reply.source).or_default() += 1;
+                }
+            })?;
+            Ok(fell)
+        })
+        .unwrap();
+        assert_eq!(fell.values().sum::<u32>(), FLOWS, "{what}: {fell:?}");
+        let chi_squared: f64 = odds
+            .iter()
+            .map(|(backend, p)| {
+                let expected = p * f64::from(FLOWS);
+                let off = f64::from(fell.get(backend).copied().unwrap_or(0)) - expected;
+                off * off / expected
+            })
+            .sum();
+        eprintln!("{what}: {fell:?}, chi-squared {chi_squared:.1}");
+        assert!(chi_squared < 40.0, "{what}: {chi_squared} {fell:?} against {odds:?}");
     }
 }

@@ -195,6 +195,7 @@ impl Lab {
                 let options = proxy_nftables::WriteOptions {
                     cluster_cidr: cidr.parse::<IpNet>().ok(),
                     node_port_addresses: node_port_addresses.clone(),
+                    service_cidr: None,
                 };
                 let (table, counters) = proxy_nftables::write(&services, family, &options);
                 nftables::create(&table, &counters)?;
@@ -210,6 +211,7 @@ impl Lab {
                 let options = WriteOptions {
                     cluster_cidr: cidr.parse::<IpNet>().ok(),
                     large_cluster: services.iter().map(|s| s.backends.len()).sum::<usize>() > 1000,
+                    ..Default::default()
                 };
                 for (table, counters) in iptables::write(&services, family, &options) {
                     let done = match variant {

@@ -56,16 +56,25 @@ impl ChainIndex {
     }
 }
 
+/// First and last key of a range, and its element.
+type Range<'a> = (&'a [u8], Box<[u8]>, &'a Element);
+
 /// Elements of a set by key.
 #[derive(Debug)]
 pub(super) enum SetIndex<'a> {
     /// Single keys, and what holds where nothing else does.
     Keys(HashMap<&'a [u8], &'a Element, FixedState>, Option<&'a Element>),
     /// Ranges, from first to last key of a field or of each field.
-    Ranges(Vec<(&'a [u8], Box<[u8]>, &'a Element)>, Vec<usize>, Option<&'a Element>),
+    Ranges(Vec<Range<'a>>, Vec<usize>, Option<&'a Element>),
 }
 
-type ChainCache = RefCell<HashMap<(usize, ChainId), Option<Rc<ChainIndex>>, FixedState>>;
+/// An index, or that there is none.
+type Found<T> = Option<Rc<T>>;
+
+/// Members of an ipset by address.
+type Members = Rc<HashMap<IpAddr, Vec<u32>, FixedState>>;
+
+type ChainCache = RefCell<HashMap<(usize, ChainId), Found<ChainIndex>, FixedState>>;
 
 /// A snapshot that packets can walk through.
 pub struct Ground<'a> {
@@ -75,8 +84,8 @@ pub struct Ground<'a> {
     servers: HashMap<(u16, IpAddr, u16), &'a VirtualServer, FixedState>,
     marked: HashMap<u32, &'a VirtualServer, FixedState>,
     chains: ChainCache,
-    sets: RefCell<HashMap<(usize, SetId), Option<Rc<SetIndex<'a>>>, FixedState>>,
-    ipsets: RefCell<HashMap<usize, Rc<HashMap<IpAddr, Vec<u32>, FixedState>>, FixedState>>,
+    sets: RefCell<HashMap<(usize, SetId), Found<SetIndex<'a>>, FixedState>>,
+    ipsets: RefCell<HashMap<usize, Members, FixedState>>,
 }
 
 impl std::fmt::Debug for Ground<'_> {
@@ -263,7 +272,7 @@ impl<'a> Ground<'a> {
     }
 
     /// Members of an ipset by their first address; only for sets whose first field is one address.
-    pub(super) fn members(&self, set: usize, ipset: &Ipset) -> Rc<HashMap<IpAddr, Vec<u32>, FixedState>> {
+    pub(super) fn members(&self, set: usize, ipset: &Ipset) -> Members {
         if let Some(known) = self.ipsets.borrow().get(&set) {
             return known.clone();
         }

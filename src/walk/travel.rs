@@ -352,7 +352,7 @@ impl Journey<'_, '_> {
     /// One rule, or the end of the chain.
     fn in_chain(&mut self, t: &mut Traveller) -> Option<End> {
         let table = self.ground.table(t.table);
-        let Some(frame) = t.frames.last().copied() else { return None };
+        let frame = t.frames.last().copied()?;
         let index = self.ground.chain_index(t.table, frame.chain);
         let at = match index {
             Some(index) => index.next(t.packet.destination, frame.next).unwrap_or(frame.end).min(frame.end),

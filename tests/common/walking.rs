@@ -6,7 +6,7 @@ use kptop::kernel::conntrack;
 use kptop::lab::packets::Sender;
 use kptop::lab::{Lab, Origin, inside};
 use kptop::proxy::{FrontendKind, Model, Names, Service, memory_lists};
-use kptop::ruleset::{IpFamily, RuleId};
+use kptop::ruleset::{IpFamily, IpNet, RuleId};
 use kptop::snapshot::Snapshot;
 use kptop::snapshot::live::{Live, LookedAt, Wanted};
 use kptop::walk::{CtState, End, Entrance, Ground, Options, Outcome, Packet, StepKind, Walk};
@@ -43,7 +43,7 @@ const IN: &str = "table inet sink { chain in { type filter hook prerouting prior
 const NODE: &str = "table inet sink { chain in { type filter hook input priority 30000; policy drop; }; }";
 
 /// Nothing answers: what comes is swallowed, neighbours are known, and no packet is sent by the kernel itself.
-fn silence(lab: &Lab) {
+pub fn silence(lab: &Lab) {
     let mac = |link: &'static str| {
         move || {
             let text = run("ip", &["-o", "link", "show", link]);
@@ -154,9 +154,10 @@ impl Aim<'_> {
                 (_, None) => (node[0], 1),
             };
         let mut origin = self.dice.below(4);
+        let pods: IpNet = if v6 { "fd00:10:244::/48" } else { "10.244.0.0/16" }.parse().unwrap();
         if to.is_loopback() {
             origin = NODE_ORIGIN;
-        } else if to == any("10.244.3.9", "fd00:10:244:3::9") && origin == PODS {
+        } else if origin == PODS && pods.contains(to) {
             origin = APPS; // in the pods' own namespace every pod is at home
         }
         let source = match origin {

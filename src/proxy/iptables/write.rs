@@ -1,7 +1,6 @@
 //! Services -> rules, in the form of kube-proxy 1.36 (`syncProxyRules`, `pkg/proxy/iptables/proxier.go`).
 //!
-//! Left out is what only counts: the nfacct matches, which kube-proxy leaves out too where the kernel has no
-//! such objects.
+//! What only counts in objects of nfacct is left out where the kernel has none, as kube-proxy does.
 
 use super::chain;
 use crate::proxy::{
@@ -23,6 +22,12 @@ pub struct WriteOptions {
     pub cluster_cidr: Option<IpNet>,
     /// Leave the comments off the endpoints' rules, as kube-proxy does above 1,000 endpoints.
     pub large_cluster: bool,
+    /// Count in nfacct objects, as kube-proxy does since 1.33 where the kernel has them: INVALID packets that are dropped,
+    /// and node ports that are used on localhost, by a rule of its own before each node port's.
+    pub accounts: bool,
+    /// The node's address. Where source ranges hold it, load balancer addresses are let in too: a node that sends to an
+    /// address that it has itself comes back with that as its source.
+    pub node: Option<IpAddr>,
 }
 
 /// The mark that asks for masquerading (`iptablesMasqueradeBit` 14).
@@ -166,7 +171,11 @@ impl Writer<'_> {
             );
         }
         let forward = f.chain(chain::FORWARD);
-        f.rule(forward, vec![states(ct_state::INVALID, false)], Target::Verdict(Verdict::Drop));
+        let mut matches = vec![states(ct_state::INVALID, false)];
+        if self.options.accounts {
+            matches.push(account(f, INVALID_DROPPED));
+        }
+        f.rule(forward, matches, Target::Verdict(Verdict::Drop));
         let comment = f.comment("kubernetes forwarding rules");
         let marked = Match::Mark { mark: MASQUERADE_MARK, mask: MASQUERADE_MARK, invert: false };
         f.rule(forward, vec![comment, marked], Target::Verdict(Verdict::Accept));
@@ -252,7 +261,14 @@ impl Writer<'_> {
                         comment,
                         port_match(service, f.port),
                     ];
-                    self.nat.jump(nodeports, matches, &format!("{}{hash}", chain::EXT));
+                    let to = format!("{}{hash}", chain::EXT);
+                    if self.options.accounts && self.family == IpFamily::V4 {
+                        let mut counted = vec![Match::destination(self.loopback(), false)];
+                        counted.extend(matches.iter().cloned());
+                        counted.push(account(&mut self.nat, LOCALHOST_ACCEPTED));
+                        self.nat.jump(nodeports, counted, &to);
+                    }
+                    self.nat.jump(nodeports, matches, &to);
                 }
                 Some(FrontendKind::ExternalIp) => {
                     externals = true;
@@ -337,6 +353,14 @@ impl Writer<'_> {
                 let comment = self.nat.comment(&format!("{label} loadbalancer IP"));
                 let matches = vec![Match::source(*net, false), comment];
                 self.nat.jump(fw, matches, &format!("{}{hash}", chain::EXT));
+            }
+            if self.options.node.is_some_and(|node| ranges.iter().any(|r| r.contains(node))) {
+                let own = service.frontends.iter().filter(|f| f.kind == Some(FrontendKind::LoadBalancerIp));
+                for address in own.filter_map(|f| f.address) {
+                    let comment = self.nat.comment(&format!("{label} loadbalancer IP"));
+                    let matches = vec![Match::source(IpNet::host(address), false), comment];
+                    self.nat.jump(fw, matches, &format!("{}{hash}", chain::EXT));
+                }
             }
             let text = format!("other traffic to {label} will be dropped by KUBE-PROXY-FIREWALL");
             let comment = self.nat.comment(&text);
@@ -449,6 +473,14 @@ impl Writer<'_> {
             self.nat.rule(id, matches, Target::dnat_to(b.address, b.port, 2));
         }
     }
+}
+
+/// Objects of nfacct (`pkg/proxy/metrics/metrics.go` of 1.36).
+const INVALID_DROPPED: &str = "ct_state_invalid_dropped_pkts";
+const LOCALHOST_ACCEPTED: &str = "localhost_nps_accepted_pkts";
+
+fn account(b: &mut TableBuilder, name: &str) -> Match {
+    Match::Nfacct { name: b.strings.intern(name), revision: 0 }
 }
 
 /// `computeProbability`: "%0.10f" of 1/n, then as the kernel keeps it.

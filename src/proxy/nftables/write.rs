@@ -19,6 +19,9 @@ pub struct WriteOptions {
     pub cluster_cidr: Option<IpNet>,
     /// Addresses on which node ports are served (`nodePortAddresses`; by default the node's primary one).
     pub node_port_addresses: Vec<IpAddr>,
+    /// The network of cluster IPs of this family (`ServiceCIDR`s, known since 1.33): what is sent to addresses in it that are
+    /// no Service's is dropped.
+    pub service_cidr: Option<IpNet>,
 }
 
 /// The mark that asks for masquerading (`masqueradeBit` 14).
@@ -235,6 +238,10 @@ impl Writer {
         // port-unreachable
         let with = if self.family == IpFamily::V4 { 3 } else { 4 };
         self.b.rule(chain, vec![cluster_ip, comment], Target::Reject { with });
+        if let Some(net) = options.service_cidr {
+            let comment = self.b.comment("Drop traffic to unallocated ClusterIPs");
+            self.b.rule(chain, vec![Match::destination(net, false), comment], Target::Verdict(Verdict::Drop));
+        }
         let chain = self.b.chain("reject-chain");
         self.b
             .chain_comments
