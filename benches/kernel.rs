@@ -94,7 +94,7 @@ fn xtables() {
         let options = WriteOptions {
             cluster_cidr: "10.244.0.0/16".parse().ok(),
             large_cluster: false,
-            accounts: false,
+            ..Default::default()
         };
         for (table, _) in write(&services, IpFamily::V4, &options) {
             install_table(IpFamily::V4, &table).unwrap();
@@ -147,7 +147,7 @@ fn iptables_nft() {
         let options = WriteOptions {
             cluster_cidr: "10.244.0.0/16".parse().ok(),
             large_cluster: false,
-            accounts: false,
+            ..Default::default()
         };
         for (table, _) in write(&services, IpFamily::V4, &options) {
             install_table(IpFamily::V4, &table).unwrap();
@@ -197,6 +197,7 @@ fn install_nftables(services: usize, backends: usize) {
     let options = nftables_proxy::WriteOptions {
         cluster_cidr: "10.244.0.0/16".parse().ok(),
         node_port_addresses: vec![IpAddr::V4(Ipv4Addr::new(192, 168, 50, 10))],
+        service_cidr: None,
     };
     let (table, counters) = nftables_proxy::write(&services, IpFamily::V4, &options);
     nftables::create(&table, &counters).unwrap();
@@ -289,7 +290,7 @@ fn refresh() {
             let options = WriteOptions {
                 cluster_cidr: "10.244.0.0/16".parse().ok(),
                 large_cluster: false,
-                accounts: false,
+                ..Default::default()
             };
             for (table, counters) in write(&services, IpFamily::V4, &options) {
                 nftables::create(&table, &counters).unwrap();

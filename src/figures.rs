@@ -38,6 +38,16 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
+/// Nanoseconds in the unit that people read: `840 ns`, `6.2 µs`, `62 µs`.
+pub fn nanoseconds(ns: f64) -> String {
+    match ns {
+        n if n < 999.5 => format!("{n:.0} ns"),
+        n if n < 9_950.0 => format!("{:.1} µs", n / 1e3),
+        n if n < 999_500.0 => format!("{:.0} µs", n / 1e3),
+        n => format!("{:.1} ms", n / 1e6),
+    }
+}
+
 /// A rate, or the reason why there is none.
 pub fn rate_text(rate: Rate) -> String {
     match rate {

@@ -7,7 +7,9 @@
 pub mod cli;
 pub mod columns;
 pub mod config;
+pub mod cost;
 pub mod doctor;
+pub mod explain;
 pub mod figures;
 #[cfg(test)]
 mod fuzz;

@@ -258,7 +258,7 @@ fn flows_fall_on_the_backends_by_the_odds() {
         let lab = Lab::bare().unwrap();
         lab.install(mode, variant, &[service]).unwrap();
         common::walking::silence(&lab);
-        let packet = |n: u32| {
+        let packet = move |n: u32| {
             let from = IpAddr::V4([10, 244, 128, 2 + (n / 10_000) as u8].into());
             let port = 1025 + (n % 10_000) as u16;
             let entrance = Entrance::Interface(Some("apps0".into()));

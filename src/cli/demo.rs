@@ -75,6 +75,23 @@ pub(super) fn start(
     Lab::start(&options).map_err(|e| explain(&e))
 }
 
+/// What a command looks at: the node, a namespace, or the shop of a demo that lives as long as the first of both.
+pub(super) fn open(
+    source: &super::SourceArgs,
+    demo: Option<DemoMode>,
+) -> Result<(Option<Lab>, Live), String> {
+    let Some(mode) = demo else {
+        return Ok((None, Live::open(source.netns.as_deref()).map_err(|e| explain(&e))?));
+    };
+    if source.netns.is_some() {
+        return Err("--demo makes its own namespaces: --netns does not go with it".into());
+    }
+    become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
+    let lab = start(mode, None, 4, 0.0)?;
+    let live = Live::enter(lab.node()).map_err(|e| explain(&e))?;
+    Ok((Some(lab), live))
+}
+
 pub(super) fn run(args: &DemoArgs, options: Options) -> Result<ExitCode, String> {
     become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
     let services = args.services.map(|n| n as usize);

@@ -1,7 +1,9 @@
 //! Flags, and one small file for each subcommand.
 
+mod calibrate;
 mod config;
 mod demo;
+mod explain;
 mod shot;
 mod snapshot;
 mod top;
@@ -21,6 +23,8 @@ use std::time::Duration;
 
 /// Could not do it.
 pub const FAILED: u8 = 2;
+/// Something was found: a fault, a difference.
+pub const FINDINGS: u8 = 1;
 
 /// top for Kubernetes Services on one node.
 ///
@@ -61,6 +65,10 @@ struct SourceArgs {
 enum Command {
     /// Read everything once and print it.
     Snapshot(snapshot::SnapshotArgs),
+    /// Tell what becomes of a packet to a Service or address: its way through the rules, step by step, and its ends.
+    Explain(explain::ExplainArgs),
+    /// Measure what a lookup costs in this kernel, in private network namespaces, and keep it.
+    Calibrate(calibrate::CalibrateArgs),
     /// Show a believable shop in private network namespaces: needs no cluster and no root.
     Demo(demo::DemoArgs),
     /// Draw one frame of the screen into an SVG file.
@@ -78,6 +86,15 @@ enum Format {
     Json,
     /// Services with every column, for spreadsheets.
     Csv,
+}
+
+/// How to print what is not a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TextOrJson {
+    /// For people.
+    Text,
+    /// The contract for scripts.
+    Json,
 }
 
 fn parse_interval(text: &str) -> Result<Duration, String> {
@@ -103,6 +120,8 @@ pub fn run() -> ExitCode {
             Some(Err(e)) => Err(e),
             _ => snapshot::run(&cli.source, args),
         },
+        Some(Command::Explain(args)) => explain::run(&cli.source, args),
+        Some(Command::Calibrate(args)) => calibrate::run(args),
         Some(Command::Config) => config::run(),
         Some(Command::Demo(_)) if cli.source.netns.is_some() || cli.source.names.is_some() => {
             Err("the demo makes its own namespaces and names: --netns and --names do not go with it".into())

@@ -252,31 +252,44 @@ impl Client {
         })
     }
 
+    /// Makes an entry one that has been answered, for good. For the lab only.
+    pub fn set_replied(&mut self, original: Tuple) -> Result<()> {
+        let request = Request::nfnetlink(SUBSYSTEM, MSG_NEW, 0, address_family(original.destination));
+        let status = SEEN_REPLY | ASSURED | CONFIRMED;
+        let request = put_tuple(request, CTA_TUPLE_ORIG, original).attr(CTA_STATUS, &status.to_be_bytes());
+        self.socket.request("changing a conntrack entry", request, &mut |_| {})
+    }
+
     /// Makes an entry that translates its destination. For the lab only.
     pub fn create(&mut self, original: Tuple, reply: Tuple, timeout: u32) -> Result<()> {
-        let family = match original.destination {
-            IpAddr::V4(_) => libc::AF_INET as u8,
-            IpAddr::V6(_) => libc::AF_INET6 as u8,
-        };
+        let family = address_family(original.destination);
         let status = SEEN_REPLY | ASSURED | CONFIRMED;
         let mut request = Request::nfnetlink(SUBSYSTEM, MSG_NEW, super::netlink::CREATE, family);
         for (kind, tuple) in [(CTA_TUPLE_ORIG, original), (CTA_TUPLE_REPLY, reply)] {
-            request = request.nest(kind, |r| {
-                r.nest(1, |r| {
-                    let (s, d) = if tuple.source.is_ipv4() { (1, 2) } else { (3, 4) };
-                    r.attr(s, &octets(tuple.source)).attr(d, &octets(tuple.destination))
-                })
-                .nest(2, |r| {
-                    r.attr(1, &[tuple.protocol])
-                        .attr(2, &tuple.source_port.to_be_bytes())
-                        .attr(3, &tuple.destination_port.to_be_bytes())
-                })
-            });
+            request = put_tuple(request, kind, tuple);
         }
         let request =
             request.attr(CTA_STATUS, &status.to_be_bytes()).attr(CTA_TIMEOUT, &timeout.to_be_bytes());
         self.socket.request("making a conntrack entry", request, &mut |_| {})
     }
+}
+
+fn address_family(address: IpAddr) -> u8 {
+    if address.is_ipv4() { libc::AF_INET as u8 } else { libc::AF_INET6 as u8 }
+}
+
+fn put_tuple(request: Request, kind: u16, tuple: Tuple) -> Request {
+    request.nest(kind, |r| {
+        r.nest(1, |r| {
+            let (s, d) = if tuple.source.is_ipv4() { (1, 2) } else { (3, 4) };
+            r.attr(s, &octets(tuple.source)).attr(d, &octets(tuple.destination))
+        })
+        .nest(2, |r| {
+            r.attr(1, &[tuple.protocol])
+                .attr(2, &tuple.source_port.to_be_bytes())
+                .attr(3, &tuple.destination_port.to_be_bytes())
+        })
+    })
 }
 
 /// Attributes of a nfnetlink message, behind its 4-byte header.

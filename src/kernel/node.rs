@@ -17,6 +17,8 @@ pub struct Node {
     pub distribution: Option<String>,
     /// CPUs that are on.
     pub cpus: Option<usize>,
+    /// Model of the first CPU, as `/proc/cpuinfo` names it.
+    pub cpu_model: Option<String>,
     /// Memory in bytes.
     pub memory_bytes: Option<u64>,
     /// Container runtime that runs, with its version where a package list tells it.
@@ -43,10 +45,16 @@ pub fn read() -> Node {
         kernel: utsname.as_ref().map(|u| text(u.release())),
         distribution: fs::read_to_string("/etc/os-release").ok().and_then(|t| os_release(&t)),
         cpus: procfs::CpuInfo::current().ok().map(|c| c.num_cores()),
+        cpu_model: cpu_model(),
         memory_bytes: procfs::Meminfo::current().ok().map(|m| m.mem_total),
         container_runtime: container_runtime(),
         iptables_version: iptables_version(),
     }
+}
+
+fn cpu_model() -> Option<String> {
+    let info = procfs::CpuInfo::current().ok()?;
+    info.model_name(0).map(str::to_string).or_else(|| Some(std::env::consts::ARCH.to_string()))
 }
 
 fn os_release(text: &str) -> Option<String> {

@@ -62,6 +62,14 @@ pub(super) fn up(link: &str) -> Result<()> {
     socket()?.request(&format!("taking {link} up"), request, &mut |_| {})
 }
 
+/// Takes a link up that asks for no neighbours: what is sent on it is addressed to itself, and whoever is at its other end
+/// throws it away at once.
+pub(super) fn up_without_neighbours(link: &str) -> Result<()> {
+    const IFF_NOARP: u32 = 0x80;
+    let request = Request::new(RTM_NEWLINK, 0).raw(&ifinfo(index(link)?, IFF_UP | IFF_NOARP));
+    socket()?.request(&format!("taking {link} up"), request, &mut |_| {})
+}
+
 /// Waits, at most 3 seconds, until IPv6 can ask for neighbours on a link: until its link-local address is more
 /// than tentative. Before that, packets to a new neighbour wait for a second.
 pub(super) fn wait_for_neighbours(link: &str) {
@@ -127,6 +135,13 @@ fn route(to: IpNet, table: u8, scope: u8, kind: u8) -> Request {
 pub(super) fn add_route(to: IpNet, gateway: IpAddr) -> Result<()> {
     let request = route(to, RT_TABLE_MAIN, 0, RTN_UNICAST).attr(5, &octets(gateway));
     socket()?.request(&format!("adding the route {to} via {gateway}"), request, &mut |_| {})
+}
+
+/// Adds a route that ends on a link.
+pub(super) fn add_link_route(to: IpNet, link: &str) -> Result<()> {
+    const RT_SCOPE_LINK: u8 = 253;
+    let request = route(to, RT_TABLE_MAIN, RT_SCOPE_LINK, RTN_UNICAST).attr_u32(4, index(link)?);
+    socket()?.request(&format!("adding the route {to} on {link}"), request, &mut |_| {})
 }
 
 /// Makes every address of a network this namespace's own.

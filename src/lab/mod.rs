@@ -5,6 +5,7 @@
 //! and no way out, and end with their last thread and descriptor: nothing stays behind, also when killed.
 
 mod links;
+pub mod measure;
 pub mod packets;
 pub mod shop;
 mod traffic;
@@ -15,7 +16,7 @@ use crate::kernel::netns::{Netns, enter_user_namespace};
 use crate::kernel::{Error, Result, ipvs, nftables, xtables};
 use crate::proxy::iptables::WriteOptions;
 use crate::proxy::{Mode, Service, Variant, iptables, nftables as proxy_nftables};
-use crate::ruleset::{IpFamily, IpNet, Table};
+use crate::ruleset::{Dialect, IpFamily, IpNet, Table, TableCounters};
 use std::fs;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -176,77 +177,20 @@ impl Lab {
     /// Puts Services into the node's kernel.
     pub fn install(&self, mode: Mode, variant: Variant, services: &[Service]) -> Result<()> {
         match mode {
-            Mode::Iptables => self.install_iptables(variant, services),
-            Mode::Ipvs => self.install_ipvs(services),
-            Mode::Nftables => self.install_nftables(services),
+            Mode::Iptables | Mode::Nftables => {
+                let tables = written(mode, services)?;
+                inside(&self.node, move || put(variant, &tables))
+            }
+            Mode::Ipvs => {
+                let services = services.to_vec();
+                inside(&self.node, move || put_ipvs(&services))
+            }
             Mode::Userspace => Err(Error::missing(
                 "installing userspace mode",
                 "its backends live in the kube-proxy process, which the lab does not have",
                 Some("choose another --mode"),
             )),
         }
-    }
-
-    fn install_nftables(&self, services: &[Service]) -> Result<()> {
-        let services = services.to_vec();
-        let node_port_addresses = vec![parse(NODE_IP)?, parse(NODE_IP6)?];
-        inside(&self.node, move || {
-            for (family, cidr) in [(IpFamily::V4, POD_CIDR), (IpFamily::V6, POD_CIDR6)] {
-                let options = proxy_nftables::WriteOptions {
-                    cluster_cidr: cidr.parse::<IpNet>().ok(),
-                    node_port_addresses: node_port_addresses.clone(),
-                    service_cidr: None,
-                };
-                let (table, counters) = proxy_nftables::write(&services, family, &options);
-                nftables::create(&table, &counters)?;
-            }
-            Ok(())
-        })
-    }
-
-    fn install_iptables(&self, variant: Variant, services: &[Service]) -> Result<()> {
-        let services = services.to_vec();
-        inside(&self.node, move || {
-            for (family, cidr) in [(IpFamily::V4, POD_CIDR), (IpFamily::V6, POD_CIDR6)] {
-                let options = WriteOptions {
-                    cluster_cidr: cidr.parse::<IpNet>().ok(),
-                    large_cluster: services.iter().map(|s| s.backends.len()).sum::<usize>() > 1000,
-                    ..Default::default()
-                };
-                for (table, counters) in iptables::write(&services, family, &options) {
-                    let done = match variant {
-                        Variant::Legacy => install_table(family, &table),
-                        Variant::Nft => nftables::create(&table, &counters),
-                    };
-                    match done {
-                        // A kernel without IPv6 tables still shows the rest.
-                        Err(e) if e.is_missing() && family == IpFamily::V6 => break,
-                        other => other?,
-                    }
-                }
-            }
-            Ok(())
-        })
-    }
-
-    fn install_ipvs(&self, services: &[Service]) -> Result<()> {
-        let node: IpAddr = parse(NODE_IP)?;
-        let servers = crate::proxy::ipvs::write(services, &[node]);
-        inside(&self.node, move || {
-            let mut client = ipvs::Client::open()?;
-            // Without conntrack, `ctstate INVALID` and masquerading would not see IPVS flows; kube-proxy sets it.
-            sysctl("ipv4/vs/conntrack", "1")?;
-            links::add_dummy(crate::proxy::ipvs::DUMMY)?;
-            for server in &servers {
-                if let ipvs::VirtualAddress::Socket { address, .. } = server.address
-                    && address != node
-                {
-                    links::add_address(crate::proxy::ipvs::DUMMY, IpNet::host(address))?;
-                }
-                client.add(server)?;
-            }
-            Ok(())
-        })
     }
 
     /// Starts the pods' servers on every target port of the Services.
@@ -303,6 +247,59 @@ fn parse(address: &str) -> Result<IpAddr> {
 
 fn net(text: &str) -> Result<IpNet> {
     text.parse().map_err(|e| Error::protocol("the lab's network", format!("{text}: {e}")))
+}
+
+/// What kube-proxy would write for these Services on the lab's node, in iptables or nftables mode.
+pub fn written(mode: Mode, services: &[Service]) -> Result<Vec<(Table, TableCounters)>> {
+    let mut all = Vec::new();
+    for (family, cidr) in [(IpFamily::V4, POD_CIDR), (IpFamily::V6, POD_CIDR6)] {
+        let cluster_cidr = cidr.parse::<IpNet>().ok();
+        if mode == Mode::Nftables {
+            let options = proxy_nftables::WriteOptions {
+                cluster_cidr,
+                node_port_addresses: vec![parse(NODE_IP)?, parse(NODE_IP6)?],
+                service_cidr: None,
+            };
+            all.push(proxy_nftables::write(services, family, &options));
+        } else {
+            let large_cluster = services.iter().map(|s| s.backends.len()).sum::<usize>() > 1000;
+            let options = WriteOptions { cluster_cidr, large_cluster, ..Default::default() };
+            all.extend(iptables::write(services, family, &options));
+        }
+    }
+    Ok(all)
+}
+
+/// Puts tables into the kernel, in the calling thread's namespace: iptables' by this variant.
+pub fn put(variant: Variant, tables: &[(Table, TableCounters)]) -> Result<()> {
+    for (table, counters) in tables {
+        let family = table.family.ip().unwrap_or(IpFamily::V4);
+        let legacy = table.dialect == Dialect::Iptables && variant == Variant::Legacy;
+        match if legacy { install_table(family, table) } else { nftables::create(table, counters) } {
+            // A kernel without IPv6 tables still shows the rest.
+            Err(e) if e.is_missing() && legacy && family == IpFamily::V6 => break,
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Puts Services into IPVS, in the calling thread's namespace.
+pub fn put_ipvs(services: &[Service]) -> Result<()> {
+    let node: IpAddr = parse(NODE_IP)?;
+    let mut client = ipvs::Client::open()?;
+    // Without conntrack, `ctstate INVALID` and masquerading would not see IPVS flows; kube-proxy sets it.
+    sysctl("ipv4/vs/conntrack", "1")?;
+    links::add_dummy(crate::proxy::ipvs::DUMMY)?;
+    for server in &crate::proxy::ipvs::write(services, &[node]) {
+        if let ipvs::VirtualAddress::Socket { address, .. } = server.address
+            && address != node
+        {
+            links::add_address(crate::proxy::ipvs::DUMMY, IpNet::host(address))?;
+        }
+        client.add(server)?;
+    }
+    Ok(())
 }
 
 /// Puts a table into the kernel, in the calling thread's namespace.

@@ -295,10 +295,15 @@ pub fn write_snapshot(
             .map(|u| UnreadOut { what: &u.what, why: &u.why, hint: u.hint.as_deref() })
             .collect(),
     };
+    write_json(&document, indented, &mut out)
+}
+
+/// Writes one document and ends the line.
+pub(super) fn write_json(document: &impl Serialize, indented: bool, out: &mut dyn Write) -> io::Result<()> {
     if indented {
-        serde_json::to_writer_pretty(&mut out, &document)?;
+        serde_json::to_writer_pretty(&mut *out, document)?;
     } else {
-        serde_json::to_writer(&mut out, &document)?;
+        serde_json::to_writer(&mut *out, document)?;
     }
     writeln!(out)?;
     out.flush()

@@ -1,10 +1,12 @@
 //! Text, JSON and CSV.
 
 mod csv;
+mod explain;
 mod json;
 mod table;
 
 pub use csv::write_snapshot as write_snapshot_csv;
+pub use explain::{write_explanation, write_explanation_json};
 pub use json::write_snapshot as write_snapshot_json;
 pub use table::write_snapshot as write_snapshot_table;
 pub use table::{Align, Columns};

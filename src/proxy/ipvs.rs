@@ -3,6 +3,10 @@
 //! IPVS carries no names: each virtual server is a Service of its own here, known by its address. What kind of
 //! frontend it is, its policy and its source ranges stand in kube-proxy's ipsets (`pkg/proxy/ipvs/ipset.go`).
 
+mod frame;
+
+pub use frame::frame;
+
 use super::{
     Action, Backend, BackendCounters, CounterSource, Frontend, FrontendKind, Mode, Protocol, Service,
     TrafficPolicy,

@@ -13,7 +13,7 @@ mod userspace;
 pub use families::chain_families;
 pub use model::{ModeState, Model, State};
 pub use names::{Names, ServiceName, endpoint_chain, service_hash};
-pub use owners::owners;
+pub use owners::{chain_owner, owners};
 pub use parts::{Part, memory_lists, parts};
 
 use crate::ruleset::{IpFamily, IpNet, RuleId};
@@ -149,6 +149,16 @@ pub enum FrontendKind {
 }
 
 impl FrontendKind {
+    /// For people: `cluster IP`.
+    pub fn words(self) -> &'static str {
+        match self {
+            FrontendKind::ClusterIp => "cluster IP",
+            FrontendKind::ExternalIp => "external IP",
+            FrontendKind::LoadBalancerIp => "load balancer IP",
+            FrontendKind::NodePort => "node port",
+        }
+    }
+
     /// As in JSON: `cluster_ip`.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
 //! Which programs a table belongs to, by the names that they give their tables and chains. Several may share a
 //! table of iptables; whoever hangs on the hooks of service traffic can drop it.
 
-use crate::ruleset::{Dialect, Table};
+use crate::ruleset::{ChainId, Dialect, Table};
 
 /// Beginnings of chain names in tables of iptables.
 const CHAINS: &[(&str, &str)] = &[
@@ -54,6 +54,14 @@ const TABLES: &[(&str, &str)] = &[
 
 fn by_prefix(names: &'static [(&'static str, &'static str)], name: &str) -> Option<&'static str> {
     names.iter().find(|n| name.starts_with(n.0)).map(|n| n.1)
+}
+
+/// The program that a chain belongs to, as far as names tell.
+pub fn chain_owner(table: &Table, chain: ChainId) -> Option<&'static str> {
+    match table.dialect {
+        Dialect::Nft => by_prefix(TABLES, &table.name),
+        Dialect::Iptables => by_prefix(CHAINS, table.chain_name(chain)),
+    }
 }
 
 /// The programs that a table belongs to, as far as names tell; empty where they tell nothing.

@@ -18,10 +18,11 @@ pub mod facts {
         Forwarding, Ipvs, IpvsStats, RealServer, SVC_PERSISTENT, Timeouts, VirtualAddress, VirtualServer,
     };
     pub use crate::kernel::nfacct::Object as AcctObject;
-    pub use crate::kernel::node::{InterfaceAddress, Node};
+    pub use crate::kernel::node::{InterfaceAddress, Node, read as read_node};
     pub use crate::kernel::recent::Client as RecentClient;
     pub use crate::kernel::sysctl::Sysctls;
     pub use crate::kernel::usage::{Cost, Meter};
+    pub use crate::kernel::xtables::blob_size;
 }
 
 use crate::kernel::conntrack::{Limits, Stats};

@@ -198,7 +198,10 @@ impl Ground<'_> {
         // The last branch was gone first.
         walk.outcomes.reverse();
         walk.outcomes.sort_by(|a, b| {
-            a.assuming.len().cmp(&b.assuming.len()).then(b.probability.total_cmp(&a.probability))
+            // Odds out of products of others differ by rounding.
+            let odds = |o: &Outcome| -(o.probability * 1e6).round() as i64;
+            let key = |o: &Outcome| (o.assuming.len(), odds(o), o.tally.rules());
+            key(a).cmp(&key(b))
         });
         walk
     }

@@ -39,6 +39,11 @@ fn hooks_of(table: &str) -> &'static [Hook] {
 /// Size of a jump or verdict: header, int, padding.
 const STANDARD: usize = EXT_HEADER + 8;
 
+/// Bytes that a table takes in the kernel, once for all CPUs; `None` where it cannot be laid out.
+pub fn blob_size(table: &Table) -> Option<u64> {
+    encode(table).ok().map(|e| e.blob.len() as u64)
+}
+
 /// Lays a table out as a blob. Base chains that it lacks are added, empty and with policy ACCEPT; its user
 /// chains keep their order. Counters are 0: the kernel counts anew.
 pub fn encode(table: &Table) -> Result<EncodedTable, String> {

@@ -15,7 +15,7 @@ mod socket;
 pub use arp::ArpReader;
 pub use bridge::BridgeReader;
 pub use decode::{Decoded, EntryRole, decode};
-pub use encode::{EncodedTable, encode};
+pub use encode::{EncodedTable, blob_size, encode};
 pub use layout::TableInfo;
 pub use socket::Socket;
 

@@ -1,0 +1,91 @@
+//! `kptop explain`
+
+use super::demo::{DemoMode, open};
+use super::{SourceArgs, TextOrJson, names, print};
+use crate::explain::{Explanation, Sender, destinations, explain};
+use crate::observe::Observer;
+use crate::output;
+use crate::proxy::memory_lists;
+use crate::snapshot::live::{LookedAt, Wanted};
+use crate::walk::End;
+use clap::Args;
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// Where to: ADDRESS[:PORT][/PROTOCOL], or a Service: [NAMESPACE/]NAME[:PORT][/PROTOCOL].
+    #[arg(value_name = "DEST")]
+    destination: String,
+    /// Who sends: a pod of this node, a client outside, the node itself, or whoever has an address.
+    #[arg(long, value_name = "pod|outside|node|ADDRESS", default_value = "pod")]
+    from: Sender,
+    /// The interface by which the packet comes in, for rules that ask for it.
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+    /// Ask a demo of this mode instead of this node.
+    #[arg(long, value_enum, value_name = "MODE")]
+    demo: Option<DemoMode>,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: TextOrJson,
+}
+
+pub(super) fn run(source: &SourceArgs, args: &ExplainArgs) -> Result<ExitCode, String> {
+    let (_lab, mut live) = open(source, args.demo)?;
+    let mut observer = Observer::new(names(source)?);
+    let wanted = Wanted { flows: false, ..Wanted::ALL };
+    let mut view = observer.observe(live.snapshot(wanted));
+    if !view.snapshot.rules_read() {
+        let unread = view.snapshot.unread.iter().find(|u| u.failed);
+        let why = unread.map_or(String::new(), |u| format!(": {}: {}", u.what, u.why));
+        return Err(format!("the rules of this node could not be read{why}"));
+    }
+    let found = destinations(&view.snapshot, &view.model, &args.destination)?;
+    // Who is remembered decides where a client goes that came before.
+    let mut memory = Vec::new();
+    for (i, _) in found.iter().filter_map(|d| d.service) {
+        memory.extend(memory_lists(&view.snapshot, &view.model.services[i]));
+    }
+    if !memory.is_empty() {
+        live.look_at(LookedAt { flows: Vec::new(), memory });
+        view = observer.observe(live.snapshot(wanted));
+    }
+    let destination = match &found[..] {
+        [one] => one,
+        many => {
+            let each: Vec<String> = many
+                .iter()
+                .take(20)
+                .map(|d| {
+                    let to = crate::proxy::endpoint_text(d.address, d.port);
+                    let protocol = crate::ruleset::protocol_name(u16::from(d.protocol)).unwrap_or("?");
+                    let name = d.service.map_or(String::new(), |(i, _)| view.model.services[i].label());
+                    format!("\n  {to}/{protocol}  {name}")
+                })
+                .collect();
+            return Err(format!(
+                "`{}` may be any of {}: say which, by port and protocol{}",
+                args.destination,
+                many.len(),
+                each.concat()
+            ));
+        }
+    };
+    let answer = explain(&view.snapshot, &view.model, destination, args.from, args.interface.as_deref())?;
+    let on_terminal = io::stdout().is_terminal();
+    let width = crossterm::terminal::size().ok().filter(|_| on_terminal).map(|s| usize::from(s.0));
+    print(|out| match args.output {
+        TextOrJson::Text => output::write_explanation(&answer.lines(&view.snapshot, &view.model), width, out),
+        TextOrJson::Json => {
+            output::write_explanation_json(&answer, &view.snapshot, &view.model, on_terminal, out)
+        }
+    })?;
+    Ok(if dies(&answer) { ExitCode::from(super::FINDINGS) } else { ExitCode::SUCCESS })
+}
+
+/// True where the packet arrives nowhere, whatever happens.
+fn dies(answer: &Explanation) -> bool {
+    let dead = |end: &End| matches!(end, End::Dropped | End::Rejected | End::Lost);
+    !answer.walk.outcomes.is_empty() && answer.walk.outcomes.iter().all(|o| dead(&o.end))
+}

@@ -1,0 +1,493 @@
+//! The node's real Services under every mode side by side: the running one as it is, the others as kube-proxy would write
+//! them.
+
+use super::lookup::{Askers, FIGURES, Sizes};
+use super::prices::{Calibration, Engine, PricesFrom};
+use crate::explain::{node_address, pod_network};
+use crate::figures::nanoseconds;
+use crate::proxy::{
+    FrontendKind, Mode, Model, Service, ServiceName, TrafficPolicy, Variant, iptables, ipvs, nftables,
+};
+use crate::ruleset::{Dialect, IpFamily, Table, TableBackend};
+use crate::snapshot::facts::{Ipvs, blob_size};
+use crate::snapshot::{Reading, Snapshot, TableState};
+use crate::walk::Ground;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Smallest, mean, 95th percentile and largest of a figure over all Services.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// Smallest.
+    pub min: f64,
+    /// Mean.
+    pub mean: f64,
+    /// 95th percentile.
+    pub p95: f64,
+    /// Largest.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of figures; `None` without any.
+    pub fn of(figures: &[f64]) -> Option<Spread> {
+        let mut sorted = figures.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let at = ((sorted.len() as f64 * 0.95).ceil() as usize).clamp(1, sorted.len().max(1)) - 1;
+        Some(Spread {
+            min: *sorted.first()?,
+            mean: sorted.iter().sum::<f64>() / sorted.len() as f64,
+            p95: *sorted.get(at)?,
+            max: *sorted.last()?,
+        })
+    }
+}
+
+/// One mode's figures for the node's Services.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModeFigures {
+    /// Which.
+    pub engine: Engine,
+    /// True where it runs here, and its rules were read; else they are what kube-proxy would write.
+    pub running: bool,
+    /// Rules of kube-proxy's tables, both families.
+    pub rules: u64,
+    /// Elements of sets and maps.
+    pub elements: u64,
+    /// Virtual servers and real servers (ipvs).
+    pub servers: Option<(u64, u64)>,
+    /// Bytes in the kernel, where that can be told.
+    pub kernel_bytes: Option<u64>,
+    /// Rules that the first packet meets.
+    pub evaluated: Option<Spread>,
+    /// Nanoseconds of the first packet.
+    pub first_packet_ns: Option<Spread>,
+    /// Nanoseconds of a later packet.
+    pub per_packet_ns: Option<f64>,
+    /// What the kernel is given anew when one endpoint of one Service changes: rules, and elements or servers.
+    pub change: (u64, u64),
+    /// Rules of `KUBE-SERVICES` that a Service adds to the way of those behind it.
+    pub grows: f64,
+    /// Whose prices.
+    pub from: PricesFrom,
+}
+
+/// What a Service would gain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gain {
+    /// Its name.
+    pub service: String,
+    /// Nanoseconds of its first packet in the running mode.
+    pub now_ns: f64,
+    /// The same in the cheapest mode.
+    pub best_ns: f64,
+}
+
+/// Modes side by side.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// Service ports that were compared.
+    pub services: usize,
+    /// Their backends.
+    pub backends: usize,
+    /// By mode.
+    pub modes: Vec<ModeFigures>,
+    /// Services that gain most by the cheapest mode, and that mode.
+    pub gains: Vec<Gain>,
+    /// The cheapest mode for first packets.
+    pub best: Option<Engine>,
+    /// What must be known to read it.
+    pub notes: Vec<String>,
+}
+
+impl Comparison {
+    /// The figures of the running mode.
+    pub fn running(&self) -> Option<&ModeFigures> {
+        self.modes.iter().find(|m| m.running)
+    }
+
+    /// The figures of a mode.
+    pub fn mode(&self, engine: Engine) -> Option<&ModeFigures> {
+        self.modes.iter().find(|m| m.engine == engine)
+    }
+
+    /// Whether the choice of a mode matters here, in sentences. `flows_per_s` are the node's new flows a second, where they
+    /// are known.
+    pub fn verdict(&self, flows_per_s: Option<f64>) -> Vec<String> {
+        let mean = |m: &ModeFigures| m.first_packet_ns.map(|s| s.mean);
+        let (Some(now), Some(best)) = (self.running(), self.best.and_then(|e| self.mode(e))) else {
+            return vec!["No mode of kube-proxy is at work here: nothing to compare with.".into()];
+        };
+        let (Some(now_ns), Some(best_ns)) = (mean(now), mean(best)) else { return Vec::new() };
+        let more = (now_ns - best_ns).max(0.0);
+        let mut said = Vec::new();
+        if now.engine == best.engine || more < 1_000.0 {
+            said.push(format!(
+                "The mode does not matter for lookups here: the first packet of a flow takes {} in {}, and no mode \
+                 saves more than {}.",
+                nanoseconds(now_ns),
+                now.engine.words(),
+                nanoseconds(more)
+            ));
+        } else {
+            said.push(format!(
+                "The first packet of a flow takes {} more in {} than in {}; later packets of the flow do not pay it \
+                 again.",
+                nanoseconds(more),
+                now.engine.words(),
+                best.engine.words()
+            ));
+        }
+        if let Some(rate) = flows_per_s {
+            let share = rate * more / 1e9 * 100.0;
+            said.push(format!(
+                "At the {rate:.0} new flows a second of this node that is {} of one core{}.",
+                match share {
+                    s if s < 0.01 => "less than 0.01 %".to_string(),
+                    s => format!("{s:.2} %"),
+                },
+                if share < 1.0 { ": nobody will notice" } else { "" }
+            ));
+        }
+        if self.services < 1_000 {
+            said.push(
+                "Below some 1,000 Services, and with connections that live long, users see no difference between the \
+                 modes."
+                    .into(),
+            );
+        }
+        said
+    }
+}
+
+/// The engine of a mode.
+pub fn engine_of(mode: Mode, variant: Option<Variant>) -> Option<Engine> {
+    Engine::ALL.into_iter().find(|e| e.mode() == (mode, variant))
+}
+
+/// Services as any mode could write them: what the running one does not tell is filled in.
+fn portable(model: &Model) -> (Vec<Service>, Vec<String>) {
+    let mut notes = Vec::new();
+    let mut services: Vec<Service> = model.services.iter().filter(|s| !s.leftover).cloned().collect();
+    let mut unnamed = 0;
+    for s in &mut services {
+        if s.name.is_none() {
+            unnamed += 1;
+            let f = s.frontends.first();
+            let at = f.map_or_else(|| "x".into(), |f| f.address.map_or("node".into(), |a| a.to_string()));
+            s.name = Some(ServiceName {
+                namespace: "unnamed".into(),
+                name: at.replace([':', '.'], "-"),
+                port: format!("p{}", f.map_or(0, |f| f.port)),
+            });
+        }
+        // A node port of nftables mode stands once for each address; other modes serve all of the node's.
+        let mut ports = Vec::new();
+        s.frontends.retain_mut(|f| {
+            if f.kind == Some(FrontendKind::NodePort) {
+                f.address = None;
+                let known = ports.contains(&f.port);
+                ports.push(f.port);
+                return !known;
+            }
+            // An external address of an unknown kind, or a virtual server of IPVS without its ipsets.
+            f.kind.get_or_insert(match s.mode {
+                Mode::Ipvs => FrontendKind::ClusterIp,
+                _ => FrontendKind::ExternalIp,
+            });
+            true
+        });
+        for b in &mut s.backends {
+            if b.traffic_policies.is_empty() {
+                b.traffic_policies = vec![TrafficPolicy::Cluster];
+            }
+        }
+    }
+    if unnamed > 0 {
+        notes.push(format!(
+            "{unnamed} Services have no name here: each address of theirs counts as a Service of its own."
+        ));
+    }
+    (services, notes)
+}
+
+/// The snapshot that a node would give in another mode, with nothing but kube-proxy's rules on it.
+fn written(snapshot: &Snapshot, services: &[Service], engine: Engine) -> Snapshot {
+    let mut made = Snapshot {
+        addresses: snapshot.addresses.clone(),
+        sysctls: Arc::new(
+            snapshot.sysctls.iter().filter(|s| !s.0.contains("/vs/")).map(|(k, v)| (*k, v.clone())).collect(),
+        ),
+        ..Snapshot::default()
+    };
+    let nodes: Vec<IpAddr> =
+        [IpFamily::V4, IpFamily::V6].iter().filter_map(|f| node_address(snapshot, *f)).collect();
+    let mut ipsets = Vec::new();
+    for family in [IpFamily::V4, IpFamily::V6] {
+        if !services.iter().any(|s| s.family == family) {
+            continue;
+        }
+        let cluster_cidr = pod_network(snapshot, family);
+        let tables = match engine {
+            Engine::Nftables => {
+                let node_port_addresses =
+                    nodes.iter().copied().filter(|a| IpFamily::of(*a) == family).collect();
+                let options =
+                    nftables::WriteOptions { cluster_cidr, node_port_addresses, service_cidr: None };
+                vec![nftables::write(services, family, &options)]
+            }
+            Engine::Ipvs => {
+                let (tables, sets) = ipvs::frame(services, family, cluster_cidr, &nodes);
+                ipsets.extend(sets);
+                tables
+            }
+            _ => {
+                let large_cluster = services.iter().map(|s| s.backends.len()).sum::<usize>() > 1000;
+                let options = iptables::WriteOptions { cluster_cidr, large_cluster, ..Default::default() };
+                iptables::write(services, family, &options)
+            }
+        };
+        made.tables.extend(tables.into_iter().map(|(mut table, counters)| {
+            if engine == Engine::IptablesNft {
+                table.backend = TableBackend::NfTables;
+            }
+            TableState::new(Duration::ZERO, Arc::new(table), Arc::new(counters))
+        }));
+    }
+    if engine == Engine::Ipvs {
+        let servers = ipvs::write(services, &nodes);
+        let mut addresses = (*snapshot.addresses).clone();
+        addresses.extend(servers.iter().filter_map(|s| match s.address {
+            crate::snapshot::facts::VirtualAddress::Socket { address, .. } => {
+                Some(crate::snapshot::facts::InterfaceAddress { interface: ipvs::DUMMY.into(), address })
+            }
+            _ => None,
+        }));
+        made.addresses = Arc::new(addresses);
+        let value = Arc::new(Ipvs { servers, ..Ipvs::default() });
+        made.ipvs = Some(Reading { at: Duration::ZERO, value });
+        made.ipsets = Some(Reading { at: Duration::ZERO, value: Arc::new(ipsets) });
+    }
+    made
+}
+
+/// kube-proxy's tables of an engine.
+fn tables(snapshot: &Snapshot, engine: Engine) -> impl Iterator<Item = &TableState> {
+    snapshot.tables.iter().filter(move |t| match engine {
+        Engine::Nftables => t.table.dialect == Dialect::Nft && t.table.name == nftables::TABLE,
+        Engine::IptablesLegacy => t.backend == TableBackend::XTables,
+        Engine::IptablesNft => t.backend == TableBackend::NfTables && t.table.dialect == Dialect::Iptables,
+        Engine::Ipvs => t.table.dialect == Dialect::Iptables,
+    })
+}
+
+/// Chains that iptables mode writes anew at each sync, however little changed (captured: FACTS section 5).
+fn always_written(table: &Table, name: &str) -> bool {
+    match table.name.as_str() {
+        "nat" => ["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-MARK-MASQ", "KUBE-POSTROUTING"].contains(&name),
+        _ => name.starts_with("KUBE-"),
+    }
+}
+
+/// What one changed endpoint of a usual Service costs.
+fn change(snapshot: &Snapshot, engine: Engine, services: &[Service]) -> (u64, u64) {
+    // The Service in the middle, by its number of backends.
+    let mut by_size: Vec<&Service> = services.iter().filter(|s| !s.backends.is_empty()).collect();
+    by_size.sort_by_key(|s| s.backends.len());
+    let Some(usual) = by_size.get(by_size.len() / 2) else { return (0, 0) };
+    let of_family = tables(snapshot, engine).filter(|t| t.family.ip() == Some(usual.family));
+    match engine {
+        // Each table is replaced whole.
+        Engine::IptablesLegacy => {
+            let kube = of_family.filter(|t| ["nat", "filter"].contains(&t.table.name.as_str()));
+            (kube.map(|t| t.table.rules.len() as u64).sum(), 0)
+        }
+        Engine::IptablesNft => {
+            let fixed: u64 = of_family
+                .flat_map(|t| {
+                    let table = &t.table;
+                    table.chains.iter().filter(|c| always_written(table, table.str(c.name)))
+                })
+                .map(|c| c.rules.len() as u64)
+                .sum();
+            let n = usual.backends.len() as u64;
+            (fixed + 1 + 3 * n, 0)
+        }
+        Engine::Nftables => (
+            1 + usual.backends.len() as u64 * u64::from(usual.session_affinity_s.is_some()) * 3,
+            usual.backends.len() as u64,
+        ),
+        // Its few rules are restored, and one real server is set.
+        Engine::Ipvs => (tables(snapshot, engine).map(|t| t.table.rules.len() as u64).sum(), 1),
+    }
+}
+
+/// Figures of one mode.
+fn figures(
+    snapshot: &Snapshot,
+    services: &[Service],
+    engine: Engine,
+    running: bool,
+    askers: &Askers,
+    prices: &Calibration,
+    from: PricesFrom,
+) -> (ModeFigures, BTreeMap<String, f64>) {
+    let ground = Ground::new(snapshot);
+    let sizes = Sizes::of(snapshot);
+    let priced = prices.engine(engine);
+    let (mut means, mut lows, mut highs) = (Vec::new(), Vec::new(), Vec::new());
+    let mut ns = Vec::new();
+    let mut by_service = BTreeMap::new();
+    for s in services {
+        let Some(packet) = askers.packet(s) else { continue };
+        let walk = ground.walk(&packet, &FIGURES);
+        let Some(mean) = walk.mean_rules() else { continue };
+        means.push(mean);
+        lows.extend(walk.outcomes.iter().map(|o| o.tally.rules()).min());
+        highs.extend(walk.outcomes.iter().map(|o| o.tally.rules()).max());
+        if let Some(cost) = priced.and_then(|p| p.first_packet_ns(sizes.rules(engine, s.family), mean)) {
+            ns.push(cost);
+            by_service.insert(s.label(), cost);
+        }
+    }
+    let evaluated = Spread::of(&means).map(|s| Spread {
+        min: lows.iter().copied().min().map_or(s.min, f64::from),
+        max: highs.iter().copied().max().map_or(s.max, f64::from),
+        ..s
+    });
+    let all: Vec<&TableState> = tables(snapshot, engine).collect();
+    let bytes = match engine {
+        Engine::IptablesLegacy => all.iter().map(|t| t.bytes.or_else(|| blob_size(&t.table))).sum(),
+        _ => None,
+    };
+    let portals: u64 = all
+        .iter()
+        .filter(|t| t.table.name == "nat" && t.table.dialect == Dialect::Iptables)
+        .filter_map(|t| Some(t.table.chains[t.table.chain("KUBE-SERVICES")?.0 as usize].rules.len() as u64))
+        .sum();
+    let ipvs = snapshot.ipvs.as_ref().filter(|_| engine == Engine::Ipvs).map(|i| &i.value.servers);
+    let sets = snapshot.ipsets.as_ref().filter(|_| engine == Engine::Ipvs);
+    let in_ipsets: u64 = sets
+        .iter()
+        .flat_map(|s| s.value.iter())
+        .filter(|s| s.name.starts_with(ipvs::IPSETS))
+        .map(|s| s.size)
+        .sum();
+    let linear = matches!(engine, Engine::IptablesLegacy | Engine::IptablesNft);
+    let figures = ModeFigures {
+        engine,
+        running,
+        rules: all.iter().map(|t| t.table.rules.len() as u64).sum(),
+        elements: all.iter().filter_map(|t| t.table.element_count()).sum::<u64>() + in_ipsets,
+        servers: ipvs.map(|s| (s.len() as u64, s.iter().map(|v| v.real_servers.len() as u64).sum())),
+        kernel_bytes: bytes,
+        evaluated,
+        first_packet_ns: Spread::of(&ns),
+        per_packet_ns: priced.map(|p| p.later_ns),
+        change: change(snapshot, engine, services),
+        grows: if linear { portals as f64 / services.len().max(1) as f64 } else { 0.0 },
+        from,
+    };
+    (figures, by_service)
+}
+
+/// Compares the modes for the Services of a snapshot.
+pub fn under(snapshot: &Snapshot, model: &Model, prices: &Calibration, from: PricesFrom) -> Comparison {
+    let (services, mut notes) = portable(model);
+    let present: Vec<Engine> = Engine::ALL
+        .into_iter()
+        .filter(|e| {
+            let active = |s: &&Service| !s.leftover && engine_of(s.mode, s.variant) == Some(*e);
+            model.services.iter().any(|s| active(&s))
+        })
+        .collect();
+    let askers = Askers::new(snapshot);
+    let mut modes = Vec::new();
+    let mut costs = Vec::new();
+    for engine in Engine::ALL {
+        let running = present.contains(&engine);
+        let (figures, by_service) = if running {
+            // A node may run one mode for IPv4 and another for IPv6: each has its own Services.
+            let own: Vec<Service> =
+                services.iter().filter(|s| engine_of(s.mode, s.variant) == Some(engine)).cloned().collect();
+            figures(snapshot, &own, engine, true, &askers, prices, from)
+        } else {
+            let made = written(snapshot, &services, engine);
+            figures(&made, &services, engine, false, &askers, prices, from)
+        };
+        modes.push(figures);
+        costs.push((engine, by_service));
+    }
+    let mean = |m: &ModeFigures| m.first_packet_ns.map(|s| s.mean);
+    let best = modes
+        .iter()
+        .filter_map(|m| Some((m.engine, mean(m)?)))
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .map(|m| m.0);
+    let of = |engine: Option<Engine>| costs.iter().find(|c| Some(c.0) == engine).map(|c| &c.1);
+    let mut gains: Vec<Gain> = match (of(present.first().copied()), of(best)) {
+        (Some(now), Some(best)) => now
+            .iter()
+            .filter_map(|(service, now_ns)| {
+                let best_ns = *best.get(service)?;
+                (now_ns - best_ns > 100.0).then(|| Gain {
+                    service: service.clone(),
+                    now_ns: *now_ns,
+                    best_ns,
+                })
+            })
+            .collect(),
+        _ => Vec::new(),
+    };
+    gains.sort_by(|a, b| (b.now_ns - b.best_ns).total_cmp(&(a.now_ns - a.best_ns)));
+    if present.iter().any(|e| matches!(e, Engine::IptablesLegacy | Engine::IptablesNft)) {
+        notes.push(
+            "In iptables mode a Service's place in KUBE-SERVICES is drawn anew at each full sync: who is slow today may be \
+             fast tomorrow."
+                .into(),
+        );
+    }
+    let others = snapshot.tables.iter().any(|t| {
+        let kube = crate::proxy::owners(&t.table);
+        !kube.is_empty() && kube != ["kube-proxy"]
+    });
+    if others {
+        notes.push("Rules of other programs are counted in the running mode, and not in the others.".into());
+    }
+    Comparison {
+        services: services.len(),
+        backends: services.iter().map(|s| s.backends.len()).sum(),
+        modes,
+        gains,
+        best,
+        notes,
+    }
+}
+
+/// The mean first packet of a mode over the number of Services: Services like those that are here, and a place in the
+/// middle of the list.
+pub fn cost_over_services(
+    figures: &ModeFigures,
+    services: usize,
+    prices: &Calibration,
+    counts: &[usize],
+) -> Vec<(usize, f64)> {
+    let (Some(evaluated), Some(engine)) = (figures.evaluated, prices.engine(figures.engine)) else {
+        return Vec::new();
+    };
+    let here = services.max(1) as f64;
+    let per_service = figures.rules as f64 / here;
+    counts
+        .iter()
+        .filter_map(|n| {
+            let rules = (evaluated.mean + (*n as f64 - here) * figures.grows / 2.0).max(1.0);
+            let size = match figures.grows > 0.0 {
+                true => (per_service * *n as f64) as u64,
+                false => figures.rules,
+            };
+            Some((*n, engine.first_packet_ns(size, rules)?))
+        })
+        .collect()
+}

@@ -1,0 +1,133 @@
+//! What the lookup of each Service costs on this node, as its rules are.
+
+use super::compare::engine_of;
+use super::prices::{Calibration, Engine, PricesFrom};
+use crate::explain::{node_address, pod_network};
+use crate::proxy::{Model, Service};
+use crate::ruleset::{Dialect, IpFamily, TableBackend};
+use crate::snapshot::Snapshot;
+use crate::walk::{Entrance, Ground, Options, Packet};
+use std::net::IpAddr;
+
+/// The lookup of one Service: the first packet of a flow from a pod to its first frontend, over all of its ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lookup {
+    /// Fewest rules evaluated.
+    pub min: u32,
+    /// Mean over the ends, by their odds.
+    pub mean: f64,
+    /// Most.
+    pub max: u32,
+    /// Nanoseconds of the mean; `None` where no price is known for its mode.
+    pub ns: Option<f64>,
+    /// Whose prices.
+    pub from: PricesFrom,
+}
+
+/// Rules of each engine and family: what prices go by.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sizes {
+    rules: [[u64; 3]; 2],
+}
+
+impl Sizes {
+    pub(super) fn of(snapshot: &Snapshot) -> Sizes {
+        let mut sizes = Sizes::default();
+        for t in &snapshot.tables {
+            let kind = match (t.backend, t.table.dialect) {
+                (TableBackend::XTables, _) => 0,
+                (_, Dialect::Iptables) => 1,
+                _ => 2,
+            };
+            for family in [IpFamily::V4, IpFamily::V6] {
+                if t.family.ip().is_none_or(|f| f == family) {
+                    sizes.rules[family as usize][kind] += t.table.rules.len() as u64;
+                }
+            }
+        }
+        sizes
+    }
+
+    pub(super) fn rules(&self, engine: Engine, family: IpFamily) -> u64 {
+        let of = &self.rules[family as usize];
+        match engine {
+            Engine::IptablesLegacy => of[0],
+            Engine::IptablesNft => of[1],
+            Engine::Ipvs => of[0] + of[1],
+            Engine::Nftables => of[2],
+        }
+    }
+}
+
+/// Addresses from which lookups are asked: a pod of each family.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Askers {
+    pod: [IpAddr; 2],
+    node: [Option<IpAddr>; 2],
+}
+
+impl Askers {
+    pub(super) fn new(snapshot: &Snapshot) -> Askers {
+        let pod = |family, other: &str| {
+            let fallback = || other.parse().unwrap_or(IpAddr::V4([10, 0, 0, 1].into()));
+            pod_network(snapshot, family).map_or_else(fallback, |net| beside(net.addr))
+        };
+        Askers {
+            pod: [pod(IpFamily::V4, "10.255.255.254"), pod(IpFamily::V6, "fd00:ffff::fffe")],
+            node: [node_address(snapshot, IpFamily::V4), node_address(snapshot, IpFamily::V6)],
+        }
+    }
+
+    /// The packet that looks a Service up: to its first frontend, from a pod.
+    pub(super) fn packet(&self, service: &Service) -> Option<Packet> {
+        let f = service.frontends.first()?;
+        let to = f.address.or(self.node[service.family as usize])?;
+        let from = (self.pod[service.family as usize], 40_000);
+        let entrance = Entrance::Interface(Some(POD_LINK.into()));
+        Some(Packet::new(from, (to, f.port), service.protocol.number(), entrance))
+    }
+}
+
+/// A link that no rule names: rules for interfaces are passed over.
+const POD_LINK: &str = "kptop-pod";
+
+/// An address near the end of the network that begins here.
+fn beside(network: IpAddr) -> IpAddr {
+    match network {
+        IpAddr::V4(a) => IpAddr::V4((u32::from(a) + 254).into()),
+        IpAddr::V6(a) => IpAddr::V6((u128::from(a) + 0xfffe).into()),
+    }
+}
+
+/// How walks for figures are made: of a client that is new, without steps.
+pub(super) const FIGURES: Options = Options { new_client: true, steps: false, most_outcomes: 20_000 };
+
+/// The lookups of all Services, in the model's order; `None` where nothing leads to one.
+pub fn lookups(
+    snapshot: &Snapshot,
+    model: &Model,
+    prices: &Calibration,
+    from: PricesFrom,
+) -> Vec<Option<Lookup>> {
+    let ground = Ground::new(snapshot);
+    let sizes = Sizes::of(snapshot);
+    let askers = Askers::new(snapshot);
+    model
+        .services
+        .iter()
+        .map(|s| {
+            let packet = askers.packet(s).filter(|_| !s.leftover)?;
+            let walk = ground.walk(&packet, &FIGURES);
+            let rules = || walk.outcomes.iter().map(|o| o.tally.rules());
+            let mean = walk.mean_rules()?;
+            let priced = engine_of(s.mode, s.variant).and_then(|e| Some((e, prices.engine(e)?)));
+            Some(Lookup {
+                min: rules().min()?,
+                mean,
+                max: rules().max()?,
+                ns: priced.and_then(|(e, p)| p.first_packet_ns(sizes.rules(e, s.family), mean)),
+                from,
+            })
+        })
+        .collect()
+}

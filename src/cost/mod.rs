@@ -1,0 +1,12 @@
+//! What a lookup costs: from a walk's path to nanoseconds, by prices that this node measured (`kptop calibrate`) or by
+//! stated defaults; and the same Services under every mode.
+
+mod compare;
+mod lookup;
+mod moving;
+mod prices;
+
+pub use compare::{Comparison, Gain, ModeFigures, Spread, cost_over_services, engine_of, under};
+pub use lookup::{Lookup, lookups};
+pub use moving::{Difference, moving};
+pub use prices::{Calibration, Engine, EnginePrices, Price, PricesFrom, Sample, fit};

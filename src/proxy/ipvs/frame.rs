@@ -1,0 +1,206 @@
+//! The rules and ipsets that kube-proxy keeps beside IPVS: a few dozen rules, whatever the number of Services, which look
+//! into sets that grow with it.
+//!
+//! The text is what kube-proxy 1.36.2 wrote (`tests/rules/1.36.2/ipvs-legacy`); which rules are left out follows
+//! `writeIptablesRules` (`pkg/proxy/ipvs/proxier.go`): those of `nat` and of the firewall whose set is empty.
+
+use crate::proxy::{FrontendKind, Protocol, Service, TrafficPolicy};
+use crate::ruleset::{IpFamily, IpNet, Table, TableCounters, parse_save};
+use crate::snapshot::facts::{Ipset, Member};
+use std::net::IpAddr;
+
+const TEXT: &str = include_str!("frame.rules");
+
+/// Names of kube-proxy's ipsets behind `KUBE-`, with their kinds (`pkg/proxy/ipvs/ipset.go`).
+const SETS: [(&str, &str); 17] = [
+    ("CLUSTER-IP", "hash:ip,port"),
+    ("EXTERNAL-IP", "hash:ip,port"),
+    ("EXTERNAL-IP-LOCAL", "hash:ip,port"),
+    ("LOAD-BALANCER", "hash:ip,port"),
+    ("LOAD-BALANCER-LOCAL", "hash:ip,port"),
+    ("LOAD-BALANCER-FW", "hash:ip,port"),
+    ("LOAD-BALANCER-SOURCE-IP", "hash:ip,port,ip"),
+    ("LOAD-BALANCER-SOURCE-CIDR", "hash:ip,port,net"),
+    ("LOOP-BACK", "hash:ip,port,ip"),
+    ("NODE-PORT-TCP", "bitmap:port"),
+    ("NODE-PORT-LOCAL-TCP", "bitmap:port"),
+    ("NODE-PORT-UDP", "bitmap:port"),
+    ("NODE-PORT-LOCAL-UDP", "bitmap:port"),
+    ("NODE-PORT-SCTP-HASH", "hash:ip,port"),
+    ("NODE-PORT-LOCAL-SCTP-HASH", "hash:ip,port"),
+    ("HEALTH-CHECK-NODE-PORT", "bitmap:port"),
+    ("IPVS-IPS", "hash:ip"),
+];
+
+/// The whole name of a set in a family; the kernel's names have room for 31 bytes.
+fn full_name(family: IpFamily, name: &str) -> String {
+    let mut full = format!("KUBE-{}{name}", if family == IpFamily::V6 { "6-" } else { "" });
+    full.truncate(31);
+    full
+}
+
+/// Tables `filter` and `nat`, and the ipsets that they look into, of one family.
+pub fn frame(
+    services: &[Service],
+    family: IpFamily,
+    cluster_cidr: Option<IpNet>,
+    node_addresses: &[IpAddr],
+) -> (Vec<(Table, TableCounters)>, Vec<Ipset>) {
+    let sets = sets(services, family, node_addresses);
+    let empty = |line: &str| {
+        let name = line.split_whitespace().skip_while(|w| *w != "--match-set").nth(1);
+        name.is_some_and(|n| sets.iter().any(|s| s.name == n && s.size == 0))
+    };
+    let (loopback, reject, six) = match family {
+        IpFamily::V4 => ("127.0.0.0/8", "icmp-port-unreachable", ""),
+        IpFamily::V6 => ("::1/128", "icmp6-port-unreachable", "6-"),
+    };
+    let mut text = String::new();
+    for line in TEXT.lines() {
+        if line.contains("@CLUSTER@") && cluster_cidr.is_none() {
+            continue;
+        }
+        let cidr = cluster_cidr.map_or(String::new(), |c| c.to_string());
+        let line = line
+            .replace("@LOOPBACK@", loopback)
+            .replace("@REJECT@", reject)
+            .replace("@6@", six)
+            .replace("@CLUSTER@", &cidr)
+            .replace("KUBE-6-LOAD-BALANCER-SOURCE-CIDR", "KUBE-6-LOAD-BALANCER-SOURCE-CID");
+        let always = line.starts_with("-A KUBE-IPVS-FILTER");
+        if !always && empty(&line) {
+            continue;
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
+    let tables = parse_save(&text, family).unwrap_or_default();
+    (tables.into_iter().map(|t| (t.table, t.counters)).collect(), sets)
+}
+
+fn sets(services: &[Service], family: IpFamily, node_addresses: &[IpAddr]) -> Vec<Ipset> {
+    let mut sets: Vec<Ipset> = SETS
+        .iter()
+        .map(|(name, kind)| Ipset {
+            name: full_name(family, name),
+            kind: (*kind).into(),
+            family: if family == IpFamily::V4 { 2 } else { 10 },
+            members: Some(Vec::new()),
+            ..Ipset::default()
+        })
+        .collect();
+    let mut add = |name: &str, member: Member| {
+        let name = full_name(family, name);
+        if let Some(set) = sets.iter_mut().find(|s| s.name == name)
+            && let Some(members) = &mut set.members
+            && (members.len() > 4096 || !members.contains(&member))
+        {
+            members.push(member);
+            set.size += 1;
+        }
+    };
+    for s in services.iter().filter(|s| s.family == family) {
+        let protocol = s.protocol.number();
+        for f in &s.frontends {
+            let local = f.traffic_policy == Some(TrafficPolicy::Local);
+            let port = Member { port: Some(f.port), ..Member::default() };
+            let at = |address| Member {
+                address: Some(address),
+                protocol: Some(protocol),
+                port: Some(f.port),
+                ..Member::default()
+            };
+            match (f.kind, f.address) {
+                (Some(FrontendKind::NodePort), address) => {
+                    // TCP and UDP have sets of bare ports.
+                    let (end, member) = match s.protocol {
+                        Protocol::Tcp => ("TCP", Some(port)),
+                        Protocol::Udp => ("UDP", Some(port)),
+                        Protocol::Sctp => ("SCTP-HASH", None),
+                    };
+                    let mut put = |member: Member| {
+                        add(&format!("NODE-PORT-{end}"), member.clone());
+                        if local {
+                            add(&format!("NODE-PORT-LOCAL-{end}"), member);
+                        }
+                    };
+                    match member {
+                        Some(member) => put(member),
+                        None => {
+                            let own = node_addresses.iter().filter(|a| IpFamily::of(**a) == family);
+                            address.into_iter().chain(own.copied()).for_each(|a| put(at(a)));
+                        }
+                    }
+                }
+                (Some(kind), Some(address)) => {
+                    let name = match kind {
+                        FrontendKind::ClusterIp => "CLUSTER-IP",
+                        FrontendKind::ExternalIp => "EXTERNAL-IP",
+                        _ => "LOAD-BALANCER",
+                    };
+                    add(name, at(address));
+                    if local && kind != FrontendKind::ClusterIp {
+                        add(&format!("{name}-LOCAL"), at(address));
+                    }
+                    if let Some(ranges) =
+                        f.source_ranges.as_ref().filter(|_| kind == FrontendKind::LoadBalancerIp)
+                    {
+                        add("LOAD-BALANCER-FW", at(address));
+                        for net in ranges {
+                            let member =
+                                Member { address2: Some(net.addr), prefix2: Some(net.prefix), ..at(address) };
+                            add("LOAD-BALANCER-SOURCE-CIDR", member);
+                        }
+                    }
+                    add("IPVS-IPS", Member { address: Some(address), ..Member::default() });
+                }
+                _ => {}
+            }
+        }
+        if let Some(port) = s.health_check_node_port {
+            add("HEALTH-CHECK-NODE-PORT", Member { port: Some(port), ..Member::default() });
+        }
+        for b in s.backends.iter().filter(|b| b.local == Some(true)) {
+            let member = Member {
+                address: Some(b.address),
+                protocol: Some(protocol),
+                port: Some(b.port),
+                address2: Some(b.address),
+                ..Member::default()
+            };
+            add("LOOP-BACK", member);
+        }
+    }
+    sets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::shop;
+    use crate::ruleset::Match;
+
+    #[test]
+    fn every_rule_is_understood_and_every_set_is_there() {
+        let services = shop::services(None, 4);
+        let cidr = "10.244.0.0/16".parse().ok();
+        let (tables, sets) = frame(&services, IpFamily::V4, cidr, &["192.168.50.10".parse().unwrap()]);
+        assert_eq!(tables.iter().map(|t| t.0.name.as_str()).collect::<Vec<_>>(), ["filter", "nat"]);
+        for (table, _) in &tables {
+            for rule in &table.rules {
+                for m in table.matches_of(rule) {
+                    assert!(!matches!(m, Match::Unknown(_)), "{}", table.rule_text(rule));
+                    if let Match::Set { name: Some(name), .. } = m {
+                        assert!(sets.iter().any(|s| s.name == table.str(*name)), "{}", table.rule_text(rule));
+                    }
+                }
+            }
+        }
+        let size = |name: &str| sets.iter().find(|s| s.name == name).map(|s| s.size);
+        assert_eq!(size("KUBE-CLUSTER-IP"), Some(31));
+        assert_eq!(size("KUBE-LOAD-BALANCER-FW"), Some(1));
+        // IPv6 has no external addresses here: no rules for them.
+        let (six, _) = frame(&services, IpFamily::V6, "fd00::/8".parse().ok(), &[]);
+        assert!(six.iter().map(|t| t.0.rules.len()).sum::<usize>() < 30);
+    }
+}
