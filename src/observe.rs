@@ -1,6 +1,7 @@
 //! One snapshot understood: Services, rates and findings. The live screen, a recording and a server all look at
 //! this.
 
+use crate::cost::{Lookup, Prices, lookups};
 use crate::doctor::{self, Facts, Finding};
 use crate::proxy::{Model, Names};
 use crate::rates::{NodeRates, ServiceRates, Tracker};
@@ -18,6 +19,10 @@ pub struct View {
     pub changed: bool,
     /// Rates of each Service, in the model's order.
     pub rates: Arc<Vec<ServiceRates>>,
+    /// What the lookup of each Service costs, in the model's order.
+    pub lookups: Arc<Vec<Option<Lookup>>>,
+    /// Prices of lookups.
+    pub prices: Arc<Prices>,
     /// Rates of the node.
     pub node: Arc<NodeRates>,
     /// What is wrong.
@@ -30,6 +35,8 @@ pub struct View {
 #[derive(Debug)]
 pub struct Observer {
     names: Names,
+    prices: Arc<Prices>,
+    lookups: Arc<Vec<Option<Lookup>>>,
     model: Model,
     tracker: Arc<Mutex<Tracker>>,
     last: Option<View>,
@@ -38,7 +45,20 @@ pub struct Observer {
 impl Observer {
     /// With names for rules whose comments kube-proxy left off.
     pub fn new(names: Names) -> Observer {
-        Observer { names, model: Model::default(), tracker: Arc::default(), last: None }
+        Observer {
+            names,
+            prices: Arc::default(),
+            lookups: Arc::default(),
+            model: Model::default(),
+            tracker: Arc::default(),
+            last: None,
+        }
+    }
+
+    /// With this node's own prices of lookups.
+    pub fn priced(mut self, prices: Arc<Prices>) -> Observer {
+        self.prices = prices;
+        self
     }
 
     /// Understands the next snapshot.
@@ -51,12 +71,17 @@ impl Observer {
             let node = tracker.node(&snapshot, &self.model, &rates);
             (rates, node)
         };
+        if self.model.changed {
+            self.lookups = Arc::new(lookups(&snapshot, &self.model, &self.prices));
+        }
         let facts = Facts { snapshot: &snapshot, model: &self.model, rates: &rates, node: &node };
         let findings = doctor::examine(&facts);
         let view = View {
             changed: self.model.changed,
             model: Arc::new(self.model.clone()),
             rates: Arc::new(rates),
+            lookups: self.lookups.clone(),
+            prices: self.prices.clone(),
             node: Arc::new(node),
             findings: Arc::new(findings),
             tracker: self.tracker.clone(),

@@ -127,6 +127,7 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode, String> {
         measured_at: jiff::Timestamp::now().to_string(),
         bare_ns: bare,
         engines: prices(&measured),
+        measured: Vec::new(),
     };
     let kept = keep(args, &calibration)?;
     let errors = predictions(&calibration, &measured);

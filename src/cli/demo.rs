@@ -79,6 +79,7 @@ pub(super) fn start(
 pub(super) fn open(
     source: &super::SourceArgs,
     demo: Option<DemoMode>,
+    services: Option<u32>,
 ) -> Result<(Option<Lab>, Live), String> {
     let Some(mode) = demo else {
         return Ok((None, Live::open(source.netns.as_deref()).map_err(|e| explain(&e))?));
@@ -87,7 +88,7 @@ pub(super) fn open(
         return Err("--demo makes its own namespaces: --netns does not go with it".into());
     }
     become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
-    let lab = start(mode, None, 4, 0.0)?;
+    let lab = start(mode, services.map(|n| n as usize), 4, 0.0)?;
     let live = Live::enter(lab.node()).map_err(|e| explain(&e))?;
     Ok((Some(lab), live))
 }

@@ -32,7 +32,7 @@ pub(super) struct ExplainArgs {
 }
 
 pub(super) fn run(source: &SourceArgs, args: &ExplainArgs) -> Result<ExitCode, String> {
-    let (_lab, mut live) = open(source, args.demo)?;
+    let (_lab, mut live) = open(source, args.demo, None)?;
     let mut observer = Observer::new(names(source)?);
     let wanted = Wanted { flows: false, ..Wanted::ALL };
     let mut view = observer.observe(live.snapshot(wanted));

@@ -1,6 +1,7 @@
 //! Flags, and one small file for each subcommand.
 
 mod calibrate;
+mod compare;
 mod config;
 mod demo;
 mod explain;
@@ -14,11 +15,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::{PaneName, ThemeName, interval};
+use crate::cost::{Calibration, Prices};
 use crate::observe::Observer;
 use crate::output;
 use crate::proxy::Names;
+use crate::snapshot::facts::read_node;
 use crate::snapshot::live::{Live, Wanted};
 use crate::tui::Options;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Could not do it.
@@ -67,6 +71,9 @@ enum Command {
     Snapshot(snapshot::SnapshotArgs),
     /// Tell what becomes of a packet to a Service or address: its way through the rules, step by step, and its ends.
     Explain(explain::ExplainArgs),
+    /// Set the modes of kube-proxy side by side for the Services of this node: rules, memory, what a lookup costs; and what
+    /// a move would change.
+    Compare(compare::CompareArgs),
     /// Measure what a lookup costs in this kernel, in private network namespaces, and keep it.
     Calibrate(calibrate::CalibrateArgs),
     /// Show a believable shop in private network namespaces: needs no cluster and no root.
@@ -108,7 +115,14 @@ fn options(cli: &Cli) -> Result<Options, String> {
     config.theme = cli.theme.or(config.theme);
     config.pane = cli.pane.or(config.pane);
     let interval = cli.interval.or(config.interval).unwrap_or(Duration::from_secs(1));
-    Ok(Options { interval, config })
+    Ok(Options { interval, config, prices: prices() })
+}
+
+/// Prices of lookups: those that `kptop calibrate` kept for this kernel and CPU, else the defaults.
+fn prices() -> Arc<Prices> {
+    let text = calibrate::default_file().and_then(|f| std::fs::read_to_string(f).ok());
+    let kept: Option<Calibration> = text.and_then(|t| serde_json::from_str(&t).ok());
+    Arc::new(Prices::choose(kept, &read_node()))
 }
 
 /// Runs the program; gives its exit code: 0 fine, 1 findings or differences, 2 could not do it.
@@ -121,6 +135,7 @@ pub fn run() -> ExitCode {
             _ => snapshot::run(&cli.source, args),
         },
         Some(Command::Explain(args)) => explain::run(&cli.source, args),
+        Some(Command::Compare(args)) => compare::run(&cli.source, args),
         Some(Command::Calibrate(args)) => calibrate::run(args),
         Some(Command::Config) => config::run(),
         Some(Command::Demo(_)) if cli.source.netns.is_some() || cli.source.names.is_some() => {
@@ -156,7 +171,7 @@ fn print_snapshot(
     format: Format,
     over: Option<Duration>,
 ) -> Result<ExitCode, String> {
-    let mut observer = Observer::new(names);
+    let mut observer = Observer::new(names).priced(prices());
     let mut view = observer.observe(live.snapshot(Wanted::ALL));
     if let Some(over) = over {
         std::thread::sleep(over);
@@ -167,7 +182,7 @@ fn print_snapshot(
     let width = crossterm::terminal::size().ok().filter(|_| indented).map(|s| usize::from(s.0));
     print(|out| match format {
         Format::Table => output::write_snapshot_table(&view, over.is_some(), width, out),
-        Format::Json => output::write_snapshot_json(&view.snapshot, &view.model, indented, out),
+        Format::Json => output::write_snapshot_json(&view, indented, out),
         Format::Csv => output::write_snapshot_csv(&view, out),
     })?;
     if format == Format::Csv {

@@ -167,7 +167,10 @@ mod tests {
         assert_eq!(error, None, "{text}");
         services
             .iter()
-            .filter(|s| filter.matches(&ServiceRow { service: s, rates: None }, &s.label().to_lowercase()))
+            .filter(|s| {
+                filter
+                    .matches(&ServiceRow { service: s, rates: None, lookup: None }, &s.label().to_lowercase())
+            })
             .map(|s| format!("{} {}", s.label(), s.protocol.name()))
             .collect()
     }
@@ -199,7 +202,7 @@ mod tests {
         fn whatever_is_typed_is_survived(text in "\\PC{0,40}") {
             let (filter, _) = Filter::parse(&text);
             let services = shop::services(Some(2), 1);
-            let _ = filter.matches(&ServiceRow { service: &services[0], rates: None }, "x");
+            let _ = filter.matches(&ServiceRow { service: &services[0], rates: None, lookup: None }, "x");
         }
     }
 }

@@ -11,7 +11,7 @@ pub use services::{
     SERVICES, ServiceRow, Services, expected_share, screen_label, skew, state_word, symbol, tracked,
 };
 
-use crate::figures::{clip, count, share_text, short};
+use crate::figures::{clip, count, nanoseconds, share_text, short};
 use crate::rates::{NoRate, Rate};
 use std::cmp::Ordering;
 use std::fmt;
@@ -79,6 +79,8 @@ pub enum Shape {
     Share,
     /// A part of the whole in whole percent: more digits would only flicker.
     Percent,
+    /// A time in nanoseconds.
+    Nanoseconds,
     /// A bar of a part of the whole.
     Bar,
     /// The last readings as a line of blocks: nothing for text.
@@ -146,6 +148,7 @@ impl<R: Rows> Column<R> {
             (Shape::Rate, Value::Number(n)) => short(n),
             (Shape::Percent, Value::Number(n)) => format!("{:.0}%", n * 100.0),
             (Shape::Share | Shape::Bar, Value::Number(n)) => share_text(Some(n)),
+            (Shape::Nanoseconds, Value::Number(n)) => nanoseconds(n),
             (_, Value::Number(n)) => count(n as u64),
         }
     }

@@ -1,6 +1,7 @@
 //! Columns of Services.
 
 use super::{Column, NEVER, Rows, Shape, Value, figure};
+use crate::cost::Lookup;
 use crate::proxy::{Backend, Health, Mode, Service, Variant, frontend_text};
 use crate::rates::{NoRate, Rate, ServiceRates, real_share};
 use crate::ruleset::IpFamily;
@@ -16,6 +17,8 @@ pub struct ServiceRow<'a> {
     pub service: &'a Service,
     /// Its rates.
     pub rates: Option<&'a ServiceRates>,
+    /// What its lookup costs, where that is known.
+    pub lookup: Option<&'a Lookup>,
 }
 
 impl Rows for Services {
@@ -218,6 +221,24 @@ pub const SERVICES: &[Column<Services>] = &[
         140,
         "how far the most uneven backend is from its expected share; - below 30 flows, with affinity or mixed policies",
         |r| Value::share(skew(r.service)),
+    ),
+    figure(
+        "lookup_ns",
+        "LOOKUP",
+        "ns",
+        Shape::Nanoseconds,
+        132,
+        "what the first packet of a flow from a pod costs, estimated (kptop calibrate); later packets pay less",
+        |r| r.lookup.and_then(|l| l.ns).map_or(Value::Missing(NoRate::NotCounted), Value::Number),
+    ),
+    figure(
+        "lookup_rules",
+        "RULES",
+        "rules",
+        Shape::Count,
+        NEVER,
+        "rules that this packet meets, matched or not, in the mean over its backends",
+        |r| r.lookup.map_or(Value::Missing(NoRate::NotCounted), |l| Value::Number(l.mean)),
     ),
     Column {
         width: 9,

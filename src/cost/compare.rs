@@ -2,7 +2,7 @@
 //! them.
 
 use super::lookup::{Askers, FIGURES, Sizes};
-use super::prices::{Calibration, Engine, PricesFrom};
+use super::prices::{Engine, Prices, PricesFrom};
 use crate::explain::{node_address, pod_network};
 use crate::figures::nanoseconds;
 use crate::proxy::{
@@ -123,33 +123,34 @@ impl Comparison {
         let (Some(now_ns), Some(best_ns)) = (mean(now), mean(best)) else { return Vec::new() };
         let more = (now_ns - best_ns).max(0.0);
         let mut said = Vec::new();
-        if now.engine == best.engine || more < 1_000.0 {
+        let first = nanoseconds(now_ns);
+        if now.engine == best.engine || more < 100.0 {
             said.push(format!(
-                "The mode does not matter for lookups here: the first packet of a flow takes {} in {}, and no mode \
-                 saves more than {}.",
-                nanoseconds(now_ns),
-                now.engine.words(),
-                nanoseconds(more)
+                "The first packet of a flow takes {first} in {}; no other mode is quicker.",
+                now.engine.words()
             ));
         } else {
+            let small = if more < 1_000.0 { "only " } else { "" };
             said.push(format!(
-                "The first packet of a flow takes {} more in {} than in {}; later packets of the flow do not pay it \
-                 again.",
-                nanoseconds(more),
+                "The first packet of a flow takes {first} in {}, and {small}{} less in {}; later packets of the flow do \
+                 not pay it again.",
                 now.engine.words(),
+                nanoseconds(more),
                 best.engine.words()
             ));
         }
-        if let Some(rate) = flows_per_s {
-            let share = rate * more / 1e9 * 100.0;
-            said.push(format!(
-                "At the {rate:.0} new flows a second of this node that is {} of one core{}.",
-                match share {
-                    s if s < 0.01 => "less than 0.01 %".to_string(),
-                    s => format!("{s:.2} %"),
-                },
-                if share < 1.0 { ": nobody will notice" } else { "" }
-            ));
+        match flows_per_s {
+            Some(rate) if more >= 100.0 && rate >= 1.0 => {
+                let share = rate * more / 1e9 * 100.0;
+                let part =
+                    if share < 0.01 { "less than 0.01 %".to_string() } else { format!("{share:.2} %") };
+                let end = if share < 1.0 { ": nobody will notice" } else { "" };
+                said.push(format!(
+                    "At this node's {rate:.0} new flows a second that is {part} of one core{end}."
+                ));
+            }
+            Some(_) if more >= 100.0 => said.push("Hardly a new flow began while it was looked at.".into()),
+            _ => {}
         }
         if self.services < 1_000 {
             said.push(
@@ -331,12 +332,11 @@ fn figures(
     engine: Engine,
     running: bool,
     askers: &Askers,
-    prices: &Calibration,
-    from: PricesFrom,
+    prices: &Prices,
 ) -> (ModeFigures, BTreeMap<String, f64>) {
     let ground = Ground::new(snapshot);
     let sizes = Sizes::of(snapshot);
-    let priced = prices.engine(engine);
+    let priced = prices.calibration.engine(engine);
     let (mut means, mut lows, mut highs) = (Vec::new(), Vec::new(), Vec::new());
     let mut ns = Vec::new();
     let mut by_service = BTreeMap::new();
@@ -388,13 +388,13 @@ fn figures(
         per_packet_ns: priced.map(|p| p.later_ns),
         change: change(snapshot, engine, services),
         grows: if linear { portals as f64 / services.len().max(1) as f64 } else { 0.0 },
-        from,
+        from: prices.source(engine),
     };
     (figures, by_service)
 }
 
 /// Compares the modes for the Services of a snapshot.
-pub fn under(snapshot: &Snapshot, model: &Model, prices: &Calibration, from: PricesFrom) -> Comparison {
+pub fn under(snapshot: &Snapshot, model: &Model, prices: &Prices) -> Comparison {
     let (services, mut notes) = portable(model);
     let present: Vec<Engine> = Engine::ALL
         .into_iter()
@@ -412,10 +412,10 @@ pub fn under(snapshot: &Snapshot, model: &Model, prices: &Calibration, from: Pri
             // A node may run one mode for IPv4 and another for IPv6: each has its own Services.
             let own: Vec<Service> =
                 services.iter().filter(|s| engine_of(s.mode, s.variant) == Some(engine)).cloned().collect();
-            figures(snapshot, &own, engine, true, &askers, prices, from)
+            figures(snapshot, &own, engine, true, &askers, prices)
         } else {
             let made = written(snapshot, &services, engine);
-            figures(&made, &services, engine, false, &askers, prices, from)
+            figures(&made, &services, engine, false, &askers, prices)
         };
         modes.push(figures);
         costs.push((engine, by_service));
@@ -471,10 +471,11 @@ pub fn under(snapshot: &Snapshot, model: &Model, prices: &Calibration, from: Pri
 pub fn cost_over_services(
     figures: &ModeFigures,
     services: usize,
-    prices: &Calibration,
+    prices: &Prices,
     counts: &[usize],
 ) -> Vec<(usize, f64)> {
-    let (Some(evaluated), Some(engine)) = (figures.evaluated, prices.engine(figures.engine)) else {
+    let (Some(evaluated), Some(engine)) = (figures.evaluated, prices.calibration.engine(figures.engine))
+    else {
         return Vec::new();
     };
     let here = services.max(1) as f64;

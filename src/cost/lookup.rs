@@ -1,7 +1,7 @@
 //! What the lookup of each Service costs on this node, as its rules are.
 
 use super::compare::engine_of;
-use super::prices::{Calibration, Engine, PricesFrom};
+use super::prices::{Engine, Prices, PricesFrom};
 use crate::explain::{node_address, pod_network};
 use crate::proxy::{Model, Service};
 use crate::ruleset::{Dialect, IpFamily, TableBackend};
@@ -103,12 +103,7 @@ fn beside(network: IpAddr) -> IpAddr {
 pub(super) const FIGURES: Options = Options { new_client: true, steps: false, most_outcomes: 20_000 };
 
 /// The lookups of all Services, in the model's order; `None` where nothing leads to one.
-pub fn lookups(
-    snapshot: &Snapshot,
-    model: &Model,
-    prices: &Calibration,
-    from: PricesFrom,
-) -> Vec<Option<Lookup>> {
+pub fn lookups(snapshot: &Snapshot, model: &Model, prices: &Prices) -> Vec<Option<Lookup>> {
     let ground = Ground::new(snapshot);
     let sizes = Sizes::of(snapshot);
     let askers = Askers::new(snapshot);
@@ -120,13 +115,13 @@ pub fn lookups(
             let walk = ground.walk(&packet, &FIGURES);
             let rules = || walk.outcomes.iter().map(|o| o.tally.rules());
             let mean = walk.mean_rules()?;
-            let priced = engine_of(s.mode, s.variant).and_then(|e| Some((e, prices.engine(e)?)));
+            let priced = engine_of(s.mode, s.variant).and_then(|e| Some((e, prices.calibration.engine(e)?)));
             Some(Lookup {
                 min: rules().min()?,
                 mean,
                 max: rules().max()?,
                 ns: priced.and_then(|(e, p)| p.first_packet_ns(sizes.rules(e, s.family), mean)),
-                from,
+                from: priced.map_or(prices.from, |(e, _)| prices.source(e)),
             })
         })
         .collect()

@@ -219,6 +219,7 @@ impl<'a> Move<'a> {
         let mut lost = Vec::new();
         for family in [IpFamily::V4, IpFamily::V6] {
             let primary = node_address(self.snapshot, family);
+            let before = lost.len();
             for a in self.snapshot.addresses.iter() {
                 let link_local = match a.address {
                     IpAddr::V4(a) => a.is_link_local(),
@@ -232,6 +233,9 @@ impl<'a> Move<'a> {
                 {
                     lost.push(format!("{} on {}", a.address, a.interface));
                 }
+            }
+            if let Some(primary) = primary.filter(|_| lost.len() > before) {
+                lost.insert(before, format!("{primary} is taken for the primary one; not these:"));
             }
         }
         if lost.is_empty() {

@@ -131,6 +131,9 @@ pub struct Calibration {
     pub bare_ns: (f64, f64),
     /// Prices.
     pub engines: Vec<EnginePrices>,
+    /// Those of them that were measured, where others were filled in.
+    #[serde(skip)]
+    pub measured: Vec<Engine>,
 }
 
 /// The present form of [`Calibration`].
@@ -138,10 +141,9 @@ const VERSION: u32 = 1;
 
 impl Calibration {
     /// Prices of another machine, for nodes that were never calibrated: `kptop calibrate` on a shared virtual machine
-    /// with 2 cores, kernel 6.18 (November 2026), which agree with the independent figures for the same machine in this
-    /// project's facts (legacy 2.5 ns a rule at 1,000 Services and 5.6 at 10,000; nft 16 ns). IPVS was not in that kernel:
-    /// its prices are those of x_tables at its smallest table, times the ratio of both in Debian's 6.1 under an emulated
-    /// CPU; a guess by comparison, good for orders of magnitude.
+    /// with 2 cores, kernel 6.18 (November 2026). Other figures for such a machine (this project's facts): legacy 2.5 ns a rule
+    /// at 1,000 Services and 5.6 at 10,000, nft 16 ns. IPVS was not in that kernel: its prices are those of nftables mode
+    /// times the ratio of both in Debian's 6.1 under an emulated CPU; a comparison, good for orders of magnitude.
     pub fn defaults() -> Calibration {
         let engine = |engine, later_ns, curve: &[(u64, f64, f64)]| EnginePrices {
             engine,
@@ -155,6 +157,7 @@ impl Calibration {
             measured_at: "2026-11-23T00:00:00Z".into(),
             bare_ns: DEFAULT_BARE,
             engines: DEFAULTS.iter().map(|(e, later, curve)| engine(*e, *later, curve)).collect(),
+            measured: Vec::new(),
         }
     }
 
@@ -170,6 +173,7 @@ impl Calibration {
 
     /// Engines that this one lacks, taken from another.
     pub fn filled_from(mut self, other: &Calibration) -> Calibration {
+        self.measured = self.engines.iter().map(|e| e.engine).collect();
         for e in &other.engines {
             if self.engine(e.engine).is_none() {
                 self.engines.push(e.clone());
@@ -181,13 +185,76 @@ impl Calibration {
 
 type DefaultPrices = (Engine, f64, &'static [(u64, f64, f64)]);
 
-const DEFAULT_BARE: (f64, f64) = (2_000.0, 1_200.0);
+const DEFAULT_BARE: (f64, f64) = (3_700.0, 3_700.0);
 const DEFAULTS: [DefaultPrices; 4] = [
-    (Engine::IptablesLegacy, 1_500.0, &[(1_400, 4_000.0, 2.0), (140_000, 4_000.0, 5.6)]),
-    (Engine::IptablesNft, 1_900.0, &[(1_400, 4_500.0, 16.0), (140_000, 4_500.0, 16.0)]),
-    (Engine::Ipvs, 2_500.0, &[(20, 5_000.0, 10.0)]),
-    (Engine::Nftables, 2_000.0, &[(1_400, 5_000.0, 0.0)]),
+    (
+        Engine::IptablesLegacy,
+        5_600.0,
+        &[
+            (1_423, 8_500.0, 1.2),
+            (14_023, 8_800.0, 3.6),
+            (28_023, 8_800.0, 4.5),
+            (70_023, 9_000.0, 5.0),
+            (140_023, 9_500.0, 5.4),
+        ],
+    ),
+    (
+        Engine::IptablesNft,
+        5_800.0,
+        &[(1_423, 9_100.0, 20.0), (14_023, 9_300.0, 22.0), (70_023, 11_000.0, 22.5)],
+    ),
+    // 1.15 and 1.28 times nftables mode, by `kptop calibrate` in an emulated CPU (first and later packets).
+    (Engine::Ipvs, 7_200.0, &[(23, 10_400.0, 0.0)]),
+    (Engine::Nftables, 5_600.0, &[(121, 9_000.0, 0.0)]),
 ];
+
+/// Prices that are used, and where they come from.
+#[derive(Clone, Debug)]
+pub struct Prices {
+    /// The prices.
+    pub calibration: Calibration,
+    /// Whose.
+    pub from: PricesFrom,
+    /// Where they come from, in words.
+    pub about: String,
+}
+
+impl Default for Prices {
+    fn default() -> Prices {
+        let calibration = Calibration::defaults();
+        let about =
+            format!("kptop's defaults, measured on {} (kernel {})", calibration.cpu, calibration.kernel);
+        Prices { calibration, from: PricesFrom::Defaults, about }
+    }
+}
+
+impl Prices {
+    /// What was kept on this node, if it was measured with this kernel and CPU; else the defaults, with why.
+    pub fn choose(kept: Option<Calibration>, node: &Node) -> Prices {
+        let defaults = Prices::default();
+        match kept {
+            Some(c) if c.version == VERSION && c.fits(node) => {
+                let about = format!("measured on this node ({})", c.measured_at);
+                let calibration = c.filled_from(&defaults.calibration);
+                Prices { calibration, from: PricesFrom::Calibration, about }
+            }
+            Some(c) => {
+                let about = format!(
+                    "{}; the calibration that is kept is of kernel {} on {}",
+                    defaults.about, c.kernel, c.cpu
+                );
+                Prices { about, ..defaults }
+            }
+            None => defaults,
+        }
+    }
+
+    /// Whose an engine's prices are: a kernel that lacks a mode cannot have measured it.
+    pub fn source(&self, engine: Engine) -> PricesFrom {
+        let measured = self.calibration.measured.is_empty() || self.calibration.measured.contains(&engine);
+        if measured { self.from } else { PricesFrom::Defaults }
+    }
+}
 
 /// One measured point.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -11,7 +11,11 @@ pub fn write_snapshot(view: &View, out: &mut dyn Write) -> io::Result<()> {
     let heads: Vec<String> = columns.iter().map(|c| csv_field(&c.title())).collect();
     write!(out, "{}\r\n", heads.join(","))?;
     for (i, service) in view.model.services.iter().enumerate() {
-        let row = ServiceRow { service, rates: view.rates.get(i) };
+        let row = ServiceRow {
+            service,
+            rates: view.rates.get(i),
+            lookup: view.lookups.get(i).and_then(Option::as_ref),
+        };
         let cells: Vec<String> = columns.iter().map(|c| csv_field(&c.exact(&row))).collect();
         write!(out, "{}\r\n", cells.join(","))?;
     }

@@ -1,5 +1,7 @@
 //! The machine-readable face: a contract whose field names never change, only grow (`kptop.snapshot/1`).
 
+use crate::cost::Lookup;
+use crate::observe::View;
 use crate::proxy::{Backend, Frontend, Model, Service, owners};
 use crate::ruleset::{Hook, TABLE_DORMANT};
 use crate::snapshot::{Conntrack, Snapshot, TableState};
@@ -101,11 +103,12 @@ fn table(t: &TableState) -> Table<'_> {
 }
 
 /// Services are written one by one: a node may hold 10,000.
-struct Services<'a>(&'a [Service]);
+struct Services<'a>(&'a [Service], &'a [Option<Lookup>]);
 
 impl Serialize for Services<'_> {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_seq(self.0.iter().map(service))
+        let lookup = |i: usize| self.1.get(i).and_then(Option::as_ref);
+        s.collect_seq(self.0.iter().enumerate().map(|(i, s)| service(s, lookup(i))))
     }
 }
 
@@ -128,9 +131,24 @@ struct ServiceOut<'a> {
     backends: Vec<BackendOut>,
     /// True where another mode is at work.
     leftover: bool,
-    lookup: Option<()>,
-    /// Why there is no `lookup`.
-    lookup_unknown: &'static str,
+    lookup: Option<LookupOut>,
+    /// Why there is no `lookup`, or no estimate in it.
+    lookup_unknown: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct LookupOut {
+    rules: RulesOut,
+    /// `None` for a mode that no price is known of.
+    estimated_ns: Option<f64>,
+    estimate_from: &'static str,
+}
+
+#[derive(Serialize)]
+struct RulesOut {
+    min: u32,
+    mean: f64,
+    max: u32,
 }
 
 #[derive(Serialize)]
@@ -227,12 +245,8 @@ struct UnreadOut<'a> {
 }
 
 /// Writes a snapshot and its Services as one JSON document: on one line, or indented for people.
-pub fn write_snapshot(
-    snapshot: &Snapshot,
-    model: &Model,
-    indented: bool,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+pub fn write_snapshot(view: &View, indented: bool, out: &mut dyn Write) -> io::Result<()> {
+    let (snapshot, model): (&Snapshot, &Model) = (&view.snapshot, &view.model);
     // A document is a million small pieces: not one call through `dyn` for each.
     let mut out = io::BufWriter::with_capacity(64 * 1024, out);
     let node = &snapshot.node;
@@ -263,7 +277,7 @@ pub fn write_snapshot(
             })
             .collect(),
         tables: snapshot.tables.iter().map(table).collect(),
-        services: Services(&model.services),
+        services: Services(&model.services, &view.lookups),
         conntrack: snapshot.conntrack.as_ref().map(conntrack),
         ipvs: snapshot.ipvs.as_ref().map(|i| IpvsOut {
             version: &i.value.version,
@@ -309,7 +323,7 @@ pub(super) fn write_json(document: &impl Serialize, indented: bool, out: &mut dy
     out.flush()
 }
 
-fn service(s: &Service) -> ServiceOut<'_> {
+fn service<'a>(s: &'a Service, lookup: Option<&Lookup>) -> ServiceOut<'a> {
     ServiceOut {
         namespace: s.name.as_ref().map(|n| n.namespace.as_str()),
         name: s.name.as_ref().map(|n| n.name.as_str()),
@@ -326,8 +340,17 @@ fn service(s: &Service) -> ServiceOut<'_> {
         proxy_port: s.proxy_port,
         leftover: s.leftover,
         backends: s.backends.iter().map(backend).collect(),
-        lookup: None,
-        lookup_unknown: "this version does not walk the rules yet",
+        lookup: lookup.map(|l| LookupOut {
+            rules: RulesOut { min: l.min, mean: l.mean, max: l.max },
+            estimated_ns: l.ns,
+            estimate_from: l.from.name(),
+        }),
+        lookup_unknown: match lookup {
+            None if s.leftover => Some("left over: another mode takes its packets"),
+            None => Some("it has no address here that a packet could be sent to"),
+            Some(Lookup { ns: None, .. }) => Some("no price is known for its mode"),
+            Some(_) => None,
+        },
     }
 }
 

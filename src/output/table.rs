@@ -170,7 +170,11 @@ fn services(view: &View, rates: bool, width: Option<usize>, out: &mut dyn Write)
     let cells = |name: usize| -> Vec<Vec<String>> {
         let rows = view.model.services.iter().enumerate();
         rows.map(|(i, service)| {
-            let row = ServiceRow { service, rates: view.rates.get(i) };
+            let row = ServiceRow {
+                service,
+                rates: view.rates.get(i),
+                lookup: view.lookups.get(i).and_then(Option::as_ref),
+            };
             let room = |c: &Column<Services>| if c.key == "name" { name } else { usize::MAX };
             shown.iter().map(|c| c.text(&row, room(c))).collect()
         })

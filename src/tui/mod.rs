@@ -21,12 +21,15 @@ pub use theme::Theme;
 pub use wire::Wire;
 
 use crate::config::Config;
+use crate::cost::Prices;
+use crate::observe::Observer;
 use crate::proxy::Names;
 use crate::snapshot::Error;
 use crate::snapshot::live::Live;
 use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -56,6 +59,8 @@ pub struct Options {
     pub interval: Duration,
     /// The user's choices.
     pub config: Config,
+    /// Prices of lookups.
+    pub prices: Arc<Prices>,
 }
 
 /// Shows the screen until the user leaves or a signal ends it. `open` runs on the reading thread, which then
@@ -71,7 +76,8 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Opened before the screen is taken over, so that an error is printed as one.
-        let mut reader = reader::start(open, names, options.interval).await?;
+        let observer = Observer::new(names).priced(options.prices.clone());
+        let mut reader = reader::start(open, observer, options.interval).await?;
         let mut screen = terminal::Screen::enter(options.config.mouse != Some(false))?;
         let mut app =
             App::new(Theme::from_environment(options.config.theme), options.interval, &options.config);

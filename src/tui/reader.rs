@@ -1,7 +1,7 @@
 //! The reading thread: snapshots, Services and rates, as fast as asked and no faster than the node bears.
 
 use crate::observe::{Observer, View};
-use crate::proxy::{Names, RuleRef};
+use crate::proxy::RuleRef;
 use crate::ruleset::{RuleId, Table};
 use crate::snapshot::facts::Meter;
 use crate::snapshot::live::{Live, LookedAt, Wanted};
@@ -68,7 +68,7 @@ impl Reader {
 
 pub(super) async fn start(
     open: impl FnOnce() -> Result<Live, Error> + Send + 'static,
-    names: Names,
+    observer: Observer,
     interval: Duration,
 ) -> Result<Reader, Error> {
     let (to_screen, updates) = mpsc::channel(1);
@@ -79,7 +79,7 @@ pub(super) async fn start(
         .spawn(move || match open() {
             Ok(live) => {
                 let _ = opened.send(Ok(()));
-                read(live.paced(), names, interval, &to_screen, &from_screen);
+                read(live.paced(), observer, interval, &to_screen, &from_screen);
             }
             Err(e) => {
                 let _ = opened.send(Err(e));
@@ -95,12 +95,11 @@ pub(super) async fn start(
 
 fn read(
     mut live: Live,
-    names: Names,
+    mut observer: Observer,
     mut interval: Duration,
     to_screen: &mpsc::Sender<Update>,
     orders: &Receiver<Order>,
 ) {
-    let mut observer = Observer::new(names);
     let mut paused = false;
     let mut spacing = Duration::ZERO;
     let mut watched: Vec<RuleRef> = Vec::new();

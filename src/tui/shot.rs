@@ -70,7 +70,7 @@ impl Keys {
 pub fn shot(mut live: Live, names: Names, options: &Options, shot: &Shot) -> String {
     let theme = Theme::new(options.config.theme.unwrap_or(ThemeName::Dark));
     let mut app = App::new(theme, options.interval, &options.config);
-    let mut observer = Observer::new(names);
+    let mut observer = Observer::new(names).priced(options.prices.clone());
     let Ok(mut terminal) = Terminal::new(TestBackend::new(shot.size.0, shot.size.1));
     let began = Instant::now();
     let mut pressed = false;

@@ -47,7 +47,11 @@ impl App {
     /// The row of a Service in the model.
     pub(in crate::tui) fn row(update: &Update, i: usize) -> Option<ServiceRow<'_>> {
         let service = update.model.services.get(i)?;
-        Some(ServiceRow { service, rates: update.rates.get(i) })
+        Some(ServiceRow {
+            service,
+            rates: update.rates.get(i),
+            lookup: update.lookups.get(i).and_then(Option::as_ref),
+        })
     }
 
     pub(super) fn set_search(&mut self, text: String) {

@@ -1,0 +1,80 @@
+//! `kptop compare`
+
+use super::demo::{DemoMode, open};
+use super::{SourceArgs, TextOrJson, names, prices, print};
+use crate::cost::{moving, under};
+use crate::observe::Observer;
+use crate::output;
+use crate::proxy::Mode;
+use crate::snapshot::live::Wanted;
+use clap::{Args, ValueEnum};
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// A mode to move to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Target {
+    Nftables,
+    Iptables,
+    Ipvs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompareArgs {
+    /// Also list what would behave differently on this node after a move to this mode; exit code 1 where something would.
+    #[arg(long, value_enum, value_name = "MODE")]
+    to: Option<Target>,
+    /// Seconds over which new flows are counted, to say whether the difference matters.
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = super::parse_interval)]
+    over: Duration,
+    /// Compare for a demo of this mode instead of this node.
+    #[arg(long, value_enum, value_name = "MODE")]
+    demo: Option<DemoMode>,
+    /// With --demo: Service ports in all; the shop has 31, more are made up with 4 backends each.
+    #[arg(long, value_name = "N", requires = "demo", value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    services: Option<u32>,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: TextOrJson,
+}
+
+pub(super) fn run(source: &SourceArgs, args: &CompareArgs) -> Result<ExitCode, String> {
+    let (_lab, mut live) = open(source, args.demo, args.services)?;
+    let prices = prices();
+    let mut observer = Observer::new(names(source)?).priced(prices.clone());
+    observer.observe(live.snapshot(Wanted::ALL));
+    std::thread::sleep(args.over);
+    let view = observer.observe(live.snapshot(Wanted::ALL));
+    if !view.snapshot.rules_read() {
+        let unread = view.snapshot.unread.iter().find(|u| u.failed);
+        let why = unread.map_or(String::new(), |u| format!(": {}: {}", u.what, u.why));
+        return Err(format!("the rules of this node could not be read{why}"));
+    }
+    if view.model.services.is_empty() {
+        return Err("no mode of kube-proxy holds a Service here: there is nothing to compare\n  -> kptop compare --demo \
+                    iptables shows what it looks like"
+            .into());
+    }
+    let comparison = under(&view.snapshot, &view.model, &prices);
+    let flows = view.rates.iter().filter_map(|r| r.flows.ok()).reduce(|a, b| a + b);
+    let (to, word) = match args.to {
+        Some(Target::Nftables) => (Some(Mode::Nftables), "nftables"),
+        Some(Target::Iptables) => (Some(Mode::Iptables), "iptables"),
+        Some(Target::Ipvs) => (Some(Mode::Ipvs), "ipvs"),
+        None => (None, ""),
+    };
+    let differences = to.map(|to| moving(&view.snapshot, &view.model, to));
+    let indented = io::stdout().is_terminal();
+    print(|out| match args.output {
+        TextOrJson::Json => {
+            output::write_comparison_json(&comparison, &prices, flows, differences.as_deref(), indented, out)
+        }
+        TextOrJson::Text => match &differences {
+            Some(all) => output::write_moving(all, word, out),
+            None => output::write_comparison(&comparison, &prices, flows, out),
+        },
+    })?;
+    let found = differences.is_some_and(|d| !d.is_empty());
+    Ok(if found { ExitCode::from(super::FINDINGS) } else { ExitCode::SUCCESS })
+}
