@@ -3,7 +3,7 @@
 
 use crate::figures::{count, plural};
 use crate::proxy::{
-    Frontend, FrontendKind, Mode, Model, Protocol, Service, chain_owner, endpoint_text, frontend_text,
+    Frontend, FrontendKind, Mode, Model, RuleRef, Service, chain_owner, endpoint_text, frontend_text,
 };
 use crate::ruleset::{Hook, IpFamily, IpNet, Match, protocol_name};
 use crate::snapshot::Snapshot;
@@ -121,6 +121,24 @@ fn takes(snapshot: &Snapshot, f: &Frontend, family: IpFamily, to: IpAddr) -> boo
                 && (to.is_loopback() || snapshot.addresses.iter().any(|a| a.address == to))
         }
     }
+}
+
+/// A frontend of a Service as a destination.
+pub fn frontend_destination(
+    snapshot: &Snapshot,
+    model: &Model,
+    service: usize,
+    frontend: usize,
+) -> Option<Destination> {
+    let s = model.services.get(service)?;
+    let f = s.frontends.get(frontend)?;
+    Some(Destination {
+        address: f.address.or_else(|| node_address(snapshot, s.family))?,
+        port: f.port,
+        protocol: s.protocol.number(),
+        service: Some((service, frontend)),
+        filled_in: Vec::new(),
+    })
 }
 
 /// Every destination that a text may mean: an address, or a Service by name.
@@ -390,6 +408,8 @@ pub struct Line {
     pub text: String,
     /// Its counter, or rules evaluated.
     pub figure: String,
+    /// The rule that it is.
+    pub rule: Option<RuleRef>,
 }
 
 /// Kinds of lines.
@@ -417,7 +437,7 @@ fn line(
     text: impl Into<String>,
     figure: impl Into<String>,
 ) -> Line {
-    Line { kind, place: place.into(), text: text.into(), figure: figure.into() }
+    Line { kind, place: place.into(), text: text.into(), figure: figure.into(), rule: None }
 }
 
 impl Explanation {
@@ -628,7 +648,8 @@ fn step_line(snapshot: &Snapshot, step: &Step) -> Line {
             let text = state.table.rule_text(rule).to_string();
             let matched = matches!(step.kind, StepKind::Matched(_));
             let kind = if matched { LineKind::Step } else { LineKind::Passed };
-            line(kind, place, format!("{text}{odds}"), figure)
+            let rule = Some(RuleRef { table: p.table, rule: *id });
+            Line { rule, ..line(kind, place, format!("{text}{odds}"), figure) }
         }
         (StepKind::Passed(_, n), _) => {
             line(LineKind::Passed, place, format!("{} passed over{odds}", plural(u64::from(*n), "rule")), "")
@@ -638,9 +659,4 @@ fn step_line(snapshot: &Snapshot, step: &Step) -> Line {
         (StepKind::Note(text), _) => line(LineKind::Note, "", text.clone(), ""),
         _ => line(LineKind::Note, place, "", ""),
     }
-}
-
-/// Protocol of a Service by number, for those who ask by number.
-pub fn service_protocol(number: u8) -> Option<Protocol> {
-    Protocol::from_number(u16::from(number))
 }

@@ -139,6 +139,43 @@ pub fn clip(text: &str, width: usize) -> String {
     head
 }
 
+/// A rule's text without its comment, which says least of what it does.
+fn without_comment(text: &str) -> String {
+    const BEGIN: &str = "-m comment --comment ";
+    let Some((head, rest)) = text.split_once(BEGIN) else { return text.to_string() };
+    // In quotes where it has blanks; inside, quotes are escaped (`xtables_save_string`).
+    let end = match rest.strip_prefix('"') {
+        Some(quoted) => {
+            let mut escaped = false;
+            let close = quoted.find(|c| {
+                let found = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                found
+            });
+            close.map(|n| n + 2)
+        }
+        None => rest.find(' '),
+    };
+    match end {
+        Some(end) => format!("{head}{}", rest[end..].trim_start()),
+        None => text.to_string(),
+    }
+}
+
+/// Cuts a rule's text: the comment goes first, and its target stays whole.
+pub fn clip_rule(text: &str, room: usize) -> String {
+    if text.width() <= room {
+        return text.to_string();
+    }
+    let text = without_comment(text);
+    match text.rfind("-j ").map(|at| text.split_at(at)) {
+        Some((head, target)) if text.width() > room && target.width() + 8 < room => {
+            format!("{} {target}", clip_end(head.trim_end(), room - target.width() - 1))
+        }
+        _ => clip(&text, room),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

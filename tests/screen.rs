@@ -94,7 +94,7 @@ fn styles(buffer: &Buffer) -> String {
 /// What it takes to see a pane: its name, the node, and the keys.
 type Sight = (&'static str, fn(ThemeName) -> App, &'static str);
 
-const SIGHTS: [Sight; 20] = [
+const SIGHTS: [Sight; 23] = [
     ("overview", busy, "1"),
     ("overview-moved", moved, "1"),
     ("services", app, ""),
@@ -104,10 +104,13 @@ const SIGHTS: [Sight; 20] = [
     ("service-flows", busy, "/sessions\n\n]"),
     ("service-rules", busy, "/sessions\n\n]]"),
     ("service-affinity", busy, "/sessions\n\n]]]"),
+    ("service-path", busy, "/sessions\n\n]]]]"),
+    ("service-path-outside", busy, "/partners\neef"),
     ("service-rules-nftables", moved, "/mode:nftables cart\n\n]]"),
     ("rules", app, "3jjjjjjjjj\n"),
     ("rules-sets", moved, "3/cluster\njjjjjj"),
-    ("compare", moved, "4"),
+    ("compare", busy, "4"),
+    ("compare-moved", moved, "4"),
     ("conntrack", busy, "5"),
     ("conntrack-cpus", busy, "5]"),
     ("conntrack-sources", busy, "5]]"),

@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::walking::{Report, packets, walk_beside_the_kernel};
-use common::{in_new_netns, load_legacy, load_nft, read, run, run_with, set};
+use common::walking::{packets, walk_beside_the_kernel};
+use common::{in_new_netns, load_legacy, load_nft, read, run, run_with, set, tell};
 use kptop::kernel::nftables as kernel_nftables;
 use kptop::lab::packets::Sender;
 use kptop::lab::{Lab, Origin, inside, shop};
@@ -20,24 +20,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-fn check(what: &str, report: &Report, rules: usize) {
-    eprintln!(
-        "{what}: {} packets, ends {:?}, {} with assumptions, {} of {} rules seen",
-        report.packets,
-        report.ends,
-        report.forks,
-        report.rules_seen.len(),
-        report.rules_in_all
-    );
-    assert!(report.ends.len() >= 2 && report.rules_seen.len() > rules, "{what}: {report:?}");
-}
-
 #[test]
 fn packets_go_as_told_through_iptables_legacy() {
     for version in ["1.20.2", "1.36.2"] {
         let dir = set(version, "iptables-legacy");
         let report = walk_beside_the_kernel(1, packets(250), move || load_legacy(&dir));
-        check(&format!("{version}/iptables-legacy"), &report, 150);
+        report.check(&format!("{version}/iptables-legacy"), 150);
     }
 }
 
@@ -46,7 +34,7 @@ fn packets_go_as_told_through_iptables_nft() {
     for version in ["1.20.2", "1.36.2"] {
         let dir = set(version, "iptables-nft");
         let report = walk_beside_the_kernel(2, packets(250), move || load_nft(&dir));
-        check(&format!("{version}/iptables-nft"), &report, 150);
+        report.check(&format!("{version}/iptables-nft"), 150);
     }
 }
 
@@ -54,7 +42,7 @@ fn packets_go_as_told_through_iptables_nft() {
 fn packets_go_as_told_to_the_ports_of_a_userspace_proxy() {
     let dir = set("1.20.2", "userspace-legacy");
     let report = walk_beside_the_kernel(3, packets(250), move || load_legacy(&dir));
-    check("1.20.2/userspace-legacy", &report, 40);
+    report.check("1.20.2/userspace-legacy", 40);
 }
 
 /// The same table with a counter in each rule, before its verdict: kube-proxy's own rules count nothing.
@@ -99,7 +87,7 @@ fn packets_go_as_told_through_nftables_mode() {
             let rules = run("nft", &["list", "table", "ip", "kube-proxy"]);
             assert!(rules.matches("counter packets").count() > 50);
         });
-        check(&format!("{version}/nftables"), &report, 50);
+        report.check(&format!("{version}/nftables"), 50);
     }
 }
 
@@ -230,11 +218,11 @@ fn written_rules_are_as_long_as_kube_proxys() {
             for (way, lengths) in &theirs {
                 if ours.get(way) != Some(lengths) {
                     differ += 1;
-                    eprintln!("{mode}: {way}\n  theirs {lengths:?}\n  ours   {:?}", ours.get(way));
+                    tell(&format!("{mode}: {way}\n  theirs {lengths:?}\n  ours   {:?}", ours.get(way)));
                 }
             }
             assert_eq!(differ, 0, "{mode}: of {} ways", theirs.len());
-            eprintln!("{mode}: {} ways, all as long as kube-proxy's", theirs.len());
+            tell(&format!("{mode}: {} ways, all as long as kube-proxy's", theirs.len()));
         });
     }
 }
@@ -299,7 +287,7 @@ fn flows_fall_on_the_backends_by_the_odds() {
                 off * off / expected
             })
             .sum();
-        eprintln!("{what}: {fell:?}, chi-squared {chi_squared:.1}");
+        tell(&format!("{what}: {fell:?}, chi-squared {chi_squared:.1}"));
         assert!(chi_squared < 40.0, "{what}: {chi_squared} {fell:?} against {odds:?}");
     }
 }

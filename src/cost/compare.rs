@@ -4,7 +4,7 @@
 use super::lookup::{Askers, FIGURES, Sizes};
 use super::prices::{Engine, Prices, PricesFrom};
 use crate::explain::{node_address, pod_network};
-use crate::figures::nanoseconds;
+use crate::figures::{nanoseconds, plural};
 use crate::proxy::{
     FrontendKind, Mode, Model, Service, ServiceName, TrafficPolicy, Variant, iptables, ipvs, nftables,
 };
@@ -72,6 +72,17 @@ pub struct ModeFigures {
     pub grows: f64,
     /// Whose prices.
     pub from: PricesFrom,
+}
+
+impl ModeFigures {
+    /// What one changed endpoint costs: `65 rules`, `1 rule + 3`.
+    pub fn change_text(&self) -> String {
+        match self.change {
+            (0, 0) => "-".into(),
+            (rules, 0) => plural(rules, "rule"),
+            (rules, n) => format!("{} + {n}", plural(rules, "rule")),
+        }
+    }
 }
 
 /// What a Service would gain.

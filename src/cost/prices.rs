@@ -307,7 +307,7 @@ mod tests {
             later_ns: 500.0,
         };
         assert_eq!(e.at(10).map(|p| p.rule_ns), Some(2.0));
-        assert_eq!(e.at(1_000).map(|p| (p.base_ns.round(), p.rule_ns)), Some((1500.0, 4.0)));
+        assert_eq!(e.at(1_000).map(|p| (p.base_ns.round(), p.rule_ns.round())), Some((1500.0, 4.0)));
         assert_eq!(e.at(1_000_000).map(|p| p.rule_ns), Some(6.0));
         assert_eq!(e.first_packet_ns(100, 50.0), Some(1100.0));
     }

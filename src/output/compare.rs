@@ -174,7 +174,7 @@ pub fn write_comparison(
             count(m.rules),
             count(m.elements + m.servers.map_or(0, |s| s.0 + s.1)),
             m.kernel_bytes.map_or("-".into(), bytes),
-            change_text(m),
+            m.change_text(),
         ]);
     }
     columns.write(out)?;
@@ -229,15 +229,6 @@ pub fn write_comparison(
         prices.about
     )?;
     writeln!(out, "Elements are of sets and maps, in ipvs mode with virtual and real servers; {NO_BYTES}.")
-}
-
-/// What one changed endpoint costs.
-pub fn change_text(m: &ModeFigures) -> String {
-    match m.change {
-        (0, 0) => "-".into(),
-        (rules, 0) => plural(rules, "rule"),
-        (rules, n) => format!("{} + {n}", plural(rules, "rule")),
-    }
 }
 
 /// Writes what a move would change.

@@ -1,7 +1,7 @@
 //! `kptop explain` as text and as JSON (`kptop.explain/1`).
 
 use crate::explain::{Explanation, Line, LineKind, verdict};
-use crate::figures::{clip, clip_end};
+use crate::figures::{clip_end, clip_rule};
 use crate::proxy::{Mode, Model};
 use crate::ruleset::protocol_name;
 use crate::snapshot::Snapshot;
@@ -30,7 +30,7 @@ pub fn write_explanation(lines: &[Line], width: Option<usize>, out: &mut dyn Wri
         let mut text = format!("{}{place}{}", " ".repeat(indent), l.text);
         if let Some(width) = width.filter(|w| *w > 40) {
             let room = width - figures - 2;
-            text = if l.kind == LineKind::Step { clip(&text, room) } else { clip_end(&text, room) };
+            text = if l.kind == LineKind::Step { clip_rule(&text, room) } else { clip_end(&text, room) };
             if !l.figure.is_empty() {
                 text.push_str(&" ".repeat(room.saturating_sub(text.width())));
                 text = format!("{text}  {}{}", " ".repeat(figures - l.figure.width()), l.figure);

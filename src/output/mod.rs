@@ -6,7 +6,7 @@ mod explain;
 mod json;
 mod table;
 
-pub use compare::{change_text, wrapped, write_comparison, write_comparison_json, write_moving};
+pub use compare::{wrapped, write_comparison, write_comparison_json, write_moving};
 pub use csv::write_snapshot as write_snapshot_csv;
 pub use explain::{write_explanation, write_explanation_json};
 pub use json::write_snapshot as write_snapshot_json;

@@ -33,6 +33,8 @@ pub(super) enum Ask {
     Namespace,
     Mode,
     Columns,
+    Explain,
+    NextFrontend,
     Copy,
     Theme,
     Pause,
@@ -110,6 +112,14 @@ pub(super) const KEYS: &[Key] = &[
         .hint("namespace", Where::Services),
     key(Ask::Mode, "m", "", "only the next mode; after the last, all"),
     key(Ask::Columns, "c", "", "choose and order the columns").hint("columns", Where::Services),
+    key(
+        Ask::Explain,
+        "e",
+        "",
+        "explain: the path of a packet to this Service, step by step; again: from outside, from the node",
+    )
+    .hint("explain", Where::Services),
+    key(Ask::NextFrontend, "f", "", "in the path: to the next frontend of the Service"),
     key(Ask::BackFromJump, "Backspace", "b", "back to the rule that one jumped from")
         .hint("jump back", Where::Rules),
     key(Ask::Copy, "y", "", "copy the chosen line (by the terminal, OSC 52)"),

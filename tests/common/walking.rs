@@ -269,6 +269,21 @@ pub struct Report {
     pub rules_in_all: usize,
 }
 
+impl Report {
+    /// Says what was seen, and fails where that was too little to prove anything.
+    pub fn check(&self, what: &str, rules: usize) {
+        super::tell(&format!(
+            "{what}: {} packets, ends {:?}, {} with assumptions, {} of {} rules seen",
+            self.packets,
+            self.ends,
+            self.forks,
+            self.rules_seen.len(),
+            self.rules_in_all
+        ));
+        assert!(self.ends.len() >= 2 && self.rules_seen.len() > rules, "{what}: {self:?}");
+    }
+}
+
 /// Loads rules in the node's namespace by `load`, and sends `n` packets.
 pub fn walk_beside_the_kernel(seed: u64, n: usize, load: impl FnOnce() + Send + 'static) -> Report {
     let lab = Lab::bare().unwrap();

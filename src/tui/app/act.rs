@@ -233,6 +233,8 @@ impl App {
             }
             Ask::Namespace => self.next_namespace(),
             Ask::Mode => self.next_mode(),
+            Ask::Explain => self.ask_path(),
+            Ask::NextFrontend => self.next_frontend(),
             Ask::Columns => {
                 self.show(PaneName::Services);
                 self.overlay = Some(self.column_choice());
@@ -310,6 +312,7 @@ impl App {
             self.opened = Some(section);
             self.below.go_to_top();
             self.find_parts();
+            self.find_path();
         }
     }
 
@@ -332,6 +335,7 @@ impl App {
         match (self.pane, self.lower) {
             (PaneName::Services, _) => match self.opened {
                 None if self.chosen_service().is_some() => self.show_section(Section::Backends),
+                Some(Section::Path) => self.enter_path(),
                 Some(Section::Rules) => {
                     // On the name of a chain: to its first rule.
                     let rule = self.parts.iter().skip(self.below.chosen).find_map(|p| match p {
@@ -407,7 +411,7 @@ impl App {
         self.show_section(section);
     }
 
-    fn go_to_rule(&mut self, table: usize, rule: RuleId) {
+    pub(super) fn go_to_rule(&mut self, table: usize, rule: RuleId) {
         let Some(u) = self.update.clone() else { return };
         let Some(t) = u.snapshot.tables.get(table) else { return };
         let Some(chain) = t.table.chain_of(rule) else { return };
@@ -452,14 +456,17 @@ impl App {
         }
     }
 
+    fn back_to_section(&mut self, section: Section, line: usize) {
+        self.show(PaneName::Services);
+        self.arrange();
+        self.show_section(section);
+        self.below.chosen = line;
+    }
+
     fn back_from_jump(&mut self) {
         match self.jumps.pop() {
-            Some(Origin::Service(line)) => {
-                self.show(PaneName::Services);
-                self.arrange();
-                self.show_section(Section::Rules);
-                self.below.chosen = line;
-            }
+            Some(Origin::Service(line)) => self.back_to_section(Section::Rules, line),
+            Some(Origin::Path(line)) => self.back_to_section(Section::Path, line),
             Some(Origin::Rule(row, rule)) => {
                 self.show(PaneName::Rules);
                 self.choose_row(row);
@@ -567,6 +574,9 @@ impl App {
                     }
                     Part::Text(t) | Part::Place(t) => t.clone(),
                 })
+            }
+            (PaneName::Services, _, Some(Section::Path)) => {
+                Some(self.path.get(self.below.chosen)?.text.clone())
             }
             (PaneName::Services, true, _) | (PaneName::Services, _, Some(Section::Backends)) => {
                 let b = self.chosen_service()?.backends.get(self.below.chosen)?;

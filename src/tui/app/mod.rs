@@ -2,12 +2,16 @@
 
 mod act;
 mod commands;
+mod compared;
 mod list;
 mod mouse;
+mod path;
 mod rows;
 
 pub(super) use commands::matching;
+pub(super) use compared::Compared;
 pub(super) use list::List;
+pub(super) use path::Asked;
 pub(super) use rows::{TableRow, table_key};
 
 use super::reader::{Order, Update};
@@ -54,6 +58,7 @@ pub(super) enum Section {
     Flows,
     Rules,
     Clients,
+    Path,
     Summary,
     Cpus,
     Sources,
@@ -61,8 +66,8 @@ pub(super) enum Section {
 }
 
 impl Section {
-    pub(super) const OF_SERVICE: [Section; 4] =
-        [Section::Backends, Section::Flows, Section::Rules, Section::Clients];
+    pub(super) const OF_SERVICE: [Section; 5] =
+        [Section::Backends, Section::Flows, Section::Rules, Section::Clients, Section::Path];
     pub(super) const OF_CONNTRACK: [Section; 4] =
         [Section::Summary, Section::Cpus, Section::Sources, Section::Services];
 
@@ -72,6 +77,7 @@ impl Section {
             Section::Flows => "Flows",
             Section::Rules => "Rules",
             Section::Clients => "Affinity",
+            Section::Path => "Path",
             Section::Summary => "Summary",
             Section::Cpus => "CPUs",
             Section::Sources => "Sources",
@@ -96,6 +102,8 @@ pub(super) enum Origin {
     Rule(TableRow, usize),
     /// The rules of the chosen Service, and the line.
     Service(usize),
+    /// The path to the chosen Service, and the line.
+    Path(usize),
 }
 
 /// The whole state.
@@ -144,6 +152,12 @@ pub struct App {
     pub(super) findings: List,
     /// What the opened Service is made of.
     pub(super) parts: Vec<Part>,
+    /// Who asks for the path of a packet, and to where.
+    pub(super) asked: Asked,
+    /// That path.
+    pub(super) path: Vec<crate::explain::Line>,
+    /// The modes side by side.
+    pub(super) compared: Compared,
     /// Services with the most new flows, by index in the model.
     pub(super) movers: Vec<usize>,
     pub(super) clicks: Vec<(Rect, Click)>,
@@ -210,6 +224,9 @@ impl App {
             conntrack: List::default(),
             findings: List::default(),
             parts: Vec::new(),
+            asked: Asked::default(),
+            path: Vec::new(),
+            compared: Compared::default(),
             movers: Vec::new(),
             clicks: Vec::new(),
             heads: Vec::new(),
@@ -310,7 +327,7 @@ impl App {
                     |f: &crate::proxy::Frontend| -> Followed { (s.protocol.number(), f.address, f.port) };
                 looked.flows = s.frontends.iter().map(of).collect();
             }
-            Section::Clients => looked.memory = crate::proxy::memory_lists(&u.snapshot, s),
+            Section::Clients | Section::Path => looked.memory = crate::proxy::memory_lists(&u.snapshot, s),
             _ => {}
         }
         looked
@@ -344,7 +361,9 @@ impl App {
         self.arrange();
         if changed {
             self.find_parts();
+            self.compared.outdate();
         }
+        self.find_path();
         self.find_movers();
     }
 

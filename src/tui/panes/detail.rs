@@ -4,7 +4,7 @@
 use crate::columns::{
     BACKENDS, BackendRow, Backends, Column, expected_share, screen_label, state_word, tracked,
 };
-use crate::figures::{bytes, clip, clip_end, count, duration, plural};
+use crate::figures::{bytes, clip, clip_end, clip_rule, count, duration, plural};
 use crate::proxy::{
     Action, Frontend, FrontendKind, Mode, Part, Service, TrafficPolicy, endpoint_text, frontend_text,
 };
@@ -77,6 +77,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     let inner = part(frame, theme, area, &title, "Esc goes back", true);
     let lines = frontends(theme, service, inner.width);
     let chart_height = match inner.height {
+        // A path is read from its begin to its end.
+        _ if section == Section::Path => 0,
         0..16 => 0,
         16..26 => 5,
         _ => 9,
@@ -109,6 +111,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     match section {
         Section::Flows => draw_flows(frame, app, &update, i, list),
         Section::Rules => draw_parts(frame, app, &update, service, list),
+        Section::Path => super::path::draw(frame, app, service, list),
         Section::Clients => draw_clients(frame, app, &update, service, list),
         _ => draw_backends(frame, app, &update, i, list, Some(true)),
     }
@@ -323,43 +326,6 @@ pub(super) fn draw_lines(
         let inner = part(frame, theme, at, "whole", "y copies it", false);
         let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
         frame.render_widget(Paragraph::new(text.as_str()).wrap(Wrap { trim: false }), inner);
-    }
-}
-
-/// A rule's text without its comment, which says least of what it does.
-fn without_comment(text: &str) -> String {
-    const BEGIN: &str = "-m comment --comment ";
-    let Some((head, rest)) = text.split_once(BEGIN) else { return text.to_string() };
-    // In quotes where it has blanks; inside, quotes are escaped (`xtables_save_string`).
-    let end = match rest.strip_prefix('"') {
-        Some(quoted) => {
-            let mut escaped = false;
-            let close = quoted.find(|c| {
-                let found = c == '"' && !escaped;
-                escaped = c == '\\' && !escaped;
-                found
-            });
-            close.map(|n| n + 2)
-        }
-        None => rest.find(' '),
-    };
-    match end {
-        Some(end) => format!("{head}{}", rest[end..].trim_start()),
-        None => text.to_string(),
-    }
-}
-
-/// Cuts a rule's text: the comment goes first, and its target stays whole.
-fn clip_rule(text: &str, room: usize) -> String {
-    if text.width() <= room {
-        return text.to_string();
-    }
-    let text = without_comment(text);
-    match text.rfind("-j ").map(|at| text.split_at(at)) {
-        Some((head, target)) if text.width() > room && target.width() + 8 < room => {
-            format!("{} {target}", clip_end(head.trim_end(), room - target.width() - 1))
-        }
-        _ => clip(&text, room),
     }
 }
 

@@ -6,6 +6,7 @@ mod detail;
 mod findings;
 mod frame;
 mod overview;
+mod path;
 mod rules;
 mod services;
 mod tables;

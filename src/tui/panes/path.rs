@@ -1,0 +1,62 @@
+//! The path of a packet to a Service: what becomes of it, and each rule that it meets.
+
+use crate::explain::{Line, LineKind};
+use crate::figures::{clip_end, clip_rule};
+use crate::proxy::{Service, frontend_text};
+use crate::tui::app::App;
+use crate::tui::theme::Theme;
+use crate::tui::widgets::{draw_list, put};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use unicode_width::UnicodeWidthStr;
+
+fn style(theme: Theme, kind: LineKind) -> Style {
+    match kind {
+        LineKind::Head => theme.accent(),
+        LineKind::Answer => theme.good(),
+        LineKind::Bad => theme.bad(),
+        LineKind::Step | LineKind::Ending => theme.text(),
+        LineKind::Passed | LineKind::Note => theme.dim(),
+    }
+}
+
+/// Draws the section.
+pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, service: &Service, area: Rect) {
+    let theme = app.theme;
+    let to = service.frontends.get(app.asked.frontend).map_or("-".into(), frontend_text);
+    let more = match service.frontends.len() {
+        0 | 1 => String::new(),
+        n => format!(" · f: the next of {n} frontends"),
+    };
+    let head = format!(" From {} to {to} · e: from another{more} · Enter goes to a rule", app.asked.sender);
+    let text = clip_end(&head, usize::from(area.width));
+    put(frame, Rect { height: 1, ..area }, &text, theme.head(), false);
+    let rest = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    app.below.fit(app.path.len(), rest);
+    let is_ending = |l: &Line| matches!(l.kind, LineKind::Ending | LineKind::Answer | LineKind::Bad);
+    // Names of chains take what they need, up to a third.
+    let places = app.path.iter().filter(|l| !is_ending(l)).map(|l| l.place.width()).max().unwrap_or(0);
+    let places = places.min(usize::from(area.width) / 3);
+    draw_list(frame, theme, &app.below, Some(true), |frame, i, at| {
+        let l = &app.path[i];
+        let width = usize::from(at.width);
+        let figure = l.figure.width() + usize::from(!l.figure.is_empty());
+        let place = match (l.place.is_empty(), is_ending(l)) {
+            (true, _) => String::new(),
+            (false, true) => format!("{:>8}  ", l.place),
+            (false, false) => {
+                let name = crate::figures::clip(&l.place, places);
+                format!("{name}{}  ", " ".repeat(places - name.width()))
+            }
+        };
+        let indent = if l.kind == LineKind::Head { " " } else { "   " };
+        let room = width.saturating_sub(indent.len() + place.width() + figure + 1);
+        let text = if l.rule.is_some() { clip_rule(&l.text, room) } else { clip_end(&l.text, room) };
+        put(frame, at, &format!("{indent}{place}{text}"), style(theme, l.kind), false);
+        if !l.figure.is_empty() {
+            let at = Rect { width: at.width.saturating_sub(1), ..at };
+            put(frame, at, &l.figure, theme.dim(), true);
+        }
+    });
+}
