@@ -4,6 +4,7 @@
 //! the Services in them, [`rates`] compares two instants, [`doctor`] says what is wrong, and the faces ([`tui`],
 //! [`output`], [`cli`]) show it. See ARCHITECTURE.md.
 
+pub mod bench;
 pub mod cli;
 pub mod columns;
 pub mod config;

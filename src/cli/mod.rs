@@ -1,5 +1,6 @@
 //! Flags, and one small file for each subcommand.
 
+mod bench;
 mod calibrate;
 mod compare;
 mod config;
@@ -76,6 +77,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Measure what a lookup costs in this kernel, in private network namespaces, and keep it.
     Calibrate(calibrate::CalibrateArgs),
+    /// Load an HTTP server behind a Service under each mode, in private network namespaces, and print what clients see.
+    Bench(bench::BenchArgs),
     /// Show a believable shop in private network namespaces: needs no cluster and no root.
     Demo(demo::DemoArgs),
     /// Draw one frame of the screen into an SVG file.
@@ -136,6 +139,7 @@ pub fn run() -> ExitCode {
         },
         Some(Command::Explain(args)) => explain::run(&cli.source, args),
         Some(Command::Compare(args)) => compare::run(&cli.source, args),
+        Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Calibrate(args)) => calibrate::run(args),
         Some(Command::Config) => config::run(),
         Some(Command::Demo(_)) if cli.source.netns.is_some() || cli.source.names.is_some() => {

@@ -187,6 +187,22 @@ pub struct Ipvs {
     pub servers: Vec<VirtualServer>,
 }
 
+/// The version of IPVS in this kernel; `None` where it has none.
+pub fn version() -> Option<String> {
+    let mut client = Client::open().ok()?;
+    let info = client.generic(CMD_GET_INFO);
+    let mut found = None;
+    client
+        .socket
+        .request("reading the IPVS version", info, &mut |m| {
+            for (_, value) in body(m).filter(|a| a.0 == 1) {
+                found = Some(version_text(host_uint(value).unwrap_or(0) as u32));
+            }
+        })
+        .ok()?;
+    found
+}
+
 /// An open way to IPVS in one network namespace.
 #[derive(Debug)]
 pub struct Client {

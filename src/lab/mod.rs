@@ -4,6 +4,7 @@
 //! The one room that writes to a kernel, and only inside namespaces that it made itself. They have no names
 //! and no way out, and end with their last thread and descriptor: nothing stays behind, also when killed.
 
+pub mod http;
 mod links;
 pub mod measure;
 pub mod packets;

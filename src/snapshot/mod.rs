@@ -16,6 +16,7 @@ pub mod facts {
     pub use crate::kernel::ipset::{Ipset, Member};
     pub use crate::kernel::ipvs::{
         Forwarding, Ipvs, IpvsStats, RealServer, SVC_PERSISTENT, Timeouts, VirtualAddress, VirtualServer,
+        version as ipvs_version,
     };
     pub use crate::kernel::nfacct::Object as AcctObject;
     pub use crate::kernel::node::{InterfaceAddress, Node, read as read_node};
