@@ -190,7 +190,7 @@ fn portable(model: &Model) -> (Vec<Service>, Vec<String>) {
             let f = s.frontends.first();
             let at = f.map_or_else(|| "x".into(), |f| f.address.map_or("node".into(), |a| a.to_string()));
             s.name = Some(ServiceName {
-                namespace: "unnamed".into(),
+                namespace: UNNAMED.into(),
                 name: at.replace([':', '.'], "-"),
                 port: format!("p{}", f.map_or(0, |f| f.port)),
             });
@@ -223,6 +223,17 @@ fn portable(model: &Model) -> (Vec<Service>, Vec<String>) {
         ));
     }
     (services, notes)
+}
+
+/// Namespace of Services that have no name here.
+const UNNAMED: &str = "unnamed";
+
+/// A Service's name for people; its address where it has none here.
+fn shown(s: &Service) -> String {
+    match (&s.name, s.frontends.first()) {
+        (Some(n), Some(f)) if n.namespace == UNNAMED => crate::proxy::frontend_text(f),
+        _ => s.label(),
+    }
 }
 
 /// The snapshot that a node would give in another mode, with nothing but kube-proxy's rules on it.
@@ -360,7 +371,7 @@ fn figures(
         highs.extend(walk.outcomes.iter().map(|o| o.tally.rules()).max());
         if let Some(cost) = priced.and_then(|p| p.first_packet_ns(sizes.rules(engine, s.family), mean)) {
             ns.push(cost);
-            by_service.insert(s.label(), cost);
+            by_service.insert(shown(s), cost);
         }
     }
     let evaluated = Spread::of(&means).map(|s| Spread {

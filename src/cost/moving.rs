@@ -527,7 +527,12 @@ impl<'a> Move<'a> {
             };
             let state = if m.state == State::Leftover { ", left over already" } else { "" };
             if m.mode != self.to {
-                lines.push(format!("{what}, {}: {}{state}", m.family, plural(m.rules as u64, "rule")));
+                let rules = plural(m.rules as u64, "rule");
+                let held = match m.mode {
+                    Mode::Ipvs => format!("{} and {rules}", plural(m.services as u64, "virtual server")),
+                    _ => rules,
+                };
+                lines.push(format!("{what}, {}: {held}{state}", m.family));
             }
         }
         if !lines.is_empty() {

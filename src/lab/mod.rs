@@ -278,11 +278,16 @@ pub fn put(variant: Variant, tables: &[(Table, TableCounters)]) -> Result<()> {
         let legacy = table.dialect == Dialect::Iptables && variant == Variant::Legacy;
         match if legacy { install_table(family, table) } else { nftables::create(table, counters) } {
             // A kernel without IPv6 tables still shows the rest.
-            Err(e) if e.is_missing() && legacy && family == IpFamily::V6 => break,
+            Err(e) if family == IpFamily::V6 && legacy && (e.is_missing() || no_such_table(&e)) => break,
             other => other?,
         }
     }
     Ok(())
+}
+
+/// True where the kernel knows no such table: its module is not there.
+fn no_such_table(e: &Error) -> bool {
+    matches!(e.errno(), Some(libc::ENOPROTOOPT | libc::ENOENT))
 }
 
 /// Puts Services into IPVS, in the calling thread's namespace.

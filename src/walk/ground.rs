@@ -155,7 +155,6 @@ impl<'a> Ground<'a> {
         // Priority, then for nat chains their own one, then newer ways first: of hooks with the same priority the
         // kernel tells no order.
         let mut found: Vec<((i32, i32, u8), Entry)> = Vec::new();
-        let mut tracked = false;
         for (index, state) in self.snapshot.tables.iter().enumerate() {
             let table = &*state.table;
             let mine = table.family == Family::from(family) || table.family == Family::Inet;
@@ -169,7 +168,6 @@ impl<'a> Ground<'a> {
                     ChainKind::Nat => NAT_SOURCE,
                     _ => base.priority,
                 };
-                tracked = true;
                 let age = match (table.backend, table.dialect) {
                     (crate::ruleset::TableBackend::XTables, _) => 2,
                     (_, crate::ruleset::Dialect::Iptables) => 1,
@@ -179,7 +177,8 @@ impl<'a> Ground<'a> {
                 found.push(((priority, base.priority, age), entry));
             }
         }
-        if matches!(hook, Hook::Prerouting | Hook::Output) && (tracked || self.snapshot.conntrack.is_some()) {
+        let tracked = !self.snapshot.tables.is_empty() || self.snapshot.conntrack.is_some();
+        if matches!(hook, Hook::Prerouting | Hook::Output) && tracked {
             found.push(((CONNTRACK, i32::MIN, 0), Entry::Conntrack));
         }
         if !self.servers.is_empty() || !self.marked.is_empty() {

@@ -13,6 +13,8 @@ mod held;
 mod ipsets;
 mod native;
 mod targets;
+#[cfg(test)]
+mod tests;
 mod travel;
 
 pub use ground::Ground;
@@ -148,7 +150,7 @@ pub struct Step {
 }
 
 /// How a packet ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// A process of the node gets it.
     Delivered,

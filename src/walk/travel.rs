@@ -55,6 +55,8 @@ pub(super) struct Traveller {
     pub(super) drawn: Option<u32>,
     /// How many conditions of the present rule are done.
     done: usize,
+    /// Chains that were entered.
+    entered: u32,
     pub(super) backend: Option<(IpAddr, u16)>,
     probability: f64,
     odds: Option<f64>,
@@ -108,6 +110,7 @@ impl Traveller {
             new_client: options.new_client,
             drawn: None,
             done: 0,
+            entered: 0,
             backend: None,
             probability: 1.0,
             odds: None,
@@ -170,6 +173,9 @@ impl Traveller {
     }
 }
 
+/// Chains that a packet may enter. The kernel lets no circle in; a text may hold one.
+const MOST_ENTERED: u32 = 2_000;
+
 /// The walk under way.
 struct Journey<'g, 'a> {
     ground: &'g Ground<'a>,
@@ -211,6 +217,11 @@ impl Journey<'_, '_> {
     /// Until the packet ends; other branches wait.
     fn run(&mut self, mut t: Traveller) {
         loop {
+            if t.entered > MOST_ENTERED {
+                self.note(&mut t, "chains lead in a circle".into());
+                self.end(t, End::Lost);
+                return;
+            }
             let end = if t.frames.is_empty() { self.next_entry(&mut t) } else { self.in_chain(&mut t) };
             if let Some(end) = end {
                 self.end(t, end);
@@ -311,6 +322,7 @@ impl Journey<'_, '_> {
     }
 
     fn enter(&mut self, t: &mut Traveller, chain: ChainId) {
+        t.entered += 1;
         let rules = self.ground.table(t.table).chains[chain.0 as usize].rules.clone();
         t.frames.push(Frame { chain, next: rules.start, end: rules.end });
     }
