@@ -30,7 +30,8 @@ const CHANGING: usize = 30;
 fn main() {
     // One of them, or all.
     let wanted = std::env::args().skip(1).find(|a| !a.starts_with("--"));
-    let parts: [(&str, fn()); 4] = [("drawing", drawing), ("bytes", bytes), ("live", live), ("keys", keys)];
+    let parts: [(&str, fn()); 5] =
+        [("drawing", drawing), ("lookups", lookups), ("bytes", bytes), ("live", live), ("keys", keys)];
     for (name, part) in parts {
         if wanted.as_ref().is_none_or(|w| w == name) {
             part();
@@ -100,6 +101,36 @@ fn drawing() {
     println!("drawing {} Services at {}x{}", view.model.services.len(), SIZE.0, SIZE.1);
     println!("  a frame {:.2} ms (at most 3), taking a reading in {:.2} ms", median(took), median(taken));
     println!("  histories after {rounds} readings: {:.1} MiB more", resident_mib() - before);
+}
+
+/// What the cost of every lookup costs, once after each change of the rules; and the modes side by side.
+fn lookups() {
+    use kptop::cost::{Prices, lookups, under};
+    use kptop::proxy::Model;
+    let prices = Prices::default();
+    for services in [1_000, 10_000] {
+        let snapshot = Snapshot { tables: tables(services), ..Snapshot::default() };
+        let timed = |f: &mut dyn FnMut()| {
+            median(
+                (0..5)
+                    .map(|_| {
+                        let began = Instant::now();
+                        f();
+                        began.elapsed().as_secs_f64() * 1e3
+                    })
+                    .collect(),
+            )
+        };
+        let mut model = Model::default();
+        let read = timed(&mut || model = Model::read(&snapshot, &Names::default()));
+        let walked = timed(&mut || drop(lookups(&snapshot, &model, &prices)));
+        let compared = timed(&mut || drop(under(&snapshot, &model, &prices)));
+        println!(
+            "lookups of {services} Services: reading them {read:.1} ms, walking each {walked:.1} ms ({:.2} of it)",
+            walked / read
+        );
+        println!("  all modes side by side {compared:.0} ms");
+    }
 }
 
 /// A writer that counts.

@@ -275,6 +275,41 @@ fn jumps_are_followed_and_one_comes_back() {
 }
 
 #[test]
+fn a_path_is_walked_from_everywhere_and_leads_to_its_rules() {
+    let mut a = busy(ThemeName::Dark);
+    press(&mut a, "/partners\ne");
+    let text = screen(&mut a, 140, 50);
+    assert!(
+        text.contains("From a pod of this node to 10.96.2.20:443") && text.contains("What becomes of it"),
+        "{text}"
+    );
+    assert!(text.contains("50.0 %  to 10.244.") && text.contains("PREROUTING"), "{text}");
+    press(&mut a, "e");
+    let text = screen(&mut a, 140, 50);
+    assert!(text.contains("From a client outside"), "{text}");
+    // By the load balancer's address it is masqueraded.
+    press(&mut a, "f");
+    let text = screen(&mut a, 140, 50);
+    assert!(text.contains("to 198.51.100.20:443") && text.contains(", masqueraded"), "{text}");
+    // From the last line upwards: a rule is near.
+    press(&mut a, "G");
+    let in_rules = |a: &mut App| screen(a, 140, 50).contains("Tables and chains");
+    for _ in 0..5 {
+        press(&mut a, "\n");
+        if in_rules(&mut a) {
+            break;
+        }
+        press(&mut a, "k");
+    }
+    assert!(in_rules(&mut a), "{}", screen(&mut a, 140, 50));
+    press(&mut a, "⌫");
+    assert!(screen(&mut a, 140, 50).contains("to 198.51.100.20:443"));
+    // Elsewhere the keys say where they work.
+    press(&mut a, "⎋6e");
+    assert!(screen(&mut a, 140, 50).contains("choose a Service"));
+}
+
+#[test]
 fn findings_lead_to_what_they_are_about() {
     let mut a = busy(ThemeName::Dark);
     press(&mut a, "6");

@@ -28,6 +28,9 @@ pub(super) struct ShotArgs {
     /// Draw the demo in this mode, instead of this node.
     #[arg(long, value_enum, value_name = "MODE")]
     demo: Option<DemoMode>,
+    /// With --demo: Service ports in all; the shop has 31, more are made up with 4 backends each.
+    #[arg(long, value_name = "N", requires = "demo", value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    services: Option<u32>,
 }
 
 fn parse_size(text: &str) -> Result<(u16, u16), String> {
@@ -47,7 +50,7 @@ pub(super) fn run(source: &SourceArgs, args: &ShotArgs, options: Options) -> Res
     if args.demo.is_some() {
         become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
     }
-    let lab = args.demo.map(|mode| start(mode, None, 4, 1.0)).transpose()?;
+    let lab = args.demo.map(|mode| start(mode, args.services.map(|n| n as usize), 4, 1.0)).transpose()?;
     let live = match &lab {
         Some(lab) => Live::enter(lab.node()),
         None => Live::open(source.netns.as_deref()),

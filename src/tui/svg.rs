@@ -65,6 +65,31 @@ fn style_of(cell: &Cell) -> (Color, Color, Modifier) {
     (style.fg.unwrap_or_default(), style.bg.unwrap_or_default(), style.add_modifier)
 }
 
+/// The dots of a braille pattern as its bits; 0 for anything else.
+fn braille(symbol: &str) -> u8 {
+    match symbol.chars().next() {
+        Some(c @ '\u{2800}'..='\u{28ff}') => (c as u32 - 0x2800) as u8,
+        _ => 0,
+    }
+}
+
+/// The dots of a cell as a path.
+fn dots_of(dots: u8, x: u16, y: u16, ink: &str) -> String {
+    // Bits of a pattern by column and row (Unicode, Braille Patterns).
+    const BITS: [[u8; 4]; 2] = [[0, 1, 2, 6], [3, 4, 5, 7]];
+    let mut path = String::new();
+    for (column, bits) in BITS.iter().enumerate() {
+        for (row, bit) in bits.iter().enumerate() {
+            if dots & 1 << bit != 0 {
+                let px = 12.0 + f64::from(x) * W + W * (0.25 + 0.5 * column as f64) - 1.1;
+                let py = 12.0 + f64::from(y) * H + H * (0.125 + 0.25 * row as f64) - 1.1;
+                path.push_str(&format!("M{px:.1} {py:.1}h2.2v2.2h-2.2z"));
+            }
+        }
+    }
+    format!("<path d=\"{path}\" fill=\"{ink}\"/>\n")
+}
+
 /// Draws a frame as an SVG file.
 pub fn svg(buffer: &Buffer, theme: Theme) -> String {
     let light = theme.name == ThemeName::Light;
@@ -83,6 +108,12 @@ pub fn svg(buffer: &Buffer, theme: Theme) -> String {
             let (start, mut run) = (x, String::new());
             while x < area.width && style_of(&buffer[(x, y)]) == style {
                 let symbol = buffer[(x, y)].symbol();
+                // Fonts of browsers have these in any width: their dots are drawn one by one.
+                let dots = braille(symbol);
+                if dots != 0 {
+                    out.push_str(&dots_of(dots, x, y, &colour(style.0, ink, light)));
+                }
+                let symbol = if dots != 0 { " " } else { symbol };
                 run.push_str(symbol);
                 // A wide character stands on two cells, the second of which is blank.
                 x += (symbol.width() as u16).max(1);
