@@ -4,7 +4,7 @@
 //! The text is what kube-proxy 1.36.2 wrote (`tests/rules/1.36.2/ipvs-legacy`); which rules are left out follows
 //! `writeIptablesRules` (`pkg/proxy/ipvs/proxier.go`): those of `nat` and of the firewall whose set is empty.
 
-use crate::proxy::{FrontendKind, Protocol, Service, TrafficPolicy};
+use crate::proxy::{Frontend, FrontendKind, Protocol, Service, TrafficPolicy};
 use crate::ruleset::{IpFamily, IpNet, Table, TableCounters, parse_save};
 use crate::snapshot::facts::{Ipset, Member};
 use std::net::IpAddr;
@@ -55,8 +55,24 @@ pub fn frame(
         IpFamily::V4 => ("127.0.0.0/8", "icmp-port-unreachable", ""),
         IpFamily::V6 => ("::1/128", "icmp6-port-unreachable", "6-"),
     };
+    let node_allowed = |f: &Frontend| {
+        let ranges = f.source_ranges.iter().flatten();
+        ranges.into_iter().any(|r| node_addresses.iter().any(|a| r.contains(*a)))
+    };
     let mut text = String::new();
     for line in TEXT.lines() {
+        if line == "COMMIT" && !text.contains("*nat") {
+            // A load balancer's address that the node may not use: what it sends there from that address is dropped.
+            for s in services.iter().filter(|s| s.family == family) {
+                for f in s.frontends.iter().filter(|f| f.source_ranges.is_some() && !node_allowed(f)) {
+                    let Some(a) = f.address else { continue };
+                    let (protocol, port) = (s.protocol.number(), f.port);
+                    text.push_str(&format!(
+                        "-A KUBE-IPVS-OUT-FILTER -s {a} -m ipvs --vproto {protocol} --vaddr {a} --vport {port} -j DROP\n"
+                    ));
+                }
+            }
+        }
         if line.contains("@CLUSTER@") && cluster_cidr.is_none() {
             continue;
         }
@@ -67,7 +83,7 @@ pub fn frame(
             .replace("@6@", six)
             .replace("@CLUSTER@", &cidr)
             .replace("KUBE-6-LOAD-BALANCER-SOURCE-CIDR", "KUBE-6-LOAD-BALANCER-SOURCE-CID");
-        let always = line.starts_with("-A KUBE-IPVS-FILTER");
+        let always = line.starts_with("-A KUBE-IPVS-FILTER") || line.contains("HEALTH-CHECK");
         if !always && empty(&line) {
             continue;
         }
@@ -146,6 +162,11 @@ fn sets(services: &[Service], family: IpFamily, node_addresses: &[IpAddr]) -> Ve
                         f.source_ranges.as_ref().filter(|_| kind == FrontendKind::LoadBalancerIp)
                     {
                         add("LOAD-BALANCER-FW", at(address));
+                        // The node may use it: it comes back with that address as its source.
+                        if ranges.iter().any(|r| node_addresses.iter().any(|a| r.contains(*a))) {
+                            let member = Member { address2: Some(address), ..at(address) };
+                            add("LOAD-BALANCER-SOURCE-IP", member);
+                        }
                         for net in ranges {
                             let member =
                                 Member { address2: Some(net.addr), prefix2: Some(net.prefix), ..at(address) };
@@ -160,7 +181,8 @@ fn sets(services: &[Service], family: IpFamily, node_addresses: &[IpAddr]) -> Ve
         if let Some(port) = s.health_check_node_port {
             add("HEALTH-CHECK-NODE-PORT", Member { port: Some(port), ..Member::default() });
         }
-        for b in s.backends.iter().filter(|b| b.local == Some(true)) {
+        // Of this node's own endpoints; where rules do not tell whose an endpoint is, it may be.
+        for b in s.backends.iter().filter(|b| b.local != Some(false)) {
             let member = Member {
                 address: Some(b.address),
                 protocol: Some(protocol),
