@@ -49,6 +49,13 @@ fn tables(services: usize) -> Vec<TableState> {
         .collect()
 }
 
+/// The same in nftables mode.
+fn native_tables(services: usize) -> Vec<TableState> {
+    let services: Vec<_> = shop::services(Some(31 + services), 4).split_off(34);
+    let (table, counters) = kptop::proxy::nftables::write(&services, IpFamily::V4, &Default::default());
+    vec![TableState::new(Duration::from_secs(1), Arc::new(table), Arc::new(counters))]
+}
+
 /// The next reading, a second later: the first `changing` Services have new flows.
 fn next(observer: &mut Observer, tables: &mut [TableState], view: Option<&View>, changing: usize) -> View {
     let mut moved = Vec::new();
@@ -108,8 +115,11 @@ fn lookups() {
     use kptop::cost::{Prices, lookups, under};
     use kptop::proxy::Model;
     let prices = Prices::default();
-    for services in [1_000, 10_000] {
-        let snapshot = Snapshot { tables: tables(services), ..Snapshot::default() };
+    for (mode, services) in
+        [("iptables", 1_000), ("iptables", 10_000), ("nftables", 1_000), ("nftables", 10_000)]
+    {
+        let tables = if mode == "iptables" { tables(services) } else { native_tables(services) };
+        let snapshot = Snapshot { tables, ..Snapshot::default() };
         let timed = |f: &mut dyn FnMut()| {
             median(
                 (0..5)
@@ -126,7 +136,7 @@ fn lookups() {
         let walked = timed(&mut || drop(lookups(&snapshot, &model, &prices)));
         let compared = timed(&mut || drop(under(&snapshot, &model, &prices)));
         println!(
-            "lookups of {services} Services: reading them {read:.1} ms, walking each {walked:.1} ms ({:.2} of it)",
+            "lookups of {services} Services in {mode} mode: reading them {read:.1} ms, walking each {walked:.1} ms ({:.2} of it)",
             walked / read
         );
         println!("  all modes side by side {compared:.0} ms");

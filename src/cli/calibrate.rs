@@ -83,10 +83,14 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode, String> {
     let (mut courses, mut left_out) = (Vec::new(), Vec::new());
     for engine in Engine::ALL {
         let unseen = if args.verify { &UNSEEN[..] } else { &[] };
+        // Loading grows with the square of the size, at worst: what would take too long is not begun.
+        let mut last: Option<(usize, Duration)> = None;
         for (services, is_fit) in
             sizes(engine).iter().map(|n| (*n, true)).chain(unseen.iter().map(|n| (*n, false)))
         {
-            if !args.verify && began.elapsed() > LIMIT / 2 {
+            let expected =
+                last.map_or(Duration::ZERO, |(n, took)| took.mul_f64((services as f64 / n as f64).powi(2)));
+            if !args.verify && began.elapsed() + expected > LIMIT * 3 / 4 {
                 left_out.push(format!("{} with {services} Services: no time left", engine.words()));
                 continue;
             }
@@ -97,6 +101,7 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode, String> {
                         engine.words(),
                         course.installed_in.as_secs_f64()
                     ));
+                    last = Some((services, course.installed_in));
                     courses.push((course, is_fit));
                 }
                 Err(e) => {
