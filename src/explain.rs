@@ -141,17 +141,46 @@ pub fn frontend_destination(
     })
 }
 
-/// Every destination that a text may mean: an address, or a Service by name.
+/// A text of the user's in a message: short, and without what a terminal would take for a command.
+fn quoted(text: &str) -> String {
+    crate::figures::clip_end(&text.escape_debug().to_string(), 80)
+}
+
+/// Every destination that a text may mean: an address, or a Service by name. The error says what is wrong with it.
 pub fn destinations(snapshot: &Snapshot, model: &Model, text: &str) -> Result<Vec<Destination>, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("say where to: ADDRESS[:PORT][/PROTOCOL], or a Service by name".into());
+    }
     let (rest, wanted) = match text.rsplit_once('/') {
-        Some((rest, p)) if protocol(p).is_some() && address(rest).is_some() => (rest, protocol(p)),
-        Some((rest, p)) if protocol(p).is_some() && rest.contains('/') => (rest, protocol(p)),
+        Some((rest, p)) if protocol(p).is_some() && (address(rest).is_some() || rest.contains('/')) => {
+            (rest, protocol(p))
+        }
+        Some((rest, p)) if address(rest).is_some() => {
+            return Err(format!("`{}` is no protocol that Services have: tcp, udp or sctp", quoted(p)));
+        }
         _ => (text, None),
     };
-    match address(rest) {
-        Some((to, port)) => Ok(by_address(snapshot, model, to, port, wanted)),
-        None => by_name(snapshot, model, rest, wanted),
+    let Some((to, port)) = address(rest) else {
+        // An address with something that is no port, or digits and dots that are no address.
+        if let Some((host, port)) = rest.rsplit_once(':')
+            && (host.parse::<Ipv4Addr>().is_ok() || host.starts_with('['))
+        {
+            return Err(format!("`{}` is no port: give 1 to 65535", quoted(port)));
+        }
+        if rest.bytes().all(|b| b.is_ascii_digit() || b"./:".contains(&b)) {
+            return Err(format!("`{}` is no address, and no name of a Service", quoted(rest)));
+        }
+        return by_name(snapshot, model, rest, wanted);
+    };
+    let broadcast = to == IpAddr::V4(Ipv4Addr::BROADCAST);
+    if to.is_unspecified() || to.is_multicast() || broadcast {
+        return Err(format!("{to} is no address of one host: Services have none of that kind"));
     }
+    if port == Some(0) {
+        return Err("port 0 is none that a packet can be sent to: give 1 to 65535".into());
+    }
+    Ok(by_address(snapshot, model, to, port, wanted))
 }
 
 fn by_address(
@@ -202,55 +231,63 @@ fn by_name(
     text: &str,
     wanted: Option<u8>,
 ) -> Result<Vec<Destination>, String> {
-    let (name, port) = match text.rsplit_once(':') {
-        Some((name, port)) => (name, Some(port)),
-        None => (text, None),
+    let lower = text.to_lowercase();
+    let (name, port) = match lower.rsplit_once(':') {
+        Some((name, port)) => (name.to_string(), Some(port)),
+        None => (lower.clone(), None),
+    };
+    // As DNS has it: name.namespace.svc.cluster.local
+    let name = match name.split_once(".svc").filter(|d| d.1.is_empty() || d.1.starts_with('.')) {
+        Some((short, _)) => short.split_once('.').map_or(name.clone(), |(n, ns)| format!("{ns}/{n}")),
+        None => name,
     };
     let mut found = Vec::new();
-    let mut similar = Vec::new();
+    let (mut similar, mut has) = (Vec::new(), Vec::new());
     for (i, s) in model.services.iter().enumerate().filter(|(_, s)| !s.leftover) {
         let Some(n) = &s.name else { continue };
         let full = format!("{}/{}", n.namespace, n.name);
         if full != name && n.name != name {
-            if full.contains(name.rsplit('/').next().unwrap_or(name)) && !similar.contains(&full) {
+            if full.contains(name.rsplit('/').next().unwrap_or(&name)) && !similar.contains(&full) {
                 similar.push(full);
             }
             continue;
         }
         let number = s.protocol.number();
-        if wanted.is_some_and(|w| w != number) {
-            continue;
-        }
         let of_port = |f: &Frontend| match port {
             None => true,
             Some(p) => p == n.port || p.parse() == Ok(f.port),
         };
+        for f in &s.frontends {
+            let port = format!("{}/{}", f.port, s.protocol.lower());
+            if !has.contains(&port) {
+                has.push(port);
+            }
+        }
+        if wanted.is_some_and(|w| w != number) {
+            continue;
+        }
         // Its cluster IP; another frontend only where its own port was asked for.
         let by_number = port.is_some_and(|p| p != n.port);
         let chosen =
             s.frontends.iter().enumerate().filter(|(_, f)| of_port(f)).filter(|(_, f)| {
                 by_number || f.kind == Some(FrontendKind::ClusterIp) || s.frontends.len() == 1
             });
-        for (j, f) in chosen {
-            let Some(address) = f.address.or_else(|| node_address(snapshot, s.family)) else { continue };
-            found.push(Destination {
-                address,
-                port: f.port,
-                protocol: number,
-                service: Some((i, j)),
-                filled_in: Vec::new(),
-            });
+        for (j, _) in chosen {
+            found.extend(frontend_destination(snapshot, model, i, j));
         }
     }
     if found.is_empty() {
-        let hint = match similar.len() {
-            0 if model.services.iter().all(|s| s.name.is_none()) && !model.services.is_empty() => {
+        let hint = match (has.is_empty(), similar.len()) {
+            (false, _) => {
+                return Err(format!("{} has no such port: it has {}", quoted(&name), has.join(", ")));
+            }
+            (true, 0) if model.services.iter().all(|s| s.name.is_none()) && !model.services.is_empty() => {
                 "; the rules here carry no names: ask by address".to_string()
             }
-            0 => String::new(),
-            _ => format!("; there is {}", similar[..similar.len().min(5)].join(", ")),
+            (true, 0) => String::new(),
+            (true, _) => format!("; there is {}", similar[..similar.len().min(5)].join(", ")),
         };
-        return Err(format!("no Service `{text}` in the rules of this node{hint}"));
+        return Err(format!("no Service `{}` in the rules of this node{hint}", quoted(text)));
     }
     // An address of each family answers the same question: the first that is known is taken.
     if let Some(first) = found.iter().map(|d| IpFamily::of(d.address)).min() {
@@ -347,7 +384,10 @@ pub fn explain(
                     .flat_map(|s| &s.backends)
                     .map(|b| b.address)
                     .find(|a| IpFamily::of(*a) == family);
-                let near = near.ok_or("the rules do not tell the pods' network: give --from ADDRESS")?;
+                let near = near.ok_or(match model.modes.is_empty() {
+                    true => "no mode of kube-proxy holds a Service here, so nothing tells the pods' network: give --from ADDRESS",
+                    false => "the rules do not tell the pods' network: give --from ADDRESS",
+                })?;
                 let prefix = if family == IpFamily::V4 { 24 } else { 64 };
                 let cut = match near {
                     IpAddr::V4(a) => IpAddr::V4((u32::from(a) & !0xff).into()),
@@ -410,6 +450,8 @@ pub struct Line {
     pub figure: String,
     /// The rule that it is.
     pub rule: Option<RuleRef>,
+    /// The end that it is, by its place among all.
+    pub ending: Option<usize>,
 }
 
 /// Kinds of lines.
@@ -437,7 +479,7 @@ fn line(
     text: impl Into<String>,
     figure: impl Into<String>,
 ) -> Line {
-    Line { kind, place: place.into(), text: text.into(), figure: figure.into(), rule: None }
+    Line { kind, place: place.into(), text: text.into(), figure: figure.into(), rule: None, ending: None }
 }
 
 impl Explanation {
@@ -472,6 +514,11 @@ impl Explanation {
                 None => all.push(Ending { outcome: o, probability: o.probability, rules: (rules, rules) }),
             }
         }
+        // Those that assume the same stand together, in the order in which they came.
+        let first = |e: &Ending<'_>| {
+            self.walk.outcomes.iter().position(|o| o.assuming == e.outcome.assuming).unwrap_or(usize::MAX)
+        };
+        all.sort_by_key(first);
         all
     }
 
@@ -503,7 +550,9 @@ impl Explanation {
                 format!("to {}{here}{masquerade}", endpoint_text(a, p))
             }
             (End::Sent, None) => format!("leaves the node as it is{masquerade}: no rule translates it"),
-            (End::Delivered, None) => "to a process of this node: no rule translates it".into(),
+            (End::Delivered, None) => {
+                "to a process of this node, if one listens there: no rule translates it".into()
+            }
             (End::Dropped, _) => format!("dropped{}", by()),
             (End::Rejected, _) => format!("rejected{}", by()),
             (End::Queued, _) => format!("handed to a program in user space{}", by()),
@@ -512,8 +561,8 @@ impl Explanation {
         }
     }
 
-    /// The whole answer, line by line.
-    pub fn lines(&self, snapshot: &Snapshot, model: &Model) -> Vec<Line> {
+    /// The whole answer, line by line, with the way to one of its ends.
+    pub fn lines(&self, snapshot: &Snapshot, model: &Model, shown: usize) -> Vec<Line> {
         use LineKind::{Answer, Bad, Ending as End_, Head, Note};
         let mut lines = Vec::new();
         let to = endpoint_text(self.packet.destination, self.packet.destination_port);
@@ -525,7 +574,7 @@ impl Explanation {
                 let variant = s.variant.map_or(String::new(), |v| format!(" ({})", v.name()));
                 format!("{}, {kind}, {} mode{variant}", s.label(), s.mode.name())
             }
-            None => "unknown to kube-proxy".into(),
+            None => "no Service of kube-proxy has this address, port and protocol".into(),
         };
         lines.push(line(Head, "", format!("{to}/{protocol}: {what}"), ""));
         let source = self.packet.source;
@@ -541,7 +590,13 @@ impl Explanation {
         let endings = self.endings();
         lines.push(line(Note, "", "", ""));
         lines.push(line(Head, "", "What becomes of it", ""));
-        for e in &endings {
+        let mut assumed: &[String] = &[];
+        for (i, e) in endings.iter().enumerate() {
+            // Ends under the same assumptions stand together; their odds are given these.
+            if e.outcome.assuming != assumed {
+                assumed = &e.outcome.assuming;
+                lines.push(line(Note, "", format!("if {}:", assumed.join(", and ")), ""));
+            }
             let lives = matches!(e.outcome.end, End::Sent | End::Delivered);
             let odds = percent(e.probability);
             let rules = match e.rules {
@@ -553,17 +608,17 @@ impl Explanation {
                 (true, 1) => Answer,
                 (true, _) => End_,
             };
-            lines.push(line(kind, odds, self.ending_text(snapshot, e.outcome), rules));
-            lines.extend(e.outcome.assuming.iter().map(|a| line(Note, "", format!("  if {a}"), "")));
+            let text = self.ending_text(snapshot, e.outcome);
+            lines.push(Line { ending: Some(i), ..line(kind, odds, text, rules) });
         }
         if self.walk.cut {
             lines.push(line(Note, "", "… and more ends than could be followed", ""));
         }
-        if let Some(e) = endings.first() {
+        if let Some(e) = endings.get(shown).or(endings.first()) {
             lines.push(line(Note, "", "", ""));
             let title = match endings.len() {
                 1 => "Its way".to_string(),
-                _ => format!("The way of the first: {}", self.ending_text(snapshot, e.outcome)),
+                _ => format!("The way {}", self.ending_text(snapshot, e.outcome)),
             };
             lines.push(line(Head, "", title, ""));
             lines.extend(self.way(snapshot, e.outcome));
@@ -581,6 +636,18 @@ impl Explanation {
             }
             for b in s.backends.iter().filter(|b| b.address == to && b.port == port) {
                 found.push(format!("{} is a backend of {}", endpoint_text(b.address, b.port), s.label()));
+            }
+        }
+        for s in &model.services {
+            let here = |f: &&Frontend| f.kind == Some(FrontendKind::NodePort) && f.port == port;
+            for f in s.frontends.iter().filter(here) {
+                if let Some(only) = f.address.filter(|a| *a != to && IpFamily::of(*a) == IpFamily::of(to)) {
+                    let protocol = s.protocol.lower();
+                    found.push(format!(
+                        "{port}/{protocol} is the node port of {}, served on {only} only",
+                        s.label()
+                    ));
+                }
             }
         }
         if found.is_empty() && snapshot.addresses.iter().any(|a| a.address == to) {
@@ -651,8 +718,10 @@ fn step_line(snapshot: &Snapshot, step: &Step) -> Line {
             let rule = Some(RuleRef { table: p.table, rule: *id });
             Line { rule, ..line(kind, place, format!("{text}{odds}"), figure) }
         }
-        (StepKind::Passed(_, n), _) => {
-            line(LineKind::Passed, place, format!("{} passed over{odds}", plural(u64::from(*n), "rule")), "")
+        (StepKind::Passed(id, n), at) => {
+            let text = format!("{} passed over{odds}", plural(u64::from(*n), "rule"));
+            let rule = at.map(|p| RuleRef { table: p.table, rule: *id });
+            Line { rule, ..line(LineKind::Passed, place, text, "") }
         }
         (StepKind::Policy, _) => line(LineKind::Step, place, "policy DROP", ""),
         (StepKind::Ipvs(text), _) => line(LineKind::Step, "IPVS", format!("{text}{odds}"), ""),

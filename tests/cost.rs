@@ -13,15 +13,20 @@ use kptop::ruleset::{
 use kptop::snapshot::facts::{InterfaceAddress, Node};
 use kptop::snapshot::{Snapshot, TableState};
 use serde_json::Value;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-fn kptop(args: &[&str]) -> Output {
-    // What this machine's user has calibrated must not matter.
-    let state = std::env::temp_dir().join("kptop-tests-no-state");
+/// Runs it with what was calibrated in this folder.
+fn kptop_at(state: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kptop"));
     command.args(args).env("XDG_STATE_HOME", state).stdin(Stdio::null()).output().unwrap()
+}
+
+/// What this machine's user has calibrated must not matter.
+fn kptop(args: &[&str]) -> Output {
+    kptop_at(&std::env::temp_dir().join("kptop-tests-no-state"), args)
 }
 
 fn json(args: &[&str]) -> (Value, i32) {
@@ -63,6 +68,11 @@ fn explain_tells_backends_odds_and_rules_in_every_mode() {
         let to = ["explain", "--demo", mode, "198.51.100.20:443", "--from", "198.18.0.9", "-o", "json"];
         let (e, code) = json(&to);
         assert_eq!((code, e["outcomes"][0]["verdict"].as_str()), (1, Some("drop")));
+        // Node ports on localhost: iptables mode alone serves them.
+        let local = ["explain", "--demo", mode, "127.0.0.1:30080/tcp", "--from", "node", "-o", "json"];
+        let (e, code) = json(&local);
+        let verdict = if mode == "nftables" { "accept" } else { "dnat" };
+        assert_eq!((code, e["outcomes"][0]["verdict"].as_str()), (0, Some(verdict)));
         let (e, code) = json(&["explain", "--demo", mode, "203.0.113.80", "-o", "json"]);
         assert_eq!((code, e["service"].as_str(), e["mode"].as_str()), (0, None, None));
         assert_eq!(e["outcomes"][0]["verdict"], "accept");
@@ -76,6 +86,11 @@ fn explain_asks_back_where_a_question_means_several_things() {
         (&["kube-dns"][..], "10.96.2.2:53/udp"),
         (&["no-such-service"], "no Service `no-such-service`"),
         (&["shop/fronten"], "there is shop/frontend"),
+        (&["shop/frontend:99"], "it has 80/tcp, 30080/tcp"),
+        (&["10.96.2.8:99999"], "is no port"),
+        (&["10.96.2.8:80/icmp"], "tcp, udp or sctp"),
+        (&["255.255.255.255:80"], "no address of one host"),
+        (&["sh\u{1b}[31mop"], "sh\\u{1b}[31mop"),
         (&["10.96.2.8:80", "--from", "moon"], "neither pod, outside, node"),
         (&["10.96.2.8:80", "--from", "fd00::1"], "one is IPv4, the other IPv6"),
     ] {
@@ -127,7 +142,14 @@ fn a_move_is_told_with_its_reasons() {
     let (c, code) = json(&["compare", "--demo", "iptables", "--to", "nftables", "-o", "json"]);
     assert_eq!(code, 1);
     let ids: Vec<&str> = c["moving"].as_array().unwrap().iter().map(|d| d["id"].as_str().unwrap()).collect();
-    let wanted = ["localhost-node-ports", "node-port-addresses", "cluster-ip-ports", "affinity", "clean-up"];
+    let wanted = [
+        "localhost-node-ports",
+        "route-localnet",
+        "node-port-addresses",
+        "cluster-ip-ports",
+        "affinity",
+        "clean-up",
+    ];
     assert_eq!(ids, wanted);
     let out = kptop(&["compare", "--demo", "nftables", "--to", "nftables"]);
     assert_eq!(out.status.code(), Some(0));
@@ -257,12 +279,7 @@ fn a_running_mode_is_compared_by_its_real_rules() {
 fn calibrate_measures_and_keeps_what_the_others_use() {
     let state = std::env::temp_dir().join(format!("kptop-tests-state-{}", std::process::id()));
     let file = state.join("kptop/calibration.json");
-    let out = Command::new(env!("CARGO_BIN_EXE_kptop"))
-        .args(["calibrate", "-o", "json"])
-        .env("XDG_STATE_HOME", &state)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let out = kptop_at(&state, &["calibrate", "-o", "json"]);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let told: Value = serde_json::from_slice(&out.stdout).unwrap();
     let kept: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
@@ -274,12 +291,7 @@ fn calibrate_measures_and_keeps_what_the_others_use() {
     let engines: Vec<&str> =
         told["engines"].as_array().unwrap().iter().map(|e| e["engine"].as_str().unwrap()).collect();
     assert!(engines.starts_with(&["iptables-legacy", "iptables-nft"]), "{engines:?}");
-    let out = Command::new(env!("CARGO_BIN_EXE_kptop"))
-        .args(["compare", "--demo", "iptables", "--over", "0.1", "-o", "json"])
-        .env("XDG_STATE_HOME", &state)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let out = kptop_at(&state, &["compare", "--demo", "iptables", "--over", "0.1", "-o", "json"]);
     let c: Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!(c["modes"][0]["estimate_from"], "calibration");
     // A kernel without a mode has not measured it.
@@ -287,12 +299,7 @@ fn calibrate_measures_and_keeps_what_the_others_use() {
     // Another kernel's prices are not taken.
     let other = std::fs::read_to_string(&file).unwrap().replace("\"kernel\": \"", "\"kernel\": \"not-");
     std::fs::write(&file, other).unwrap();
-    let out = Command::new(env!("CARGO_BIN_EXE_kptop"))
-        .args(["compare", "--demo", "iptables", "--over", "0.1", "-o", "json"])
-        .env("XDG_STATE_HOME", &state)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let out = kptop_at(&state, &["compare", "--demo", "iptables", "--over", "0.1", "-o", "json"]);
     let c: Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!(c["modes"][0]["estimate_from"], "defaults");
     assert!(c["prices"].as_str().unwrap().contains("of kernel not-"), "{}", c["prices"]);

@@ -179,7 +179,7 @@ fn every_pane_is_reached_by_keys_and_mouse() {
             ("1", "Most new flows"),
             ("2", "default/webhook"),
             ("3", "Tables and chains"),
-            ("4", "Modes of kube-proxy"),
+            ("4", "under each mode of kube-proxy"),
             ("5", "Conntrack"),
             ("6", "Findings"),
         ];
@@ -191,7 +191,7 @@ fn every_pane_is_reached_by_keys_and_mouse() {
         t.keys("\t");
         t.wait_for("Most new flows");
         for (title, text) in
-            [("2 Services", "SERVICE"), ("4 Compare", "Modes of"), ("6 Findings", "looked for")]
+            [("2 Services", "SERVICE"), ("4 Compare", "under each mode"), ("6 Findings", "looked for")]
         {
             let line = t.screen.screen().rows(0, 80).nth(2).unwrap();
             let at = line.chars().collect::<String>().find(title).unwrap();

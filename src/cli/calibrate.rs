@@ -260,7 +260,7 @@ fn write_prices(c: &Calibration, out: &mut dyn Write) -> io::Result<()> {
                 if i == 0 { e.engine.words().into() } else { String::new() },
                 p.rules.to_string(),
                 nanoseconds(p.base_ns),
-                format!("{:.2} ns", p.rule_ns),
+                if p.rule_ns > 0.0 { format!("{:.2} ns", p.rule_ns) } else { "-".into() },
                 if i == 0 { nanoseconds(e.later_ns) } else { String::new() },
             ]);
         }

@@ -76,7 +76,9 @@ pub(super) fn run(source: &SourceArgs, args: &ExplainArgs) -> Result<ExitCode, S
     let on_terminal = io::stdout().is_terminal();
     let width = crossterm::terminal::size().ok().filter(|_| on_terminal).map(|s| usize::from(s.0));
     print(|out| match args.output {
-        TextOrJson::Text => output::write_explanation(&answer.lines(&view.snapshot, &view.model), width, out),
+        TextOrJson::Text => {
+            output::write_explanation(&answer.lines(&view.snapshot, &view.model, 0), width, out)
+        }
         TextOrJson::Json => {
             output::write_explanation_json(&answer, &view.snapshot, &view.model, on_terminal, out)
         }

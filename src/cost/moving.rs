@@ -8,6 +8,7 @@ use crate::figures::plural;
 use crate::proxy::{FrontendKind, Mode, Model, Service, State, chain_owner, nftables, owners};
 use crate::ruleset::{ChainId, Dialect, Hook, IpFamily, Match, RuleId, Table, Target, Verdict};
 use crate::snapshot::Snapshot;
+use crate::snapshot::facts::ANY_ROUTE_LOCALNET;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -158,7 +159,9 @@ impl<'a> Move<'a> {
     fn localhost_node_ports(&mut self) {
         let localnet = self.snapshot.sysctls.get("net/ipv4/conf/all/route_localnet").map(String::as_str);
         let ports = self.node_ports();
-        if ports.is_empty() {
+        // Without it they do not answer there now either.
+        let off = self.snapshot.sysctls.get(ANY_ROUTE_LOCALNET).is_some_and(|v| v == "0");
+        if ports.is_empty() || off {
             return;
         }
         let used = self.snapshot.accounts.iter().flat_map(|a| a.value.iter());

@@ -120,7 +120,7 @@ fn iptables_version() -> Option<String> {
 /// Addresses of all interfaces in the calling thread's namespace.
 pub fn addresses() -> Result<Vec<InterfaceAddress>> {
     let list = nix::ifaddrs::getifaddrs().map_err(|e| Error::io("reading the node's addresses", e.into()))?;
-    Ok(list
+    let mut all: Vec<InterfaceAddress> = list
         .filter_map(|a| {
             let storage = a.address?;
             let address = storage
@@ -129,7 +129,27 @@ pub fn addresses() -> Result<Vec<InterfaceAddress>> {
                 .or_else(|| storage.as_sockaddr_in6().map(|s| IpAddr::V6(s.ip())))?;
             Some(InterfaceAddress { interface: a.interface_name, address })
         })
-        .collect())
+        .collect();
+    // The link by which the node reaches others holds its primary address.
+    let links = default_links();
+    all.sort_by_key(|a| !links.contains(&a.interface));
+    Ok(all)
+}
+
+/// Links of the default routes (`/proc/net/route`, `/proc/net/ipv6_route`).
+fn default_links() -> Vec<String> {
+    let read = |file: &str| fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+    let (v4, v6) = (read("route"), read("ipv6_route"));
+    // Iface Destination Gateway Flags RefCnt Use Metric Mask
+    let v4 = v4.lines().skip(1).map(|l| l.split_whitespace().collect::<Vec<_>>());
+    let v4 = v4.filter(|w| w.get(1) == Some(&"00000000") && w.get(7) == Some(&"00000000"));
+    let mut links: Vec<String> = v4.filter_map(|w| w.first().map(|l| (*l).to_string())).collect();
+    // destination, its prefix length, source, its, gateway, metric, references, uses, flags, link
+    let v6 = v6.lines().map(|l| l.split_whitespace().collect::<Vec<_>>());
+    let v6 =
+        v6.filter(|w| w.get(1) == Some(&"00") && w.first().is_some_and(|d| d.bytes().all(|b| b == b'0')));
+    links.extend(v6.filter_map(|w| w.get(9).map(|l| (*l).to_string())).filter(|l| l != "lo"));
+    links
 }
 
 #[cfg(test)]

@@ -180,7 +180,13 @@ impl Lab {
         match mode {
             Mode::Iptables | Mode::Nftables => {
                 let tables = written(mode, services)?;
-                inside(&self.node, move || put(variant, &tables))
+                inside(&self.node, move || {
+                    if mode == Mode::Iptables {
+                        // As kube-proxy sets it for node ports on localhost.
+                        sysctl("ipv4/conf/all/route_localnet", "1")?;
+                    }
+                    put(variant, &tables)
+                })
             }
             Mode::Ipvs => {
                 let services = services.to_vec();

@@ -1,8 +1,8 @@
 //! `kptop bench` as text, Markdown, CSV and JSON (`kptop.bench/1`).
 
 use super::{Align, Columns};
-use crate::bench::{Percentiles, Run, STUDY};
-use crate::figures::bytes;
+use crate::bench::{Connections, Percentiles, Run, STUDY};
+use crate::figures::{bytes, plural};
 use crate::snapshot::facts::Node;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -154,8 +154,10 @@ fn setup_lines(s: &BenchSetup) -> Vec<(&'static str, String)> {
         (
             "Load",
             format!(
-                "{} clients, {} rounds of {} s a run, modes in turns; one Service among many, the one in the middle",
-                s.clients, s.rounds, s.seconds
+                "{} clients, {} of {} s a run, modes in turns; one Service among many, the one in the middle",
+                s.clients,
+                plural(s.rounds as u64, "round"),
+                s.seconds
             ),
         ),
     ]
@@ -183,7 +185,8 @@ fn cells(r: &Run) -> Vec<String> {
         r.connections.words().into(),
         three(Percentiles::of(&r.times.duration)),
         three(Percentiles::of(&r.times.waiting)),
-        three(Percentiles::of(&r.times.connecting)),
+        // A connection for each client is too few for percentiles.
+        three(Percentiles::of(&r.times.connecting).filter(|_| r.connections == Connections::New)),
         rate.map_or("-".into(), |r| format!("{:.0}", r.0)),
         rate.map_or("-".into(), |r| format!("{:.0}-{:.0}", r.1, r.2)),
         if r.missing.is_some() { "-".into() } else { r.times.errors.to_string() },
@@ -206,6 +209,12 @@ fn remarks(s: &BenchSetup, runs: &[Run]) -> Vec<String> {
             STUDY[1].per_second
         ),
     ];
+    if s.rounds as f64 * s.seconds < 3.0 {
+        said.push(
+            "So short a run tells little: take more --rounds or --seconds before you believe an order."
+                .into(),
+        );
+    }
     if s.emulated {
         said.push(
             "This CPU is an emulated one and no clock: compare rows, and take no figure for itself.".into(),

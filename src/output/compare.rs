@@ -225,7 +225,7 @@ pub fn write_comparison(
     }
     writeln!(
         out,
-        "Times are estimates, of the first packet of a flow from the node's processes; prices: {}.",
+        "Rules are those that the first packet of a flow from a pod meets, and times are estimated from them; prices: {}.",
         prices.about
     )?;
     writeln!(out, "Elements are of sets and maps, in ipvs mode with virtual and real servers; {NO_BYTES}.")

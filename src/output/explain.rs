@@ -1,7 +1,7 @@
 //! `kptop explain` as text and as JSON (`kptop.explain/1`).
 
 use crate::explain::{Explanation, Line, LineKind, verdict};
-use crate::figures::{clip_end, clip_rule};
+use crate::figures::{clip_end, clip_rule, plural};
 use crate::proxy::{Mode, Model};
 use crate::ruleset::protocol_name;
 use crate::snapshot::Snapshot;
@@ -124,7 +124,7 @@ fn step<'a>(snapshot: &'a Snapshot, s: &Step) -> StepOut<'a> {
     };
     let rule = id.zip(state).map(|(id, t)| t.table.rule(id));
     let text = match (&s.kind, rule, state) {
-        (StepKind::Passed(_, n), ..) => format!("{n} rules passed over"),
+        (StepKind::Passed(_, n), ..) => format!("{} passed over", plural(u64::from(*n), "rule")),
         (StepKind::Policy, ..) => "policy DROP".into(),
         (StepKind::Ipvs(text) | StepKind::Note(text), ..) => text.clone(),
         (_, Some(rule), Some(t)) => t.table.rule_text(rule).to_string(),

@@ -21,7 +21,7 @@ pub mod facts {
     pub use crate::kernel::nfacct::Object as AcctObject;
     pub use crate::kernel::node::{InterfaceAddress, Node, read as read_node};
     pub use crate::kernel::recent::Client as RecentClient;
-    pub use crate::kernel::sysctl::Sysctls;
+    pub use crate::kernel::sysctl::{ANY_ROUTE_LOCALNET, Sysctls};
     pub use crate::kernel::usage::{Cost, Meter};
     pub use crate::kernel::xtables::blob_size;
 }
@@ -66,7 +66,7 @@ pub struct Snapshot {
     pub conntrack: Option<Conntrack>,
     /// Clients that rules remember, of the lists and sets that somebody asked for.
     pub remembered: Option<Reading<Remembered>>,
-    /// Addresses of the node's interfaces.
+    /// Addresses of the node's interfaces, those of the links of its default routes first.
     pub addresses: Arc<Vec<InterfaceAddress>>,
     /// Sysctls that decide what becomes of packets.
     pub sysctls: Arc<Sysctls>,

@@ -4,7 +4,7 @@ use crate::ruleset::{
     ChainId, ChainKind, Element, Family, Hook, IpFamily, Match, RuleId, Set, SetId, TABLE_DORMANT, Table,
 };
 use crate::snapshot::Snapshot;
-use crate::snapshot::facts::{Ipset, VirtualAddress, VirtualServer};
+use crate::snapshot::facts::{ANY_ROUTE_LOCALNET, Ipset, VirtualAddress, VirtualServer};
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 use std::cell::RefCell;
@@ -144,6 +144,11 @@ impl<'a> Ground<'a> {
             IpFamily::V6 => "net/ipv6/conf/all/forwarding",
         };
         self.sysctl(name) != Some("0")
+    }
+
+    /// True where loopback addresses of IPv4 are known to stay within the node.
+    pub(super) fn keeps_loopback(&self, packet: &super::Packet) -> bool {
+        packet.family() == IpFamily::V4 && self.sysctl(ANY_ROUTE_LOCALNET) == Some("0")
     }
 
     pub(super) fn table(&self, index: usize) -> &'a Table {

@@ -238,6 +238,23 @@ fn a_node_that_does_not_forward_loses_it() {
     assert_eq!(ends(&s, &packet("192.0.2.1", 80)), [(End::Delivered, 1.0, 0)]);
 }
 
+#[test]
+fn loopback_addresses_stay_on_the_node_without_route_localnet() {
+    let mut b = builder("nat");
+    let output = base(&mut b, Hook::Output, ChainKind::Nat, -100, Policy::Accept);
+    b.rule(output, vec![], Target::dnat_to(ip("10.1.0.1"), 80, 2));
+    let mut s = snapshot(vec![b.finish().0]);
+    let local = Packet { source: ip("127.0.0.1"), entrance: Entrance::Node, ..packet("127.0.0.1", 80) };
+    assert_eq!(ends(&s, &local), [(End::Sent, 1.0, 1)]);
+    let any = crate::snapshot::facts::ANY_ROUTE_LOCALNET;
+    s.sysctls = Arc::new([(any, "0".to_string())].into());
+    assert_eq!(ends(&s, &local), [(End::Lost, 1.0, 1)]);
+    // From the wire it is a martian.
+    assert_eq!(ends(&s, &packet("127.0.0.1", 80)), [(End::Lost, 1.0, 0)]);
+    s.sysctls = Arc::new([(any, "1".to_string())].into());
+    assert_eq!(ends(&s, &local), [(End::Sent, 1.0, 1)]);
+}
+
 proptest! {
     /// Whatever jumps where: a walk ends, what chance decides sums up to one, and counting alone finds the same ends as
     /// keeping every step.

@@ -201,8 +201,6 @@ impl Ground<'_> {
             journey.run(traveller);
         }
         let mut walk = journey.walk;
-        // The last branch was gone first.
-        walk.outcomes.reverse();
         walk.outcomes.sort_by(|a, b| {
             // Odds out of products of others differ by rounding.
             let odds = |o: &Outcome| -(o.probability * 1e6).round() as i64;
@@ -344,7 +342,23 @@ impl Journey<'_, '_> {
         }
         let local = self.ground.is_local(t.packet.destination);
         match t.hook {
+            // `__mkroute_output` (net/ipv4/route.c): nothing is sent from 127.0.0.0/8 to another host without it.
+            Hook::Output
+                if !local && t.packet.source.is_loopback() && self.ground.keeps_loopback(&t.packet) =>
+            {
+                self.note(t, "route_localnet is 0: nothing from a loopback address leaves the node".into());
+                return Some(End::Lost);
+            }
             Hook::Output => self.go(t, Hook::Postrouting),
+            // `ip_route_input_slow`: martian destination.
+            Hook::Prerouting
+                if !t.looped
+                    && t.packet.destination.is_loopback()
+                    && self.ground.keeps_loopback(&t.packet) =>
+            {
+                self.note(t, "a packet to a loopback address may not come in by an interface".into());
+                return Some(End::Lost);
+            }
             Hook::Prerouting if local || t.packet.destination.is_multicast() => self.go(t, Hook::Input),
             Hook::Prerouting => {
                 if !self.ground.forwards(t.packet.family()) {

@@ -10,11 +10,13 @@ use crate::explain::{Sender, explain, frontend_destination};
 pub(in crate::tui) struct Asked {
     pub(in crate::tui) sender: Sender,
     pub(in crate::tui) frontend: usize,
+    /// The end whose way is shown.
+    pub(in crate::tui) ending: usize,
 }
 
 impl Default for Asked {
     fn default() -> Asked {
-        Asked { sender: Sender::Pod, frontend: 0 }
+        Asked { sender: Sender::Pod, frontend: 0, ending: 0 }
     }
 }
 
@@ -27,10 +29,11 @@ impl App {
                 Sender::Outside => Sender::Node,
                 _ => Sender::Pod,
             };
+            self.asked.ending = 0;
             self.below.go_to_top();
             self.find_path();
         } else if self.pane == PaneName::Services {
-            self.asked.frontend = 0;
+            (self.asked.frontend, self.asked.ending) = (0, 0);
             self.show_section(Section::Path);
         } else {
             self.message = Some("choose a Service in the pane Services: e explains the path to it".into());
@@ -44,6 +47,7 @@ impl App {
         }
         let count = self.chosen_service().map_or(1, |s| s.frontends.len());
         self.asked.frontend = (self.asked.frontend + 1) % count.max(1);
+        self.asked.ending = 0;
         self.below.go_to_top();
         self.find_path();
     }
@@ -63,26 +67,32 @@ impl App {
             text,
             figure: String::new(),
             rule: None,
+            ending: None,
         };
         self.path = match frontend_destination(&u.snapshot, &u.model, i, frontend) {
             None => vec![remark(
                 "There is no address to ask: the Service has none, or the node's own were not read.".into(),
             )],
             Some(to) => match explain(&u.snapshot, &u.model, &to, self.asked.sender, None) {
-                Ok(answer) => answer.lines(&u.snapshot, &u.model),
+                Ok(answer) => answer.lines(&u.snapshot, &u.model, self.asked.ending),
                 Err(why) => vec![remark(why)],
             },
         };
     }
 
-    /// Goes to the rule of the chosen step.
+    /// Goes to the rule of the chosen step, or shows the way to the chosen end.
     pub(super) fn enter_path(&mut self) {
-        match self.path.get(self.below.chosen).and_then(|l| l.rule) {
-            Some(r) => {
+        let Some(line) = self.path.get(self.below.chosen) else { return };
+        match (line.rule, line.ending) {
+            (Some(r), _) => {
                 self.jumps.push(Origin::Path(self.below.chosen));
                 self.go_to_rule(r.table, r.rule);
             }
-            None => self.message = Some("Enter goes to a rule: choose a step".into()),
+            (None, Some(end)) => {
+                self.asked.ending = end;
+                self.find_path();
+            }
+            (None, None) => self.message = Some("Enter on an end shows its way, on a rule goes there".into()),
         }
     }
 }

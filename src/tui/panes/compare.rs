@@ -61,12 +61,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
         draw_chart(frame, theme, inner, &c, &update.prices);
     }
     let inner = part(frame, theme, words, "What it means here", "", false);
-    frame.render_widget(Paragraph::new(said).wrap(Wrap { trim: false }), inner);
+    let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
+    frame.render_widget(Paragraph::new(said).wrap(Wrap { trim: true }), inner);
 }
 
 /// The verdict, what is left over, and where the prices come from.
 fn sentences(theme: Theme, update: &Update, c: &Comparison) -> Vec<Line<'static>> {
-    let line = |text: String, style: Style| Line::from(Span::styled(format!(" {text}"), style));
+    let line = |text: String, style: Style| Line::from(Span::styled(text, style));
     let flows = update.rates.iter().filter_map(|r| r.flows.ok()).reduce(|a, b| a + b);
     let mut said: Vec<Line<'static>> = c.verdict(flows).into_iter().map(|s| line(s, theme.text())).collect();
     for m in update.model.modes.iter().filter(|m| m.state == State::Leftover) {
@@ -75,10 +76,11 @@ fn sentences(theme: Theme, update: &Update, c: &Comparison) -> Vec<Line<'static>
         let text = format!("Left over: {}{variant}, {}: {rules}.", m.mode.name(), m.family);
         said.push(line(text, theme.warn()));
     }
+    let hint =
+        "kptop compare --to MODE: what a move would change here; kptop calibrate: this node's own prices.";
+    said.push(line(hint.into(), theme.dim()));
     said.extend(c.notes.iter().map(|n| line(n.clone(), theme.dim())));
     said.push(line(format!("Prices: {}.", update.prices.about), theme.dim()));
-    let hint = "kptop compare --to MODE lists what a move would change on this node; kptop calibrate measures its prices.";
-    said.push(line(hint.into(), theme.dim()));
     said
 }
 
@@ -204,12 +206,15 @@ fn draw_chart(frame: &mut Frame<'_>, theme: Theme, area: Rect, c: &Comparison, p
     };
     let mine = format!("▲ here: {}", count(c.services as u64));
     let mine_at = column(here).min(axis.right().saturating_sub(mine.chars().count() as u16));
-    for n in [10usize, 100, 1_000, 10_000] {
+    let end = mine_at + mine.chars().count() as u16 + 1;
+    let mut free = axis.x;
+    for n in [10usize, 100, 1_000, 10_000, MOST as usize] {
         let text = short(n as f64);
-        let at = column(x(n));
-        let end = mine_at + mine.chars().count() as u16 + 1;
-        if at + (text.len() as u16) < mine_at || at > end {
+        let width = text.len() as u16;
+        let at = column(x(n)).min(axis.right() - width);
+        if at >= free && (at + width < mine_at || at > end) {
             put(frame, Rect { x: at, width: 6, ..axis }, &text, theme.dim(), false);
+            free = at + width + 1;
         }
     }
     put(frame, Rect { x: mine_at, width: axis.right() - mine_at, ..axis }, &mine, theme.strong(), false);

@@ -29,7 +29,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, service: &Service, area
         0 | 1 => String::new(),
         n => format!(" · f: the next of {n} frontends"),
     };
-    let head = format!(" From {} to {to} · e: from another{more} · Enter goes to a rule", app.asked.sender);
+    let head =
+        format!(" From {} to {to} · e: from another{more} · Enter: its way, its rule", app.asked.sender);
     let text = clip_end(&head, usize::from(area.width));
     put(frame, Rect { height: 1, ..area }, &text, theme.head(), false);
     let rest = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
@@ -52,7 +53,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, service: &Service, area
         };
         let indent = if l.kind == LineKind::Head { " " } else { "   " };
         let room = width.saturating_sub(indent.len() + place.width() + figure + 1);
-        let text = if l.rule.is_some() { clip_rule(&l.text, room) } else { clip_end(&l.text, room) };
+        let text = if l.kind == LineKind::Step { clip_rule(&l.text, room) } else { clip_end(&l.text, room) };
         put(frame, at, &format!("{indent}{place}{text}"), style(theme, l.kind), false);
         if !l.figure.is_empty() {
             let at = Rect { width: at.width.saturating_sub(1), ..at };
