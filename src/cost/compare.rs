@@ -3,10 +3,10 @@
 
 use super::lookup::{Askers, FIGURES, Sizes};
 use super::prices::{Engine, Prices, PricesFrom};
-use crate::explain::{node_address, pod_network};
 use crate::figures::{nanoseconds, plural};
 use crate::proxy::{
     FrontendKind, Mode, Model, Service, ServiceName, TrafficPolicy, Variant, iptables, ipvs, nftables,
+    node_address, pod_network,
 };
 use crate::ruleset::{Dialect, IpFamily, Table, TableBackend};
 use crate::snapshot::facts::{Ipvs, blob_size};

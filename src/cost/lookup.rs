@@ -2,8 +2,7 @@
 
 use super::compare::engine_of;
 use super::prices::{Engine, Prices, PricesFrom};
-use crate::explain::{node_address, pod_network};
-use crate::proxy::{Model, Service};
+use crate::proxy::{Model, Service, node_address, pod_network};
 use crate::ruleset::{Dialect, IpFamily, TableBackend};
 use crate::snapshot::Snapshot;
 use crate::walk::{Entrance, Ground, Options, Packet};

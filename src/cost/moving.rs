@@ -3,9 +3,8 @@
 //! Sources: kube-proxy's documentation ("Virtual IPs and Service Proxies"), KEP-3866 (nftables mode), KEP-5343 (which
 //! mode is the default), KEP-5495 (the end of ipvs mode), and kube-proxy's code where it is named.
 
-use crate::explain::node_address;
 use crate::figures::plural;
-use crate::proxy::{FrontendKind, Mode, Model, Service, State, chain_owner, nftables, owners};
+use crate::proxy::{FrontendKind, Mode, Model, Service, State, chain_owner, nftables, node_address, owners};
 use crate::ruleset::{ChainId, Dialect, Hook, IpFamily, Match, RuleId, Table, Target, Verdict};
 use crate::snapshot::Snapshot;
 use crate::snapshot::facts::ANY_ROUTE_LOCALNET;

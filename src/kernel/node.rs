@@ -131,15 +131,14 @@ pub fn addresses() -> Result<Vec<InterfaceAddress>> {
         })
         .collect();
     // The link by which the node reaches others holds its primary address.
-    let links = default_links();
+    let read = |file: &str| fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+    let links = default_links(&read("route"), &read("ipv6_route"));
     all.sort_by_key(|a| !links.contains(&a.interface));
     Ok(all)
 }
 
 /// Links of the default routes (`/proc/net/route`, `/proc/net/ipv6_route`).
-fn default_links() -> Vec<String> {
-    let read = |file: &str| fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
-    let (v4, v6) = (read("route"), read("ipv6_route"));
+fn default_links(v4: &str, v6: &str) -> Vec<String> {
     // Iface Destination Gateway Flags RefCnt Use Metric Mask
     let v4 = v4.lines().skip(1).map(|l| l.split_whitespace().collect::<Vec<_>>());
     let v4 = v4.filter(|w| w.get(1) == Some(&"00000000") && w.get(7) == Some(&"00000000"));
@@ -166,6 +165,27 @@ mod tests {
         assert_eq!(dpkg_version(status, "iptables").as_deref(), Some("1.8.9"));
         assert_eq!(dpkg_version(status, "z").as_deref(), Some("2~3"));
         assert_eq!(dpkg_version(status, "nope"), None);
+    }
+
+    #[test]
+    fn links_of_default_routes_are_found() {
+        let v4 = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\n\
+                  cni0\t0000F40A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
+                  eth1\t00000000\t0132A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n";
+        let zero = "0".repeat(32);
+        let v6 = format!(
+            "{zero} 00 {zero} 00 fd0000500000000000000000000000001 00000400 1 0 00000003     eth2\n\
+             {zero} 00 {zero} 00 {zero} ffffffff 1 0 00200200       lo\n"
+        );
+        assert_eq!(default_links(v4, &v6), ["eth1", "eth2"]);
+        assert!(default_links("", "").is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_routes_are_survived(v4 in "[\\t\\n0-9A-Fa-z ]{0,200}", v6 in "[\\n0-9a-z ]{0,200}") {
+            let _ = default_links(&v4, &v6);
+        }
     }
 
     #[test]

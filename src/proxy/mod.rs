@@ -1,5 +1,6 @@
 //! kube-proxy understood: the Services that it wrote into the kernel, per mode, and writing them again.
 
+mod addresses;
 mod families;
 pub mod iptables;
 pub mod ipvs;
@@ -10,6 +11,7 @@ mod owners;
 mod parts;
 mod userspace;
 
+pub use addresses::{node_address, pod_network};
 pub use families::chain_families;
 pub use model::{ModeState, Model, State};
 pub use names::{Names, ServiceName, endpoint_chain, service_hash};

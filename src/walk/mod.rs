@@ -11,6 +11,7 @@
 mod ground;
 mod held;
 mod ipsets;
+mod ipvs;
 mod native;
 mod targets;
 #[cfg(test)]

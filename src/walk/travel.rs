@@ -4,7 +4,6 @@ use super::ground::Entry;
 use super::held::Held;
 use super::{CtState, End, Entrance, Ground, Options, Outcome, Packet, Place, Step, StepKind, Tally, Walk};
 use crate::ruleset::{ChainId, ChainKind, Dialect, Hook, Match, Policy, RuleId, Table, TableBackend};
-use crate::snapshot::facts::{Forwarding, RealServer};
 use std::cell::Cell;
 use std::net::IpAddr;
 
@@ -34,13 +33,12 @@ pub(super) struct Traveller {
     pub(super) first: Packet,
     pub(super) hook: Hook,
     /// Which of the hook's entries is next.
-    entry: usize,
+    pub(super) entry: usize,
     table: usize,
-
     frames: Vec<Frame>,
-    tracked: bool,
-    notrack: bool,
-    destination_done: bool,
+    pub(super) tracked: bool,
+    pub(super) notrack: bool,
+    pub(super) destination_done: bool,
     source_done: bool,
     pub(super) translated_destination: bool,
     pub(super) translated_source: bool,
@@ -177,11 +175,11 @@ impl Traveller {
 const MOST_ENTERED: u32 = 2_000;
 
 /// The walk under way.
-struct Journey<'g, 'a> {
-    ground: &'g Ground<'a>,
+pub(super) struct Journey<'g, 'a> {
+    pub(super) ground: &'g Ground<'a>,
     options: Options,
     walk: Walk,
-    waiting: Vec<Traveller>,
+    pub(super) waiting: Vec<Traveller>,
 }
 
 impl Ground<'_> {
@@ -228,7 +226,7 @@ impl Journey<'_, '_> {
         }
     }
 
-    fn end(&mut self, mut t: Traveller, end: End) {
+    pub(super) fn end(&mut self, mut t: Traveller, end: End) {
         self.flush(&mut t);
         t.tally.lookups = t.lookups.get();
         self.walk.outcomes.push(Outcome {
@@ -242,7 +240,7 @@ impl Journey<'_, '_> {
         });
     }
 
-    fn step(&mut self, t: &mut Traveller, kind: StepKind, place: Option<Place>, counted: bool) {
+    pub(super) fn step(&mut self, t: &mut Traveller, kind: StepKind, place: Option<Place>, counted: bool) {
         self.flush(t);
         if self.options.steps {
             let odds = t.odds.take();
@@ -251,7 +249,7 @@ impl Journey<'_, '_> {
         }
     }
 
-    fn note(&mut self, t: &mut Traveller, text: String) {
+    pub(super) fn note(&mut self, t: &mut Traveller, text: String) {
         self.step(t, StepKind::Note(text), None, false);
     }
 
@@ -283,7 +281,7 @@ impl Journey<'_, '_> {
     }
 
     /// Sends a copy of the traveller another way, with these odds.
-    fn branch(&mut self, t: &mut Traveller, odds: f64) -> Option<Traveller> {
+    pub(super) fn branch(&mut self, t: &mut Traveller, odds: f64) -> Option<Traveller> {
         if odds <= 0.0 {
             return None;
         }
@@ -556,75 +554,6 @@ impl Journey<'_, '_> {
             t.take_odds(1.0 / f64::from(below));
         }
         t.drawn = Some(0);
-        None
-    }
-
-    /// IPVS: a virtual server for the packet, and one of its real servers (`ip_vs_in`, `ip_vs_schedule`).
-    fn ipvs(&mut self, t: &mut Traveller) -> Option<End> {
-        let to = (t.packet.destination, t.packet.destination_port);
-        let server = self.ground.virtual_server(t.packet.mark, t.packet.protocol, to)?;
-        t.tally.ipvs += 1;
-        let label = format!("{} {}", crate::proxy::endpoint_text(to.0, to.1), server.scheduler);
-        let shares = crate::proxy::ipvs::shares(server);
-        let takers: Vec<(&RealServer, Option<f64>)> =
-            server.real_servers.iter().zip(shares).filter(|(r, _)| r.weight > 0).collect();
-        if takers.is_empty() {
-            self.step(t, StepKind::Ipvs(format!("{label}: no real server takes it")), None, false);
-            return Some(End::Rejected);
-        }
-        let unknown = takers.iter().any(|r| r.1.is_none());
-        if unknown {
-            t.assume(format!("the scheduler {} spreads evenly", server.scheduler));
-        }
-        let even = 1.0 / takers.len() as f64;
-        for (i, (real, share)) in takers.iter().enumerate().rev() {
-            let odds = if unknown { even } else { share.unwrap_or(even) };
-            let Some(mut other) = self.branch(t, odds) else { continue };
-            let way = crate::proxy::endpoint_text(real.address, real.port);
-            self.step(&mut other, StepKind::Ipvs(format!("{label} -> {way}")), None, false);
-            other.via_ipvs = true;
-            other.backend = Some((real.address, real.port));
-            let away = !self.ground.is_local(real.address);
-            if away && other.packet.source.is_loopback() && real.forwarding != Forwarding::Local {
-                // `crosses_local_route_boundary` (net/netfilter/ipvs/ip_vs_xmit.c).
-                self.note(&mut other, "IPVS sends nothing from a loopback address to another host".into());
-                if i == 0 {
-                    *t = other;
-                    return Some(End::Lost);
-                }
-                self.end(other, End::Lost);
-                continue;
-            }
-            match real.forwarding {
-                Forwarding::Masquerade => {
-                    other.packet.destination = real.address;
-                    other.packet.destination_port = if real.port == 0 { to.1 } else { real.port };
-                    // Without vs.conntrack the packet is of no flow from here on (`ip_vs_notrack`).
-                    if self.ground.sysctl("net/ipv4/vs/conntrack") == Some("0") {
-                        other.notrack = true;
-                    } else {
-                        other.translated_destination = true;
-                    }
-                    (other.destination_done, other.tracked) = (true, true);
-                    if away {
-                        other.hook = Hook::Output;
-                        other.entry = 0;
-                    }
-                }
-                Forwarding::Local => {}
-                // Sent as it is, or inside another packet: the rest is the link's.
-                _ => {
-                    other.hook = Hook::Postrouting;
-                    other.entry = usize::MAX;
-                    other.looped = true;
-                }
-            }
-            if i == 0 {
-                *t = other;
-            } else {
-                self.waiting.push(other);
-            }
-        }
         None
     }
 }

@@ -1,0 +1,48 @@
+//! Addresses that rules and interfaces tell: the node's own, and the network of its pods.
+
+use super::{ipvs, nftables};
+use crate::ruleset::{IpFamily, IpNet, Match, RuleId};
+use crate::snapshot::Snapshot;
+use crate::snapshot::facts::InterfaceAddress;
+use std::net::IpAddr;
+
+/// The address of this node under which a node port is asked for.
+pub fn node_address(snapshot: &Snapshot, family: IpFamily) -> Option<IpAddr> {
+    let usable = |a: &&InterfaceAddress| {
+        let link_local = match a.address {
+            IpAddr::V4(a) => a.is_link_local(),
+            IpAddr::V6(a) => a.is_unicast_link_local(),
+        };
+        IpFamily::of(a.address) == family
+            && !a.address.is_loopback()
+            && !link_local
+            && a.interface != ipvs::DUMMY
+    };
+    // Bridges and tunnels of pods come after the node's own link, mostly; a link that a CNI made is its last choice.
+    let pods = ["cni", "cbr", "docker", "flannel", "cali", "veth", "lxc", "cilium", "kube-"];
+    let own = |a: &&InterfaceAddress| !pods.iter().any(|p| a.interface.starts_with(p));
+    let all = || snapshot.addresses.iter().filter(usable);
+    all().find(own).or_else(|| all().next()).map(|a| a.address)
+}
+
+/// The network of the cluster's pods, as the rules that masquerade everything else say it.
+pub fn pod_network(snapshot: &Snapshot, family: IpFamily) -> Option<IpNet> {
+    for t in &snapshot.tables {
+        if t.family.ip() != Some(family) {
+            continue;
+        }
+        for (i, rule) in t.table.rules.iter().enumerate() {
+            let matches = t.table.matches_of(rule);
+            let outside = matches.iter().filter_map(Match::address).find(|a| a.invert && !a.destination);
+            let Some(outside) = outside else { continue };
+            let chain = t.table.chain_of(RuleId(i as u32));
+            let chain = chain.map_or("", |c| t.table.chain_name(c));
+            let to = t.table.jump_of(rule).map_or("", |c| t.table.chain_name(c));
+            let own = t.table.name == nftables::TABLE && chain == "services";
+            if to == "KUBE-MARK-MASQ" || own {
+                return Some(outside.net);
+            }
+        }
+    }
+    None
+}
