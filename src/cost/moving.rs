@@ -472,9 +472,9 @@ impl<'a> Move<'a> {
             "addresses-on-the-node",
             "Service addresses become addresses of the node",
             Vec::new(),
-            "They are put on kube-ipvs0: a process that listens on all addresses is reachable there (until 1.28 without a \
-             filter), and other nodes' addresses must not be among them.",
-            DOCS,
+            "They are put on kube-ipvs0: a process that listens on all addresses is reachable there (until 1.25 on every port; \
+             since then a filter rejects those that are no Service's), and other nodes' addresses must not be among them.",
+            "kubernetes/kubernetes#72236, #108460",
         );
     }
 
@@ -542,9 +542,9 @@ impl<'a> Move<'a> {
                 "clean-up",
                 "What the present mode leaves behind",
                 lines,
-                "kube-proxy takes away other modes' rules only where it knows of them at its start (since 1.30 nftables mode \
-                 does for iptables and ipvs). Otherwise run `kube-proxy --cleanup` with the old version, or boot the node \
-                 anew; then look at `kptop` for what is left over.",
+                "At its start in nftables mode kube-proxy takes away the rules of iptables and ipvs mode, and the other way round; \
+                 between iptables and ipvs mode it takes nothing away (1.29 to 1.36; older ones none at all). Otherwise run \
+                 `kube-proxy --cleanup`, or boot the node anew; then look at `kptop` for what is left over.",
                 "cmd/kube-proxy/app/server_linux.go (platformCleanup)",
             );
         }
