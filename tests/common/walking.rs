@@ -286,6 +286,9 @@ impl Report {
 
 /// Loads rules in the node's namespace by `load`, and sends `n` packets.
 pub fn walk_beside_the_kernel(seed: u64, n: usize, load: impl FnOnce() + Send + 'static) -> Report {
+    // Other packets: `KPTOP_WALK_SEED`.
+    let other = std::env::var("KPTOP_WALK_SEED").ok().and_then(|n| n.parse().ok());
+    let seed = other.unwrap_or(seed);
     let lab = Lab::bare().unwrap();
     silence(&lab);
     let sender = |ns| inside(ns, Sender::open).unwrap();
