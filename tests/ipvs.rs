@@ -359,64 +359,72 @@ fn packets_go_as_told_through_ipvs_mode() {
 fn rules_beside_ipvs_are_as_long_as_kube_proxys() {
     use kptop::snapshot::{Reading, TableState};
     use kptop::walk::{Entrance, Ground, Options, Packet};
-    in_new_netns(|| {
-        let dir = set("1.36.2", "ipvs-legacy");
-        std::fs::write("/proc/sys/net/ipv4/vs/conntrack", "1").expect(WHY);
-        for forwarding in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
-            std::fs::write(format!("/proc/sys/net/{forwarding}"), "1").unwrap();
-        }
-        dummy_addresses(&dir);
-        run("ip", &["link", "add", "cni0", "type", "dummy"]);
-        for a in NODE_ADDRESSES {
-            run("ip", &["addr", "add", a, "dev", "cni0", "nodad"]);
-        }
-        run_with("ipvsadm", &["-R"], &read(&dir, "ipvsadm-Sn.txt").expect(WHY));
-        load_ipsets(&dir);
-        load_legacy(&dir);
-        let theirs = Live::open(None).unwrap().snapshot(Wanted::ALL);
-        let services = Model::read(&theirs, &Names::default()).services;
-        let nodes: Vec<IpAddr> = NODE_ADDRESSES.iter().map(|a| a.parse().unwrap()).collect();
-        let mut ours = Snapshot { tables: Vec::new(), ..theirs.clone() };
-        let mut sets = Vec::new();
-        for (family, cidr) in [(IpFamily::V4, "10.244.0.0/16"), (IpFamily::V6, "fd00:10:244::/56")] {
-            let (tables, own) = ipvs::frame(&services, family, cidr.parse().ok(), &nodes);
-            sets.extend(own);
-            let state = |(t, c): (kptop::ruleset::Table, kptop::ruleset::TableCounters)| {
-                TableState::new(Duration::ZERO, t.into(), c.into())
-            };
-            ours.tables.extend(tables.into_iter().map(state));
-        }
-        ours.ipsets = Some(Reading { at: Duration::ZERO, value: sets.into() });
-        let lengths = |s: &Snapshot| {
-            let ground = Ground::new(s);
-            let options = Options { new_client: true, steps: false, ..Options::default() };
-            let mut all = BTreeSet::new();
-            for service in &services {
-                let v4 = service.family == IpFamily::V4;
-                let f = &service.frontends[0];
-                let to = (f.address.unwrap(), f.port);
-                for (name, from) in [
-                    ("pod", if v4 { "10.244.0.250" } else { "fd00:10:244::250" }),
-                    ("outside", if v4 { "192.168.50.1" } else { "fd00:50::1" }),
-                ] {
-                    let entrance = Entrance::Interface(Some("eth9".into()));
-                    let number = service.protocol.number();
-                    let packet = Packet::new((from.parse().unwrap(), 40_000), to, number, entrance);
-                    let walk = ground.walk(&packet, &options);
-                    let mut ends: Vec<String> = walk
-                        .outcomes
-                        .iter()
-                        .map(|o| format!("{:?} {:?} {} {}", o.end, o.backend, o.masquerade, o.tally.rules()))
-                        .collect();
-                    ends.sort();
-                    all.insert(format!("{} {to:?} from {name}: {ends:?}", service.protocol.lower()));
-                }
+    for mode in ["ipvs-legacy", "ipvs-nft"] {
+        in_new_netns(move || {
+            let dir = set("1.36.2", mode);
+            std::fs::write("/proc/sys/net/ipv4/vs/conntrack", "1").expect(WHY);
+            for forwarding in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+                std::fs::write(format!("/proc/sys/net/{forwarding}"), "1").unwrap();
             }
-            all
-        };
-        let (theirs, ours) = (lengths(&theirs), lengths(&ours));
-        assert!(theirs.len() > 100);
-        common::tell(&format!("ipvs: {} ways", theirs.len()));
-        assert_same(&ours, &theirs, "rules beside IPVS");
-    });
+            dummy_addresses(&dir);
+            run("ip", &["link", "add", "cni0", "type", "dummy"]);
+            for a in NODE_ADDRESSES {
+                run("ip", &["addr", "add", a, "dev", "cni0", "nodad"]);
+            }
+            run_with("ipvsadm", &["-R"], &read(&dir, "ipvsadm-Sn.txt").expect(WHY));
+            load_ipsets(&dir);
+            if mode == "ipvs-nft" {
+                load_nft(&dir);
+            } else {
+                load_legacy(&dir);
+            }
+            let theirs = Live::open(None).unwrap().snapshot(Wanted::ALL);
+            let services = Model::read(&theirs, &Names::default()).services;
+            let nodes: Vec<IpAddr> = NODE_ADDRESSES.iter().map(|a| a.parse().unwrap()).collect();
+            let mut ours = Snapshot { tables: Vec::new(), ..theirs.clone() };
+            let mut sets = Vec::new();
+            for (family, cidr) in [(IpFamily::V4, "10.244.0.0/16"), (IpFamily::V6, "fd00:10:244::/56")] {
+                let (tables, own) = ipvs::frame(&services, family, cidr.parse().ok(), &nodes);
+                sets.extend(own);
+                let state = |(t, c): (kptop::ruleset::Table, kptop::ruleset::TableCounters)| {
+                    TableState::new(Duration::ZERO, t.into(), c.into())
+                };
+                ours.tables.extend(tables.into_iter().map(state));
+            }
+            ours.ipsets = Some(Reading { at: Duration::ZERO, value: sets.into() });
+            let lengths = |s: &Snapshot| {
+                let ground = Ground::new(s);
+                let options = Options { new_client: true, steps: false, ..Options::default() };
+                let mut all = BTreeSet::new();
+                for service in &services {
+                    let v4 = service.family == IpFamily::V4;
+                    let f = &service.frontends[0];
+                    let to = (f.address.unwrap(), f.port);
+                    for (name, from) in [
+                        ("pod", if v4 { "10.244.0.250" } else { "fd00:10:244::250" }),
+                        ("outside", if v4 { "192.168.50.1" } else { "fd00:50::1" }),
+                    ] {
+                        let entrance = Entrance::Interface(Some("eth9".into()));
+                        let number = service.protocol.number();
+                        let packet = Packet::new((from.parse().unwrap(), 40_000), to, number, entrance);
+                        let walk = ground.walk(&packet, &options);
+                        let mut ends: Vec<String> = walk
+                            .outcomes
+                            .iter()
+                            .map(|o| {
+                                format!("{:?} {:?} {} {}", o.end, o.backend, o.masquerade, o.tally.rules())
+                            })
+                            .collect();
+                        ends.sort();
+                        all.insert(format!("{} {to:?} from {name}: {ends:?}", service.protocol.lower()));
+                    }
+                }
+                all
+            };
+            let (theirs, ours) = (lengths(&theirs), lengths(&ours));
+            assert!(theirs.len() > 100);
+            common::tell(&format!("{mode}: {} ways", theirs.len()));
+            assert_same(&ours, &theirs, "rules beside IPVS");
+        });
+    }
 }
