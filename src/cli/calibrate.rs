@@ -1,12 +1,12 @@
 //! `kptop calibrate`: what a lookup costs in this kernel on this CPU.
 
 use super::{TextOrJson, explain, print};
-use crate::cost::{Calibration, Engine, EnginePrices, Sample, fit};
+use crate::cost::{Calibration, Engine, EnginePrices, Sample, VERSION, fit};
 use crate::figures::nanoseconds;
 use crate::lab::become_root_if_needed;
 use crate::lab::measure::{Course, median, stay_on_this_cpu};
 use crate::output::{Align, Columns};
-use crate::snapshot::facts::read_node;
+use crate::snapshot::facts::node_identity;
 use clap::Args;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -70,7 +70,7 @@ struct Measured {
 pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode, String> {
     become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
     stay_on_this_cpu().map_err(|e| explain(&e))?;
-    let node = read_node();
+    let (kernel, cpu) = node_identity();
     let began = Instant::now();
     let on_terminal = io::stderr().is_terminal();
     let tell = |text: &str| {
@@ -128,9 +128,9 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode, String> {
     let bare =
         bare.stops.first_mut().map_or((0.0, 0.0), |s| (median(&mut s.first_ns), median(&mut s.later_ns)));
     let calibration = Calibration {
-        version: 1,
-        kernel: node.kernel.clone().unwrap_or_default(),
-        cpu: node.cpu_model.clone().unwrap_or_default(),
+        version: VERSION,
+        kernel: kernel.unwrap_or_default(),
+        cpu: cpu.unwrap_or_default(),
         measured_at: jiff::Timestamp::now().to_string(),
         bare_ns: bare,
         engines: prices(&measured),

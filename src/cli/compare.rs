@@ -1,7 +1,7 @@
 //! `kptop compare`
 
 use super::demo::{DemoMode, open};
-use super::{SourceArgs, TextOrJson, names, prices, print};
+use super::{SourceArgs, TextOrJson, names, need_rules, prices, print};
 use crate::cost::{moving, under};
 use crate::observe::Observer;
 use crate::output;
@@ -46,18 +46,14 @@ pub(super) fn run(source: &SourceArgs, args: &CompareArgs) -> Result<ExitCode, S
     observer.observe(live.snapshot(Wanted::ALL));
     std::thread::sleep(args.over);
     let view = observer.observe(live.snapshot(Wanted::ALL));
-    if !view.snapshot.rules_read() {
-        let unread = view.snapshot.unread.iter().find(|u| u.failed);
-        let why = unread.map_or(String::new(), |u| format!(": {}: {}", u.what, u.why));
-        return Err(format!("the rules of this node could not be read{why}"));
-    }
+    need_rules(&view.snapshot)?;
     if view.model.services.is_empty() {
         return Err("no mode of kube-proxy holds a Service here: there is nothing to compare\n  -> kptop compare --demo \
                     iptables shows what it looks like"
             .into());
     }
     let comparison = under(&view.snapshot, &view.model, &prices);
-    let flows = view.rates.iter().filter_map(|r| r.flows.ok()).reduce(|a, b| a + b);
+    let flows = view.node.flows;
     let (to, word) = match args.to {
         Some(Target::Nftables) => (Some(Mode::Nftables), "nftables"),
         Some(Target::Iptables) => (Some(Mode::Iptables), "iptables"),

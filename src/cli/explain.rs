@@ -1,11 +1,10 @@
 //! `kptop explain`
 
 use super::demo::{DemoMode, open};
-use super::{SourceArgs, TextOrJson, names, print};
+use super::{SourceArgs, TextOrJson, names, need_rules, print};
 use crate::explain::{Explanation, Sender, destinations, explain};
-use crate::observe::Observer;
 use crate::output;
-use crate::proxy::memory_lists;
+use crate::proxy::{Model, memory_lists};
 use crate::snapshot::live::{LookedAt, Wanted};
 use crate::walk::End;
 use clap::Args;
@@ -33,23 +32,21 @@ pub(super) struct ExplainArgs {
 
 pub(super) fn run(source: &SourceArgs, args: &ExplainArgs) -> Result<ExitCode, String> {
     let (_lab, mut live) = open(source, args.demo, None)?;
-    let mut observer = Observer::new(names(source)?);
+    let names = names(source)?;
     let wanted = Wanted { flows: false, ..Wanted::ALL };
-    let mut view = observer.observe(live.snapshot(wanted));
-    if !view.snapshot.rules_read() {
-        let unread = view.snapshot.unread.iter().find(|u| u.failed);
-        let why = unread.map_or(String::new(), |u| format!(": {}: {}", u.what, u.why));
-        return Err(format!("the rules of this node could not be read{why}"));
-    }
-    let found = destinations(&view.snapshot, &view.model, &args.destination)?;
+    let mut snapshot = live.snapshot(wanted);
+    need_rules(&snapshot)?;
+    let mut model = Model::read(&snapshot, &names);
+    let found = destinations(&snapshot, &model, &args.destination)?;
     // Who is remembered decides where a client goes that came before.
     let mut memory = Vec::new();
     for (i, _) in found.iter().filter_map(|d| d.service) {
-        memory.extend(memory_lists(&view.snapshot, &view.model.services[i]));
+        memory.extend(memory_lists(&snapshot, &model.services[i]));
     }
     if !memory.is_empty() {
         live.look_at(LookedAt { flows: Vec::new(), memory });
-        view = observer.observe(live.snapshot(wanted));
+        snapshot = live.snapshot(wanted);
+        model.update(&snapshot, &names);
     }
     let destination = match &found[..] {
         [one] => one,
@@ -60,7 +57,7 @@ pub(super) fn run(source: &SourceArgs, args: &ExplainArgs) -> Result<ExitCode, S
                 .map(|d| {
                     let to = crate::proxy::endpoint_text(d.address, d.port);
                     let protocol = crate::ruleset::protocol_name(u16::from(d.protocol)).unwrap_or("?");
-                    let name = d.service.map_or(String::new(), |(i, _)| view.model.services[i].label());
+                    let name = d.service.map_or(String::new(), |(i, _)| model.services[i].label());
                     format!("\n  {to}/{protocol}  {name}")
                 })
                 .collect();
@@ -72,16 +69,12 @@ pub(super) fn run(source: &SourceArgs, args: &ExplainArgs) -> Result<ExitCode, S
             ));
         }
     };
-    let answer = explain(&view.snapshot, &view.model, destination, args.from, args.interface.as_deref())?;
+    let answer = explain(&snapshot, &model, destination, args.from, args.interface.as_deref())?;
     let on_terminal = io::stdout().is_terminal();
     let width = crossterm::terminal::size().ok().filter(|_| on_terminal).map(|s| usize::from(s.0));
     print(|out| match args.output {
-        TextOrJson::Text => {
-            output::write_explanation(&answer.lines(&view.snapshot, &view.model, 0), width, out)
-        }
-        TextOrJson::Json => {
-            output::write_explanation_json(&answer, &view.snapshot, &view.model, on_terminal, out)
-        }
+        TextOrJson::Text => output::write_explanation(&answer.lines(&snapshot, &model, 0), width, out),
+        TextOrJson::Json => output::write_explanation_json(&answer, &snapshot, &model, on_terminal, out),
     })?;
     Ok(if dies(&answer) { ExitCode::from(super::FINDINGS) } else { ExitCode::SUCCESS })
 }

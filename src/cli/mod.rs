@@ -20,7 +20,8 @@ use crate::cost::{Calibration, Prices};
 use crate::observe::Observer;
 use crate::output;
 use crate::proxy::Names;
-use crate::snapshot::facts::read_node;
+use crate::snapshot::Snapshot;
+use crate::snapshot::facts::node_identity;
 use crate::snapshot::live::{Live, Wanted};
 use crate::tui::Options;
 use std::sync::Arc;
@@ -125,7 +126,8 @@ fn options(cli: &Cli) -> Result<Options, String> {
 fn prices() -> Arc<Prices> {
     let text = calibrate::default_file().and_then(|f| std::fs::read_to_string(f).ok());
     let kept: Option<Calibration> = text.and_then(|t| serde_json::from_str(&t).ok());
-    Arc::new(Prices::choose(kept, &read_node()))
+    let (kernel, cpu) = node_identity();
+    Arc::new(Prices::choose(kept, kernel.as_deref(), cpu.as_deref()))
 }
 
 /// Runs the program; gives its exit code: 0 fine, 1 findings or differences, 2 could not do it.
@@ -198,6 +200,16 @@ fn print_snapshot(
     // The process ends here: giving back a few hundred thousand pieces of memory one by one would be for nothing.
     std::mem::forget((view, observer));
     Ok(if read { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// An error where the rules, which a command is about, could not be read.
+fn need_rules(snapshot: &Snapshot) -> Result<(), String> {
+    if snapshot.rules_read() {
+        return Ok(());
+    }
+    let unread = snapshot.unread.iter().find(|u| u.failed);
+    let why = unread.map_or(String::new(), |u| format!(": {}: {}", u.what, u.why));
+    Err(format!("the rules of this node could not be read{why}"))
 }
 
 /// The list of names that was asked for.

@@ -9,4 +9,4 @@ mod prices;
 pub use compare::{Comparison, Gain, ModeFigures, Spread, cost_over_services, engine_of, under};
 pub use lookup::{Lookup, lookups};
 pub use moving::{Difference, moving};
-pub use prices::{Calibration, Engine, EnginePrices, Price, Prices, PricesFrom, Sample, fit};
+pub use prices::{Calibration, Engine, EnginePrices, Price, Prices, PricesFrom, Sample, VERSION, fit};

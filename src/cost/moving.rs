@@ -4,12 +4,13 @@
 //! mode is the default), KEP-5495 (the end of ipvs mode), and kube-proxy's code where it is named.
 
 use crate::figures::plural;
-use crate::proxy::{FrontendKind, Mode, Model, Service, State, chain_owner, nftables, node_address, owners};
+use crate::proxy::{
+    FrontendKind, Mode, Model, Service, State, chain_owner, nftables, node_address, node_addresses, owners,
+};
 use crate::ruleset::{ChainId, Dialect, Hook, IpFamily, Match, RuleId, Table, Target, Verdict};
 use crate::snapshot::Snapshot;
 use crate::snapshot::facts::ANY_ROUTE_LOCALNET;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 /// One thing that changes with a move.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,20 +223,8 @@ impl<'a> Move<'a> {
         for family in [IpFamily::V4, IpFamily::V6] {
             let primary = node_address(self.snapshot, family);
             let before = lost.len();
-            for a in self.snapshot.addresses.iter() {
-                let link_local = match a.address {
-                    IpAddr::V4(a) => a.is_link_local(),
-                    IpAddr::V6(a) => a.is_unicast_link_local(),
-                };
-                if IpFamily::of(a.address) == family
-                    && !a.address.is_loopback()
-                    && !link_local
-                    && a.interface != crate::proxy::ipvs::DUMMY
-                    && Some(a.address) != primary
-                {
-                    lost.push(format!("{} on {}", a.address, a.interface));
-                }
-            }
+            let others = node_addresses(self.snapshot, family).filter(|a| Some(a.address) != primary);
+            lost.extend(others.map(|a| format!("{} on {}", a.address, a.interface)));
             if let Some(primary) = primary.filter(|_| lost.len() > before) {
                 lost.insert(before, format!("{primary} is taken for the primary one; not these:"));
             }

@@ -6,7 +6,6 @@
 //! interpolated over the logarithm of the size.
 
 use crate::proxy::{Mode, Variant};
-use crate::snapshot::facts::Node;
 use serde::{Deserialize, Serialize};
 
 /// What looks Services up in the kernel.
@@ -137,7 +136,7 @@ pub struct Calibration {
 }
 
 /// The present form of [`Calibration`].
-const VERSION: u32 = 1;
+pub const VERSION: u32 = 1;
 
 impl Calibration {
     /// Prices of another machine, for nodes that were never calibrated: `kptop calibrate` on a shared virtual machine
@@ -162,8 +161,8 @@ impl Calibration {
     }
 
     /// Whether it was measured on this node: the same kernel and CPU.
-    pub fn fits(&self, node: &Node) -> bool {
-        node.kernel.as_deref() == Some(&self.kernel) && node.cpu_model.as_deref() == Some(&self.cpu)
+    pub fn fits(&self, kernel: Option<&str>, cpu: Option<&str>) -> bool {
+        kernel == Some(&self.kernel) && cpu == Some(&self.cpu)
     }
 
     /// Prices of an engine; `None` where it was not measured.
@@ -230,10 +229,10 @@ impl Default for Prices {
 
 impl Prices {
     /// What was kept on this node, if it was measured with this kernel and CPU; else the defaults, with why.
-    pub fn choose(kept: Option<Calibration>, node: &Node) -> Prices {
+    pub fn choose(kept: Option<Calibration>, kernel: Option<&str>, cpu: Option<&str>) -> Prices {
         let defaults = Prices::default();
         match kept {
-            Some(c) if c.version == VERSION && c.fits(node) => {
+            Some(c) if c.version == VERSION && c.fits(kernel, cpu) => {
                 let about = format!("measured on this node ({})", c.measured_at);
                 let calibration = c.filled_from(&defaults.calibration);
                 Prices { calibration, from: PricesFrom::Calibration, about }

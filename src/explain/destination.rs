@@ -1,6 +1,6 @@
 //! Where a packet is sent, as people say it: an address, or a Service by name.
 
-use crate::proxy::{Frontend, FrontendKind, Model, node_address};
+use crate::proxy::{Frontend, FrontendKind, Model, Protocol, node_address};
 use crate::ruleset::IpFamily;
 use crate::snapshot::Snapshot;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -20,13 +20,10 @@ pub struct Destination {
     pub filled_in: Vec<String>,
 }
 
+/// Number of a protocol that Services have, by name.
 fn protocol(text: &str) -> Option<u8> {
-    match text.to_ascii_lowercase().as_str() {
-        "tcp" => Some(6),
-        "udp" => Some(17),
-        "sctp" => Some(132),
-        _ => None,
-    }
+    let all = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+    all.into_iter().find(|p| text.eq_ignore_ascii_case(p.name())).map(Protocol::number)
 }
 
 /// An address with or without port: `10.0.0.1`, `10.0.0.1:80`, `fd00::1`, `[fd00::1]:80`.

@@ -36,6 +36,12 @@ pub struct InterfaceAddress {
     pub address: IpAddr,
 }
 
+/// Kernel release and CPU model: by these a calibration is known again.
+pub fn identity() -> (Option<String>, Option<String>) {
+    let kernel = nix::sys::utsname::uname().ok().map(|u| u.release().to_string_lossy().into_owned());
+    (kernel, cpu_model())
+}
+
 /// Reads the node's facts. Never fails: each fact stands for itself.
 pub fn read() -> Node {
     let utsname = nix::sys::utsname::uname().ok();

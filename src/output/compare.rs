@@ -2,7 +2,7 @@
 
 use super::{Align, Columns};
 use crate::cost::{Comparison, Difference, ModeFigures, Prices, Spread};
-use crate::figures::{bytes, count, nanoseconds, plural};
+use crate::figures::{bytes, count, nanoseconds, plural, wrapped};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -249,20 +249,4 @@ pub fn write_moving(differences: &[Difference], to: &str, out: &mut dyn Write) -
         writeln!(out, "  [{}]\n", d.source)?;
     }
     Ok(())
-}
-
-/// A sentence on lines of at most so many columns.
-pub fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = vec![String::new()];
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(last) if last.is_empty() => last.push_str(word),
-            Some(last) if last.len() + 1 + word.len() <= width => {
-                last.push(' ');
-                last.push_str(word);
-            }
-            _ => lines.push(word.to_string()),
-        }
-    }
-    lines
 }

@@ -8,7 +8,7 @@ mod json;
 mod table;
 
 pub use bench::{BenchSetup, write_bench, write_bench_csv, write_bench_json, write_bench_markdown};
-pub use compare::{wrapped, write_comparison, write_comparison_json, write_moving};
+pub use compare::{write_comparison, write_comparison_json, write_moving};
 pub use csv::write_snapshot as write_snapshot_csv;
 pub use explain::{write_explanation, write_explanation_json};
 pub use json::write_snapshot as write_snapshot_json;

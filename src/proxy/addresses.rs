@@ -6,9 +6,9 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::facts::InterfaceAddress;
 use std::net::IpAddr;
 
-/// The address of this node under which a node port is asked for.
-pub fn node_address(snapshot: &Snapshot, family: IpFamily) -> Option<IpAddr> {
-    let usable = |a: &&InterfaceAddress| {
+/// Addresses of the node that others can use: none of loopback, of a link alone, or of a Service.
+pub fn node_addresses(snapshot: &Snapshot, family: IpFamily) -> impl Iterator<Item = &InterfaceAddress> {
+    snapshot.addresses.iter().filter(move |a| {
         let link_local = match a.address {
             IpAddr::V4(a) => a.is_link_local(),
             IpAddr::V6(a) => a.is_unicast_link_local(),
@@ -17,11 +17,15 @@ pub fn node_address(snapshot: &Snapshot, family: IpFamily) -> Option<IpAddr> {
             && !a.address.is_loopback()
             && !link_local
             && a.interface != ipvs::DUMMY
-    };
+    })
+}
+
+/// The address of this node under which a node port is asked for.
+pub fn node_address(snapshot: &Snapshot, family: IpFamily) -> Option<IpAddr> {
     // Bridges and tunnels of pods come after the node's own link, mostly; a link that a CNI made is its last choice.
     let pods = ["cni", "cbr", "docker", "flannel", "cali", "veth", "lxc", "cilium", "kube-"];
     let own = |a: &&InterfaceAddress| !pods.iter().any(|p| a.interface.starts_with(p));
-    let all = || snapshot.addresses.iter().filter(usable);
+    let all = || node_addresses(snapshot, family);
     all().find(own).or_else(|| all().next()).map(|a| a.address)
 }
 

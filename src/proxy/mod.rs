@@ -11,7 +11,7 @@ mod owners;
 mod parts;
 mod userspace;
 
-pub use addresses::{node_address, pod_network};
+pub use addresses::{node_address, node_addresses, pod_network};
 pub use families::chain_families;
 pub use model::{ModeState, Model, State};
 pub use names::{Names, ServiceName, endpoint_chain, service_hash};

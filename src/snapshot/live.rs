@@ -89,6 +89,7 @@ pub struct Live {
     pace: [Pace; SOURCES],
     watched: Vec<(Arc<Table>, Vec<RuleId>)>,
     looked_at: LookedAt,
+    sysctls: Option<(Instant, Arc<sysctl::Sysctls>)>,
     kept: Kept,
 }
 
@@ -151,6 +152,7 @@ impl Live {
             conntrack: None,
             watched: Vec::new(),
             looked_at: LookedAt::default(),
+            sysctls: None,
             pace: Default::default(),
             kept: Kept::default(),
         }
@@ -168,7 +170,7 @@ impl Live {
         let mut snapshot = Snapshot {
             taken_at: jiff::Timestamp::now(),
             node: self.node.clone(),
-            sysctls: Arc::new(sysctl::read()),
+            sysctls: self.sysctls(),
             netns: self.netns.clone(),
             ..Snapshot::default()
         };
@@ -219,6 +221,19 @@ impl Live {
         }
         self.add_conntrack(&mut snapshot);
         snapshot
+    }
+
+    /// Sysctls: a file or more for each interface, and they seldom change. The live screen reads them now and then.
+    fn sysctls(&mut self) -> Arc<sysctl::Sysctls> {
+        const SELDOM: Duration = Duration::from_secs(5);
+        match &self.sysctls {
+            Some((at, known)) if self.paced && at.elapsed() < SELDOM => known.clone(),
+            _ => {
+                let read = Arc::new(sysctl::read());
+                self.sysctls = Some((Instant::now(), read.clone()));
+                read
+            }
+        }
     }
 
     fn read_tables(&mut self, at: Duration) {

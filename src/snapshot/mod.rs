@@ -19,7 +19,7 @@ pub mod facts {
         version as ipvs_version,
     };
     pub use crate::kernel::nfacct::Object as AcctObject;
-    pub use crate::kernel::node::{InterfaceAddress, Node, read as read_node};
+    pub use crate::kernel::node::{InterfaceAddress, Node, identity as node_identity, read as read_node};
     pub use crate::kernel::recent::Client as RecentClient;
     pub use crate::kernel::sysctl::{ANY_ROUTE_LOCALNET, Sysctls};
     pub use crate::kernel::usage::{Cost, Meter};

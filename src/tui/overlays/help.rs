@@ -2,6 +2,7 @@
 
 use super::popup;
 use crate::columns::{BACKENDS, SERVICES, filter_help};
+use crate::figures::wrapped;
 use crate::tui::app::App;
 use crate::tui::keys::KEYS;
 use crate::tui::theme::Theme;
@@ -9,26 +10,14 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
-use unicode_width::UnicodeWidthStr;
 
 /// A word with its meaning, on as many lines as that needs.
 fn entry(theme: Theme, word: &str, meaning: &str, column: usize, width: usize) -> Vec<Line<'static>> {
     let room = width.saturating_sub(column + 4).max(16);
-    let mut lines: Vec<String> = vec![String::new()];
-    for w in meaning.split_whitespace() {
-        match lines.last_mut() {
-            Some(last) if last.is_empty() => last.push_str(w),
-            Some(last) if last.width() + 1 + w.width() <= room => {
-                last.push(' ');
-                last.push_str(w);
-            }
-            _ => lines.push(w.to_string()),
-        }
-    }
     let head = |i: usize| if i == 0 { format!(" {word:>column$}  ") } else { " ".repeat(column + 3) };
     let line =
         |(i, text): (usize, String)| Line::from(vec![Span::styled(head(i), theme.key()), Span::raw(text)]);
-    lines.into_iter().enumerate().map(line).collect()
+    wrapped(meaning, room).into_iter().enumerate().map(line).collect()
 }
 
 fn title(theme: Theme, text: &'static str) -> Line<'static> {

@@ -68,7 +68,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
 /// The verdict, what is left over, and where the prices come from.
 fn sentences(theme: Theme, update: &Update, c: &Comparison) -> Vec<Line<'static>> {
     let line = |text: String, style: Style| Line::from(Span::styled(text, style));
-    let flows = update.rates.iter().filter_map(|r| r.flows.ok()).reduce(|a, b| a + b);
+    let flows = update.node.flows;
     let mut said: Vec<Line<'static>> = c.verdict(flows).into_iter().map(|s| line(s, theme.text())).collect();
     for m in update.model.modes.iter().filter(|m| m.state == State::Leftover) {
         let variant = m.variant.map_or(String::new(), |v| format!(" ({})", v.name()));
