@@ -25,20 +25,24 @@ const WHY: &str = "run by tests/run, in the VM";
 /// Addresses of the captured node on which its node ports stand (`ip-addr.txt`).
 const NODE_ADDRESSES: [&str; 4] = ["192.168.50.10", "10.244.0.1", "fd00:50::10", "fd00:10:244::1"];
 
+/// Loads a set: virtual servers, ipsets, and the rules that look into these (sets that none looks into are not read).
+fn load_ipvs(dir: &std::path::Path, mode: &str) {
+    run_with("ipvsadm", &["-R"], &read(dir, "ipvsadm-Sn.txt").expect(WHY));
+    load_ipsets(dir);
+    if mode == "ipvs-nft" {
+        load_nft(dir);
+    } else {
+        load_legacy(dir);
+    }
+}
+
 #[test]
 #[ignore = "needs IPVS: run by tests/run, in the VM"]
 fn every_ipvs_set_tells_its_virtual_servers() {
     for (version, mode) in [("1.20.2", "ipvs-legacy"), ("1.36.2", "ipvs-legacy"), ("1.36.2", "ipvs-nft")] {
         in_new_netns(move || {
             let dir = set(version, mode);
-            run_with("ipvsadm", &["-R"], &read(&dir, "ipvsadm-Sn.txt").expect(WHY));
-            // Rules look into the sets: those that none looks into are not read.
-            load_ipsets(&dir);
-            if mode == "ipvs-nft" {
-                load_nft(&dir);
-            } else {
-                load_legacy(&dir);
-            }
+            load_ipvs(&dir, mode);
             run("ip", &["link", "add", "cni0", "type", "dummy"]);
             for a in NODE_ADDRESSES {
                 run("ip", &["addr", "add", a, "dev", "cni0", "nodad"]);
@@ -339,13 +343,7 @@ fn packets_go_as_told_through_ipvs_mode() {
         let report = common::walking::walk_beside_the_kernel(5, common::walking::packets(60), move || {
             std::fs::write("/proc/sys/net/ipv4/vs/conntrack", "1").expect(WHY);
             dummy_addresses(&dir);
-            run_with("ipvsadm", &["-R"], &read(&dir, "ipvsadm-Sn.txt").expect(WHY));
-            load_ipsets(&dir);
-            if mode == "ipvs-nft" {
-                load_nft(&dir);
-            } else {
-                load_legacy(&dir);
-            }
+            load_ipvs(&dir, mode);
         });
         report.check(&format!("{version}/{mode}"), 25);
     }
@@ -371,13 +369,7 @@ fn rules_beside_ipvs_are_as_long_as_kube_proxys() {
             for a in NODE_ADDRESSES {
                 run("ip", &["addr", "add", a, "dev", "cni0", "nodad"]);
             }
-            run_with("ipvsadm", &["-R"], &read(&dir, "ipvsadm-Sn.txt").expect(WHY));
-            load_ipsets(&dir);
-            if mode == "ipvs-nft" {
-                load_nft(&dir);
-            } else {
-                load_legacy(&dir);
-            }
+            load_ipvs(&dir, mode);
             let theirs = Live::open(None).unwrap().snapshot(Wanted::ALL);
             let services = Model::read(&theirs, &Names::default()).services;
             let nodes: Vec<IpAddr> = NODE_ADDRESSES.iter().map(|a| a.parse().unwrap()).collect();
