@@ -197,7 +197,7 @@ fn install_nftables(services: usize, backends: usize) {
     let options = nftables_proxy::WriteOptions {
         cluster_cidr: "10.244.0.0/16".parse().ok(),
         node_port_addresses: vec![IpAddr::V4(Ipv4Addr::new(192, 168, 50, 10))],
-        service_cidr: None,
+        ..Default::default()
     };
     let (table, counters) = nftables_proxy::write(&services, IpFamily::V4, &options);
     nftables::create(&table, &counters).unwrap();

@@ -224,8 +224,11 @@ fn services_survive_nf_tables_in_both_modes() {
                     }
                     let tables = if nftables_mode {
                         let node_port_addresses = node_port_addresses.clone();
-                        let options =
-                            nftables::WriteOptions { cluster_cidr, node_port_addresses, service_cidr: None };
+                        let options = nftables::WriteOptions {
+                            cluster_cidr,
+                            node_port_addresses,
+                            ..Default::default()
+                        };
                         vec![nftables::write(&services, family, &options)]
                     } else {
                         write(&services, family, &WriteOptions { cluster_cidr, ..Default::default() })
@@ -291,7 +294,7 @@ fn nft_prints_our_nftables_mode_as_kube_proxys() {
             let options = nftables::WriteOptions {
                 cluster_cidr: cidr.parse().ok(),
                 node_port_addresses: vec![ip.parse().unwrap()],
-                service_cidr: None,
+                ..Default::default()
             };
             let (table, counters) = nftables::write(&services, family, &options);
             kernel_nftables::create(&table, &counters).unwrap();

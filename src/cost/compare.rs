@@ -258,7 +258,7 @@ fn written(snapshot: &Snapshot, services: &[Service], engine: Engine) -> Snapsho
                 let node_port_addresses =
                     nodes.iter().copied().filter(|a| IpFamily::of(*a) == family).collect();
                 let options =
-                    nftables::WriteOptions { cluster_cidr, node_port_addresses, service_cidr: None };
+                    nftables::WriteOptions { cluster_cidr, node_port_addresses, ..Default::default() };
                 vec![nftables::write(services, family, &options)]
             }
             Engine::Ipvs => {

@@ -265,7 +265,7 @@ pub fn written(mode: Mode, services: &[Service]) -> Result<Vec<(Table, TableCoun
             let options = proxy_nftables::WriteOptions {
                 cluster_cidr,
                 node_port_addresses: vec![parse(NODE_IP)?, parse(NODE_IP6)?],
-                service_cidr: None,
+                ..Default::default()
             };
             all.push(proxy_nftables::write(services, family, &options));
         } else {

@@ -174,7 +174,7 @@ pub fn moved_node() -> Update {
     let options = nftables::WriteOptions {
         cluster_cidr: "10.244.0.0/16".parse().ok(),
         node_port_addresses: vec!["192.0.2.7".parse().unwrap()],
-        service_cidr: None,
+        ..Default::default()
     };
     let (native, counters) = nftables::write(&services, IpFamily::V4, &options);
     let old = iptables::write(&services[..6], IpFamily::V4, &iptables::WriteOptions::default());

@@ -22,7 +22,7 @@ fn tables() -> Vec<Table> {
         let options = nftables::WriteOptions {
             cluster_cidr: "10.244.0.0/16".parse().ok().filter(|_| family == IpFamily::V4),
             node_port_addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
-            service_cidr: None,
+            ..Default::default()
         };
         all.push(nftables::write(&services, family, &options).0);
         let options = iptables::WriteOptions { cluster_cidr: options.cluster_cidr, ..Default::default() };

@@ -4,11 +4,12 @@
 //! rules that 1.20.2 and 1.36.2 wrote (`tests/rules`).
 
 mod chains;
+mod old;
 mod read;
 mod write;
 
 pub use read::{Indexed, read};
-pub use write::{WriteOptions, as_rules_tell, write};
+pub use write::{Form, WriteOptions, as_rules_tell, write};
 
 /// Prefixes of the chains that belong to one Service or endpoint, and fixed chain names.
 pub(crate) mod chain {

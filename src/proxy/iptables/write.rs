@@ -1,4 +1,5 @@
-//! Services -> rules, in the form of kube-proxy 1.36 (`syncProxyRules`, `pkg/proxy/iptables/proxier.go`).
+//! Services -> rules, in the form of kube-proxy 1.36 (`syncProxyRules`, `pkg/proxy/iptables/proxier.go`), or, where asked,
+//! in that of 1.20.
 //!
 //! What only counts in objects of nfacct is left out where the kernel has none, as kube-proxy does.
 
@@ -15,9 +16,21 @@ use crate::ruleset::{
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// In which kube-proxy's form to write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// 1.20, with `KUBE-XLB-` chains and `KUBE-MARK-DROP`.
+    V1_20,
+    /// 1.36.
+    #[default]
+    V1_36,
+}
+
 /// What kube-proxy knows beside the Services.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WriteOptions {
+    /// Whose form.
+    pub form: Form,
     /// `clusterCIDR` of this family: traffic from elsewhere to cluster IPs is masqueraded.
     pub cluster_cidr: Option<IpNet>,
     /// Leave the comments off the endpoints' rules, as kube-proxy does above 1,000 endpoints.
@@ -45,9 +58,14 @@ pub fn write(services: &[Service], family: IpFamily, options: &WriteOptions) -> 
         filter: builder("filter"),
         firewalled: HashSet::new(),
     };
-    w.frame();
+    let old = options.form == Form::V1_20;
+    if old {
+        w.frame_of_1_20()
+    } else {
+        w.frame()
+    }
     for service in services.iter().filter(|s| s.family == family && s.name.is_some()) {
-        w.service(service);
+        if old { w.service_of_1_20(service) } else { w.service(service) }
     }
     w.last_rules();
     let mut mangle = builder("mangle");
@@ -62,7 +80,7 @@ pub fn write(services: &[Service], family: IpFamily, options: &WriteOptions) -> 
         .collect()
 }
 
-fn base_chains(b: &mut TableBuilder, table: &str, hooks: &[Hook]) {
+pub(super) fn base_chains(b: &mut TableBuilder, table: &str, hooks: &[Hook]) {
     for hook in hooks {
         let id = b.chain(hook.chain_name());
         let base = BaseChain {
@@ -75,29 +93,34 @@ fn base_chains(b: &mut TableBuilder, table: &str, hooks: &[Hook]) {
     }
 }
 
-struct Writer<'a> {
+pub(super) struct Writer<'a> {
     family: IpFamily,
-    options: &'a WriteOptions,
-    nat: TableBuilder,
-    filter: TableBuilder,
+    pub(super) options: &'a WriteOptions,
+    pub(super) nat: TableBuilder,
+    pub(super) filter: TableBuilder,
     /// FW chains whose rules are written.
     firewalled: HashSet<ChainId>,
 }
 
-fn local_destination() -> Match {
+pub(super) fn local_destination() -> Match {
     Match::AddrType { source: 0, destination: addr_type::LOCAL, flags: 0, revision: 1 }
 }
 
-fn local_source() -> Match {
+pub(super) fn local_source() -> Match {
     Match::AddrType { source: addr_type::LOCAL, destination: 0, flags: 0, revision: 1 }
 }
 
-fn states(states: u16, invert: bool) -> Match {
+/// Packets that ask for masquerading, or all others.
+pub(super) fn marked(invert: bool) -> Match {
+    Match::Mark { mark: MASQUERADE_MARK, mask: MASQUERADE_MARK, invert }
+}
+
+pub(super) fn states(states: u16, invert: bool) -> Match {
     Match::Conntrack(ConntrackMatch { states, invert, state_alias: false, revision: 3 })
 }
 
 impl Writer<'_> {
-    fn loopback(&self) -> IpNet {
+    pub(super) fn loopback(&self) -> IpNet {
         match self.family {
             IpFamily::V4 => IpNet { addr: Ipv4Addr::new(127, 0, 0, 0).into(), prefix: 8 },
             IpFamily::V6 => IpNet::host(Ipv6Addr::LOCALHOST.into()),
@@ -177,15 +200,17 @@ impl Writer<'_> {
         }
         f.rule(forward, matches, Target::Verdict(Verdict::Drop));
         let comment = f.comment("kubernetes forwarding rules");
-        let marked = Match::Mark { mark: MASQUERADE_MARK, mask: MASQUERADE_MARK, invert: false };
-        f.rule(forward, vec![comment, marked], Target::Verdict(Verdict::Accept));
+        f.rule(forward, vec![comment, marked(false)], Target::Verdict(Verdict::Accept));
         let comment = f.comment("kubernetes forwarding conntrack rule");
         f.rule(
             forward,
             vec![comment, states(ct_state::RELATED | ct_state::ESTABLISHED, false)],
             Target::Verdict(Verdict::Accept),
         );
+        self.nat_frame();
+    }
 
+    pub(super) fn nat_frame(&mut self) {
         let n = &mut self.nat;
         base_chains(n, "nat", &[Hook::Prerouting, Hook::Input, Hook::Output, Hook::Postrouting]);
         for name in [chain::MARK_MASQ, chain::NODEPORTS, chain::POSTROUTING, chain::CANARY, chain::SERVICES] {
@@ -203,8 +228,7 @@ impl Writer<'_> {
         let mark = n.chain(chain::MARK_MASQ);
         n.rule(mark, vec![], Target::Mark { mark: MASQUERADE_MARK, mask: MASQUERADE_MARK });
         let post = n.chain(chain::POSTROUTING);
-        let unmarked = Match::Mark { mark: MASQUERADE_MARK, mask: MASQUERADE_MARK, invert: true };
-        n.rule(post, vec![unmarked], Target::Verdict(Verdict::Return));
+        n.rule(post, vec![marked(true)], Target::Verdict(Verdict::Return));
         n.rule(post, vec![], Target::Mark { mark: MASQUERADE_MARK, mask: 0 });
         let comment = n.comment("kubernetes service traffic requiring SNAT");
         let range =
@@ -309,7 +333,7 @@ impl Writer<'_> {
     }
 
     /// A rule of `KUBE-SERVICES`.
-    fn portal(&mut self, service: &Service, f: &Frontend, comment: &str, to: &str) {
+    pub(super) fn portal(&mut self, service: &Service, f: &Frontend, comment: &str, to: &str) {
         let services = self.nat.chain(chain::SERVICES);
         let comment = self.nat.comment(comment);
         let matches = frontend_matches(service, f, comment);
@@ -317,7 +341,7 @@ impl Writer<'_> {
     }
 
     /// REJECT and DROP in the filter table.
-    fn refusals(&mut self, service: &Service, f: &Frontend, label: &str) {
+    pub(super) fn refusals(&mut self, service: &Service, f: &Frontend, label: &str) {
         let (why, target) = match f.action {
             Action::Balance => return,
             Action::Reject => {
@@ -424,7 +448,7 @@ impl Writer<'_> {
         }))
     }
 
-    fn balance(&mut self, service: &Service, label: &str, name: &str, backends: &[&Backend]) {
+    pub(super) fn balance(&mut self, service: &Service, label: &str, name: &str, backends: &[&Backend]) {
         let Some(service_name) = &service.name else { return };
         let id: ChainId = self.nat.chain(name);
         let n = backends.len();
@@ -455,7 +479,7 @@ impl Writer<'_> {
         if self.options.large_cluster { Vec::new() } else { vec![self.nat.comment(text)] }
     }
 
-    fn endpoints(&mut self, service: &Service, label: &str) {
+    pub(super) fn endpoints(&mut self, service: &Service, label: &str) {
         let Some(name) = &service.name else { return };
         for b in &service.backends {
             let sep = endpoint_chain(name, service.protocol, &endpoint_text(b.address, b.port));
@@ -490,7 +514,7 @@ fn probability(n: usize) -> u32 {
     (p * f64::from(0x8000_0000_u32)).round() as u32
 }
 
-fn frontend_matches(service: &Service, f: &Frontend, comment: Match) -> Vec<Match> {
+pub(super) fn frontend_matches(service: &Service, f: &Frontend, comment: Match) -> Vec<Match> {
     let mut matches = Vec::with_capacity(4);
     if let Some(address) = f.address {
         matches.push(Match::destination(IpNet::host(address), false));
@@ -512,7 +536,7 @@ fn tcp(port: u16) -> Match {
     }
 }
 
-fn port_match(service: &Service, port: u16) -> Match {
+pub(super) fn port_match(service: &Service, port: u16) -> Match {
     transport(service, PortRange::one(port))
 }
 

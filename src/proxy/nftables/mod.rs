@@ -9,7 +9,7 @@ mod write;
 
 pub use read::read;
 pub use tell::as_rules_tell;
-pub use write::{WriteOptions, write};
+pub use write::{Form, WriteOptions, write};
 
 use super::{Protocol, ServiceName};
 

@@ -1,5 +1,5 @@
 //! Services -> table `kube-proxy`, in the form of kube-proxy 1.36 (`syncProxyRules`,
-//! `pkg/proxy/nftables/proxier.go`).
+//! `pkg/proxy/nftables/proxier.go`), or, where asked, in that of 1.30.
 
 use super::{TABLE, chain_base, endpoint_base, name};
 use crate::proxy::{Action, Backend, Frontend, FrontendKind, Protocol, Service, ServiceName, TrafficPolicy};
@@ -12,9 +12,21 @@ use crate::ruleset::{
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
+/// In which kube-proxy's form to write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// 1.30: every endpoint has a chain, and a chain sets the mark that asks for masquerading.
+    V1_30,
+    /// 1.36.
+    #[default]
+    V1_36,
+}
+
 /// What kube-proxy knows beside the Services.
 #[derive(Clone, Debug, Default)]
 pub struct WriteOptions {
+    /// Whose form.
+    pub form: Form,
     /// `clusterCIDR` of this family: traffic from elsewhere to cluster IPs is masqueraded.
     pub cluster_cidr: Option<IpNet>,
     /// Addresses on which node ports are served (`nodePortAddresses`; by default the node's primary one).
@@ -33,7 +45,7 @@ pub fn write(services: &[Service], family: IpFamily, options: &WriteOptions) -> 
     let mut b = TableBuilder::new(family.into(), TableBackend::NfTables, TABLE);
     b.dialect = Dialect::Nft;
     b.comment = Some("rules for kube-proxy".into());
-    let mut w = Writer::new(b, family);
+    let mut w = Writer::new(b, family, options.form);
     w.frame(options);
     for service in services.iter().filter(|s| s.family == family) {
         if let Some(name) = &service.name {
@@ -45,7 +57,8 @@ pub fn write(services: &[Service], family: IpFamily, options: &WriteOptions) -> 
 
 /// Sets and maps that are there without any Service.
 struct Sets {
-    hairpin: SetId,
+    /// Since 1.33.
+    hairpin: Option<SetId>,
     cluster_ips: SetId,
     nodeport_ips: SetId,
     no_endpoint_services: SetId,
@@ -58,6 +71,7 @@ struct Sets {
 struct Writer {
     b: TableBuilder,
     family: IpFamily,
+    form: Form,
     sets: Sets,
     /// Keys that are in already.
     known: HashSet<(SetId, Box<[u8]>)>,
@@ -84,7 +98,7 @@ fn byte_order(order: u8) -> Vec<u8> {
 }
 
 impl Writer {
-    fn new(mut b: TableBuilder, family: IpFamily) -> Writer {
+    fn new(mut b: TableBuilder, family: IpFamily, form: Form) -> Writer {
         let (addr, width) = address_type(family);
         let mut set = |name: &str, key: &[u32], map: bool, comment: &str| {
             let flags = if map { set_flag::MAP } else { 0 };
@@ -105,12 +119,14 @@ impl Writer {
         let destination = [addr, data_type::INET_PROTO, data_type::INET_SERVICE];
         let port = [data_type::INET_PROTO, data_type::INET_SERVICE];
         let sets = Sets {
-            hairpin: set(
-                name::HAIRPIN,
-                &[addr, addr, data_type::INET_PROTO, data_type::INET_SERVICE],
-                false,
-                "service hairpin connections",
-            ),
+            hairpin: (form == Form::V1_36).then(|| {
+                set(
+                    name::HAIRPIN,
+                    &[addr, addr, data_type::INET_PROTO, data_type::INET_SERVICE],
+                    false,
+                    "service hairpin connections",
+                )
+            }),
             cluster_ips: set(name::CLUSTER_IPS, &[addr], false, "Active ClusterIPs"),
             nodeport_ips: set(name::NODEPORT_IPS, &[addr], false, "IPs that accept NodePort traffic"),
             no_endpoint_services: set(
@@ -139,7 +155,7 @@ impl Writer {
             ),
             service_nodeports: set(name::SERVICE_NODEPORTS, &port, true, "NodePort traffic"),
         };
-        Writer { b, family, sets, known: HashSet::new(), affinity: HashMap::new() }
+        Writer { b, family, form, sets, known: HashSet::new(), affinity: HashMap::new() }
     }
 
     fn add(&mut self, set: SetId, element: Element) {
@@ -194,13 +210,22 @@ impl Writer {
             native(vec![state], Test::Compare { op: Comparison::NotEqual, value: Box::new([0; 4]) })
         };
         let filter = ChainKind::Filter;
-        for (name, hook, priority, jumps) in [
+        let chains_of_1_30 = [
+            ("filter-prerouting", Hook::Prerouting, -110, &["firewall-check"][..]),
+            ("filter-input", Hook::Input, -110, &["nodeport-endpoints-check", "service-endpoints-check"]),
+            ("filter-forward", Hook::Forward, -110, &["service-endpoints-check", "cluster-ips-check"]),
+            ("filter-output", Hook::Output, -110, &["service-endpoints-check", "firewall-check"]),
+            ("filter-output-post-dnat", Hook::Output, -90, &["cluster-ips-check"]),
+        ];
+        let chains = [
             ("filter-prerouting-pre-dnat", Hook::Prerouting, -110, &["firewall-check"][..]),
             ("filter-output-pre-dnat", Hook::Output, -110, &["firewall-check"]),
             ("filter-input", Hook::Input, 0, &["nodeport-endpoints-check", "service-endpoints-check"]),
             ("filter-forward", Hook::Forward, 0, &["service-endpoints-check", "cluster-ips-check"]),
             ("filter-output", Hook::Output, 0, &["service-endpoints-check", "cluster-ips-check"]),
-        ] {
+        ];
+        let old = self.form == Form::V1_30;
+        for (name, hook, priority, jumps) in if old { chains_of_1_30 } else { chains } {
             let chain = self.base(name, filter, hook, priority);
             for to in jumps {
                 self.b.jump(chain, vec![new()], to);
@@ -223,7 +248,7 @@ impl Writer {
         let chain = self.b.chain("firewall-check");
         self.vmap(chain, Vec::new(), self.destination(), self.sets.firewall_ips);
         let chain = self.b.chain(name::SERVICES);
-        if let Some(net) = options.cluster_cidr {
+        if let Some(net) = options.cluster_cidr.filter(|_| !old) {
             let cluster_ip = to_set(self, self.sets.cluster_ips);
             let comment = self.b.comment("masquerade clusterIP traffic from outside cluster");
             self.b.rule(chain, vec![cluster_ip, Match::source(net, true), mark(), comment], Target::None);
@@ -231,14 +256,18 @@ impl Writer {
         self.vmap(chain, Vec::new(), self.destination(), self.sets.service_ips);
         let m = to_set(self, self.sets.nodeport_ips);
         self.vmap(chain, vec![m], vec![l4proto(), dport()], self.sets.service_nodeports);
-        self.masquerading();
+        if old {
+            self.masquerading_of_1_30();
+        } else {
+            self.masquerading();
+        }
         let chain = self.b.chain("cluster-ips-check");
         let cluster_ip = to_set(self, self.sets.cluster_ips);
         let comment = self.b.comment("Reject traffic to invalid ports of ClusterIPs");
         // port-unreachable
         let with = if self.family == IpFamily::V4 { 3 } else { 4 };
         self.b.rule(chain, vec![cluster_ip, comment], Target::Reject { with });
-        if let Some(net) = options.service_cidr {
+        if let Some(net) = options.service_cidr.filter(|_| !old) {
             let comment = self.b.comment("Drop traffic to unallocated ClusterIPs");
             self.b.rule(chain, vec![Match::destination(net, false), comment], Target::Verdict(Verdict::Drop));
         }
@@ -254,24 +283,43 @@ impl Writer {
         }
     }
 
+    /// A rule that asks for masquerading.
+    fn ask(&mut self, chain: ChainId, mut matches: Vec<Match>, comment: Option<&str>) {
+        let comment = comment.map(|c| self.b.comment(c));
+        let target = match self.form {
+            Form::V1_30 => Target::Verdict(Verdict::Jump(self.b.chain(MARK))),
+            Form::V1_36 => {
+                matches.push(mark());
+                Target::None
+            }
+        };
+        matches.extend(comment);
+        self.b.rule(chain, matches, target);
+    }
+
+    fn masquerading_of_1_30(&mut self) {
+        let asks = self.b.chain(MARK);
+        self.b.rule(asks, vec![mark()], Target::None);
+        let chain = self.b.chain("masquerading");
+        let unmarked = Match::Mark { mark: 0, mask: MASQUERADE_MARK, invert: false };
+        self.b.rule(chain, vec![unmarked], Target::Verdict(Verdict::Return));
+        self.b.rule(chain, vec![unmark()], Target::None);
+        self.b.rule(chain, Vec::new(), masquerade());
+    }
+
     fn masquerading(&mut self) {
         let chain = self.b.chain("masquerading");
-        let range =
-            NatRange { flags: nat_flags::PROTO_RANDOM_FULLY, addrs: None, ports: (0, 0, 0), revision: 0 };
-        let masquerade = Target::Masquerade(Box::new(range));
         let marked = Match::Mark { mark: 0, mask: MASQUERADE_MARK, invert: true };
-        let xor = Op::Bitwise { mask: Box::new([0xff; 4]), xor: Box::new(MASQUERADE_MARK.to_ne_bytes()) };
-        let mut value = Load::new(Field::Meta(meta::MARK), 4);
-        value.ops.push(xor);
-        let clear = Match::Does(Box::new(Statement::SetMeta { key: meta::MARK, value }));
-        self.b.rule(chain, vec![marked, clear], masquerade.clone());
+        self.b.rule(chain, vec![marked, unmark()], masquerade());
         let mut status = Load::new(Field::Ct { key: ct::STATUS, direction: None }, 4);
         status.ops.push(Op::Bitwise { mask: Box::new(0x20u32.to_ne_bytes()), xor: Box::new([0; 4]) });
         let translated =
             native(vec![status], Test::Compare { op: Comparison::NotEqual, value: Box::new([0; 4]) });
         let key = vec![self.saddr(), self.daddr(), l4proto(), dport()];
-        let hairpin = native(key, Test::Set { set: self.sets.hairpin, invert: false });
-        self.b.rule(chain, vec![translated, hairpin], masquerade);
+        if let Some(set) = self.sets.hairpin {
+            let hairpin = native(key, Test::Set { set, invert: false });
+            self.b.rule(chain, vec![translated, hairpin], masquerade());
+        }
     }
 
     fn service(&mut self, service: &Service, svc: &ServiceName, options: &WriteOptions) {
@@ -328,16 +376,28 @@ impl Writer {
         }
         for (chain, backends) in [(&to_cluster, &cluster), (&to_local, &local)] {
             if !backends.is_empty() {
+                if self.form == Form::V1_30 {
+                    let cluster_ip = |f: &&Frontend| !is_external(f) && f.action == Action::Balance;
+                    let to = |f: &Frontend| match f.traffic_policy {
+                        Some(TrafficPolicy::Local) => &to_local,
+                        _ => &to_cluster,
+                    };
+                    for f in service.frontends.iter().filter(cluster_ip).filter(|f| to(f) == chain) {
+                        self.outsiders(service, f, chain, options);
+                    }
+                }
                 self.balance(service, svc, chain, backends);
             }
         }
-        if service.session_affinity_s.is_some() {
+        if service.session_affinity_s.is_some() || self.form == Form::V1_30 {
             self.endpoints(service, svc);
         }
         for b in service.backends.iter().filter(|b| b.local == Some(true)) {
             let ip = octets(b.address);
             let key = [&ip[..], &ip, &port_key(service.protocol, b.port)].concat();
-            self.add(self.sets.hairpin, Element::new(&key, Data::None));
+            if let Some(set) = self.sets.hairpin {
+                self.add(set, Element::new(&key, Data::None));
+            }
         }
     }
 
@@ -419,8 +479,8 @@ impl Writer {
         let chain = self.b.chain(chain);
         let goto = |w: &mut Writer, to: &str| Target::Verdict(Verdict::Goto(w.b.chain(to)));
         if !local_policy {
-            let comment = self.b.comment("masquerade");
-            self.b.rule(chain, vec![mark(), comment], Target::None);
+            let comment = (self.form == Form::V1_36).then_some("masquerade");
+            self.ask(chain, Vec::new(), comment);
             let to = goto(self, to_cluster);
             self.b.rule(chain, Vec::new(), to);
             return;
@@ -435,8 +495,7 @@ impl Writer {
             let load = Load::new(Field::Fib { result: 3, flags: 1 }, 4);
             native(vec![load], Test::Compare { op: Comparison::Equal, value: Box::new(2u32.to_ne_bytes()) })
         };
-        let comment = self.b.comment("masquerade local traffic");
-        self.b.rule(chain, vec![local(), mark(), comment], Target::None);
+        self.ask(chain, vec![local()], Some("masquerade local traffic"));
         let comment = self.b.comment("short-circuit local traffic");
         let to = goto(self, to_cluster);
         self.b.rule(chain, vec![local(), comment], to);
@@ -446,18 +505,36 @@ impl Writer {
         }
     }
 
+    /// Masquerading of those outside the cluster (until 1.32 in the Service's own chain).
+    fn outsiders(&mut self, service: &Service, f: &Frontend, chain: &str, options: &WriteOptions) {
+        let (Some(net), Some(address)) = (options.cluster_cidr, f.address) else { return };
+        let chain = self.b.chain(chain);
+        let number = u16::from(service.protocol.number());
+        let port = Test::Compare { op: Comparison::Equal, value: Box::new(f.port.to_be_bytes()) };
+        let matches = vec![
+            Match::destination(IpNet::host(address), false),
+            Match::Protocol { number, invert: false },
+            native(vec![dport()], port),
+            Match::source(net, true),
+        ];
+        self.ask(chain, matches, None);
+    }
+
     fn balance(&mut self, service: &Service, svc: &ServiceName, chain: &str, backends: &[&Backend]) {
         let chain = self.b.chain(chain);
         let numgen = Load::new(Field::Numgen { random: true, modulus: backends.len() as u32, offset: 0 }, 4);
-        if service.session_affinity_s.is_some() {
+        let remembers = service.session_affinity_s.is_some();
+        if remembers || self.form == Form::V1_30 {
             let mut chosen = Vec::new();
             for b in backends {
                 let base = endpoint_base(svc, service.protocol, b.address, b.port);
                 let endpoint = self.b.chain(&format!("{}{base}", name::ENDPOINT));
                 let goto = Verdict::Goto(endpoint);
-                let set = self.affinity_set(&base, service);
-                let known = native(vec![self.saddr()], Test::Set { set, invert: false });
-                self.b.rule(chain, vec![known], Target::Verdict(goto));
+                if remembers {
+                    let set = self.affinity_set(&base, service);
+                    let known = native(vec![self.saddr()], Test::Set { set, invert: false });
+                    self.b.rule(chain, vec![known], Target::Verdict(goto));
+                }
                 chosen.push(Data::Verdict(goto));
             }
             let set = self.numbered(chosen, (VERDICT_DATA, 16));
@@ -530,18 +607,21 @@ impl Writer {
         for b in &service.backends {
             let base = endpoint_base(svc, service.protocol, b.address, b.port);
             let chain = self.b.chain(&format!("{}{base}", name::ENDPOINT));
-            let set = self.affinity_set(&base, service);
-            let key = vec![self.saddr()];
-            let remember = Statement::Dynset {
-                op: 1, // NFT_DYNSET_OP_UPDATE
-                set,
-                key,
-                data: Vec::new(),
-                timeout_ms: None,
-                flags: 0,
-                carries: Vec::new(),
-            };
-            self.b.rule(chain, vec![Match::Does(Box::new(remember))], Target::None);
+            if self.form == Form::V1_30 {
+                self.ask(chain, vec![Match::source(IpNet::host(b.address), false)], None);
+            }
+            if service.session_affinity_s.is_some() {
+                let remember = Statement::Dynset {
+                    op: 1, // NFT_DYNSET_OP_UPDATE
+                    set: self.affinity_set(&base, service),
+                    key: vec![self.saddr()],
+                    data: Vec::new(),
+                    timeout_ms: None,
+                    flags: 0,
+                    carries: Vec::new(),
+                };
+                self.b.rule(chain, vec![Match::Does(Box::new(remember))], Target::None);
+            }
             let number = u16::from(service.protocol.number());
             let matches = vec![Match::Protocol { number, invert: false }];
             self.b.rule(chain, matches, Target::dnat_to(b.address, b.port, 2));
@@ -560,6 +640,23 @@ fn l4proto() -> Load {
 /// `th dport`
 fn dport() -> Load {
     Load::new(Field::Payload { base: payload_base::TRANSPORT, offset: 2, len: 2 }, 2)
+}
+
+/// The chain of 1.30 that sets the mark.
+const MARK: &str = "mark-for-masquerade";
+
+/// `masquerade fully-random`
+fn masquerade() -> Target {
+    let flags = nat_flags::PROTO_RANDOM_FULLY;
+    Target::Masquerade(Box::new(NatRange { flags, addrs: None, ports: (0, 0, 0), revision: 0 }))
+}
+
+/// `meta mark set meta mark ^ 0x4000`
+fn unmark() -> Match {
+    let mut value = Load::new(Field::Meta(meta::MARK), 4);
+    let xor = Box::new(MASQUERADE_MARK.to_ne_bytes());
+    value.ops.push(Op::Bitwise { mask: Box::new([0xff; 4]), xor });
+    Match::Does(Box::new(Statement::SetMeta { key: meta::MARK, value }))
 }
 
 /// `meta mark set meta mark | 0x4000`
