@@ -349,7 +349,7 @@ fn packets_go_as_told_through_ipvs_mode() {
     }
 }
 
-/// The rules that kptop would write beside IPVS for a set's Services take packets as far as those that kube-proxy 1.36
+/// The rules that kptop would write beside IPVS for a set's Services take packets as far as those that kube-proxy
 /// wrote. From the node itself they do not: kube-proxy has a rule more there for each load balancer whose policy leaves
 /// no endpoint (`KUBE-IPVS-OUT-FILTER`).
 #[test]
@@ -357,9 +357,9 @@ fn packets_go_as_told_through_ipvs_mode() {
 fn rules_beside_ipvs_are_as_long_as_kube_proxys() {
     use kptop::snapshot::{Reading, TableState};
     use kptop::walk::{Entrance, Ground, Options, Packet};
-    for mode in ["ipvs-legacy", "ipvs-nft"] {
+    for (version, mode) in [("1.20.2", "ipvs-legacy"), ("1.36.2", "ipvs-legacy"), ("1.36.2", "ipvs-nft")] {
         in_new_netns(move || {
-            let dir = set("1.36.2", mode);
+            let dir = set(version, mode);
             std::fs::write("/proc/sys/net/ipv4/vs/conntrack", "1").expect(WHY);
             for forwarding in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
                 std::fs::write(format!("/proc/sys/net/{forwarding}"), "1").unwrap();
@@ -376,7 +376,15 @@ fn rules_beside_ipvs_are_as_long_as_kube_proxys() {
             let mut ours = Snapshot { tables: Vec::new(), ..theirs.clone() };
             let mut sets = Vec::new();
             for (family, cidr) in [(IpFamily::V4, "10.244.0.0/16"), (IpFamily::V6, "fd00:10:244::/56")] {
-                let (tables, own) = ipvs::frame(&services, family, cidr.parse().ok(), &nodes);
+                // In the captured set of 1.20 kube-proxy did not know the node's address.
+                let old = version == "1.20.2";
+                let options = ipvs::FrameOptions {
+                    form: if old { ipvs::Form::V1_20 } else { ipvs::Form::V1_36 },
+                    cluster_cidr: cidr.parse().ok(),
+                    node: nodes.iter().copied().find(|a| IpFamily::of(*a) == family && !old),
+                    node_addresses: &nodes,
+                };
+                let (tables, own) = ipvs::frame(&services, family, &options);
                 sets.extend(own);
                 let state = |(t, c): (kptop::ruleset::Table, kptop::ruleset::TableCounters)| {
                     TableState::new(Duration::ZERO, t.into(), c.into())
@@ -415,7 +423,7 @@ fn rules_beside_ipvs_are_as_long_as_kube_proxys() {
             };
             let (theirs, ours) = (lengths(&theirs), lengths(&ours));
             assert!(theirs.len() > 100);
-            common::tell(&format!("{mode}: {} ways", theirs.len()));
+            common::tell(&format!("{version}/{mode}: {} ways", theirs.len()));
             assert_same(&ours, &theirs, "rules beside IPVS");
         });
     }

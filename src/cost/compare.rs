@@ -262,13 +262,21 @@ fn written(snapshot: &Snapshot, services: &[Service], engine: Engine) -> Snapsho
                 vec![nftables::write(services, family, &options)]
             }
             Engine::Ipvs => {
-                let (tables, sets) = ipvs::frame(services, family, cluster_cidr, &nodes);
+                let options = ipvs::FrameOptions {
+                    cluster_cidr,
+                    node: nodes.iter().copied().find(|a| IpFamily::of(*a) == family),
+                    node_addresses: &nodes,
+                    ..Default::default()
+                };
+                let (tables, sets) = ipvs::frame(services, family, &options);
                 ipsets.extend(sets);
                 tables
             }
             _ => {
                 let large_cluster = services.iter().map(|s| s.backends.len()).sum::<usize>() > 1000;
-                let options = iptables::WriteOptions { cluster_cidr, large_cluster, ..Default::default() };
+                let node = nodes.iter().copied().find(|a| IpFamily::of(*a) == family);
+                let options =
+                    iptables::WriteOptions { cluster_cidr, large_cluster, node, ..Default::default() };
                 iptables::write(services, family, &options)
             }
         };

@@ -5,7 +5,7 @@
 
 mod frame;
 
-pub use frame::frame;
+pub use frame::{Form, FrameOptions, frame};
 
 use super::{
     Action, Backend, BackendCounters, CounterSource, Frontend, FrontendKind, Mode, Protocol, Service,

@@ -60,9 +60,9 @@ pub fn write(services: &[Service], family: IpFamily, options: &WriteOptions) -> 
     };
     let old = options.form == Form::V1_20;
     if old {
-        w.frame_of_1_20()
+        w.frame_of_1_20();
     } else {
-        w.frame()
+        w.frame();
     }
     for service in services.iter().filter(|s| s.family == family && s.name.is_some()) {
         if old { w.service_of_1_20(service) } else { w.service(service) }

@@ -1,7 +1,7 @@
 //! The rules and ipsets that kube-proxy keeps beside IPVS: a few dozen rules, whatever the number of Services, which look
 //! into sets that grow with it.
 //!
-//! The text is what kube-proxy 1.36.2 wrote (`tests/rules/1.36.2/ipvs-legacy`); which rules are left out follows
+//! The texts are what kube-proxy 1.36.2 and 1.20.2 wrote (`tests/rules/1.36.2/ipvs-legacy`, `tests/rules/1.20.2/ipvs-legacy`); which rules are left out follows
 //! `writeIptablesRules` (`pkg/proxy/ipvs/proxier.go`): those of `nat` and of the firewall whose set is empty.
 
 use crate::proxy::{Frontend, FrontendKind, Protocol, Service, TrafficPolicy};
@@ -10,6 +10,31 @@ use crate::snapshot::facts::{Ipset, Member};
 use std::net::IpAddr;
 
 const TEXT: &str = include_str!("frame.rules");
+const TEXT_OF_1_20: &str = include_str!("frame-1.20.rules");
+
+/// In which kube-proxy's form to write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// 1.20: what source ranges do not let in is marked for the kubelet's rules (`KUBE-MARK-DROP`).
+    V1_20,
+    /// 1.36.
+    #[default]
+    V1_36,
+}
+
+/// What kube-proxy knows beside the Services.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FrameOptions<'a> {
+    /// Whose form.
+    pub form: Form,
+    /// `clusterCIDR` of this family: traffic from elsewhere to cluster IPs is masqueraded.
+    pub cluster_cidr: Option<IpNet>,
+    /// The node's primary address. Where source ranges hold it, load balancer addresses are let in too: what the node sends
+    /// to an address that it has itself comes back with that as its source.
+    pub node: Option<IpAddr>,
+    /// Addresses on which node ports are served.
+    pub node_addresses: &'a [IpAddr],
+}
 
 /// Names of kube-proxy's ipsets behind `KUBE-`, with their kinds (`pkg/proxy/ipvs/ipset.go`).
 const SETS: [(&str, &str); 17] = [
@@ -43,10 +68,10 @@ fn full_name(family: IpFamily, name: &str) -> String {
 pub fn frame(
     services: &[Service],
     family: IpFamily,
-    cluster_cidr: Option<IpNet>,
-    node_addresses: &[IpAddr],
+    options: &FrameOptions<'_>,
 ) -> (Vec<(Table, TableCounters)>, Vec<Ipset>) {
-    let sets = sets(services, family, node_addresses);
+    let FrameOptions { cluster_cidr, node, .. } = *options;
+    let sets = sets(services, family, options);
     let empty = |line: &str| {
         let name = line.split_whitespace().skip_while(|w| *w != "--match-set").nth(1);
         name.is_some_and(|n| sets.iter().any(|s| s.name == n && s.size == 0))
@@ -57,11 +82,12 @@ pub fn frame(
     };
     let node_allowed = |f: &Frontend| {
         let ranges = f.source_ranges.iter().flatten();
-        ranges.into_iter().any(|r| node_addresses.iter().any(|a| r.contains(*a)))
+        ranges.into_iter().any(|r| node.is_some_and(|n| r.contains(n)))
     };
     let mut text = String::new();
-    for line in TEXT.lines() {
-        if line == "COMMIT" && !text.contains("*nat") {
+    let old = options.form == Form::V1_20;
+    for line in if old { TEXT_OF_1_20 } else { TEXT }.lines() {
+        if line == "COMMIT" && !text.contains("*nat") && !old {
             // A load balancer's address that the node may not use: what it sends there from that address is dropped.
             for s in services.iter().filter(|s| s.family == family) {
                 for f in s.frontends.iter().filter(|f| f.source_ranges.is_some() && !node_allowed(f)) {
@@ -94,7 +120,7 @@ pub fn frame(
     (tables.into_iter().map(|t| (t.table, t.counters)).collect(), sets)
 }
 
-fn sets(services: &[Service], family: IpFamily, node_addresses: &[IpAddr]) -> Vec<Ipset> {
+fn sets(services: &[Service], family: IpFamily, options: &FrameOptions<'_>) -> Vec<Ipset> {
     let mut sets: Vec<Ipset> = SETS
         .iter()
         .map(|(name, kind)| Ipset {
@@ -143,7 +169,7 @@ fn sets(services: &[Service], family: IpFamily, node_addresses: &[IpAddr]) -> Ve
                     match member {
                         Some(member) => put(member),
                         None => {
-                            let own = node_addresses.iter().filter(|a| IpFamily::of(**a) == family);
+                            let own = options.node_addresses.iter().filter(|a| IpFamily::of(**a) == family);
                             address.into_iter().chain(own.copied()).for_each(|a| put(at(a)));
                         }
                     }
@@ -163,7 +189,7 @@ fn sets(services: &[Service], family: IpFamily, node_addresses: &[IpAddr]) -> Ve
                     {
                         add("LOAD-BALANCER-FW", at(address));
                         // The node may use it: it comes back with that address as its source.
-                        if ranges.iter().any(|r| node_addresses.iter().any(|a| r.contains(*a))) {
+                        if options.node.is_some_and(|n| ranges.iter().any(|r| r.contains(n))) {
                             let member = Member { address2: Some(address), ..at(address) };
                             add("LOAD-BALANCER-SOURCE-IP", member);
                         }
@@ -206,8 +232,18 @@ mod tests {
     fn every_rule_is_understood_and_every_set_is_there() {
         let services = shop::services(None, 4);
         let cidr = "10.244.0.0/16".parse().ok();
-        let (tables, sets) = frame(&services, IpFamily::V4, cidr, &["192.168.50.10".parse().unwrap()]);
+        let node = "192.168.50.10".parse().unwrap();
+        let options = FrameOptions {
+            cluster_cidr: cidr,
+            node: Some(node),
+            node_addresses: &[node],
+            ..FrameOptions::default()
+        };
+        let old = FrameOptions { form: Form::V1_20, ..options };
+        let (old_tables, _) = frame(&services, IpFamily::V4, &old);
+        let (mut tables, sets) = frame(&services, IpFamily::V4, &options);
         assert_eq!(tables.iter().map(|t| t.0.name.as_str()).collect::<Vec<_>>(), ["filter", "nat"]);
+        tables.extend(old_tables);
         for (table, _) in &tables {
             for rule in &table.rules {
                 for m in table.matches_of(rule) {
@@ -222,7 +258,8 @@ mod tests {
         assert_eq!(size("KUBE-CLUSTER-IP"), Some(31));
         assert_eq!(size("KUBE-LOAD-BALANCER-FW"), Some(1));
         // IPv6 has no external addresses here: no rules for them.
-        let (six, _) = frame(&services, IpFamily::V6, "fd00::/8".parse().ok(), &[]);
+        let options = FrameOptions { cluster_cidr: "fd00::/8".parse().ok(), ..FrameOptions::default() };
+        let (six, _) = frame(&services, IpFamily::V6, &options);
         assert!(six.iter().map(|t| t.0.rules.len()).sum::<usize>() < 30);
     }
 }
