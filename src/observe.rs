@@ -2,11 +2,13 @@
 //! this.
 
 use crate::cost::{Lookup, Prices, lookups};
-use crate::doctor::{self, Facts, Finding};
+use crate::doctor::{self, Before, DeadEnd, Examination, Facts};
 use crate::proxy::{Model, Names};
 use crate::rates::{NodeRates, ServiceRates, Tracker};
 use crate::snapshot::Snapshot;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// One instant, understood. Cheap to copy.
 #[derive(Clone, Debug)]
@@ -26,7 +28,7 @@ pub struct View {
     /// Rates of the node.
     pub node: Arc<NodeRates>,
     /// What is wrong.
-    pub findings: Arc<Vec<Finding>>,
+    pub examination: Arc<Examination>,
     /// Histories.
     pub tracker: Arc<Mutex<Tracker>>,
 }
@@ -37,6 +39,8 @@ pub struct Observer {
     names: Names,
     prices: Arc<Prices>,
     lookups: Arc<Vec<Option<Lookup>>>,
+    dead_ends: Vec<DeadEnd>,
+    earlier: VecDeque<(Arc<Snapshot>, Arc<Model>)>,
     model: Model,
     tracker: Arc<Mutex<Tracker>>,
     last: Option<View>,
@@ -49,6 +53,8 @@ impl Observer {
             names,
             prices: Arc::default(),
             lookups: Arc::default(),
+            dead_ends: Vec::new(),
+            earlier: VecDeque::new(),
             model: Model::default(),
             tracker: Arc::default(),
             last: None,
@@ -73,22 +79,48 @@ impl Observer {
         };
         if self.model.changed {
             self.lookups = Arc::new(lookups(&snapshot, &self.model, &self.prices));
+            self.dead_ends = doctor::dead_ends(&snapshot, &self.model);
         }
-        let facts = Facts { snapshot: &snapshot, model: &self.model, rates: &rates, node: &node };
-        let findings = doctor::examine(&facts);
+        let (snapshot, model) = (Arc::new(snapshot), Arc::new(self.model.clone()));
+        let before = self.earlier.front().map(|(snapshot, model)| Before { snapshot, model });
+        let facts = Facts {
+            snapshot: &snapshot,
+            model: &model,
+            rates: &rates,
+            node: &node,
+            before,
+            dead_ends: &self.dead_ends,
+        };
+        let examination = doctor::examine(&facts);
+        self.remember(&snapshot, &model);
         let view = View {
             changed: self.model.changed,
-            model: Arc::new(self.model.clone()),
+            model,
             rates: Arc::new(rates),
             lookups: self.lookups.clone(),
             prices: self.prices.clone(),
             node: Arc::new(node),
-            findings: Arc::new(findings),
+            examination: Arc::new(examination),
             tracker: self.tracker.clone(),
-            snapshot: Arc::new(snapshot),
+            snapshot,
         };
         self.last = Some(view.clone());
         view
+    }
+
+    /// Keeps what the doctor compares with: one reading that is 5 to 10 seconds old, and one that will be.
+    fn remember(&mut self, snapshot: &Arc<Snapshot>, model: &Arc<Model>) {
+        const APART: Duration = Duration::from_secs(5);
+        let since = |old: &Snapshot| {
+            let passed = snapshot.taken_at.duration_since(old.taken_at);
+            Duration::try_from(passed).unwrap_or_default()
+        };
+        if self.earlier.back().is_none_or(|(last, _)| since(last) >= APART) {
+            self.earlier.push_back((snapshot.clone(), model.clone()));
+        }
+        if self.earlier.len() > 2 {
+            self.earlier.pop_front();
+        }
     }
 
     /// The view of a snapshot for which nothing was read anew: all but the snapshot is that of before.

@@ -1,5 +1,5 @@
-//! Each cause in a node that has it, and silence in its healthy twin. Faults made in the lab come with the causes that
-//! need them.
+//! What the doctor says of captured rule sets, of data that no kernel at hand can give, and of the screen's fixtures. Faults
+//! that are made for real are in `tests/faults.rs` and `tests/faults_vm.rs`.
 
 mod common;
 
@@ -25,13 +25,18 @@ fn of(findings: &[Finding], id: &str) -> Vec<(Severity, String)> {
 #[test]
 fn services_that_refuse_are_found_and_those_that_are_asked_first() {
     let update = busy_node().pop().unwrap();
-    let found = of(&update.findings, "no_endpoints");
+    let found: Vec<_> = update
+        .examination
+        .findings
+        .iter()
+        .filter(|f| ["no_endpoints", "no_local_endpoints"].contains(&f.id))
+        .collect();
     assert_eq!(found.len(), 3, "{found:?}");
-    assert!(found.iter().all(|f| f.1.contains("no endpoint")));
-    assert!(found.iter().any(|f| f.0 == Severity::Critical), "packets are refused now");
+    assert!(found.iter().all(|f| f.title.contains("no endpoint")));
+    assert!(found.iter().any(|f| f.severity == Severity::Critical), "packets are refused now");
     // The worst stand first, and lead to what they are about.
-    assert!(update.findings.windows(2).all(|w| w[0].severity <= w[1].severity));
-    for f in update.findings.iter().filter(|f| f.id == "no_endpoints") {
+    assert!(update.examination.findings.windows(2).all(|w| w[0].severity <= w[1].severity));
+    for f in found {
         let Subject::Service(i) = f.subject else { panic!("{f:?}") };
         assert!(f.about.starts_with(&update.model.services[i].label()));
         assert!(!f.evidence.is_empty() && !f.advice.is_empty());
@@ -41,7 +46,7 @@ fn services_that_refuse_are_found_and_those_that_are_asked_first() {
 #[test]
 fn a_mode_that_was_left_is_found() {
     let update = moved_node();
-    let found = of(&update.findings, "leftovers");
+    let found = of(&update.examination.findings, "leftovers");
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].1.contains("iptables mode (legacy) ipv4 is left over"), "{found:?}");
 }
@@ -49,10 +54,16 @@ fn a_mode_that_was_left_is_found() {
 #[test]
 fn drop_rules_that_take_packets_now_are_found_others_are_not() {
     let updates = busy_node();
-    assert_eq!(of(&updates[0].findings, "drops"), [], "one reading tells no rate");
+    let own = |u: &kptop::tui::Update| -> Vec<&'static str> {
+        let drops = ["invalid_dropped", "localnet", "foreign_drop"];
+        u.examination.findings.iter().map(|f| f.id).filter(|id| drops.contains(id)).collect()
+    };
+    assert_eq!(own(&updates[0]), [""; 0], "one reading tells no rise");
+    let unchecked = &updates[0].examination.unchecked;
+    assert!(unchecked.iter().any(|u| u.id == "invalid_dropped" && u.why.contains("needs two")));
     let last = updates.last().unwrap();
-    assert!(!of(&last.findings, "drops").is_empty());
-    assert_eq!(of(&last.findings, "leftovers"), []);
+    assert!(own(last).contains(&"invalid_dropped"), "{:?}", own(last));
+    assert_eq!(of(&last.examination.findings, "leftovers"), []);
 }
 
 /// Every Service has endpoints, nothing is refused, no other mode: nothing to say.
@@ -75,6 +86,57 @@ fn a_healthy_node_has_no_findings() {
             .collect();
         let view = observer.observe(Snapshot { tables, ..Snapshot::default() });
         assert!(view.model.services.len() > 20);
-        assert_eq!(*view.findings, [], "{round}");
+        assert_eq!(view.examination.findings, [], "{round}");
     }
+}
+
+/// Sets that the real kube-proxy wrote: nothing is alarming about them but the Services that have no endpoints.
+#[test]
+fn captured_sets_raise_no_false_alarm() {
+    for (version, mode) in [
+        ("1.20.2", "iptables-legacy"),
+        ("1.20.2", "iptables-nft"),
+        ("1.20.2", "userspace-legacy"),
+        ("1.30.5", "nftables"),
+        ("1.36.2", "iptables-legacy"),
+        ("1.36.2", "iptables-nft"),
+        ("1.36.2", "nftables"),
+    ] {
+        common::in_new_netns(move || {
+            let dir = common::set(version, mode);
+            common::run("ip", &["link", "set", "lo", "up"]);
+            common::run("ip", &["addr", "add", "192.168.50.10/24", "dev", "lo"]);
+            common::run("ip", &["addr", "add", "fd00:50::10/64", "dev", "lo", "nodad"]);
+            std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+            std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+            match mode {
+                "iptables-nft" => common::load_nft(&dir),
+                "nftables" => {
+                    let text = common::read(&dir, "nft-list-ruleset.txt").unwrap();
+                    common::run_with("nft", &["-f", "-"], &text);
+                }
+                _ => common::load_legacy(&dir),
+            }
+            common::no_false_alarm(&format!("{version}/{mode}"));
+        });
+    }
+}
+
+/// What no kernel at hand does: data stands for it.
+#[test]
+fn kernels_that_do_not_suit_a_mode() {
+    let services = shop::services(None, 4);
+    let options = kptop::proxy::nftables::WriteOptions::default();
+    let (table, counters) = kptop::proxy::nftables::write(&services, IpFamily::V4, &options);
+    let (table, counters) = (Arc::new(table), Arc::new(counters));
+    let found = |release: &str| {
+        let kernel = Some(release.to_string());
+        let node = Arc::new(kptop::snapshot::facts::Node { kernel, ..Default::default() });
+        let tables = vec![TableState::new(Duration::ZERO, table.clone(), counters.clone())];
+        let view = Observer::new(Names::default()).observe(Snapshot { node, tables, ..Snapshot::default() });
+        of(&view.examination.findings, "slow_kernel")
+    };
+    assert_eq!(found("5.4.0-42-generic").len(), 1);
+    assert!(found("5.4.0-42-generic")[0].1.contains("too old"));
+    assert_eq!(found("6.1.0-40-amd64"), []);
 }

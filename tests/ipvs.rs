@@ -428,3 +428,28 @@ fn rules_beside_ipvs_are_as_long_as_kube_proxys() {
         });
     }
 }
+
+/// Sets that the real kube-proxy wrote: nothing is alarming about them but the Services that have no endpoints.
+#[test]
+#[ignore = "needs IPVS: run by tests/run, in the VM"]
+fn captured_sets_raise_no_false_alarm() {
+    for (version, mode) in [("1.20.2", "ipvs-legacy"), ("1.36.2", "ipvs-legacy"), ("1.36.2", "ipvs-nft")] {
+        in_new_netns(move || {
+            let dir = set(version, mode);
+            // As kube-proxy sets them.
+            for name in ["conntrack", "expire_nodest_conn", "expire_quiescent_template"] {
+                std::fs::write(format!("/proc/sys/net/ipv4/vs/{name}"), "1").expect(WHY);
+            }
+            for forwarding in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+                std::fs::write(format!("/proc/sys/net/{forwarding}"), "1").unwrap();
+            }
+            dummy_addresses(&dir);
+            run("ip", &["link", "add", "cni0", "type", "dummy"]);
+            for a in NODE_ADDRESSES {
+                run("ip", &["addr", "add", a, "dev", "cni0", "nodad"]);
+            }
+            load_ipvs(&dir, mode);
+            common::no_false_alarm(&format!("{version}/{mode}"));
+        });
+    }
+}

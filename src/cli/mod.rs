@@ -5,6 +5,7 @@ mod calibrate;
 mod compare;
 mod config;
 mod demo;
+mod doctor;
 mod explain;
 mod shot;
 mod snapshot;
@@ -76,6 +77,8 @@ enum Command {
     /// Set the modes of kube-proxy side by side for the Services of this node: rules, memory, what a lookup costs; and what
     /// a move would change.
     Compare(compare::CompareArgs),
+    /// Look for what makes traffic die, with proof: every known cause is found or ruled out. Exit code 1 on warnings or worse.
+    Doctor(doctor::DoctorArgs),
     /// Measure what a lookup costs in this kernel, in private network namespaces, and keep it.
     Calibrate(calibrate::CalibrateArgs),
     /// Load an HTTP server behind a Service under each mode, in private network namespaces, and print what clients see.
@@ -141,6 +144,7 @@ pub fn run() -> ExitCode {
         },
         Some(Command::Explain(args)) => explain::run(&cli.source, args),
         Some(Command::Compare(args)) => compare::run(&cli.source, args),
+        Some(Command::Doctor(args)) => doctor::run(&cli.source, args),
         Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Calibrate(args)) => calibrate::run(args),
         Some(Command::Config) => config::run(),
@@ -210,6 +214,11 @@ fn need_rules(snapshot: &Snapshot) -> Result<(), String> {
     let unread = snapshot.unread.iter().find(|u| u.failed);
     let why = unread.map_or(String::new(), |u| format!(": {}: {}", u.what, u.why));
     Err(format!("the rules of this node could not be read{why}"))
+}
+
+/// The time of a day, as the node's clock has it: `14:03:59`.
+fn time_of_day(at: jiff::Timestamp) -> String {
+    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
 }
 
 /// The list of names that was asked for.

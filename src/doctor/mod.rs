@@ -1,13 +1,17 @@
 //! What is wrong, with proof: one file per cause. Evidence in, findings out; pure.
+//!
+//! What rises is measured against an earlier snapshot, some seconds ago: a counter that stands still is history.
 
-mod conntrack;
-mod drops;
-mod leftovers;
-mod no_endpoints;
+mod case;
+mod causes;
+mod dead_ends;
+
+pub use dead_ends::{DeadEnd, dead_ends};
 
 use crate::proxy::{Model, RuleRef};
 use crate::rates::{NodeRates, ServiceRates};
 use crate::snapshot::Snapshot;
+use case::Case;
 
 /// What a cause of lost traffic may look at.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +24,19 @@ pub struct Facts<'a> {
     pub rates: &'a [ServiceRates],
     /// Rates of the node.
     pub node: &'a NodeRates,
+    /// How it was some seconds ago.
+    pub before: Option<Before<'a>>,
+    /// Services whose packets die on their way though kube-proxy's rules would let them through.
+    pub dead_ends: &'a [DeadEnd],
+}
+
+/// Facts of an earlier instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Before<'a> {
+    /// Facts.
+    pub snapshot: &'a Snapshot,
+    /// Services.
+    pub model: &'a Model,
 }
 
 /// How much it matters.
@@ -40,6 +57,15 @@ impl Severity {
             Severity::Critical => "critical",
             Severity::Warning => "warning",
             Severity::Info => "info",
+        }
+    }
+
+    /// For people, with a symbol: colour is never alone.
+    pub fn mark(self) -> &'static str {
+        match self {
+            Severity::Critical => "✗ critical",
+            Severity::Warning => "▲ warning",
+            Severity::Info => "· info",
         }
     }
 }
@@ -76,27 +102,79 @@ pub struct Finding {
     pub advice: Vec<String>,
 }
 
-/// A cause of lost traffic: finds it in the facts of one instant, and what they were a moment before.
-type Cause = fn(&Facts<'_>, &mut Vec<Finding>);
+impl Finding {
+    /// Of the node as a whole.
+    fn node(id: &'static str, severity: Severity, about: &str, title: impl Into<String>) -> Finding {
+        Finding {
+            id,
+            severity,
+            title: title.into(),
+            subject: Subject::Node,
+            about: about.into(),
+            evidence: Vec::new(),
+            advice: Vec::new(),
+        }
+    }
 
-const CAUSES: [(&str, Cause); 4] = [
-    (no_endpoints::ID, no_endpoints::find),
-    (conntrack::ID, conntrack::find),
-    (drops::ID, drops::find),
-    (leftovers::ID, leftovers::find),
-];
+    fn proved_by(mut self, evidence: impl Into<String>) -> Finding {
+        self.evidence.push(evidence.into());
+        self
+    }
+
+    fn advise(mut self, advice: impl Into<String>) -> Finding {
+        self.advice.push(advice.into());
+        self
+    }
+}
+
+/// A cause of lost traffic: finds it in the facts of one instant, and what they were a moment before. `Err` says why it
+/// could not be looked for.
+pub(in crate::doctor) type Find = fn(&Case<'_>, &mut Vec<Finding>) -> Result<(), String>;
+
+/// A cause that could not be looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unchecked {
+    /// Cause.
+    pub id: &'static str,
+    /// Why.
+    pub why: String,
+}
+
+/// What an examination gave.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Examination {
+    /// What is wrong, the worst first.
+    pub findings: Vec<Finding>,
+    /// What could not be looked for.
+    pub unchecked: Vec<Unchecked>,
+}
+
+impl Examination {
+    /// True where something is a warning or worse.
+    pub fn is_alarming(&self) -> bool {
+        self.findings.iter().any(|f| f.severity <= Severity::Warning)
+    }
+
+    /// Causes that were looked for.
+    pub fn checked(&self) -> impl Iterator<Item = &'static str> {
+        causes().filter(|id| !self.unchecked.iter().any(|u| u.id == *id))
+    }
+}
 
 /// The causes that are looked for.
 pub fn causes() -> impl Iterator<Item = &'static str> {
-    CAUSES.iter().map(|c| c.0)
+    causes::ALL.iter().map(|c| c.0)
 }
 
 /// Looks for every cause; the worst first.
-pub fn examine(facts: &Facts<'_>) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for (_, find) in CAUSES {
-        find(facts, &mut found);
+pub fn examine(facts: &Facts<'_>) -> Examination {
+    let case = Case::new(*facts);
+    let mut done = Examination::default();
+    for (id, find) in causes::ALL {
+        if let Err(why) = find(&case, &mut done.findings) {
+            done.unchecked.push(Unchecked { id, why });
+        }
     }
-    found.sort_by_key(|f| f.severity);
-    found
+    done.findings.sort_by_key(|f| f.severity);
+    done
 }

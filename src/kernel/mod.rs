@@ -5,9 +5,11 @@
 //! [`crate::lab`] may call.
 
 pub mod conntrack;
+pub mod counters;
 pub mod hooks;
 pub mod ipset;
 pub mod ipvs;
+pub mod links;
 pub mod module;
 pub mod netlink;
 pub mod netns;

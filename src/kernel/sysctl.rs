@@ -5,7 +5,7 @@ use std::fs;
 
 /// Those that kptop reads, by their path under `/proc/sys` (`Documentation/networking/ip-sysctl.rst`,
 /// `ipvs-sysctl.rst`).
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 28] = [
     "net/ipv4/ip_forward",
     "net/ipv6/conf/all/forwarding",
     "net/ipv4/conf/all/route_localnet",
@@ -16,6 +16,24 @@ const NAMES: [&str; 10] = [
     "net/ipv4/vs/expire_nodest_conn",
     "net/bridge/bridge-nf-call-iptables",
     "net/netfilter/nf_conntrack_tcp_be_liberal",
+    "net/ipv4/vs/expire_quiescent_template",
+    "net/ipv4/conf/all/arp_ignore",
+    "net/ipv4/conf/all/arp_announce",
+    "net/ipv4/tcp_keepalive_time",
+    "net/bridge/bridge-nf-call-ip6tables",
+    "net/core/netdev_max_backlog",
+    "net/core/somaxconn",
+    "net/netfilter/nf_conntrack_max",
+    "net/netfilter/nf_conntrack_buckets",
+    "net/netfilter/nf_conntrack_acct",
+    "net/netfilter/nf_conntrack_timestamp",
+    "net/netfilter/nf_conntrack_tcp_loose",
+    "net/netfilter/nf_conntrack_tcp_timeout_established",
+    "net/netfilter/nf_conntrack_tcp_timeout_close_wait",
+    "net/netfilter/nf_conntrack_udp_timeout",
+    "net/netfilter/nf_conntrack_udp_timeout_stream",
+    "net/ipv4/ip_nonlocal_bind",
+    "net/ipv4/tcp_tw_reuse",
 ];
 
 /// Sysctls by name, as the kernel prints them; those that it does not have are not here.
@@ -24,17 +42,46 @@ pub type Sysctls = BTreeMap<&'static str, String>;
 /// Whether any interface has `route_localnet`: what counts is the interface's own or that of `all`.
 pub const ANY_ROUTE_LOCALNET: &str = "net/ipv4/conf/*/route_localnet";
 
-fn any_route_localnet() -> Option<String> {
+/// The interfaces whose reverse path filter is strict, by name: what counts is the larger of the interface's own value and
+/// that of `all`, and 1 is strict, 2 loose.
+pub const STRICT_RP_FILTER: &str = "net/ipv4/conf/*/rp_filter=1";
+
+/// Of each interface, one after the other: its name and a sysctl of its own.
+fn of_links(name: &str) -> Option<Vec<(String, String)>> {
     let links = fs::read_dir("/proc/sys/net/ipv4/conf").ok()?;
-    let on = links
-        .flatten()
-        .any(|l| fs::read_to_string(l.path().join("route_localnet")).is_ok_and(|text| text.trim() != "0"));
+    Some(
+        links
+            .flatten()
+            .filter_map(|l| {
+                let text = fs::read_to_string(l.path().join(name)).ok()?;
+                Some((l.file_name().to_string_lossy().into_owned(), text.trim().to_string()))
+            })
+            .collect(),
+    )
+}
+
+fn any_route_localnet() -> Option<String> {
+    let on = of_links("route_localnet")?.iter().any(|l| l.1 != "0");
     Some(if on { "1" } else { "0" }.into())
+}
+
+fn strict_rp_filter() -> Option<String> {
+    let links = of_links("rp_filter")?;
+    let all: u8 = links.iter().find(|l| l.0 == "all").and_then(|l| l.1.parse().ok()).unwrap_or(0);
+    let mut strict: Vec<&str> = links
+        .iter()
+        .filter(|l| !matches!(l.0.as_str(), "all" | "default" | "lo"))
+        .filter(|l| l.1.parse::<u8>().is_ok_and(|own| own.max(all) == 1))
+        .map(|l| l.0.as_str())
+        .collect();
+    strict.sort_unstable();
+    Some(strict.join(" "))
 }
 
 /// Reads them in the calling thread's namespace.
 pub fn read() -> Sysctls {
     let any = any_route_localnet().map(|v| (ANY_ROUTE_LOCALNET, v));
+    let strict = strict_rp_filter().map(|v| (STRICT_RP_FILTER, v));
     NAMES
         .into_iter()
         .filter_map(|name| {
@@ -42,6 +89,7 @@ pub fn read() -> Sysctls {
             Some((name, text.trim().to_string()))
         })
         .chain(any)
+        .chain(strict)
         .collect()
 }
 

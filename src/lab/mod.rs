@@ -302,6 +302,9 @@ pub fn put_ipvs(services: &[Service]) -> Result<()> {
     let mut client = ipvs::Client::open()?;
     // Without conntrack, `ctstate INVALID` and masquerading would not see IPVS flows; kube-proxy sets it.
     sysctl("ipv4/vs/conntrack", "1")?;
+    // As kube-proxy does, too.
+    sysctl("ipv4/vs/expire_nodest_conn", "1")?;
+    sysctl("ipv4/vs/expire_quiescent_template", "1")?;
     links::add_dummy(crate::proxy::ipvs::DUMMY)?;
     for server in &crate::proxy::ipvs::write(services, &[node]) {
         if let ipvs::VirtualAddress::Socket { address, .. } = server.address

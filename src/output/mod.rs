@@ -3,6 +3,7 @@
 mod bench;
 mod compare;
 mod csv;
+mod doctor;
 mod explain;
 mod json;
 mod table;
@@ -10,6 +11,7 @@ mod table;
 pub use bench::{BenchSetup, write_bench, write_bench_csv, write_bench_json, write_bench_markdown};
 pub use compare::{write_comparison, write_comparison_json, write_moving};
 pub use csv::write_snapshot as write_snapshot_csv;
+pub use doctor::{write_examination, write_examination_json, write_finding};
 pub use explain::{write_explanation, write_explanation_json};
 pub use json::write_snapshot as write_snapshot_json;
 pub use table::write_snapshot as write_snapshot_table;

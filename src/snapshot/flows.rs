@@ -35,6 +35,10 @@ pub struct FlowFigures {
     pub established: u32,
     /// Of them, TCP connections that close or are closed.
     pub closing: u32,
+    /// Of them, those whose source was translated too.
+    pub masqueraded: u32,
+    /// The most seconds that any of them has left: little less than the timeout where packets still come.
+    pub longest_left_s: u32,
     /// When the oldest began, in nanoseconds since 1970; `None` with `nf_conntrack_timestamp` off.
     pub oldest_ns: Option<u64>,
     /// Packets that came; 0 with accounting off.
@@ -56,6 +60,8 @@ impl FlowFigures {
         self.opening += other.opening;
         self.established += other.established;
         self.closing += other.closing;
+        self.masqueraded += other.masqueraded;
+        self.longest_left_s = self.longest_left_s.max(other.longest_left_s);
         self.oldest_ns = earlier(self.oldest_ns, other.oldest_ns);
         self.in_packets += other.in_packets;
         self.in_bytes += other.in_bytes;
@@ -94,6 +100,23 @@ pub type Followed = (u8, Option<IpAddr>, u16);
 /// beyond is counted in [`Flows::beyond`].
 pub const MAX_GROUPS: usize = 112 * 1024;
 
+/// Destinations of unanswered, untranslated flows that are kept.
+pub const MAX_ASTRAY: usize = 8 * 1024;
+
+/// Flows to a destination that nobody translated and nobody answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Astray {
+    /// Flows.
+    pub flows: u32,
+    /// The most seconds that any of them has left.
+    pub longest_left_s: u32,
+    /// One of those who sent: its address and port.
+    pub from: Option<(IpAddr, u16)>,
+}
+
+/// A destination: protocol number, address, port.
+pub type Destination = (u8, IpAddr, u16);
+
 /// Flows of one namespace. No flow is held: memory grows with the pairs in use, up to [`MAX_GROUPS`].
 #[derive(Clone, Debug, Default)]
 pub struct Flows {
@@ -117,6 +140,11 @@ pub struct Flows {
     pub sources: HashMap<IpAddr, u32, foldhash::fast::FixedState>,
     /// Flows of sources beyond [`MAX_SOURCES`].
     pub other_sources: u64,
+    /// Unanswered flows to where nobody translates, by destination, up to [`MAX_ASTRAY`].
+    pub astray: HashMap<Destination, Astray, foldhash::fast::FixedState>,
+    /// Unanswered flows that come back to who sent them with their own address as the source, by backend, up to
+    /// [`MAX_ASTRAY`].
+    pub hairpins: HashMap<Destination, u32, foldhash::fast::FixedState>,
     /// Flows that [`Flows::follow`] asked for, up to [`MAX_FOLLOWED`].
     pub followed: Vec<Flow>,
     /// Flows that it asked for, all of them.
@@ -175,6 +203,9 @@ impl Flows {
         }
         if !flow.is_dnat() {
             self.untranslated += 1;
+            if unreplied {
+                self.add_astray(flow);
+            }
             return;
         }
         let key = FlowKey {
@@ -195,6 +226,15 @@ impl Flows {
         };
         figures.flows += 1;
         figures.unreplied += u32::from(unreplied);
+        figures.masqueraded += u32::from(flow.reply.destination != flow.original.source);
+        figures.longest_left_s = figures.longest_left_s.max(flow.timeout);
+        if unreplied
+            && flow.original.source == flow.reply.source
+            && flow.reply.destination == flow.original.source
+            && self.hairpins.len() < MAX_ASTRAY
+        {
+            *self.hairpins.entry((key.protocol, key.backend, key.backend_port)).or_default() += 1;
+        }
         figures.assured += u32::from(flow.status & ASSURED != 0);
         match flow.tcp_state {
             Some(1 | 2 | 9) => figures.opening += 1,
@@ -209,6 +249,19 @@ impl Flows {
             figures.out_packets += back.packets;
             figures.out_bytes += back.bytes;
         }
+    }
+}
+
+impl Flows {
+    fn add_astray(&mut self, flow: &Flow) {
+        let to = (flow.original.protocol, flow.original.destination, flow.original.destination_port);
+        if self.astray.len() >= MAX_ASTRAY && !self.astray.contains_key(&to) {
+            return;
+        }
+        let astray = self.astray.entry(to).or_default();
+        astray.flows += 1;
+        astray.longest_left_s = astray.longest_left_s.max(flow.timeout);
+        astray.from = Some((flow.original.source, flow.original.source_port));
     }
 }
 

@@ -7,7 +7,9 @@ use super::{
 use crate::kernel::netns::Netns;
 use crate::kernel::usage::{Cost, Meter};
 use crate::kernel::xtables::{self, TableReader};
-use crate::kernel::{Error, Result, conntrack, ipset, ipvs, module, nfacct, nftables, node, recent, sysctl};
+use crate::kernel::{
+    Error, Result, conntrack, counters, ipset, ipvs, links, module, nfacct, nftables, node, recent, sysctl,
+};
 use crate::ruleset::{Element, Family, IpFamily, RuleId, Table, TableBackend};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -177,6 +179,16 @@ impl Live {
         match node::addresses() {
             Ok(found) => snapshot.addresses = Arc::new(found),
             Err(e) => snapshot.unread.push(unread("the node's addresses", &e)),
+        }
+        match links::read() {
+            Ok(found) => snapshot.links = Arc::new(found),
+            Err(e) => snapshot.unread.push(unread("the node's interfaces", &e)),
+        }
+        match counters::read() {
+            Ok(value) => {
+                snapshot.counters = Some(Reading { at: self.began.elapsed(), value: Arc::new(value) });
+            }
+            Err(e) => snapshot.unread.push(unread("counters of the network stack", &e)),
         }
         let now = Instant::now();
         type Read = fn(&mut Live, Duration);

@@ -7,28 +7,33 @@ mod flows;
 pub mod live;
 
 pub use flows::{
-    FlowFigures, FlowKey, Flows, Followed, MAX_FOLLOWED, MAX_GROUPS, MAX_SOURCES, ProtocolFigures, TCP_STATES,
+    Astray, Destination, FlowFigures, FlowKey, Flows, Followed, MAX_ASTRAY, MAX_FOLLOWED, MAX_GROUPS,
+    MAX_SOURCES, ProtocolFigures, TCP_STATES,
 };
 
 /// The shapes of facts, for the pure rooms, which do not know the kernel's.
 pub mod facts {
     pub use crate::kernel::conntrack::{ASSURED, Flow, Limits, SEEN_REPLY, Stats, Traffic, Tuple};
+    pub use crate::kernel::counters::{Counters, Softnet};
     pub use crate::kernel::ipset::{Ipset, Member};
     pub use crate::kernel::ipvs::{
         Forwarding, Ipvs, IpvsStats, RealServer, SVC_PERSISTENT, Timeouts, VirtualAddress, VirtualServer,
         version as ipvs_version,
     };
+    pub use crate::kernel::links::Link;
     pub use crate::kernel::nfacct::Object as AcctObject;
     pub use crate::kernel::node::{InterfaceAddress, Node, identity as node_identity, read as read_node};
     pub use crate::kernel::recent::Client as RecentClient;
-    pub use crate::kernel::sysctl::{ANY_ROUTE_LOCALNET, Sysctls};
+    pub use crate::kernel::sysctl::{ANY_ROUTE_LOCALNET, STRICT_RP_FILTER, Sysctls};
     pub use crate::kernel::usage::{Cost, Meter};
     pub use crate::kernel::xtables::blob_size;
 }
 
 use crate::kernel::conntrack::{Limits, Stats};
+use crate::kernel::counters::Counters;
 use crate::kernel::ipset::Ipset;
 use crate::kernel::ipvs::Ipvs;
+use crate::kernel::links::Link;
 use crate::kernel::nfacct::Object as AcctObject;
 use crate::kernel::node::{InterfaceAddress, Node};
 use crate::kernel::sysctl::Sysctls;
@@ -68,6 +73,10 @@ pub struct Snapshot {
     pub remembered: Option<Reading<Remembered>>,
     /// Addresses of the node's interfaces, those of the links of its default routes first.
     pub addresses: Arc<Vec<InterfaceAddress>>,
+    /// Interfaces.
+    pub links: Arc<Vec<Link>>,
+    /// Counters of the network stack.
+    pub counters: Option<Reading<Counters>>,
     /// Sysctls that decide what becomes of packets.
     pub sysctls: Arc<Sysctls>,
     /// What could not be read.

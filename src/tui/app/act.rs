@@ -371,7 +371,7 @@ impl App {
             }
             (PaneName::Findings, _) => self.open_finding(),
             (PaneName::Overview, _) => {
-                let bad = self.update.as_ref().is_some_and(|u| !u.findings.is_empty());
+                let bad = self.update.as_ref().is_some_and(|u| !u.examination.findings.is_empty());
                 self.show(if bad { PaneName::Findings } else { PaneName::Services });
             }
             _ => {}
@@ -388,7 +388,7 @@ impl App {
 
     fn open_finding(&mut self) {
         let Some(u) = self.update.clone() else { return };
-        match u.findings.get(self.findings.chosen).map(|f| &f.subject) {
+        match u.examination.findings.get(self.findings.chosen).map(|f| &f.subject) {
             Some(Subject::Service(i)) => self.go_to_service(*i, Section::Backends),
             Some(Subject::Rule(r)) => self.go_to_rule(r.table, r.rule),
             Some(Subject::Table(i)) => {
@@ -598,7 +598,7 @@ impl App {
                 }
             }
             (PaneName::Findings, ..) => {
-                let f = u.findings.get(self.findings.chosen)?;
+                let f = u.examination.findings.get(self.findings.chosen)?;
                 Some(format!("{}: {}; {}", f.about, f.title, f.evidence.join("; ")))
             }
             _ => None,

@@ -1,8 +1,8 @@
 //! What is wrong: a list, and the proof for the chosen one.
 
 use super::frame::severity_style;
-use crate::doctor::{self, Severity};
-use crate::figures::{clip, clip_end};
+use crate::doctor;
+use crate::figures::{clip, clip_end, wrapped};
 use crate::tui::app::App;
 use crate::tui::widgets::{draw_list, part};
 use ratatui::Frame;
@@ -10,21 +10,17 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Wrap};
 
-/// Symbol of a severity: colour is never alone.
-fn mark(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Critical => "✗ critical",
-        Severity::Warning => "▲ warning",
-        Severity::Info => "· info",
-    }
-}
-
 pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     let theme = app.theme;
-    let findings = app.update.as_ref().map(|u| u.findings.clone()).unwrap_or_default();
+    let examination = app.update.as_ref().map(|u| u.examination.clone()).unwrap_or_default();
+    let findings = &examination.findings;
     let lower = (area.height * 2 / 5).clamp(5, 14);
     let [upper, lower] = Layout::vertical([Constraint::Min(4), Constraint::Length(lower)]).areas(area);
-    let note = format!("looked for: {}", doctor::causes().collect::<Vec<_>>().join(", "));
+    let unchecked = &examination.unchecked;
+    let note = match unchecked.len() {
+        0 => format!("{} causes looked for", doctor::causes().count()),
+        n => format!("{} causes looked for, {n} could not be", doctor::causes().count() - n),
+    };
     let inner = part(frame, theme, upper, &format!("Findings {}", findings.len()), &note, true);
     app.findings.fit(findings.len(), inner);
     let Some(chosen) = findings.get(app.findings.chosen) else {
@@ -38,7 +34,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
         let read = app.update.as_ref().is_none_or(|u| u.snapshot.rules_read());
         let style = if read { theme.good() } else { theme.bad() };
         frame.render_widget(Paragraph::new(text).style(style), inner);
-        part(frame, theme, lower, "Details", "", false);
+        let inner = part(frame, theme, lower, "Ruled out", "", false);
+        let ruled_out = examination.checked().collect::<Vec<_>>().join(", ");
+        let mut lines = vec![Line::from(Span::styled(format!(" {ruled_out}"), theme.dim()))];
+        for u in unchecked {
+            lines
+                .push(Line::from(Span::styled(format!(" not looked for: {}: {}", u.id, u.why), theme.dim())));
+        }
+        frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), inner);
         return;
     };
     let width = usize::from(inner.width);
@@ -46,7 +49,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     draw_list(frame, theme, &app.findings, Some(true), |frame, i, place| {
         let f = &findings[i];
         let line = Line::from(vec![
-            Span::styled(format!(" {:<11}", mark(f.severity)), severity_style(theme, f.severity)),
+            Span::styled(format!(" {:<11}", f.severity.mark()), severity_style(theme, f.severity)),
             Span::styled(format!("{:<about$} ", clip(&f.about, about)), theme.text()),
             Span::styled(clip_end(&f.title, width.saturating_sub(about + 13)), theme.dim()),
         ]);
@@ -55,11 +58,17 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     let title = clip_end(&format!("{}: {}", chosen.about, chosen.title), width.saturating_sub(24));
     let inner = part(frame, theme, lower, &title, "Enter goes there", false);
     let mut lines: Vec<Line<'_>> = Vec::new();
-    for e in &chosen.evidence {
-        lines.push(Line::from(vec![Span::styled(" · ", theme.dim()), Span::raw(e.as_str())]));
+    let room = usize::from(inner.width).saturating_sub(4);
+    for (mark, style, texts) in [(" · ", theme.dim(), &chosen.evidence), (" → ", theme.key(), &chosen.advice)]
+    {
+        for text in texts {
+            for (i, line) in wrapped(text, room).into_iter().enumerate() {
+                lines.push(Line::from(vec![
+                    Span::styled(if i == 0 { mark } else { "   " }, style),
+                    Span::raw(line),
+                ]));
+            }
+        }
     }
-    for a in &chosen.advice {
-        lines.push(Line::from(vec![Span::styled(" → ", theme.key()), Span::raw(a.as_str())]));
-    }
-    frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), inner);
+    frame.render_widget(Paragraph::new(lines), inner);
 }

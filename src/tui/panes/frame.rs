@@ -199,7 +199,7 @@ fn tabs_line(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     let theme = app.theme;
     let mut spans = vec![Span::raw(" ")];
     let mut x = area.x + 1;
-    let found = app.update.as_ref().map(|u| u.findings.clone()).unwrap_or_default();
+    let found = app.update.as_ref().map(|u| u.examination.findings.clone()).unwrap_or_default();
     for (i, pane) in PaneName::ALL.into_iter().enumerate() {
         let mut label = match area.width {
             ..80 => format!(" {} ", pane.title()),

@@ -89,10 +89,10 @@ fn spans(frame: &mut Frame<'_>, place: Option<Rect>, spans: Vec<Span<'_>>) {
 }
 
 fn draw_verdict(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect) {
-    let of = |s: Severity| update.findings.iter().filter(|f| f.severity == s).count();
+    let of = |s: Severity| update.examination.findings.iter().filter(|f| f.severity == s).count();
     let (critical, warnings) = (of(Severity::Critical), of(Severity::Warning));
     let room = usize::from(area.width).saturating_sub(2);
-    let (style, text) = match update.findings.first() {
+    let (style, text) = match update.examination.findings.first() {
         _ if !update.snapshot.rules_read() => {
             (theme.bad(), "✗ Nothing can be said: what holds Services could not be read.".to_string())
         }

@@ -1,0 +1,112 @@
+//! `kptop doctor`
+
+use super::demo::{DemoMode, open, start};
+use super::{SourceArgs, TextOrJson, explain, names, need_rules, print};
+use crate::doctor::{Examination, Finding};
+use crate::lab::become_root_if_needed;
+use crate::observe::{Observer, View};
+use crate::output;
+use crate::snapshot::live::{Live, Wanted};
+use clap::Args;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// Seconds between the two readings: counters that rise in them tell what happens now.
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = super::parse_interval)]
+    over: Duration,
+    /// Go on, and tell what comes and what heals, with the time.
+    #[arg(long)]
+    watch: bool,
+    /// With --watch: end after so many seconds.
+    #[arg(long = "for", value_name = "SECONDS", requires = "watch", value_parser = super::parse_interval)]
+    span: Option<Duration>,
+    /// Examine a demo of this mode, with its traffic, instead of this node.
+    #[arg(long, value_enum, value_name = "MODE")]
+    demo: Option<DemoMode>,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: TextOrJson,
+}
+
+pub(super) fn run(source: &SourceArgs, args: &DoctorArgs) -> Result<ExitCode, String> {
+    let (_lab, mut live) = match args.demo {
+        Some(mode) if source.netns.is_none() => {
+            become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
+            let lab = start(mode, None, 4, 1.0)?;
+            let live = Live::enter(lab.node()).map_err(|e| explain(&e))?;
+            (Some(lab), live)
+        }
+        demo => open(source, demo, None)?,
+    };
+    let mut observer = Observer::new(names(source)?);
+    let first = observer.observe(live.snapshot(Wanted::ALL));
+    need_rules(&first.snapshot)?;
+    std::thread::sleep(args.over);
+    let view = observer.observe(live.snapshot(Wanted::ALL));
+    write(&view, args)?;
+    let mut alarming = view.examination.is_alarming();
+    if args.watch {
+        alarming |= watch(&mut observer, &mut live, view, args)?;
+    }
+    Ok(if alarming { ExitCode::from(super::FINDINGS) } else { ExitCode::SUCCESS })
+}
+
+fn write(view: &View, args: &DoctorArgs) -> Result<(), String> {
+    let on_terminal = io::stdout().is_terminal();
+    let width = crossterm::terminal::size().ok().filter(|_| on_terminal).map(|s| usize::from(s.0));
+    print(|out| match args.output {
+        TextOrJson::Text => output::write_examination(&view.examination, width, out),
+        TextOrJson::Json => {
+            // While it watches, a line is a document.
+            let indented = on_terminal && !args.watch;
+            output::write_examination_json(&view.examination, view.snapshot.taken_at, indented, out)
+        }
+    })
+}
+
+/// What a finding is known by from one reading to the next.
+fn key(f: &Finding) -> (&'static str, &str, crate::doctor::Severity) {
+    (f.id, &f.about, f.severity)
+}
+
+fn watch(observer: &mut Observer, live: &mut Live, first: View, args: &DoctorArgs) -> Result<bool, String> {
+    let began = Instant::now();
+    let mut last = first.examination;
+    let mut alarming = false;
+    while args.span.is_none_or(|s| began.elapsed() < s) {
+        std::thread::sleep(args.over);
+        let view = observer.observe(live.snapshot(Wanted::ALL));
+        let now = view.examination.clone();
+        alarming |= now.is_alarming();
+        let fresh = |a: &Examination, b: &Examination| -> Vec<Finding> {
+            let missing = a.findings.iter().filter(|f| !b.findings.iter().any(|o| key(o) == key(f)));
+            missing.cloned().collect()
+        };
+        let (come, gone) = (fresh(&now, &last), fresh(&last, &now));
+        if !come.is_empty() || !gone.is_empty() {
+            match args.output {
+                TextOrJson::Json => write(&view, args)?,
+                TextOrJson::Text => tell(&view, &come, &gone)?,
+            }
+        }
+        last = now;
+    }
+    Ok(alarming)
+}
+
+fn tell(view: &View, come: &[Finding], gone: &[Finding]) -> Result<(), String> {
+    let time = super::time_of_day(view.snapshot.taken_at);
+    print(|out: &mut dyn Write| {
+        for f in come {
+            write!(out, "\n{time}  ")?;
+            output::write_finding(f, None, out)?;
+        }
+        for f in gone {
+            writeln!(out, "\n{time}  ✓ over      {}: {} [{}]", f.about, f.title, f.id)?;
+        }
+        Ok(())
+    })
+}

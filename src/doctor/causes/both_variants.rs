@@ -1,0 +1,30 @@
+//! Services in tables of both iptables-legacy and iptables-nft: kube-proxy was restarted with another iptables, and what it left
+//! translates too, or refuses what lives (kubernetes/kubernetes#71305). Tables of both side by side are no fault as long as only
+//! one holds Services.
+
+use super::{Case, Finding, Severity};
+use crate::figures::count;
+use crate::proxy::{Mode, State, Variant};
+use crate::ruleset::IpFamily;
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
+    case.need_rules()?;
+    for family in [IpFamily::V4, IpFamily::V6] {
+        let of = |v: Variant| {
+            case.model
+                .modes
+                .iter()
+                .find(move |m| m.mode == Mode::Iptables && m.family == family && m.variant == Some(v))
+        };
+        let (Some(legacy), Some(nft)) = (of(Variant::Legacy), of(Variant::Nft)) else { continue };
+        let left = if legacy.state == State::Leftover { "legacy" } else { "nft" };
+        found.push(
+            Finding::node("both_variants", Severity::Warning, &format!("iptables {family}"), "Services in both iptables-legacy and iptables-nft")
+                .proved_by(format!("legacy: {} Services in {} rules", legacy.services, count(legacy.rules as u64)))
+                .proved_by(format!("nft: {} Services in {} rules", nft.services, count(nft.rules as u64)))
+                .advise(format!("take {left} for the one that was left; clear its KUBE- chains: iptables-{left}-save | grep -v KUBE- | iptables-{left}-restore"))
+                .advise("both translate, at one priority: which comes first is the order in which they were made"),
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! Pods on a Linux bridge, and bridged packets that do not pass iptables: the answer of a pod on the same bridge goes back
+//! without being translated (`br_netfilter`, `net.bridge.bridge-nf-call-iptables`; kubeadm's preflight checks ask for 1).
+
+use super::{Case, Finding, Severity};
+use crate::proxy::{Mode, node_addresses};
+use crate::ruleset::IpFamily;
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
+    let links = &case.snapshot.links;
+    let ports = |index: u32| links.iter().filter(|l| l.master == Some(index)).count();
+    for (family, sysctl) in [
+        (IpFamily::V4, "net/bridge/bridge-nf-call-iptables"),
+        (IpFamily::V6, "net/bridge/bridge-nf-call-ip6tables"),
+    ] {
+        // Only a bridge on which the node itself is the pods' gateway, with two pods or more.
+        let bridge = links.iter().find(|l| {
+            l.kind.as_deref() == Some("bridge")
+                && l.up
+                && ports(l.index) >= 2
+                && node_addresses(case.snapshot, family).any(|a| a.interface == l.name)
+        });
+        let Some(bridge) = bridge else { continue };
+        let value = case.sysctl(sysctl);
+        if value == Some("1") || !case.any_active(family) || case.active(Mode::Userspace) {
+            continue;
+        }
+        let name = sysctl.rsplit('/').next().unwrap_or(sysctl);
+        let proof = match value {
+            Some(v) => format!("{name} = {v}"),
+            None => format!("{name} is not there: module br_netfilter is not loaded"),
+        };
+        found.push(
+            Finding::node("bridge_netfilter", Severity::Warning, &bridge.name,
+                format!("pods on one bridge cannot reach each other by {family} Services"))
+            .proved_by(format!("{} is a bridge with {} ports and an address of the node", bridge.name, ports(bridge.index)))
+            .proved_by(proof)
+            .advise(format!("modprobe br_netfilter && sysctl -w net.bridge.{name}=1, and keep both in /etc/modules-load.d and /etc/sysctl.d")),
+        );
+    }
+    Ok(())
+}

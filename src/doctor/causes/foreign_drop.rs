@@ -1,0 +1,88 @@
+//! Rules that are not kube-proxy's drop or reject Services' packets on their way (firewalld, Calico, Docker, the security table), or
+//! drop packets of any traffic right now. The way of each Service's packet is walked through all tables of the node.
+
+use super::super::{DeadEnd, Subject};
+use super::{Case, Finding, Severity};
+use crate::figures::count;
+use crate::proxy::{frontend_text, nftables};
+use crate::ruleset::{Target, Terminal, Verdict};
+use crate::walk::End;
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
+    case.need_rules()?;
+    let mut told = Vec::new();
+    // Those of a policy of FORWARD have a name of their own.
+    for d in case.facts.dead_ends.iter().filter(|d| !super::forward_policy::is_policy(case, d)) {
+        // One rule that stops many Services is one fault.
+        if let Some(known) =
+            told.iter().position(|(rule, place, from, _)| (rule, place, from) == (&d.rule, &d.place, &d.from))
+        {
+            let entry: &mut (_, _, _, Vec<&DeadEnd>) = &mut told[known];
+            entry.3.push(d);
+        } else {
+            told.push((d.rule, d.place.clone(), d.from, vec![d]));
+        }
+    }
+    for (rule, place, from, ends) in told {
+        let first = ends[0];
+        let s = &case.model.services[first.service];
+        let frontend = &s.frontends[first.frontend];
+        let verb = if first.end == End::Dropped { "dropped" } else { "rejected" };
+        let whose = first.owner.map_or("another program's rule".into(), |o| format!("a rule of {o}"));
+        let by = if rule.is_some() { whose } else { "a policy".into() };
+        let title = match ends.len() {
+            1 => format!("packets from {from} are {verb} by {by}"),
+            n => format!("packets from {from} to {n} Services are {verb} by {by}"),
+        };
+        let mut f = case.service("foreign_drop", Severity::Critical, first.service, title);
+        if ends.len() > 1 {
+            f.about = place.clone();
+        }
+        f = match rule {
+            Some(rule) => {
+                let packets = case.snapshot.tables[rule.table].counter(rule.rule).packets;
+                f.proved_by(format!("{place}: {}, {} packets so far", case.rule_text(rule), count(packets)))
+            }
+            None => f.proved_by(format!("{place}: its policy")),
+        };
+        let names: Vec<String> =
+            ends.iter().take(6).map(|d| case.model.services[d.service].label()).collect();
+        f = f.proved_by(format!("Services: {}{}", names.join(", "), if ends.len() > 6 { ", …" } else { "" }));
+        found.push(f.advise(format!(
+            "see the whole way: kptop explain {}/{} --from {}",
+            frontend_text(frontend).replace("*:", "NODE:"),
+            s.protocol.lower(),
+            first.source
+        )));
+    }
+    if case.facts.before.is_none() {
+        return Ok(());
+    }
+    for rule in case.all_rules() {
+        let drops = match case.target(rule) {
+            Some(Target::Verdict(Verdict::Drop)) => "drops",
+            Some(Target::Reject { .. }) => "rejects",
+            Some(Target::Native(t)) if matches!(**t, Terminal::Reject { .. }) => "rejects",
+            _ => continue,
+        };
+        let own = case.owner(rule) == Some("kube-proxy")
+            || case.snapshot.tables[rule.table].table.name == nftables::TABLE;
+        let told = case.facts.dead_ends.iter().any(|d| d.rule == Some(rule));
+        if own || told {
+            continue;
+        }
+        let Some(rise) = case.rule_rise(rule) else { continue };
+        let whose = case.owner(rule).map_or(String::new(), |o| format!(" of {o}"));
+        let mut f = case
+            .rule(
+                "foreign_drop",
+                Severity::Info,
+                rule,
+                format!("a rule{whose} {drops} packets of any traffic"),
+            )
+            .proved_by(format!("{}: {}", case.rule_text(rule), rise.text()));
+        f.subject = Subject::Rule(rule);
+        found.push(f.advise("no Service's new flow was seen to end there; is it traffic that should pass?"));
+    }
+    Ok(())
+}

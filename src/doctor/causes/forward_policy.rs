@@ -1,0 +1,55 @@
+//! The policy of FORWARD is DROP, and packets reach it: what no rule accepted dies there. Docker sets it; kube-proxy accepts
+//! only marked packets and answers, the CNI must accept the rest (kubernetes/kubernetes#40182).
+
+use super::super::{DeadEnd, Subject};
+use super::{Case, Finding, Severity};
+use crate::ruleset::{ChainId, Hook, Policy};
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
+    case.need_rules()?;
+    case.need_before()?;
+    for (i, t) in case.snapshot.tables.iter().enumerate() {
+        for (c, chain) in t.table.chains.iter().enumerate() {
+            let Some(base) = chain.base.filter(|b| b.hook == Hook::Forward && b.policy == Policy::Drop)
+            else {
+                continue;
+            };
+            let id = ChainId(c as u32);
+            let Some(rise) = case.policy_rise(i, id) else { continue };
+            let place = format!("{} {} {}", t.family, t.table.name, t.table.chain_name(id));
+            let stopped: Vec<&DeadEnd> =
+                case.facts.dead_ends.iter().filter(|d| d.place == place && is_policy(case, d)).collect();
+            let severity = if stopped.is_empty() { Severity::Warning } else { Severity::Critical };
+            let title = "packets reach the end of FORWARD and are dropped by its policy";
+            let mut f = Finding::node("forward_policy", severity, &place, title)
+                .proved_by(format!("policy DROP at priority {}: {} packets", base.priority, rise.text()))
+                .proved_by(format!("none of the {} rules before it took them", chain.rules.len()));
+            f.subject = Subject::Table(i);
+            if let Some(d) = stopped.first() {
+                let label = case.model.services[d.service].label();
+                f = f.proved_by(format!(
+                    "packets from {} to {} Services end there, {label} among them",
+                    d.from,
+                    stopped.len()
+                ));
+            }
+            found.push(
+                f.advise("the CNI's rules should accept traffic from and to pods: pane Rules, this chain")
+                    .advise("until then: iptables -A FORWARD -s POD-NETWORK -j ACCEPT, and the same with -d; or iptables -P FORWARD ACCEPT"),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// True for a way that ends at a policy of FORWARD which counts, so that it is named when packets end there.
+pub(super) fn is_policy(case: &Case<'_>, d: &DeadEnd) -> bool {
+    d.rule.is_none()
+        && case.snapshot.tables.iter().any(|t| {
+            t.counters.policies.iter().any(|(id, _)| {
+                let chain = &t.table.chains[id.0 as usize];
+                chain.base.is_some_and(|b| b.hook == Hook::Forward)
+                    && d.place == format!("{} {} {}", t.family, t.table.name, t.table.chain_name(*id))
+            })
+        })
+}

@@ -1,0 +1,40 @@
+//! A pod that reaches itself by its own Service without being masqueraded: the answer comes from its own address and is
+//! thrown away. kube-proxy masquerades such flows (`-s POD -j KUBE-MARK-MASQ`, nftables' `hairpin-connections`).
+
+use super::{Case, Finding, Severity};
+use crate::proxy::endpoint_text;
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
+    case.need_rules()?;
+    let flows = case.need_flows()?;
+    let mut hairpins: Vec<_> = flows.hairpins.iter().collect();
+    hairpins.sort();
+    for ((protocol, address, port), n) in hairpins {
+        let service = case.at_work().find(|(_, s)| {
+            s.protocol.number() == *protocol
+                && s.backends.iter().any(|b| b.address == *address && b.port == *port)
+        });
+        let Some((i, s)) = service else { continue };
+        let at = endpoint_text(*address, *port);
+        let mut f = case
+            .service(
+                "hairpin",
+                Severity::Critical,
+                i,
+                "a backend that asks its own Service gets no answer: it is not masqueraded",
+            )
+            .proved_by(format!(
+                "{} from {address} back to {at} with its own address as the source, unanswered",
+                super::flows(*n)
+            ));
+        let rule = s.backends.iter().find(|b| b.address == *address && b.port == *port).and_then(|b| b.rule);
+        if let Some(rule) = rule {
+            f = f.proved_by(format!("its chain: {}", case.chain_text(rule)));
+        }
+        found.push(
+            f.advise("the rule that masquerades it is missing: restart kube-proxy, it writes the Service's chains anew")
+                .advise("and the pod's link must take its own packets back (hairpin_mode of the bridge's port)"),
+        );
+    }
+    Ok(())
+}

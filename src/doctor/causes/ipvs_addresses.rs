@@ -1,0 +1,71 @@
+//! Addresses of virtual servers live on `kube-ipvs0`: without it packets are routed away and never reach IPVS. One that was left
+//! over makes the node answer for an address that is no Service's any more (`syncService`, `cleanLegacyBindAddr`,
+//! `pkg/proxy/ipvs/proxier.go`).
+
+use super::{Case, Finding, Severity};
+use crate::proxy::{Mode, ipvs};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
+    case.need_mode(Mode::Ipvs)?;
+    let on_dummy: BTreeSet<IpAddr> = case
+        .snapshot
+        .addresses
+        .iter()
+        .filter(|a| a.interface == ipvs::DUMMY && !is_link_local(a.address))
+        .map(|a| a.address)
+        .collect();
+    let services = || case.at_work().filter(|(_, s)| s.mode == Mode::Ipvs);
+    let mut known = BTreeSet::new();
+    for (i, s) in services() {
+        for a in s.frontends.iter().filter_map(|f| f.address) {
+            if known.insert(a) && !case.is_own(a) && !a.is_loopback() {
+                found.push(
+                    case.service(
+                        "ipvs_addresses",
+                        Severity::Critical,
+                        i,
+                        format!("{a} is not on {}: packets to it never reach IPVS", ipvs::DUMMY),
+                    )
+                    .proved_by(format!("{} holds {} addresses, not this one", ipvs::DUMMY, on_dummy.len()))
+                    .advise(
+                        "restart kube-proxy: it adds what is missing; what removed it (a network manager)?",
+                    )
+                    .advise(format!("until then: ip addr add {a} dev {}", ipvs::DUMMY)),
+                );
+            }
+        }
+    }
+    let left: Vec<String> = on_dummy.difference(&known).map(ToString::to_string).collect();
+    // Without any virtual server the whole interface was left behind: that is another cause's.
+    if !left.is_empty() && !known.is_empty() {
+        found.push(
+            Finding::node(
+                "ipvs_addresses",
+                Severity::Warning,
+                ipvs::DUMMY,
+                format!(
+                    "{} left over: the node answers for {}",
+                    if left.len() == 1 {
+                        "an address is".into()
+                    } else {
+                        format!("{} addresses are", left.len())
+                    },
+                    if left.len() == 1 { "it" } else { "them" }
+                ),
+            )
+            .proved_by(format!("no virtual server has {}", left[..left.len().min(12)].join(", ")))
+            .advise(format!(
+                "ip addr del {} dev {}; kube-proxy removes them at its next full sync",
+                left[0],
+                ipvs::DUMMY
+            )),
+        );
+    }
+    Ok(())
+}
+
+fn is_link_local(a: IpAddr) -> bool {
+    matches!(a, IpAddr::V6(a) if a.is_unicast_link_local())
+}

@@ -1,0 +1,34 @@
+//! The node answers ARP for load balancers' addresses on `kube-ipvs0` by every interface, unless `arp_ignore` and
+//! `arp_announce` forbid it (kube-proxy `--ipvs-strict-arp`): with MetalLB in layer 2, or an address that lives elsewhere in the
+//! same network, clients then reach the wrong node.
+
+use super::{Case, Finding, Severity};
+use crate::proxy::{FrontendKind, Mode};
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
+    case.need_mode(Mode::Ipvs)?;
+    if !case.active(Mode::Ipvs) {
+        return Ok(());
+    }
+    let external = [FrontendKind::LoadBalancerIp, FrontendKind::ExternalIp];
+    let addresses: Vec<String> = case
+        .at_work()
+        .filter(|(_, s)| s.mode == Mode::Ipvs)
+        .flat_map(|(_, s)| &s.frontends)
+        .filter(|f| f.kind.is_some_and(|k| external.contains(&k)))
+        .filter_map(|f| f.address.filter(std::net::IpAddr::is_ipv4))
+        .map(|a| a.to_string())
+        .collect();
+    let value = |name: &str| case.sysctl_number(name).unwrap_or(0);
+    let (ignore, announce) = (value("net/ipv4/conf/all/arp_ignore"), value("net/ipv4/conf/all/arp_announce"));
+    if addresses.is_empty() || (ignore >= 1 && announce >= 2) {
+        return Ok(());
+    }
+    found.push(
+        Finding::node("ipvs_arp", Severity::Info, "ARP", "the node answers for load balancers' addresses on every interface")
+            .proved_by(format!("net.ipv4.conf.all.arp_ignore = {ignore} (strict: 1), arp_announce = {announce} (strict: 2)"))
+            .proved_by(format!("{} such addresses, {} among them", addresses.len(), addresses[0]))
+            .advise("where they are in this node's own network (MetalLB in layer 2): kube-proxy --ipvs-strict-arp; else it does no harm"),
+    );
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! Real servers of weight 0: they get no new connections, and keep those that they have (kube-proxy drains terminating
+//! endpoints like this, `pkg/proxy/ipvs/graceful_termination.go`). Where all servers of a Service have it, new flows find none.
+
+use super::{Case, Finding, Severity};
+use crate::figures::count;
+use crate::proxy::{Mode, endpoint_text};
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
+    case.need_mode(Mode::Ipvs)?;
+    for (i, s) in case.at_work().filter(|(_, s)| s.mode == Mode::Ipvs && !s.backends.is_empty()) {
+        let drained: Vec<_> = s.backends.iter().filter(|b| b.weight == Some(0)).collect();
+        if drained.is_empty() {
+            continue;
+        }
+        let held =
+            |b: &crate::proxy::Backend| (b.counters.active.unwrap_or(0), b.counters.inactive.unwrap_or(0));
+        let all = drained.len() == s.backends.len();
+        if !all && drained.iter().all(|b| held(b) == (0, 0)) {
+            continue;
+        }
+        let mut f = match all {
+            true => case.service(
+                "ipvs_weight",
+                Severity::Critical,
+                i,
+                "all its real servers have weight 0: new flows find none",
+            ),
+            false => {
+                let title = format!(
+                    "{} of {} real servers drained: weight 0, with connections",
+                    drained.len(),
+                    s.backends.len()
+                );
+                case.service("ipvs_weight", Severity::Info, i, title)
+            }
+        };
+        for b in drained.iter().take(8) {
+            let (active, inactive) = held(b);
+            let at = endpoint_text(b.address, b.port);
+            f = f.proved_by(format!(
+                "{at}: weight 0, {} active and {} inactive connections",
+                count(active),
+                count(inactive)
+            ));
+        }
+        found.push(f.advise("terminating pods drain like this; one that stays so long after: ipvsadm -Ln, and kube-proxy's log (graceful termination)"));
+    }
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! Rules or virtual servers of a mode that is not at work any more: the one before was not cleaned up
+//! (`kube-proxy --cleanup`, `cleanupAndExit`).
+
+use super::{Case, Finding, Severity};
+use crate::proxy::{Mode, ModeState, State};
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
+    case.need_rules()?;
+    let modes = &case.model.modes;
+    let now = |m: &ModeState| modes.iter().find(|o| o.state == State::Active && o.family == m.family);
+    for m in modes.iter().filter(|m| m.state == State::Leftover) {
+        let active = now(m);
+        // The other variant of iptables is a cause of its own.
+        if m.mode == Mode::Iptables && active.is_some_and(|a| a.mode == Mode::Iptables) {
+            continue;
+        }
+        let variant = m.variant.map(|v| format!(" ({})", v.name())).unwrap_or_default();
+        let mut f = Finding::node(
+            "leftovers",
+            Severity::Warning,
+            &format!("{} mode{variant}", m.mode.name()),
+            format!("{} mode{variant} {} is left over", m.mode.name(), m.family),
+        )
+        .proved_by(format!("{} Services in {} rules", m.services, m.rules));
+        if let Some(a) = active {
+            f = f.proved_by(format!("at work in {}: {} mode", a.family, a.mode.name()));
+        }
+        found.push(
+            f.advise("clean up with that mode's own kube-proxy: kube-proxy --cleanup (or restart the node)"),
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! Rules that can never be met: two Services claim one address and port (external IPs, load balancer addresses), and the first in
+//! the chain takes all its packets. Which one is first changes with every full sync.
+
+use super::{Case, Finding, Severity};
+use crate::proxy::{Mode, endpoint_text};
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
+    case.need_rules()?;
+    let mut first: HashMap<(u8, IpAddr, u16, bool), (usize, u32)> = HashMap::new();
+    for (i, s) in case.at_work().filter(|(_, s)| s.mode == Mode::Iptables) {
+        for f in &s.frontends {
+            // What is refused stands in another table: only rules of one chain are in each other's way.
+            let (Some(address), Some(rule), true) =
+                (f.address, f.rule, f.action == crate::proxy::Action::Balance)
+            else {
+                continue;
+            };
+            let key = (s.protocol.number(), address, f.port, true);
+            let Some((other, at)) = first.get(&key).copied().filter(|(o, _)| *o != i) else {
+                first.insert(key, (i, rule.rule.0));
+                continue;
+            };
+            let (winner, loser) = if at < rule.rule.0 { (other, i) } else { (i, other) };
+            found.push(
+                case.service(
+                    "never_hit",
+                    Severity::Warning,
+                    loser,
+                    format!(
+                        "{} belongs to two Services: this one gets nothing there",
+                        endpoint_text(address, f.port)
+                    ),
+                )
+                .proved_by(format!(
+                    "the rule of {} stands before it in KUBE-SERVICES",
+                    case.model.services[winner].label()
+                ))
+                .advise("take the address from one of them: kubectl get services -A -o wide"),
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! Services that refuse all new flows as they have no endpoints: rules reject them with an ICMP error; in ipvs mode the
+//! virtual server stands empty.
+
+use super::{Case, Finding, Severity};
+use crate::figures::{plural, short};
+use crate::proxy::{Action, Mode, frontend_text};
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
+    case.need_rules()?;
+    super::refusing(case, Action::Reject, found, |i, asked, mut f| {
+        let s = &case.model.services[i];
+        f.id = "no_endpoints";
+        f.title = match s.mode {
+            Mode::Ipvs => "no real server: new flows are rejected",
+            _ => "no endpoints: new flows are rejected",
+        }
+        .into();
+        for front in s.frontends.iter().filter(|f| f.action == Action::Reject) {
+            let taken = front.refused.map_or(String::new(), |n| format!(", {} so far", plural(n, "packet")));
+            f.evidence.push(format!("{} {}: no endpoints{taken}", frontend_text(front), front.action.name()));
+        }
+        if let Some(r) = asked {
+            f.evidence.push(format!("{} packets a second are refused now", short(r)));
+        }
+        f.advise(format!("are its pods ready, and does its selector name them? {}", super::ask_api(s)))
+    });
+    Ok(())
+}
+
+/// How much it matters: nobody asked so far is a Service that is not in use, or not yet.
+pub(super) fn severity(asked_now: bool, refused: Option<u64>) -> Severity {
+    match refused {
+        _ if asked_now => Severity::Critical,
+        Some(0) => Severity::Info,
+        _ => Severity::Warning,
+    }
+}

@@ -1,0 +1,30 @@
+//! Frontends that drop all new flows as their traffic policy is Local and no endpoint runs on this node. Load balancers
+//! see it by the health check node port; others wait in vain.
+
+use super::{Case, Finding};
+use crate::figures::{plural, short};
+use crate::proxy::{Action, frontend_text};
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
+    case.need_rules()?;
+    super::refusing(case, Action::Drop, found, |i, asked, mut f| {
+        let s = &case.model.services[i];
+        f.id = "no_local_endpoints";
+        f.title = "no endpoint on this node: new flows are dropped".into();
+        for front in s.frontends.iter().filter(|f| f.action == Action::Drop) {
+            let taken = front.refused.map_or(String::new(), |n| format!(", {} so far", plural(n, "packet")));
+            f.evidence.push(format!(
+                "{} dropped: traffic policy Local, no endpoint here{taken}",
+                frontend_text(front)
+            ));
+        }
+        if let Some(r) = asked {
+            f.evidence.push(format!("{} packets a second are dropped now", short(r)));
+        }
+        if let Some(port) = s.health_check_node_port {
+            f.evidence.push(format!("health checks at port {port} tell load balancers so"));
+        }
+        f.advise("send this traffic to nodes that run its pods, or set externalTrafficPolicy/internalTrafficPolicy to Cluster")
+    });
+    Ok(())
+}

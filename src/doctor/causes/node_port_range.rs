@@ -1,0 +1,33 @@
+//! Node ports inside `ip_local_port_range`: a connection that the node itself opens may take such a port, and its answers are
+//! translated to the Service instead (kubernetes.io: "Avoid assigning node ports in the ephemeral range").
+
+use super::{Case, Finding, Severity};
+use crate::proxy::FrontendKind;
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
+    case.need_rules()?;
+    let range =
+        case.sysctl("net/ipv4/ip_local_port_range").ok_or("the kernel does not tell ip_local_port_range")?;
+    let mut ends = range.split_whitespace().filter_map(|w| w.parse::<u16>().ok());
+    let (Some(low), Some(high)) = (ends.next(), ends.next()) else {
+        return Err(format!("ip_local_port_range is {range}"));
+    };
+    let mut inside: Vec<(u16, String)> = case
+        .frontends(FrontendKind::NodePort)
+        .filter(|(_, _, f)| (low..=high).contains(&f.port))
+        .map(|(_, s, f)| (f.port, s.label()))
+        .collect();
+    inside.sort();
+    inside.dedup();
+    if inside.is_empty() {
+        return Ok(());
+    }
+    let some: Vec<String> = inside.iter().take(6).map(|(p, s)| format!("{p} ({s})")).collect();
+    let n = inside.len();
+    found.push(
+        Finding::node("node_port_range", Severity::Warning, "node ports", format!("{n} node port{} may be taken by the node's own connections", if n == 1 { "" } else { "s" }))
+            .proved_by(format!("ip_local_port_range = {low} {high}, node ports in it: {}", some.join(", ")))
+            .advise("sysctl -w net.ipv4.ip_local_port_range='32768 60999' (the default, above the default node ports 30000-32767), or --service-node-port-range of the API server"),
+    );
+    Ok(())
+}

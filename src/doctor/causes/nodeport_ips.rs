@@ -1,0 +1,47 @@
+//! nftables mode serves node ports on the addresses in `nodeport-ips` alone: without one of the node's (`nodePortAddresses`, by
+//! default the primary one) no node port answers.
+
+use super::super::Subject;
+use super::{Case, Finding, Severity};
+use crate::proxy::{FrontendKind, Mode, node_addresses};
+use crate::ruleset::{IpFamily, TableBackend, address};
+use std::net::IpAddr;
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
+    case.need_rules()?;
+    for family in [IpFamily::V4, IpFamily::V6] {
+        let ports = case
+            .frontends(FrontendKind::NodePort)
+            .filter(|(_, s, _)| s.family == family && s.mode == Mode::Nftables)
+            .count();
+        let table = case.snapshot.tables.iter().position(|t| {
+            t.backend == TableBackend::NfTables
+                && t.family.ip() == Some(family)
+                && t.table.name == crate::proxy::nftables::TABLE
+        });
+        let Some(i) = table.filter(|_| ports > 0) else { continue };
+        let t = &case.snapshot.tables[i].table;
+        let set = t.sets.iter().find(|s| t.str(s.name) == "nodeport-ips");
+        let Some(elements) = set.and_then(|s| s.elements.as_ref()) else { continue };
+        let served: Vec<IpAddr> = elements.iter().filter_map(|e| address(family, &e.key)).collect();
+        let own: Vec<String> = node_addresses(case.snapshot, family).map(|a| a.address.to_string()).collect();
+        if own.is_empty() || served.iter().any(|a| case.is_own(*a) && !a.is_loopback()) {
+            continue;
+        }
+        let mut f = Finding::node(
+            "nodeport_ips",
+            Severity::Critical,
+            &format!("{family} node ports"),
+            "no node port answers: none of the node's addresses is served",
+        );
+        f.subject = Subject::Table(i);
+        let list: Vec<String> = served.iter().map(ToString::to_string).collect();
+        found.push(
+            f.proved_by(format!("nodeport-ips holds {}", if list.is_empty() { "nothing".into() } else { list.join(", ") }))
+                .proved_by(format!("the node has {}; {ports} node ports", own[..own.len().min(6)].join(", ")))
+                .advise("kube-proxy's nodePortAddresses: `primary` (the node's address in the API), or networks that hold this node's address")
+                .advise("was the node's address changed? restart kube-proxy"),
+        );
+    }
+    Ok(())
+}

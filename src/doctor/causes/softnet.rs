@@ -1,0 +1,40 @@
+//! The receive queue of a CPU is full, and packets are dropped before any rule sees them (`/proc/net/softnet_stat`, second column;
+//! `net/core/dev.c`, `enqueue_to_backlog`).
+
+use super::{Case, Finding, Severity};
+use crate::figures::count;
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
+    let before = case.need_before()?;
+    let (Some(old), Some(now)) = (&before.counters, &case.snapshot.counters) else {
+        return Err("counters of the network stack could not be read".into());
+    };
+    let mut cpus = Vec::new();
+    let mut sum = 0;
+    for c in &now.value.softnet {
+        let was = old.value.softnet.iter().find(|o| o.cpu == c.cpu).map_or(c.dropped, |o| o.dropped);
+        if c.dropped > was {
+            sum += c.dropped - was;
+            cpus.push(format!("CPU {}: {}", c.cpu, count(c.dropped - was)));
+        }
+    }
+    if cpus.is_empty() {
+        return Ok(());
+    }
+    let span = crate::figures::duration(now.at.saturating_sub(old.at));
+    let mut f = Finding::node(
+        "softnet",
+        Severity::Warning,
+        "receive queues",
+        "CPUs drop packets as their receive queue is full",
+    )
+    .proved_by(format!("{} packets in {span}: {}", count(sum), cpus[..cpus.len().min(8)].join(", ")));
+    if let Some(n) = case.sysctl("net/core/netdev_max_backlog") {
+        f = f.proved_by(format!("net.core.netdev_max_backlog = {n}"));
+    }
+    found.push(
+        f.advise("longer queues: sysctl -w net.core.netdev_max_backlog=N; more CPUs for them: receive packet steering (/sys/class/net/*/queues/*/rps_cpus)")
+            .advise("the figures are the whole node's, not those of one network namespace"),
+    );
+    Ok(())
+}

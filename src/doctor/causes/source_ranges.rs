@@ -1,0 +1,25 @@
+//! Clients outside `loadBalancerSourceRanges` are dropped (`KUBE-PROXY-FIREWALL`, `KUBE-MARK-DROP`, nftables' `firewall-`
+//! chains): right for strangers, wrong where the balancer or a proxy hides the client's address.
+
+use super::{Case, Finding, Severity};
+use crate::proxy::{Action, frontend_text};
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
+    case.need_rules()?;
+    case.need_before()?;
+    for (i, s) in case.at_work() {
+        for f in s.frontends.iter().filter(|f| f.action == Action::Balance) {
+            let (Some(ranges), Some(rule)) = (&f.source_ranges, f.refusal) else { continue };
+            let Some(rise) = case.rule_rise(rule) else { continue };
+            let ranges: Vec<String> = ranges.iter().map(ToString::to_string).collect();
+            found.push(
+                case.service("source_ranges", Severity::Warning, i, "clients outside its source ranges are dropped")
+                    .proved_by(format!("{} to {}: {}", case.rule_text(rule), frontend_text(f), rise.text()))
+                    .proved_by(format!("let in: {}", ranges.join(", ")))
+                    .advise(format!("is a client one of them? kptop explain {} --from ADDRESS", frontend_text(f)))
+                    .advise("add its network to spec.loadBalancerSourceRanges, or keep the client's address (externalTrafficPolicy: Local)"),
+            );
+        }
+    }
+    Ok(())
+}

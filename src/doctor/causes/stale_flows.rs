@@ -1,0 +1,58 @@
+//! UDP flows that still go to a backend which is gone: their client sends on from the same port, so the entry never dies, and
+//! rules are not asked again. kube-proxy deletes such entries when an endpoint goes (`pkg/proxy/conntrack/cleanup.go`); where it
+//! missed one, that client talks to nobody.
+
+use super::{Case, Finding, Severity};
+use crate::figures::count;
+use crate::proxy::{Protocol, endpoint_text};
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
+    case.need_rules()?;
+    case.need_flows()?;
+    let before = case.facts.before.ok_or("one reading so far: what stays needs two")?;
+    for (i, s) in case.at_work().filter(|(_, s)| s.protocol != Protocol::Tcp) {
+        let gone = |address, port| !s.backends.iter().any(|b| b.address == address && b.port == port);
+        let was = before.model.services.iter().find(|o| {
+            !o.leftover && o.protocol == s.protocol && o.family == s.family && o.label() == s.label()
+        });
+        let mut flows = 0;
+        let mut f = case.service("stale_flows", Severity::Critical, i, "");
+        for (key, figures) in case.flows_of(i).iter().filter(|f| gone(f.0.backend, f.0.backend_port)) {
+            // The cleaning follows the rules by a moment: what was in use a moment ago is no fault yet.
+            let old = was.is_some_and(|w| {
+                !w.backends.iter().any(|b| b.address == key.backend && b.port == key.backend_port)
+            });
+            if !old || case.flows_before(key).is_none() {
+                continue;
+            }
+            flows += u64::from(figures.flows);
+            f.evidence.push(format!(
+                "{} to {}: {} to {}, which is no endpoint any more; {} unanswered, up to {} s left",
+                super::flows(figures.flows),
+                endpoint_text(key.frontend, key.frontend_port),
+                if figures.flows == 1 { "goes" } else { "go" },
+                endpoint_text(key.backend, key.backend_port),
+                figures.unreplied,
+                figures.longest_left_s,
+            ));
+        }
+        if flows == 0 {
+            continue;
+        }
+        f.title = format!("{} still go to a backend that is gone", super::flows_n(flows));
+        let first = s
+            .frontends
+            .first()
+            .map_or(String::new(), |f| f.address.map_or_else(String::new, |a| format!(" --orig-dst {a}")));
+        f.evidence.truncate(8);
+        let protocol = s.protocol.lower();
+        found.push(
+            f.advise(format!("free these clients: conntrack -D -p {protocol}{first} --reply-src BACKEND"))
+                .advise(format!(
+                    "{} endpoints now; kube-proxy logs what it cleans up at -v 4",
+                    count(s.backends.len() as u64)
+                )),
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! Backends that get more or fewer new flows than the rules' odds give them, beyond what chance does (chi-squared). Rules of
+//! other programs that jump past the Service's chain, or a damaged chain, do that; session affinity does it rightly, and is left out.
+
+use super::{Case, Finding, Severity};
+use crate::figures::count;
+use crate::proxy::{CounterSource, TrafficPolicy, endpoint_text};
+
+/// Fewer flows tell nothing.
+const FEW: u64 = 200;
+
+/// Standard deviations of the chi-squared distribution (by Wilson and Hilferty's approximation) beyond which chance alone
+/// gets once in a billion looks.
+const BEYOND_CHANCE: f64 = 6.0;
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
+    case.need_rules()?;
+    for (i, s) in case.at_work() {
+        let from_rules = s.backends.iter().all(|b| b.counters.source == CounterSource::NatRule);
+        // Under both policies flows fall by two odds, and the rules count them together.
+        let two = s.frontends.iter().any(|f| f.traffic_policy == Some(TrafficPolicy::Local))
+            && s.backends.iter().any(|b| b.local_share.is_some());
+        if s.backends.len() < 2 || s.session_affinity_s.is_some() || !from_rules || two {
+            continue;
+        }
+        let got: Vec<u64> = s.backends.iter().map(|b| b.counters.flows.unwrap_or(0)).collect();
+        let sum: u64 = got.iter().sum();
+        let expected: Vec<f64> = s.backends.iter().map(|b| b.share.unwrap_or(0.0) * sum as f64).collect();
+        if sum < FEW || expected.iter().any(|e| *e < 5.0) {
+            continue;
+        }
+        let chi: f64 = got.iter().zip(&expected).map(|(g, e)| (*g as f64 - e).powi(2) / e).sum();
+        let df = (got.len() - 1) as f64;
+        let z = ((chi / df).cbrt() - (1.0 - 2.0 / (9.0 * df))) / (2.0 / (9.0 * df)).sqrt();
+        if z < BEYOND_CHANCE {
+            continue;
+        }
+        let mut order: Vec<usize> = (0..got.len()).collect();
+        order.sort_by(|a, b| {
+            let off = |i: usize| (got[i] as f64 - expected[i]).abs();
+            off(*b).total_cmp(&off(*a))
+        });
+        let mut f = case
+            .service(
+                "uneven_backends",
+                Severity::Warning,
+                i,
+                "new flows fall unevenly on its backends, beyond chance",
+            )
+            .proved_by(format!(
+                "{} new flows counted; chi-squared {chi:.0} with {df:.0} degrees of freedom",
+                count(sum)
+            ));
+        for i in order.into_iter().take(4) {
+            let b = &s.backends[i];
+            f = f.proved_by(format!(
+                "{}: {:.1} % of them, {:.1} % by the rules",
+                endpoint_text(b.address, b.port),
+                got[i] as f64 / sum as f64 * 100.0,
+                b.share.unwrap_or(0.0) * 100.0
+            ));
+        }
+        found.push(
+            f.advise("look who else jumps to its KUBE-SEP- chains: pane Rules, or iptables-save -t nat | grep KUBE-SEP-")
+                .advise("restart kube-proxy: it writes the Service's chain anew"),
+        );
+    }
+    Ok(())
+}

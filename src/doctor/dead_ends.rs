@@ -1,0 +1,109 @@
+//! Services whose packets die on their way, though kube-proxy's own rules would let them through: what other programs' rules
+//! do to them, found by walking.
+
+use crate::proxy::{Action, FrontendKind, Model, RuleRef, chain_owner, node_address, pod_network};
+use crate::ruleset::{IpFamily, RuleId};
+use crate::snapshot::Snapshot;
+use crate::walk::{End, Entrance, Ground, Options, Packet, StepKind, Walk};
+use std::net::IpAddr;
+
+/// A way that ends too early.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadEnd {
+    /// Service, by its place in the model.
+    pub service: usize,
+    /// Frontend, by its place in the Service.
+    pub frontend: usize,
+    /// Who sends: `a pod` or `a client outside`.
+    pub from: &'static str,
+    /// The sender's address.
+    pub source: IpAddr,
+    /// Dropped or rejected.
+    pub end: End,
+    /// The rule that takes it; `None` for a policy.
+    pub rule: Option<RuleRef>,
+    /// Where: `ip filter FORWARD`.
+    pub place: String,
+    /// Whose rule, as far as names tell.
+    pub owner: Option<&'static str>,
+}
+
+/// Walks once to each Service from a pod, and to each that is reached from outside from there. Ways whose end depends on
+/// something that is not known are not told of.
+pub fn dead_ends(snapshot: &Snapshot, model: &Model) -> Vec<DeadEnd> {
+    let ground = Ground::new(snapshot);
+    let quick = Options { new_client: true, steps: false, ..Options::default() };
+    let mut found = Vec::new();
+    for (i, s) in model.services.iter().enumerate().filter(|(_, s)| !s.leftover && !s.backends.is_empty()) {
+        let pods = pod_network(snapshot, s.family).map(|n| n.addr);
+        let (pod, outside) = senders(s.family, pods);
+        let first = s.frontends.iter().position(|f| f.action == Action::Balance);
+        let outer = s.frontends.iter().position(|f| {
+            f.action == Action::Balance
+                && f.source_ranges.is_none()
+                && f.kind.is_some_and(|k| k != FrontendKind::ClusterIp)
+        });
+        let ways = [(first, "a pod", pod), (outer, "a client outside", outside)];
+        for (frontend, from, source) in ways.into_iter().filter_map(|(f, n, a)| Some((f?, n, a))) {
+            let f = &s.frontends[frontend];
+            let Some(to) = f.address.or_else(|| node_address(snapshot, s.family)) else { continue };
+            if f.source_ranges.is_some() {
+                continue;
+            }
+            let entrance = Entrance::Interface(Some("kptop-from".into()));
+            let packet = Packet::new((source, 40_000), (to, f.port), s.protocol.number(), entrance);
+            let dies = |w: &Walk| {
+                !w.outcomes.is_empty()
+                    && w.outcomes
+                        .iter()
+                        .all(|o| matches!(o.end, End::Dropped | End::Rejected) && o.assuming.is_empty())
+            };
+            if !dies(&ground.walk(&packet, &quick)) {
+                continue;
+            }
+            let walk = ground.walk(&packet, &Options { new_client: true, ..Options::default() });
+            let Some(outcome) = walk.outcomes.first() else { continue };
+            let last = outcome.last.and_then(|l| walk.steps.get(l as usize));
+            let Some(place) = last.and_then(|l| l.place) else { continue };
+            let t = &snapshot.tables[place.table];
+            let chain = t.table.chain_name(place.chain);
+            let rule: Option<RuleId> = last.and_then(|l| match l.kind {
+                StepKind::Matched(r) | StepKind::Counted(r) => Some(r),
+                _ => None,
+            });
+            let owner = chain_owner(&t.table, place.chain);
+            if owner == Some("kube-proxy") {
+                continue;
+            }
+            found.push(DeadEnd {
+                service: i,
+                frontend,
+                from,
+                source,
+                end: outcome.end,
+                rule: rule.map(|rule| RuleRef { table: place.table, rule }),
+                place: format!("{} {} {chain}", t.family, t.table.name),
+                owner,
+            });
+        }
+    }
+    found
+}
+
+/// A pod that no rule names, and a client of documentation's networks (RFC 5737, RFC 3849).
+fn senders(family: IpFamily, pods: Option<IpAddr>) -> (IpAddr, IpAddr) {
+    match (family, pods) {
+        (IpFamily::V4, Some(IpAddr::V4(n))) => {
+            (IpAddr::V4((u32::from(n) + 254).into()), IpAddr::from([192, 0, 2, 200]))
+        }
+        (IpFamily::V6, Some(IpAddr::V6(n))) => {
+            let outside = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xc8]);
+            (IpAddr::V6((u128::from(n) + 0xfffe).into()), outside)
+        }
+        (IpFamily::V4, _) => (IpAddr::from([10, 255, 255, 254]), IpAddr::from([192, 0, 2, 200])),
+        (IpFamily::V6, _) => {
+            let outside = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xc8]);
+            (IpAddr::from([0xfd00, 0xffff, 0, 0, 0, 0, 0, 0xfffe]), outside)
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Network interfaces by rtnetlink (`linux/rtnetlink.h`, `linux/if_link.h`): names, kinds, and who is a port of whom.
+
+use super::Result;
+use super::netlink::{Request, Socket, attrs, host_uint, text};
+
+/// `NETLINK_ROUTE`
+const NETLINK_ROUTE: isize = 0;
+/// `RTM_GETLINK`
+const RTM_GETLINK: u16 = 18;
+// enum in linux/if_link.h
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+/// `IFLA_INFO_KIND`
+const INFO_KIND: u16 = 1;
+
+/// An interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Number.
+    pub index: u32,
+    /// Name.
+    pub name: String,
+    /// What it is, where it is a virtual one: `bridge`, `dummy`, `veth`.
+    pub kind: Option<String>,
+    /// Number of the bridge or bond whose port it is.
+    pub master: Option<u32>,
+    /// `IFF_UP`
+    pub up: bool,
+}
+
+/// All interfaces of the calling thread's namespace.
+pub fn read() -> Result<Vec<Link>> {
+    let mut socket = Socket::open(NETLINK_ROUTE)?;
+    let mut links = Vec::new();
+    // struct ifinfomsg: family, padding, type, index, flags, change.
+    let request = Request::new(RTM_GETLINK, 0).raw(&[0; 16]);
+    socket.dump("reading the interfaces", request, &mut |m| links.extend(parse(m.payload)))?;
+    Ok(links)
+}
+
+fn parse(payload: &[u8]) -> Option<Link> {
+    let index = u32::from_ne_bytes(*payload.get(4..)?.first_chunk()?);
+    let flags = u32::from_ne_bytes(*payload.get(8..)?.first_chunk()?);
+    let mut link = Link { index, up: flags & 1 != 0, ..Link::default() };
+    for (kind, value) in attrs(payload.get(16..)?) {
+        match kind {
+            IFLA_IFNAME => link.name = text(value),
+            IFLA_MASTER => link.master = host_uint(value).map(|n| n as u32),
+            IFLA_LINKINFO => link.kind = attrs(value).find(|a| a.0 == INFO_KIND).map(|a| text(a.1)),
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_there() {
+        let links = read().unwrap();
+        let lo = links.iter().find(|l| l.name == "lo").unwrap();
+        assert_eq!((lo.index, lo.master, lo.kind.as_deref()), (1, None, None));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            let _ = parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `kptop doctor` as text and as JSON (`kptop.doctor/1`).
+
+use crate::doctor::{Examination, Finding, Severity, causes};
+use crate::figures::{plural, wrapped};
+use serde::Serialize;
+use std::io::{self, Write};
+
+/// Writes what was found, its proof and what to do; then what was ruled out, and what could not be looked for.
+pub fn write_examination(done: &Examination, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
+    let of = |s: Severity| done.findings.iter().filter(|f| f.severity == s).count();
+    let (critical, warning, info) = (of(Severity::Critical), of(Severity::Warning), of(Severity::Info));
+    match done.findings.len() {
+        0 => writeln!(out, "Nothing wrong was found.")?,
+        _ => writeln!(
+            out,
+            "{critical} critical, {}, {info} worth knowing.",
+            plural(warning as u64, "warning")
+        )?,
+    }
+    for f in &done.findings {
+        writeln!(out)?;
+        write_finding(f, width, out)?;
+    }
+    let wide = width.unwrap_or(120).clamp(40, 140);
+    let found: Vec<&str> = done.findings.iter().map(|f| f.id).collect();
+    let out_of_question: Vec<&str> = done.checked().filter(|id| !found.contains(id)).collect();
+    writeln!(out, "\nRuled out:")?;
+    for line in wrapped(&out_of_question.join(", "), wide - 2) {
+        writeln!(out, "  {line}")?;
+    }
+    if !done.unchecked.is_empty() {
+        writeln!(out, "Not looked for:")?;
+        for u in &done.unchecked {
+            for (i, line) in wrapped(&format!("{}: {}", u.id, u.why), wide - 4).into_iter().enumerate() {
+                writeln!(out, "  {}{line}", if i == 0 { "" } else { "  " })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes one finding with its proof.
+pub fn write_finding(f: &Finding, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
+    let wide = width.unwrap_or(160).clamp(40, 160);
+    let head = format!("{:<11} {}: {} [{}]", f.severity.mark(), f.about, f.title, f.id);
+    for (i, line) in wrapped(&head, wide).into_iter().enumerate() {
+        writeln!(out, "{}{line}", if i == 0 { "" } else { "            " })?;
+    }
+    for (mark, texts) in [("·", &f.evidence), ("→", &f.advice)] {
+        for text in texts {
+            for (i, line) in wrapped(text, wide - 6).into_iter().enumerate() {
+                writeln!(out, "    {} {line}", if i == 0 { mark } else { " " })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    taken_at: String,
+    findings: Vec<FindingOut<'a>>,
+    /// Causes that were looked for.
+    checked: Vec<&'static str>,
+    unchecked: Vec<UncheckedOut<'a>>,
+}
+
+/// A finding, as scripts read it.
+#[derive(Serialize)]
+struct FindingOut<'a> {
+    id: &'static str,
+    severity: &'static str,
+    title: &'a str,
+    /// What it is about, for people: a Service, a table, a part of the node.
+    subject: &'a str,
+    evidence: &'a [String],
+    advice: &'a [String],
+}
+
+#[derive(Serialize)]
+struct UncheckedOut<'a> {
+    id: &'static str,
+    why: &'a str,
+}
+
+/// Writes the contract for scripts.
+pub fn write_examination_json(
+    done: &Examination,
+    taken_at: jiff::Timestamp,
+    indented: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    debug_assert_eq!(done.checked().count() + done.unchecked.len(), causes().count());
+    let document = Document {
+        schema: "kptop.doctor/1",
+        taken_at: format!("{taken_at:.3}"),
+        findings: done
+            .findings
+            .iter()
+            .map(|f| FindingOut {
+                id: f.id,
+                severity: f.severity.name(),
+                title: &f.title,
+                subject: &f.about,
+                evidence: &f.evidence,
+                advice: &f.advice,
+            })
+            .collect(),
+        checked: done.checked().collect(),
+        unchecked: done.unchecked.iter().map(|u| UncheckedOut { id: u.id, why: &u.why }).collect(),
+    };
+    super::json::write_json(&document, indented, out)
+}
