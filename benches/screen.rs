@@ -30,8 +30,14 @@ const CHANGING: usize = 30;
 fn main() {
     // One of them, or all.
     let wanted = std::env::args().skip(1).find(|a| !a.starts_with("--"));
-    let parts: [(&str, fn()); 5] =
-        [("drawing", drawing), ("lookups", lookups), ("bytes", bytes), ("live", live), ("keys", keys)];
+    let parts: [(&str, fn()); 6] = [
+        ("drawing", drawing),
+        ("lookups", lookups),
+        ("doctor", doctor),
+        ("bytes", bytes),
+        ("live", live),
+        ("keys", keys),
+    ];
     for (name, part) in parts {
         if wanted.as_ref().is_none_or(|w| w == name) {
             part();
@@ -140,6 +146,80 @@ fn lookups() {
             walked / read
         );
         println!("  all modes side by side {compared:.0} ms");
+    }
+}
+
+/// The doctor's whole run beyond the snapshot: walking for dead ends, and every cause; with 100,000 flows over all backends.
+fn doctor() {
+    use kptop::doctor::{Before, Facts, dead_ends, examine};
+    use kptop::proxy::Model;
+    use kptop::rates::Tracker;
+    use kptop::snapshot::facts::{Flow, SEEN_REPLY, Tuple};
+    use kptop::snapshot::{Conntrack, Flows, Reading};
+    use std::net::IpAddr;
+    for (mode, services) in
+        [("iptables", 1_000), ("iptables", 10_000), ("nftables", 1_000), ("nftables", 10_000)]
+    {
+        let tables = if mode == "iptables" { tables(services) } else { native_tables(services) };
+        let mut before = Snapshot { tables, ..Snapshot::default() };
+        let model = Model::read(&before, &Names::default());
+        let mut flows = Flows::default();
+        for i in 0..100_000usize {
+            let s = &model.services[i % model.services.len()];
+            let b = &s.backends[i / model.services.len() % s.backends.len()];
+            let client = IpAddr::from([10, 244, (i >> 8) as u8, i as u8]);
+            let tuple = |source, source_port, destination, destination_port| Tuple {
+                source,
+                destination,
+                protocol: s.protocol.number(),
+                source_port,
+                destination_port,
+            };
+            let f = &s.frontends[0];
+            flows.add(&Flow {
+                original: tuple(client, 9, f.address.unwrap(), f.port),
+                reply: tuple(b.address, b.port, client, 9),
+                status: SEEN_REPLY,
+                tcp_state: Some(3),
+                timeout: 100,
+                traffic: None,
+                began_ns: None,
+            });
+        }
+        let flows = Some(Reading { at: Duration::from_secs(1), value: Arc::new(flows) });
+        before.conntrack = Some(Conntrack { flows, ..Conntrack::default() });
+        let mut now = before.clone();
+        for t in &mut now.tables {
+            t.at += Duration::from_secs(5);
+            Arc::make_mut(&mut t.counters).rules.iter_mut().for_each(|c| c.packets += 3);
+        }
+        let model = Model::read(&now, &Names::default());
+        let mut tracker = Tracker::default();
+        tracker.update(&before, &model);
+        let rates = tracker.update(&now, &model);
+        let node = tracker.node(&now, &model, &rates);
+        let (mut walks, mut causes, mut found) = (Vec::new(), Vec::new(), 0);
+        for _ in 0..9 {
+            let began = Instant::now();
+            let ends = dead_ends(&now, &model);
+            walks.push(began.elapsed().as_secs_f64() * 1e3);
+            let facts = Facts {
+                snapshot: &now,
+                model: &model,
+                rates: &rates,
+                node: &node,
+                before: Some(Before { snapshot: &before, model: &model }),
+                dead_ends: &ends,
+            };
+            let began = Instant::now();
+            found = examine(&facts).findings.len();
+            causes.push(began.elapsed().as_secs_f64() * 1e3);
+        }
+        let (walks, causes) = (median(walks), median(causes));
+        println!(
+            "doctor of {services} Services in {mode} mode: {:.1} ms (dead ends {walks:.1}, causes {causes:.1}), {found} findings",
+            walks + causes
+        );
     }
 }
 

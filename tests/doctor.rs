@@ -140,3 +140,35 @@ fn kernels_that_do_not_suit_a_mode() {
     assert!(found("5.4.0-42-generic")[0].1.contains("too old"));
     assert_eq!(found("6.1.0-40-amd64"), []);
 }
+
+/// Kernels before 5.9 want another `conn_reuse_mode` than later ones.
+#[test]
+fn conn_reuse_mode_goes_with_the_kernel() {
+    use kptop::snapshot::Reading;
+    use kptop::snapshot::facts::{InterfaceAddress, Ipvs, VirtualAddress};
+    let servers = kptop::proxy::ipvs::write(&shop::services(None, 4), &[]);
+    let address = |a: &VirtualAddress| match a {
+        VirtualAddress::Socket { address, .. } => {
+            Some(InterfaceAddress { interface: "kube-ipvs0".into(), address: *address })
+        }
+        _ => None,
+    };
+    let addresses = Arc::new(servers.iter().filter_map(|s| address(&s.address)).collect());
+    let ipvs = Reading { at: Duration::ZERO, value: Arc::new(Ipvs { servers, ..Ipvs::default() }) };
+    let found = |release: &str, mode: &str| {
+        let kernel = Some(release.to_string());
+        let snapshot = Snapshot {
+            node: Arc::new(kptop::snapshot::facts::Node { kernel, ..Default::default() }),
+            ipvs: Some(ipvs.clone()),
+            addresses: Arc::clone(&addresses),
+            sysctls: Arc::new([("net/ipv4/vs/conn_reuse_mode", mode.to_string())].into()),
+            ..Snapshot::default()
+        };
+        let view = Observer::new(Names::default()).observe(snapshot);
+        of(&view.examination.findings, "ipvs_conn_reuse_mode")
+    };
+    assert!(found("5.4.0-42-generic", "1")[0].1.contains("wait a second"));
+    assert_eq!(found("5.4.0-42-generic", "0"), []);
+    assert!(found("6.1.0", "0")[0].1.contains("drained"));
+    assert_eq!(found("6.1.0", "1"), []);
+}

@@ -34,9 +34,13 @@ pub fn dead_ends(snapshot: &Snapshot, model: &Model) -> Vec<DeadEnd> {
     let ground = Ground::new(snapshot);
     let quick = Options { new_client: true, steps: false, ..Options::default() };
     let mut found = Vec::new();
+    // Where packets come from and where node ports are asked for, of each family.
+    let known = [IpFamily::V4, IpFamily::V6].map(|family| {
+        let pods = pod_network(snapshot, family).map(|n| n.addr);
+        (senders(family, pods), node_address(snapshot, family))
+    });
     for (i, s) in model.services.iter().enumerate().filter(|(_, s)| !s.leftover && !s.backends.is_empty()) {
-        let pods = pod_network(snapshot, s.family).map(|n| n.addr);
-        let (pod, outside) = senders(s.family, pods);
+        let ((pod, outside), node) = known[s.family as usize];
         let first = s.frontends.iter().position(|f| f.action == Action::Balance);
         let outer = s.frontends.iter().position(|f| {
             f.action == Action::Balance
@@ -46,7 +50,7 @@ pub fn dead_ends(snapshot: &Snapshot, model: &Model) -> Vec<DeadEnd> {
         let ways = [(first, "a pod", pod), (outer, "a client outside", outside)];
         for (frontend, from, source) in ways.into_iter().filter_map(|(f, n, a)| Some((f?, n, a))) {
             let f = &s.frontends[frontend];
-            let Some(to) = f.address.or_else(|| node_address(snapshot, s.family)) else { continue };
+            let Some(to) = f.address.or(node) else { continue };
             if f.source_ranges.is_some() {
                 continue;
             }
