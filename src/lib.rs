@@ -1,10 +1,11 @@
 //! kptop: `top` for Kubernetes Services on one node.
 //!
 //! Data flows one way: [`kernel`] reads bytes, [`snapshot`] holds the facts of one instant, [`proxy`] finds
-//! the Services in them, [`rates`] compares two instants, [`doctor`] says what is wrong, and the faces ([`tui`],
+//! the Services in them, [`rates`] compares two instants, [`doctor`] says what is wrong, [`changes`] what is new, and the faces ([`tui`],
 //! [`output`], [`cli`]) show it. See ARCHITECTURE.md.
 
 pub mod bench;
+pub mod changes;
 pub mod cli;
 pub mod columns;
 pub mod config;

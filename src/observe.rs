@@ -1,6 +1,7 @@
 //! One snapshot understood: Services, rates and findings. The live screen, a recording and a server all look at
 //! this.
 
+use crate::changes::{Changes, compare};
 use crate::cost::{Lookup, Prices, lookups};
 use crate::doctor::{self, Before, DeadEnd, Examination, Facts};
 use crate::proxy::{Model, Names};
@@ -27,6 +28,8 @@ pub struct View {
     pub prices: Arc<Prices>,
     /// Rates of the node.
     pub node: Arc<NodeRates>,
+    /// What changed since the first reading.
+    pub changes: Arc<Changes>,
     /// What is wrong.
     pub examination: Arc<Examination>,
     /// Histories.
@@ -40,6 +43,7 @@ pub struct Observer {
     prices: Arc<Prices>,
     lookups: Arc<Vec<Option<Lookup>>>,
     dead_ends: Vec<DeadEnd>,
+    changes: Arc<Changes>,
     earlier: VecDeque<(Arc<Snapshot>, Arc<Model>)>,
     model: Model,
     tracker: Arc<Mutex<Tracker>>,
@@ -54,6 +58,7 @@ impl Observer {
             prices: Arc::default(),
             lookups: Arc::default(),
             dead_ends: Vec::new(),
+            changes: Arc::default(),
             earlier: VecDeque::new(),
             model: Model::default(),
             tracker: Arc::default(),
@@ -93,6 +98,12 @@ impl Observer {
         };
         let examination = doctor::examine(&facts);
         self.remember(&snapshot, &model);
+        if let Some(last) = &self.last {
+            let found = compare((&last.snapshot, &last.model), (&snapshot, &model));
+            if !found.is_empty() {
+                Arc::make_mut(&mut self.changes).add(found, snapshot.taken_at);
+            }
+        }
         let view = View {
             changed: self.model.changed,
             model,
@@ -100,6 +111,7 @@ impl Observer {
             lookups: self.lookups.clone(),
             prices: self.prices.clone(),
             node: Arc::new(node),
+            changes: self.changes.clone(),
             examination: Arc::new(examination),
             tracker: self.tracker.clone(),
             snapshot,

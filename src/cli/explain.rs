@@ -44,7 +44,7 @@ pub(super) fn run(source: &SourceArgs, args: &ExplainArgs) -> Result<ExitCode, S
         memory.extend(memory_lists(&snapshot, &model.services[i]));
     }
     if !memory.is_empty() {
-        live.look_at(LookedAt { flows: Vec::new(), memory });
+        live.look_at(LookedAt { memory, ..LookedAt::default() });
         snapshot = live.snapshot(wanted);
         model.update(&snapshot, &names);
     }

@@ -10,6 +10,7 @@ mod explain;
 mod shot;
 mod snapshot;
 mod top;
+mod watch;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::io::{self, IsTerminal, Write};
@@ -79,6 +80,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Look for what makes traffic die, with proof: every known cause is found or ruled out. Exit code 1 on warnings or worse.
     Doctor(doctor::DoctorArgs),
+    /// Tell what changes, a line a change: Services, frontends, backends, weights, modes, rules, counters, sysctls, limits.
+    Watch(watch::WatchArgs),
     /// Measure what a lookup costs in this kernel, in private network namespaces, and keep it.
     Calibrate(calibrate::CalibrateArgs),
     /// Load an HTTP server behind a Service under each mode, in private network namespaces, and print what clients see.
@@ -145,6 +148,7 @@ pub fn run() -> ExitCode {
         Some(Command::Explain(args)) => explain::run(&cli.source, args),
         Some(Command::Compare(args)) => compare::run(&cli.source, args),
         Some(Command::Doctor(args)) => doctor::run(&cli.source, args),
+        Some(Command::Watch(args)) => watch::run(&cli.source, args),
         Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Calibrate(args)) => calibrate::run(args),
         Some(Command::Config) => config::run(),

@@ -8,7 +8,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// `NFNL_SUBSYS_CTNETLINK`
-const SUBSYSTEM: u8 = 1;
+pub(super) const SUBSYSTEM: u8 = 1;
 // enum cntl_msg_types
 const MSG_NEW: u8 = 0;
 const MSG_GET: u8 = 1;
@@ -22,6 +22,7 @@ const CTA_TIMEOUT: u16 = 7;
 const CTA_COUNTERS_ORIG: u16 = 9;
 const CTA_COUNTERS_REPLY: u16 = 10;
 const CTA_TIMESTAMP: u16 = 20;
+const CTA_FILTER: u16 = 25;
 
 /// `IPS_SEEN_REPLY`: an answer came.
 pub const SEEN_REPLY: u32 = 1 << 1;
@@ -252,6 +253,27 @@ impl Client {
         })
     }
 
+    /// The same for the flows that were sent to one address and port, where the kernel leaves the others out by itself
+    /// (`CTA_FILTER`, since 5.8); an older one tells of all, and others are left out here.
+    pub fn flows_to(&mut self, to: (u8, IpAddr, u16), mut each: impl FnMut(&Flow)) -> Result<()> {
+        let (protocol, address, port) = to;
+        let request = Request::nfnetlink(SUBSYSTEM, MSG_GET, 0, address_family(address))
+            .nest(CTA_TUPLE_ORIG, |r| {
+                r.nest(1, |r| r.attr(if address.is_ipv4() { 2 } else { 4 }, &octets(address)))
+                    .nest(2, |r| r.attr(1, &[protocol]).attr(3, &port.to_be_bytes()))
+            })
+            // CTA_FILTER_ORIG_FLAGS, CTA_FILTER_REPLY_FLAGS: destination, protocol, its port. In host order.
+            .nest(CTA_FILTER, |r| r.attr_u32(1, 1 << 1 | 1 << 3 | 1 << 5).attr_u32(2, 0));
+        self.socket.dump("reading the flows to an address", request, &mut |m| {
+            if let Some(flow) = parse_flow(m.payload) {
+                let o = flow.original;
+                if (o.protocol, o.destination, o.destination_port) == to {
+                    each(&flow);
+                }
+            }
+        })
+    }
+
     /// Makes an entry one that has been answered, for good. For the lab only.
     pub fn set_replied(&mut self, original: Tuple) -> Result<()> {
         let request = Request::nfnetlink(SUBSYSTEM, MSG_NEW, 0, address_family(original.destination));
@@ -297,7 +319,7 @@ fn body(m: Message<'_>) -> super::netlink::Attrs<'_> {
     attrs(nfnetlink_body(m.payload))
 }
 
-fn parse_flow(payload: &[u8]) -> Option<Flow> {
+pub(super) fn parse_flow(payload: &[u8]) -> Option<Flow> {
     let (mut original, mut reply, mut status, mut timeout) = (None, None, 0, 0);
     let (mut tcp_state, mut sent, mut back, mut began_ns) = (None, None, None, None);
     for (kind, v) in attrs(payload.get(4..)?) {

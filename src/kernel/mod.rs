@@ -5,6 +5,7 @@
 //! [`crate::lab`] may call.
 
 pub mod conntrack;
+pub mod conntrack_events;
 pub mod counters;
 pub mod hooks;
 pub mod ipset;
@@ -16,6 +17,7 @@ pub mod netns;
 pub mod nfacct;
 pub mod nftables;
 pub mod node;
+pub mod notices;
 pub mod recent;
 pub mod sysctl;
 pub mod usage;

@@ -373,14 +373,14 @@ impl Socket {
     }
 }
 
-struct Header {
-    kind: u16,
+pub(super) struct Header {
+    pub(super) kind: u16,
     flags: u16,
     sequence: u32,
 }
 
 /// Takes one message from the front: header, payload and what follows.
-fn split_message(bytes: &[u8]) -> Option<(Header, &[u8], &[u8])> {
+pub(super) fn split_message(bytes: &[u8]) -> Option<(Header, &[u8], &[u8])> {
     let head = bytes.first_chunk::<16>()?;
     let len = u32::from_ne_bytes([head[0], head[1], head[2], head[3]]) as usize;
     let payload = bytes.get(16..len)?;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// A destination before and after translation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowKey {
     /// IP protocol number.
     pub protocol: u8,
@@ -31,6 +31,8 @@ pub struct FlowFigures {
     pub assured: u32,
     /// Of them, TCP connections that open: no handshake yet.
     pub opening: u32,
+    /// Of these, those whose client has sent again, without an answer; 0 with accounting off.
+    pub retrying: u32,
     /// Of them, TCP connections that are established.
     pub established: u32,
     /// Of them, TCP connections that close or are closed.
@@ -58,6 +60,7 @@ impl FlowFigures {
         self.unreplied += other.unreplied;
         self.assured += other.assured;
         self.opening += other.opening;
+        self.retrying += other.retrying;
         self.established += other.established;
         self.closing += other.closing;
         self.masqueraded += other.masqueraded;
@@ -237,7 +240,11 @@ impl Flows {
         }
         figures.assured += u32::from(flow.status & ASSURED != 0);
         match flow.tcp_state {
-            Some(1 | 2 | 9) => figures.opening += 1,
+            Some(1 | 2 | 9) => {
+                figures.opening += 1;
+                figures.retrying +=
+                    u32::from(unreplied && flow.traffic.is_some_and(|(sent, _)| sent.packets > 1));
+            }
             Some(3) => figures.established += 1,
             Some(4..=8) => figures.closing += 1,
             _ => {}

@@ -1,7 +1,9 @@
 //! The live source: one namespace of this kernel, read again and again.
 
+pub use super::waker::Waker;
+
 use super::{
-    Conntrack, Flows, Followed, MemoryList, NetnsFact, ReadCost, Reading, Recent, Remembered,
+    Conntrack, FlowWatch, Flows, Followed, MemoryList, NetnsFact, ReadCost, Reading, Recent, Remembered,
     RememberedClient, Snapshot, TableState, Unread,
 };
 use crate::kernel::netns::Netns;
@@ -11,6 +13,7 @@ use crate::kernel::{
     Error, Result, conntrack, counters, ipset, ipvs, links, module, nfacct, nftables, node, recent, sysctl,
 };
 use crate::ruleset::{Element, Family, IpFamily, RuleId, Table, TableBackend};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -91,6 +94,7 @@ pub struct Live {
     pace: [Pace; SOURCES],
     watched: Vec<(Arc<Table>, Vec<RuleId>)>,
     looked_at: LookedAt,
+    flow_watch: Option<FlowWatch>,
     sysctls: Option<(Instant, Arc<sysctl::Sysctls>)>,
     kept: Kept,
 }
@@ -102,6 +106,8 @@ pub struct LookedAt {
     pub flows: Vec<Followed>,
     /// Where rules remember clients.
     pub memory: Vec<MemoryList>,
+    /// Addresses whose new flows are counted as they begin.
+    pub events: Vec<IpAddr>,
 }
 
 /// The last reading of each source, for snapshots in which it is not read again.
@@ -154,6 +160,7 @@ impl Live {
             conntrack: None,
             watched: Vec::new(),
             looked_at: LookedAt::default(),
+            flow_watch: None,
             sysctls: None,
             pace: Default::default(),
             kept: Kept::default(),
@@ -218,6 +225,15 @@ impl Live {
             if self.paced && self.pace[i].spacing > Duration::from_secs(1) {
                 snapshot.slowed.push((what, self.pace[i].spacing));
             }
+        }
+        let read = snapshot.costs.iter().any(|c| c.what == "flows");
+        if !self.looked_at.flows.is_empty() && wanted.flows && !read {
+            let meter = Meter::start();
+            snapshot.followed = self.read_followed(self.began.elapsed());
+            snapshot.costs.push(ReadCost { what: "followed", cost: meter.stop() });
+        }
+        if let Some(watch) = &self.flow_watch {
+            snapshot.flow_events = Some(Reading { at: self.began.elapsed(), value: Arc::new(watch.get()) });
         }
         self.read_memory(self.began.elapsed());
         let kept = &self.kept;
@@ -351,6 +367,10 @@ impl Live {
     pub fn look_at(&mut self, what: LookedAt) {
         if what.flows != self.looked_at.flows && !what.flows.is_empty() {
             self.pace[FLOWS].last = None;
+        }
+        if what.events != self.looked_at.events {
+            // Where the kernel does not tell of flows, dumps are all there is.
+            self.flow_watch = if what.events.is_empty() { None } else { FlowWatch::start(&what.events).ok() };
         }
         if what.memory != self.looked_at.memory {
             self.kept.remembered = None;
@@ -505,6 +525,26 @@ impl Live {
                 self.kept.flows_unread.push(unread("the flows of conntrack", &e));
             }
         }
+    }
+
+    /// The flows that somebody looks at, without the others: the kernel leaves them out.
+    fn read_followed(&mut self, at: Duration) -> Option<Reading<Flows>> {
+        let wanted = self.looked_at.flows.clone();
+        let own = node::addresses().unwrap_or_default();
+        let mut flows = Flows::default();
+        flows.follow(wanted.clone());
+        let client = self.client().ok()?;
+        for (protocol, address, port) in wanted {
+            // A node port stands on every address of the node.
+            let all: Vec<IpAddr> = match address {
+                Some(a) => vec![a],
+                None => own.iter().map(|a| a.address).collect(),
+            };
+            for a in all {
+                client.flows_to((protocol, a, port), |f| flows.add(f)).ok()?;
+            }
+        }
+        Some(Reading { at, value: Arc::new(flows) })
     }
 
     fn client(&mut self) -> Result<&mut conntrack::Client> {

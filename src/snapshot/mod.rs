@@ -3,9 +3,12 @@
 //! Left of here is Linux, right of here is pure: what follows works on a live node, a recording or files
 //! alike.
 
+mod flow_events;
 mod flows;
 pub mod live;
+mod waker;
 
+pub use flow_events::{FlowEvents, FlowTurnover, FlowWatch};
 pub use flows::{
     Astray, Destination, FlowFigures, FlowKey, Flows, Followed, MAX_ASTRAY, MAX_FOLLOWED, MAX_GROUPS,
     MAX_SOURCES, ProtocolFigures, TCP_STATES,
@@ -69,6 +72,10 @@ pub struct Snapshot {
     pub generation: Option<u32>,
     /// Conntrack, where the kernel has it.
     pub conntrack: Option<Conntrack>,
+    /// Flows to the destinations that somebody looks at, read by themselves where reading all of them is not due.
+    pub followed: Option<Reading<Flows>>,
+    /// Flows that began and ended since somebody looks at them.
+    pub flow_events: Option<Reading<FlowEvents>>,
     /// Clients that rules remember, of the lists and sets that somebody asked for.
     pub remembered: Option<Reading<Remembered>>,
     /// Addresses of the node's interfaces, those of the links of its default routes first.
@@ -251,6 +258,13 @@ impl Snapshot {
     /// Index of a table.
     pub fn table(&self, backend: TableBackend, family: Family, name: &str) -> Option<usize> {
         self.tables.iter().position(|t| t.backend == backend && t.family == family && t.table.name == name)
+    }
+
+    /// The newest reading of the flows that are kept one by one.
+    pub fn followed_flows(&self) -> Option<&Arc<Flows>> {
+        let dump = self.conntrack.as_ref().and_then(|c| c.flows.as_ref());
+        let alone = self.followed.as_ref().filter(|f| dump.is_none_or(|d| d.at < f.at));
+        alone.or(dump).map(|r| &r.value)
     }
 
     /// True where at least one of the sources that kptop is for could be read.

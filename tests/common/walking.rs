@@ -316,7 +316,7 @@ fn run_packets(seed: u64, n: usize, senders: &[Sender; 4]) -> Report {
     for s in &model.services {
         lists.extend(memory_lists(&snapshot, s));
     }
-    live.look_at(LookedAt { flows: Vec::new(), memory: lists });
+    live.look_at(LookedAt { memory: lists, ..LookedAt::default() });
     let mut aim = Aim { services: &model.services, dice: Dice::new(seed), port: 1024 };
     // What the kernel sends by itself after links came up has ended when nothing counts for a second.
     let mut before = counts(&live.snapshot(Wanted::ALL));

@@ -7,6 +7,7 @@
 mod data;
 mod decode;
 mod encode;
+mod events;
 mod expressions;
 mod growing;
 mod lower;
@@ -14,6 +15,7 @@ mod parse;
 mod read;
 
 pub use encode::{create, delete};
+pub use events::Events;
 pub use growing::Reading;
 pub use read::{Client, Ruleset};
 

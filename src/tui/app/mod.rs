@@ -20,7 +20,7 @@ use crate::columns::{Filter, NEVER, SERVICES};
 use crate::config::{Config, PaneName};
 use crate::proxy::{Mode, Part, RuleRef, Service};
 use crate::rates::{RuleRates, service_key};
-use crate::ruleset::RuleId;
+use crate::ruleset::{IpFamily, RuleId};
 use crate::snapshot::Followed;
 use crate::snapshot::live::LookedAt;
 use ratatui::layout::Rect;
@@ -326,6 +326,12 @@ impl App {
                 let of =
                     |f: &crate::proxy::Frontend| -> Followed { (s.protocol.number(), f.address, f.port) };
                 looked.flows = s.frontends.iter().map(of).collect();
+                let own = u.snapshot.addresses.iter().map(|a| a.address);
+                let node_ports = s.frontends.iter().any(|f| f.address.is_none());
+                looked.events = s.frontends.iter().filter_map(|f| f.address).collect();
+                looked.events.extend(own.filter(|a| node_ports && a.is_ipv4() == (s.family == IpFamily::V4)));
+                looked.events.sort_unstable();
+                looked.events.dedup();
             }
             Section::Clients | Section::Path => looked.memory = crate::proxy::memory_lists(&u.snapshot, s),
             _ => {}

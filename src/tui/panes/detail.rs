@@ -4,14 +4,13 @@
 use crate::columns::{
     BACKENDS, BackendRow, Backends, Column, expected_share, screen_label, state_word, tracked,
 };
-use crate::figures::{bytes, clip, clip_end, clip_rule, count, duration, plural};
+use crate::figures::{clip, clip_rule, count, duration, plural};
 use crate::proxy::{
     Action, Frontend, FrontendKind, Mode, Part, Service, TrafficPolicy, endpoint_text, frontend_text,
 };
 use crate::rates::real_share;
 use crate::ruleset::IpFamily;
-use crate::snapshot::facts::{Flow as ConntrackFlow, SEEN_REPLY};
-use crate::snapshot::{FlowFigures, MemoryList, RememberedClient, Snapshot, TCP_STATES};
+use crate::snapshot::{MemoryList, RememberedClient, Snapshot};
 use crate::tui::app::{App, Click, Section};
 use crate::tui::reader::Update;
 use crate::tui::theme::Theme;
@@ -109,7 +108,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     };
     section_strip(frame, app, strip, &Section::OF_SERVICE, section, &label);
     match section {
-        Section::Flows => draw_flows(frame, app, &update, i, list),
+        Section::Flows => super::flows::draw(frame, app, &update, i, list),
         Section::Rules => draw_parts(frame, app, &update, service, list),
         Section::Path => super::path::draw(frame, app, service, list),
         Section::Clients => draw_clients(frame, app, &update, service, list),
@@ -327,117 +326,6 @@ pub(super) fn draw_lines(
         let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
         frame.render_widget(Paragraph::new(text.as_str()).wrap(Wrap { trim: false }), inner);
     }
-}
-
-fn state_of(flow: &ConntrackFlow) -> &'static str {
-    match flow.tcp_state {
-        Some(s) => TCP_STATES.get(usize::from(s)).copied().unwrap_or("?"),
-        None if flow.status & SEEN_REPLY == 0 => "UNREPLIED",
-        None => "REPLIED",
-    }
-}
-
-/// Flows of a Service in a sentence.
-fn flow_words(service: &Service, snapshot: &Snapshot) -> String {
-    let mut sum = FlowFigures::default();
-    let flows = snapshot.conntrack.as_ref().and_then(|c| c.flows.as_ref());
-    let Some(flows) = flows.map(|f| &f.value) else {
-        return "conntrack's flows could not be read".into();
-    };
-    for (key, figures) in &flows.groups {
-        let is_mine = service.frontends.iter().any(|f| {
-            f.port == key.frontend_port
-                && f.address.map_or_else(
-                    || snapshot.addresses.iter().any(|a| a.address == key.frontend),
-                    |a| a == key.frontend,
-                )
-        });
-        if is_mine && key.protocol == service.protocol.number() {
-            sum.add(figures);
-        }
-    }
-    let mut words = vec![plural(u64::from(sum.flows), "flow")];
-    for (n, what) in [
-        (sum.opening, "opening"),
-        (sum.established, "established"),
-        (sum.closing, "closing or closed"),
-        (sum.unreplied, "unreplied"),
-        (sum.assured, "assured"),
-    ] {
-        if n > 0 {
-            words.push(format!("{n} {what}"));
-        }
-    }
-    let now = snapshot.taken_at.as_nanosecond();
-    match sum.oldest_ns {
-        Some(ns) => {
-            let age = Duration::from_nanos(
-                now.saturating_sub(i128::from(ns)).clamp(0, i128::from(u64::MAX)) as u64
-            );
-            words.push(format!("oldest {}", duration(age)));
-        }
-        None if sum.flows > 0 => words.push("ages unknown (nf_conntrack_timestamp = 0)".into()),
-        None => {}
-    }
-    words.join(" · ")
-}
-
-fn draw_flows(frame: &mut Frame<'_>, app: &mut App, update: &Update, i: usize, area: Rect) {
-    let theme = app.theme;
-    let service = &update.model.services[i];
-    let words = clip_end(&flow_words(service, &update.snapshot), usize::from(area.width.saturating_sub(2)));
-    put(frame, Rect { x: area.x + 1, height: 1, ..area }, &words, theme.text(), false);
-    let rest = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
-    let flows = update.snapshot.conntrack.as_ref().and_then(|c| c.flows.as_ref()).map(|f| f.value.clone());
-    let wanted = |f: &crate::snapshot::Flows| {
-        f.wanted().iter().any(|w| service.frontends.iter().any(|s| (s.address, s.port) == (w.1, w.2)))
-    };
-    let Some(flows) = flows.filter(|f| wanted(f)) else {
-        app.below.fit(0, rest);
-        frame.render_widget(Paragraph::new(" Reading its flows one by one …").style(theme.dim()), rest);
-        return;
-    };
-    let v6 = service.family == IpFamily::V6;
-    let address = if v6 { 41 } else { 21 };
-    let wide = area.width >= address as u16 * 3 + 34;
-    let mut head = format!(" {:<address$} ", "CLIENT");
-    if wide {
-        head.push_str(&format!("{:<address$} ", "FRONTEND"));
-    }
-    head.push_str(&format!("{:<address$} {:<12} {:>7}", "BACKEND", "STATE", "LEFT"));
-    let counted = flows.accounting && area.width as usize >= head.len() + 22;
-    if counted {
-        head.push_str(&format!(" {:>9} {:>10}", "PACKETS", "BYTES"));
-    }
-    put(frame, Rect { height: 1, ..rest }, &head, theme.head(), false);
-    let list = Rect { y: rest.y + 1, height: rest.height.saturating_sub(1), ..rest };
-    let more = flows.followed_count.saturating_sub(flows.followed.len() as u64);
-    let extra = usize::from(more > 0);
-    app.below.fit(flows.followed.len() + extra, list);
-    if flows.followed.is_empty() {
-        frame.render_widget(Paragraph::new(" No flow to it right now.").style(theme.dim()), list);
-    }
-    draw_list(frame, theme, &app.below, Some(true), |frame, line, at| {
-        let Some(f) = flows.followed.get(line) else {
-            let text = format!(" … and {} more", plural(more, "flow"));
-            put(frame, at, &text, theme.dim(), false);
-            return;
-        };
-        let mut text = format!(" {:<address$} ", endpoint_text(f.original.source, f.original.source_port));
-        if wide {
-            let to = endpoint_text(f.original.destination, f.original.destination_port);
-            text.push_str(&format!("{to:<address$} "));
-        }
-        let backend = endpoint_text(f.reply.source, f.reply.source_port);
-        let left = duration(Duration::from_secs(f.timeout.into()));
-        text.push_str(&format!("{backend:<address$} {:<12} {left:>7}", state_of(f)));
-        if let (true, Some((sent, back))) = (counted, f.traffic) {
-            let size = bytes(sent.bytes + back.bytes);
-            text.push_str(&format!(" {:>9} {size:>10}", count(sent.packets + back.packets)));
-        }
-        let style = if f.status & SEEN_REPLY == 0 { theme.warn() } else { theme.text() };
-        put(frame, at, &text, style, false);
-    });
 }
 
 fn draw_parts(frame: &mut Frame<'_>, app: &mut App, update: &Update, service: &Service, area: Rect) {

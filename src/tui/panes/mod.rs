@@ -4,6 +4,7 @@ mod compare;
 mod conntrack;
 mod detail;
 mod findings;
+mod flows;
 mod frame;
 mod overview;
 mod path;

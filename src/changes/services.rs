@@ -1,0 +1,84 @@
+//! Services, frontends and backends that came, went or are others.
+
+use super::{Found, What, pairs};
+use crate::proxy::{Backend, Frontend, Model, Service, TrafficPolicy, endpoint_text, frontend_text};
+use std::collections::BTreeMap;
+
+/// A Service's name for people, unique in a model.
+fn subject(s: &Service) -> String {
+    let left = if s.leftover { format!(" (left over, {})", s.mode.name()) } else { String::new() };
+    let family = if s.family == crate::ruleset::IpFamily::V6 { " ipv6" } else { "" };
+    format!("{} {}{family}{left}", s.label(), s.protocol.name())
+}
+
+pub(super) fn compare(before: &Model, now: &Model, found: &mut Found) {
+    fn by_name(m: &Model) -> BTreeMap<String, &Service> {
+        m.services.iter().map(|s| (subject(s), s)).collect()
+    }
+    let (old, new) = (by_name(before), by_name(now));
+    for (name, s) in &old {
+        if !new.contains_key(name) {
+            found.push(What::Service, name, Some(summary(s)), None);
+        }
+    }
+    for (name, s) in &new {
+        let Some(was) = old.get(name) else {
+            found.push(What::Service, name, None, Some(summary(s)));
+            continue;
+        };
+        found.push(What::Service, name, settings(was), settings(s));
+        pairs(&frontends(was), &frontends(s), |f, b, n| {
+            found.push(What::Frontend, format!("{name} {f}"), b.cloned(), n.cloned());
+        });
+        pairs(&backends(was), &backends(s), |f, b, n| {
+            found.push(What::Backend, format!("{name} {f}"), b.cloned(), n.cloned());
+        });
+    }
+}
+
+/// `10.96.2.1:80, 3 backends`
+fn summary(s: &Service) -> String {
+    let places: Vec<String> = s.frontends.iter().take(3).map(frontend_text).collect();
+    format!("{}, {}", places.join(" "), crate::figures::plural(s.backends.len() as u64, "backend"))
+}
+
+fn settings(s: &Service) -> Option<String> {
+    let affinity = s.session_affinity_s.map(|n| format!("affinity {n} s"));
+    let parts: Vec<String> = s.scheduler.iter().cloned().chain(affinity).collect();
+    Some(if parts.is_empty() { "no affinity".into() } else { parts.join(", ") })
+}
+
+fn policy(p: TrafficPolicy) -> &'static str {
+    p.name()
+}
+
+fn frontends(s: &Service) -> BTreeMap<String, String> {
+    let text = |f: &Frontend| {
+        let mut parts = vec![f.action.name().to_string()];
+        parts.extend(f.traffic_policy.map(|p| format!("policy {}", policy(p))));
+        parts.extend(f.source_ranges.as_ref().map(|r| {
+            let nets: Vec<String> = r.iter().map(ToString::to_string).collect();
+            format!("only from {}", nets.join(" "))
+        }));
+        parts.join(", ")
+    };
+    s.frontends
+        .iter()
+        .map(|f| {
+            let kind = f.kind.map_or("address", crate::proxy::FrontendKind::words);
+            (format!("{kind} {}", frontend_text(f)), text(f))
+        })
+        .collect()
+}
+
+fn backends(s: &Service) -> BTreeMap<String, String> {
+    let text = |b: &Backend| {
+        let policies: Vec<&str> = b.traffic_policies.iter().map(|p| policy(*p)).collect();
+        match b.weight {
+            Some(w) => format!("weight {w}"),
+            None if policies.is_empty() => "there".into(),
+            None => policies.join(" and "),
+        }
+    };
+    s.backends.iter().map(|b| (format!("backend {}", endpoint_text(b.address, b.port)), text(b))).collect()
+}

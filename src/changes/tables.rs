@@ -1,0 +1,166 @@
+//! Tables that came, went or were rewritten; policies; rules of other programs; counters that began again.
+
+use super::{Found, What, pairs};
+use crate::figures::{count, plural};
+use crate::proxy::{Model, chain_owner};
+use crate::ruleset::{ChainId, RuleId, set_flag};
+use crate::snapshot::{Snapshot, TableState};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Rules of one table beyond which its changes are told as numbers only: comparing their texts costs too much.
+const MANY: usize = 20_000;
+
+/// Rules of other programs of one table that are told one by one.
+const MOST_TOLD: usize = 20;
+
+fn name(t: &TableState) -> String {
+    format!("{} {} ({})", t.family, t.table.name, t.backend.name())
+}
+
+pub(super) fn compare(before: (&Snapshot, &Model), now: (&Snapshot, &Model), found: &mut Found) {
+    fn by_name(s: &Snapshot) -> BTreeMap<String, &TableState> {
+        s.tables.iter().map(|t| (name(t), t)).collect()
+    }
+    let (old, new) = (by_name(before.0), by_name(now.0));
+    let rules = |t: &TableState| plural(t.table.rules.len() as u64, "rule");
+    for (name, t) in &old {
+        if !new.contains_key(name) {
+            found.push(What::Rules, format!("table {name}"), Some(rules(t)), None);
+        }
+    }
+    for (name, t) in &new {
+        match old.get(name) {
+            None => found.push(What::Rules, format!("table {name}"), None, Some(rules(t))),
+            Some(was) if Arc::ptr_eq(&was.table, &t.table) => counters(name, was, t, found),
+            Some(was) => rewritten(name, was, t, found),
+        }
+    }
+}
+
+/// The same rules: do counters stand below what they were?
+fn counters(name: &str, before: &TableState, now: &TableState, found: &mut Found) {
+    if Arc::ptr_eq(&before.counters, &now.counters) {
+        return;
+    }
+    let pairs = before.counters.rules.iter().zip(&now.counters.rules);
+    let reset = pairs.filter(|(b, n)| n.packets < b.packets).count();
+    if reset > 0 {
+        let was = format!("{} counted", plural(reset as u64, "rule"));
+        found.push(What::Counters, format!("table {name}"), Some(was), Some("began again".into()));
+    }
+}
+
+fn rewritten(name: &str, before: &TableState, now: &TableState, found: &mut Found) {
+    let (b, n) = (&before.table, &now.table);
+    pairs(&policies(before), &policies(now), |chain, was, is| {
+        found.push(What::Rules, format!("{name} {chain}"), was.cloned(), is.cloned());
+    });
+    if b.name != crate::proxy::nftables::TABLE {
+        pairs(&elements(before), &elements(now), |set, was, is| {
+            found.push(What::Rules, format!("{name} set {set}"), was.cloned(), is.cloned());
+        });
+    }
+    if b.rules.len().max(n.rules.len()) > MANY {
+        let text = |t: &crate::ruleset::Table| {
+            format!("{} rules in {} chains", count(t.rules.len() as u64), count(t.chains.len() as u64))
+        };
+        if text(b) != text(n) {
+            found.push(What::Rules, format!("table {name}"), Some(text(b)), Some(text(n)));
+        } else {
+            found.push(
+                What::Rules,
+                format!("table {name}"),
+                Some("its rules".into()),
+                Some("rewritten".into()),
+            );
+        }
+        return;
+    }
+    // Rules of kube-proxy's chains are told as Services; their number alone is told here.
+    let (mut own, mut others) = ((0i64, 0i64), (Vec::new(), Vec::new()));
+    let (old, new) = (texts(before), texts(now));
+    for (key, times) in &old {
+        let left = *times - new.get(key).copied().unwrap_or(0);
+        if left > 0 {
+            match key.0 {
+                true => own.1 += left,
+                false => others.1.push(key),
+            }
+        }
+    }
+    for (key, times) in &new {
+        let more = *times - old.get(key).copied().unwrap_or(0);
+        if more > 0 {
+            match key.0 {
+                true => own.0 += more,
+                false => others.0.push(key),
+            }
+        }
+    }
+    let (came, went) = others;
+    for (_, chain, text) in came.iter().take(MOST_TOLD) {
+        found.push(What::Rules, format!("{name} {chain}"), None, Some(text.clone()));
+    }
+    for (_, chain, text) in went.iter().take(MOST_TOLD) {
+        found.push(What::Rules, format!("{name} {chain}"), Some(text.clone()), None);
+    }
+    let more = came.len().saturating_sub(MOST_TOLD) + went.len().saturating_sub(MOST_TOLD);
+    if more > 0 {
+        let text = format!("{more} more rules of other programs came or went");
+        found.push(What::Rules, format!("table {name}"), Some(String::new()), Some(text));
+    }
+    let was = format!("kube-proxy's {} rules", count(b.rules.len() as u64));
+    match own {
+        (0, 0) if came.is_empty() && went.is_empty() => {
+            let order = |t: &TableState| -> Vec<String> {
+                t.table.rules.iter().map(|r| t.table.rule_text(r).to_string()).collect()
+            };
+            if order(before) != order(now) {
+                let now = "the same, in another order".to_string();
+                found.push(What::Rules, format!("table {name}"), Some(was), Some(now));
+            }
+        }
+        (0, 0) => {}
+        (more, less) => {
+            let now = format!("{more} of kube-proxy's came, {less} went");
+            found.push(What::Rules, format!("table {name}"), Some(was), Some(now));
+        }
+    }
+}
+
+fn policies(t: &TableState) -> BTreeMap<String, String> {
+    let chains = t.table.chains.iter().enumerate();
+    chains
+        .filter_map(|(i, c)| {
+            let base = c.base?;
+            Some((
+                t.table.chain_name(ChainId(i as u32)).to_string(),
+                format!("policy {}", base.policy.name()),
+            ))
+        })
+        .collect()
+}
+
+/// How many elements the named sets of a table have, where the kernel tells it.
+fn elements(t: &TableState) -> BTreeMap<String, String> {
+    let named = t.table.sets.iter().filter(|s| s.flags & set_flag::ANONYMOUS == 0);
+    named.filter_map(|s| Some((t.table.str(s.name).to_string(), plural(s.count?, "element")))).collect()
+}
+
+/// Rules by whose they are, chain and text, with how often they stand there.
+fn texts(t: &TableState) -> BTreeMap<(bool, String, String), i64> {
+    let mut all = BTreeMap::new();
+    for (i, chain) in t.table.chains.iter().enumerate() {
+        let id = ChainId(i as u32);
+        let name = t.table.chain_name(id);
+        let own_chain = chain_owner(&t.table, id) == Some("kube-proxy");
+        for r in chain.rules.clone() {
+            let rule = &t.table.rules[RuleId(r).0 as usize];
+            let jump = t.table.jump_of(rule).map(|c| t.table.chain_name(c));
+            let own = own_chain || jump.is_some_and(|to| to.starts_with("KUBE-"));
+            *all.entry((own, name.to_string(), t.table.rule_text(rule).to_string())).or_insert(0) += 1;
+        }
+    }
+    all
+}

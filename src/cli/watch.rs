@@ -1,0 +1,58 @@
+//! `kptop watch`
+
+use super::demo::{DemoMode, open};
+use super::{SourceArgs, TextOrJson, names, need_rules, print};
+use crate::observe::Observer;
+use crate::output;
+use crate::snapshot::live::{Waker, Wanted};
+use clap::Args;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Args)]
+pub(super) struct WatchArgs {
+    /// Seconds between readings; notices of nf_tables wake it earlier.
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = super::parse_interval)]
+    every: Duration,
+    /// End after so many seconds.
+    #[arg(long = "for", value_name = "SECONDS", value_parser = super::parse_interval)]
+    span: Option<Duration>,
+    /// Watch a demo of this mode instead of this node.
+    #[arg(long, value_enum, value_name = "MODE")]
+    demo: Option<DemoMode>,
+    /// How to print: a line is a change.
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: TextOrJson,
+}
+
+pub(super) fn run(source: &SourceArgs, args: &WatchArgs) -> Result<ExitCode, String> {
+    let (_lab, mut live) = open(source, args.demo, None)?;
+    let wanted = Wanted { flows: false, ..Wanted::ALL };
+    let mut observer = Observer::new(names(source)?);
+    let mut waker = Waker::open();
+    let view = observer.observe(live.snapshot(wanted));
+    need_rules(&view.snapshot)?;
+    if args.output == TextOrJson::Text {
+        let time = super::time_of_day(view.snapshot.taken_at);
+        let services = crate::figures::plural(view.model.services.len() as u64, "Service");
+        print(|out| {
+            writeln!(out, "{time}  watching {services}; a line is a change (+ came, - went, ~ changed)")
+        })?;
+    }
+    // From here on sources that cost much are read less often.
+    let mut live = live.paced();
+    let began = Instant::now();
+    let mut told = 0;
+    while args.span.is_none_or(|s| began.elapsed() < s) {
+        let left = args.span.map_or(args.every, |s| s.saturating_sub(began.elapsed()).min(args.every));
+        waker.wait(left);
+        let view = observer.observe(live.snapshot(wanted));
+        let fresh = (view.changes.seen() - told) as usize;
+        told = view.changes.seen();
+        print(|out| match args.output {
+            TextOrJson::Text => output::write_changes(view.changes.newest(fresh), super::time_of_day, out),
+            TextOrJson::Json => output::write_changes_json(view.changes.newest(fresh), out),
+        })?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

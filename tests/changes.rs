@@ -1,0 +1,153 @@
+//! What changed between two readings, made for real in a lab.
+
+mod common;
+
+use common::ward::{Ward, healthy_shop};
+use kptop::changes::{Change, What, compare};
+use kptop::lab::{Origin, inside};
+use kptop::proxy::{Mode, Model, Names, Service, Variant};
+use kptop::snapshot::live::{Live, Waker, Wanted};
+use std::time::{Duration, Instant};
+
+/// Reads, lets something happen, reads again.
+fn changes(ward: &Ward, between: impl FnOnce(&Ward)) -> Vec<Change> {
+    let node = ward.lab.node().clone();
+    let ((first, wait), (go, start)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
+    let reader = std::thread::spawn(move || {
+        node.enter().unwrap();
+        let mut live = Live::enter(&node).unwrap();
+        let before = live.snapshot(Wanted::ALL);
+        let mut model = Model::read(&before, &Names::default());
+        let old = model.clone();
+        first.send(()).unwrap();
+        start.recv().unwrap();
+        let now = live.snapshot(Wanted::ALL);
+        model.update(&now, &Names::default());
+        compare((&before, &old), (&now, &model))
+    });
+    wait.recv().unwrap();
+    between(ward);
+    std::thread::sleep(Duration::from_millis(50));
+    go.send(()).unwrap();
+    reader.join().unwrap()
+}
+
+fn lines(all: &[Change]) -> Vec<String> {
+    let line = |c: &Change| {
+        format!("{} {} {}: {}", c.mark(), c.what.name(), c.subject, kptop::output::change_text(c))
+    };
+    all.iter().map(line).collect()
+}
+
+#[track_caller]
+fn tells(all: &[Change], line: &str) {
+    assert!(lines(all).iter().any(|l| l == line), "no `{line}` in:\n{}", lines(all).join("\n"));
+}
+
+/// The shop after a rollout: a pod of the cart more, one less; a Service gone, one come.
+fn next_shop() -> Vec<Service> {
+    let mut services = healthy_shop();
+    let cart = services.iter_mut().find(|s| s.label() == "shop/cart").unwrap();
+    let gone = cart.backends.remove(0);
+    cart.backends.push(kptop::proxy::Backend { address: "10.244.99.9".parse().unwrap(), ..gone });
+    services.retain(|s| s.label() != "shop/mail:smtp");
+    let mut new = services.iter().find(|s| s.label() == "shop/images:http").unwrap().clone();
+    new.name = kptop::proxy::ServiceName::parse("shop/fresh:http");
+    new.frontends[0].address = Some("10.96.77.7".parse().unwrap());
+    services.push(new);
+    services
+}
+
+#[test]
+fn services_and_backends_that_come_and_go() {
+    for (mode, variant) in
+        [(Mode::Iptables, Variant::Legacy), (Mode::Iptables, Variant::Nft), (Mode::Nftables, Variant::Nft)]
+    {
+        let ward = Ward::new(mode, variant, 0.0);
+        assert_eq!(lines(&changes(&ward, |_| {})), [""; 0], "nothing happened");
+        let mail = ward.reached("shop/mail:smtp");
+        let gone = ward.service("shop/cart").backends[0].address;
+        let all = changes(&ward, |w| w.reinstall(mode, variant, &next_shop()));
+        tells(&all, "+ service shop/fresh:http TCP: 10.96.77.7:80, 4 backends");
+        tells(&all, &format!("- service shop/mail:smtp TCP: was {}:{}, 2 backends", mail.0, mail.1));
+        tells(&all, "+ backend shop/cart TCP backend 10.244.99.9:8080: cluster");
+        tells(&all, &format!("- backend shop/cart TCP backend {gone}:8080: was cluster"));
+        // And nothing else of Services.
+        let kinds = [What::Service, What::Frontend, What::Backend];
+        let of_services = all.iter().filter(|c| kinds.contains(&c.what)).count();
+        assert_eq!(of_services, 4, "{:#?}", lines(&all));
+        assert!(all.iter().any(|c| c.what == What::Rules), "{:#?}", lines(&all));
+    }
+}
+
+#[test]
+fn frontends_that_refuse_and_modes_that_are_left() {
+    let ward = Ward::plain();
+    let to = ward.reached("shop/cart");
+    let mut empty = healthy_shop();
+    let cart = empty.iter_mut().find(|s| s.label() == "shop/cart").unwrap();
+    cart.backends.clear();
+    cart.frontends[0].action = kptop::proxy::Action::Reject;
+    let all = changes(&ward, |w| w.reinstall(Mode::Iptables, Variant::Legacy, &empty));
+    tells(
+        &all,
+        &format!("~ frontend shop/cart TCP cluster IP {}:{}: balance, policy cluster -> reject", to.0, to.1),
+    );
+    let all = changes(&ward, |w| w.lab.install(Mode::Nftables, Variant::Nft, &healthy_shop()).unwrap());
+    tells(&all, "~ mode iptables mode (legacy) ipv4: at work -> left over");
+    tells(&all, "+ mode nftables mode ipv4: at work");
+}
+
+#[test]
+fn rules_of_others_sysctls_and_counters() {
+    let ward = Ward::plain();
+    ward.node("nft", "add table inet firewalld");
+    ward.node("nft", "add chain inet firewalld f '{ type filter hook forward priority 10; }'");
+    ward.send(Origin::Pod, vec![(("10.244.128.5".parse().unwrap(), 999), ward.reached("shop/cart"), 6)]);
+    let all = changes(&ward, |w| {
+        w.node("nft", "add rule inet firewalld f ip daddr 192.0.2.1 drop");
+        w.node("iptables-legacy", "-P FORWARD DROP");
+        w.node("iptables-legacy", "-A INPUT -s 192.0.2.9 -j DROP");
+        w.node("ip", "addr add 192.0.2.50/32 dev lo");
+        w.sysctl("ipv4/ip_forward", "0");
+        w.sysctl("netfilter/nf_conntrack_acct", "1");
+    });
+    tells(&all, "+ rules inet firewalld (nf_tables) f: ip daddr 192.0.2.1 drop");
+    tells(&all, "~ rules ip filter (x_tables) FORWARD: policy ACCEPT -> policy DROP");
+    tells(&all, "+ rules ip filter (x_tables) INPUT: -s 192.0.2.9/32 -j DROP");
+    tells(&all, "+ address 192.0.2.50 on lo: there");
+    tells(&all, "~ sysctl net.ipv4.ip_forward: 1 -> 0");
+    tells(&all, "~ conntrack nf_conntrack_acct: 0 -> 1");
+    let all = changes(&ward, |w| {
+        w.node("iptables-legacy", "-t nat -Z");
+    });
+    assert!(all.iter().any(|c| c.what == What::Counters), "{:#?}", lines(&all));
+    let all = changes(&ward, |w| {
+        w.node("nft", "delete table inet firewalld");
+    });
+    tells(&all, "- rules table inet firewalld (nf_tables): was 1 rule");
+}
+
+/// A change of nf_tables ends the waiting; otherwise it takes its time.
+#[test]
+fn a_change_of_nf_tables_wakes() {
+    let ward = Ward::new(Mode::Nftables, Variant::Nft, 0.0);
+    let node = ward.lab.node().clone();
+    let (ready, wait) = std::sync::mpsc::channel();
+    let sleeper = std::thread::spawn(move || {
+        node.enter().unwrap();
+        let mut waker = Waker::open();
+        assert!(!waker.wait(Duration::from_millis(50)), "nothing changed");
+        ready.send(()).unwrap();
+        let began = Instant::now();
+        (waker.wait(Duration::from_secs(20)), began.elapsed())
+    });
+    wait.recv().unwrap();
+    inside(ward.lab.node(), || {
+        common::run("nft", &["add", "table", "inet", "mine"]);
+        Ok(())
+    })
+    .unwrap();
+    let (woken, took) = sleeper.join().unwrap();
+    assert!(woken && took < Duration::from_secs(10), "{took:?}");
+}
