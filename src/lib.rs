@@ -11,6 +11,7 @@ pub mod columns;
 pub mod config;
 pub mod cost;
 pub mod doctor;
+pub mod drops;
 pub mod explain;
 pub mod figures;
 #[cfg(test)]

@@ -239,3 +239,72 @@ fn receive_queues_that_are_full() {
     named_first(&done, "softnet", "CPU 0: ");
     silent(&ward.examine(flood), "softnet");
 }
+
+/// Packets that die are told of with reason and Service, and the monitor is off again after every end.
+#[test]
+#[ignore = "needs the drop monitor: run by tests/run, in the VM"]
+fn dropped_packets_are_told_of_and_the_monitor_is_off_again() {
+    use kptop::drops::{Drops, Places, Role};
+    use kptop::kernel::drop_monitor::{DropMonitor, is_on};
+    use kptop::proxy::{Model, Names};
+    use kptop::snapshot::live::{Live, Wanted};
+    use kptop::snapshot::{DropWatch, Snapshot};
+    assert!(!is_on().expect("module drop_monitor"), "somebody has switched it on");
+    let ward = Ward::plain();
+    let node = ward.lab.node().clone();
+    let (snapshot, model): (Snapshot, Model) = std::thread::spawn(move || {
+        let snapshot = Live::enter(&node).unwrap().snapshot(Wanted::ALL);
+        let model = Model::read(&snapshot, &Names::default());
+        (snapshot, model)
+    })
+    .join()
+    .unwrap();
+    let places = Places::new(&snapshot, &model);
+    let partners = ward.service("shop/partners:https");
+    let lb = partners.frontends.iter().find(|f| f.kind == Some(FrontendKind::LoadBalancerIp)).unwrap();
+    let to = (lb.address.unwrap(), lb.port);
+    let mut drops = Drops::default();
+    {
+        let watch = DropWatch::start(false).unwrap();
+        assert!(is_on().unwrap() && !watch.take().shared);
+        // Strangers, whom its source ranges do not let in.
+        ward.send(Origin::Outside, (0..20).map(|i| ((ip(CLIENT_IP), 4000 + i), to, TCP)).collect());
+        std::thread::sleep(Duration::from_millis(1500));
+        drops.add(watch.take(), &places, &model);
+        // A second one listens, and leaves the first one's monitor alone.
+        let second = DropMonitor::start().unwrap();
+        assert!(second.is_shared());
+        drop(second);
+        assert!(is_on().unwrap());
+    }
+    assert!(!is_on().unwrap(), "still on");
+    let groups = drops.groups();
+    let (group, tally) = groups.first().expect("nothing was told of");
+    assert_eq!(group.owner, Some(("shop/partners:https TCP".to_string(), Role::ToService)));
+    assert_eq!((group.reason.as_str(), tally.packets, drops.lost), ("NETFILTER_DROP", 20, 0), "{group:?}");
+    let h = tally.example.packet.unwrap();
+    assert_eq!((h.source, h.destination, h.protocol, h.tcp_flags), (ip(CLIENT_IP), to.0, TCP, Some(2)));
+
+    // Killed without a chance to clean up, ended, and ended by itself.
+    for signal in ["-KILL", "-TERM", "-INT", ""] {
+        let span = if signal.is_empty() { "1" } else { "60" };
+        let mut kptop = std::process::Command::new(env!("CARGO_BIN_EXE_kptop"))
+            .args(["drops", "--for", span])
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let until = |wanted: bool| {
+            let began = std::time::Instant::now();
+            while is_on().unwrap() != wanted {
+                assert!(began.elapsed() < Duration::from_secs(60), "{signal}: never {wanted}");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        };
+        until(true);
+        if !signal.is_empty() {
+            common::run("kill", &[signal, &kptop.id().to_string()]);
+        }
+        kptop.wait().unwrap();
+        until(false);
+    }
+}

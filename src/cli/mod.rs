@@ -6,6 +6,7 @@ mod compare;
 mod config;
 mod demo;
 mod doctor;
+mod drops;
 mod explain;
 mod shot;
 mod snapshot;
@@ -82,6 +83,12 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Tell what changes, a line a change: Services, frontends, backends, weights, modes, rules, counters, sysctls, limits.
     Watch(watch::WatchArgs),
+    /// Watch packets die: the kernel's drop monitor with its reasons, by Service; and what counters tell. Switches the monitor
+    /// on for that time, and off again. Exit code 1 where packets of Services died.
+    Drops(drops::DropsArgs),
+    /// Switches the drop monitor off for a kptop that was killed.
+    #[command(name = crate::snapshot::GUARD, hide = true)]
+    Guard { before: String },
     /// Measure what a lookup costs in this kernel, in private network namespaces, and keep it.
     Calibrate(calibrate::CalibrateArgs),
     /// Load an HTTP server behind a Service under each mode, in private network namespaces, and print what clients see.
@@ -149,6 +156,10 @@ pub fn run() -> ExitCode {
         Some(Command::Compare(args)) => compare::run(&cli.source, args),
         Some(Command::Doctor(args)) => doctor::run(&cli.source, args),
         Some(Command::Watch(args)) => watch::run(&cli.source, args),
+        Some(Command::Drops(args)) => drops::run(&cli.source, args),
+        Some(Command::Guard { before }) => {
+            crate::snapshot::guard(before).map(|()| ExitCode::SUCCESS).map_err(|e| explain(&e))
+        }
         Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Calibrate(args)) => calibrate::run(args),
         Some(Command::Config) => config::run(),

@@ -1,13 +1,10 @@
 //! IPVS by generic netlink (`linux/ip_vs.h`, family `IPVS`, version 1).
 
+use super::generic::find_family;
 use super::netlink::{Message, Request, Socket, attrs, be_uint, host_uint, retry, text};
 use super::{Error, Result};
 use crate::ruleset::IpFamily;
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
-use netlink_packet_generic::GenlMessage;
-use netlink_packet_generic::ctrl::nlas::GenlCtrlAttrs;
-use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
-use netlink_sys::{Socket as RawSocket, SocketAddr, protocols::NETLINK_GENERIC};
+use netlink_sys::protocols::NETLINK_GENERIC;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// `IPVS_GENL_NAME`, `IPVS_GENL_VERSION`
@@ -217,14 +214,14 @@ impl Client {
     /// make the kernel load a module.
     pub fn open() -> Result<Client> {
         let what = "opening IPVS";
-        let family = find_family(what, FAMILY)?.ok_or_else(|| {
+        let found = find_family(what, FAMILY)?.ok_or_else(|| {
             Error::missing(
                 "IPVS",
                 "the kernel has no IPVS (module ip_vs not loaded)",
                 Some("modprobe ip_vs, where kube-proxy is meant to run in ipvs mode"),
             )
         })?;
-        Ok(Client { socket: Socket::open(NETLINK_GENERIC)?, family })
+        Ok(Client { socket: Socket::open(NETLINK_GENERIC)?, family: found.id })
     }
 
     /// Reads everything.
@@ -326,56 +323,6 @@ fn body(m: Message<'_>) -> super::netlink::Attrs<'_> {
 
 fn version_text(v: u32) -> String {
     format!("{}.{}.{}", v >> 16 & 0xff, v >> 8 & 0xff, v & 0xff)
-}
-
-/// Number of a generic netlink family, without making the kernel load one.
-fn find_family(what: &str, name: &str) -> Result<Option<u16>> {
-    let mut socket = RawSocket::new(NETLINK_GENERIC).map_err(|e| Error::io(what, e))?;
-    socket.bind_auto().map_err(|e| Error::io(what, e))?;
-    socket.connect(&SocketAddr::new(0, 0)).map_err(|e| Error::io(what, e))?;
-    let mut message = NetlinkMessage::from(GenlMessage::from_payload(GenlCtrl {
-        cmd: GenlCtrlCmd::GetFamily,
-        nlas: vec![],
-    }));
-    message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    message.header.sequence_number = 1;
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    socket.send(&bytes, 0).map_err(|e| Error::io(what, e))?;
-    let mut buffer = Vec::with_capacity(64 * 1024);
-    let mut found = None;
-    loop {
-        buffer.clear();
-        socket.recv(&mut buffer, 0).map_err(|e| Error::io(what, e))?;
-        let mut at = 0;
-        while at < buffer.len() {
-            let message = NetlinkMessage::<GenlMessage<GenlCtrl>>::deserialize(&buffer[at..])
-                .map_err(|e| Error::protocol(what, e.to_string()))?;
-            at += (message.header.length as usize).next_multiple_of(4);
-            match message.payload {
-                NetlinkPayload::Done(_) => return Ok(found),
-                NetlinkPayload::Error(e) => return Err(Error::io(what, e.to_io())),
-                NetlinkPayload::InnerMessage(m) => {
-                    let (mut id, mut here) = (None, false);
-                    for attr in &m.payload.nlas {
-                        match attr {
-                            GenlCtrlAttrs::FamilyId(i) => id = Some(*i),
-                            GenlCtrlAttrs::FamilyName(n) => here = n == name,
-                            _ => {}
-                        }
-                    }
-                    if here {
-                        found = id;
-                    }
-                }
-                _ => {}
-            }
-            if message.header.length == 0 {
-                break;
-            }
-        }
-    }
 }
 
 fn address_family(family: IpFamily) -> u16 {

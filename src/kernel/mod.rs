@@ -7,6 +7,8 @@
 pub mod conntrack;
 pub mod conntrack_events;
 pub mod counters;
+pub mod drop_monitor;
+pub mod generic;
 pub mod hooks;
 pub mod ipset;
 pub mod ipvs;

@@ -3,11 +3,13 @@
 //! Left of here is Linux, right of here is pure: what follows works on a live node, a recording or files
 //! alike.
 
+mod drop_watch;
 mod flow_events;
 mod flows;
 pub mod live;
 mod waker;
 
+pub use drop_watch::{DropBatch, DropWatch, GUARD, guard};
 pub use flow_events::{FlowEvents, FlowTurnover, FlowWatch};
 pub use flows::{
     Astray, Destination, FlowFigures, FlowKey, Flows, Followed, MAX_ASTRAY, MAX_FOLLOWED, MAX_GROUPS,
@@ -18,6 +20,7 @@ pub use flows::{
 pub mod facts {
     pub use crate::kernel::conntrack::{ASSURED, Flow, Limits, SEEN_REPLY, Stats, Traffic, Tuple};
     pub use crate::kernel::counters::{Counters, Softnet};
+    pub use crate::kernel::drop_monitor::{Dropped as DroppedPacket, Header as PacketHeader};
     pub use crate::kernel::ipset::{Ipset, Member};
     pub use crate::kernel::ipvs::{
         Forwarding, Ipvs, IpvsStats, RealServer, SVC_PERSISTENT, Timeouts, VirtualAddress, VirtualServer,

@@ -1,0 +1,93 @@
+//! `kptop drops`
+
+use super::demo::{DemoMode, open, start};
+use super::{SourceArgs, TextOrJson, explain, names, print};
+use crate::drops::{Drops, Places, counted};
+use crate::lab::become_root_if_needed;
+use crate::observe::Observer;
+use crate::output;
+use crate::snapshot::live::{Live, Wanted};
+use crate::snapshot::{DropBatch, DropWatch};
+use clap::Args;
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Args)]
+pub(super) struct DropsArgs {
+    /// Seconds to watch.
+    #[arg(long = "for", value_name = "SECONDS", default_value = "10", value_parser = super::parse_interval)]
+    span: Duration,
+    /// Only counters: leave the kernel's drop monitor off.
+    #[arg(long)]
+    counters: bool,
+    /// Watch beside a demo of this mode, with its traffic.
+    #[arg(long, value_enum, value_name = "MODE")]
+    demo: Option<DemoMode>,
+    /// How to print: text has a line for each packet of a Service as it comes, then sums.
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: TextOrJson,
+}
+
+/// Lines of single packets, at most: the sums tell the rest.
+const LINES: usize = 200;
+
+pub(super) fn run(source: &SourceArgs, args: &DropsArgs) -> Result<ExitCode, String> {
+    if args.demo.is_some() {
+        become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
+    }
+    // In the machine's own namespace, before this thread enters another.
+    let watch = match args.counters {
+        true => Err("left off, as asked".to_string()),
+        false => DropWatch::start(true).map_err(|e| explain(&e)),
+    };
+    let (_lab, mut live) = match args.demo {
+        Some(mode) if source.netns.is_none() => {
+            let lab = start(mode, None, 4, 1.0)?;
+            let live = Live::enter(lab.node()).map_err(|e| explain(&e))?;
+            (Some(lab), live)
+        }
+        demo => open(source, demo, None)?,
+    };
+    let mut observer = Observer::new(names(source)?);
+    let first = observer.observe(live.snapshot(Wanted::ALL));
+    let places = Places::new(&first.snapshot, &first.model);
+    let mut drops = Drops::default();
+    let text = args.output == TextOrJson::Text;
+    if text {
+        print(|out| output::write_drops_head(watch.as_ref().err().map(String::as_str), args.span, out))?;
+    }
+    // What died while all this was set up is not asked for.
+    let offset = watch.as_ref().map_or(Duration::ZERO, |w| w.take().span);
+    let take = |watch: &DropWatch| {
+        let batch = watch.take();
+        DropBatch { span: batch.span.saturating_sub(offset), ..batch }
+    };
+    let (began, mut told) = (Instant::now(), 0);
+    while began.elapsed() < args.span {
+        std::thread::sleep(Duration::from_millis(200).min(args.span.saturating_sub(began.elapsed())));
+        let Ok(watch) = &watch else { continue };
+        let seen = drops.total;
+        drops.add(take(watch), &places, &first.model);
+        let fresh = ((drops.total - seen) as usize).min(drops.recent.len());
+        if text && told < LINES {
+            let new = drops.recent.iter().skip(drops.recent.len() - fresh).filter(|s| s.owner.is_some());
+            let new: Vec<_> = new.take(LINES - told).collect();
+            told += new.len();
+            print(|out| output::write_drops_lines(&new, out))?;
+        }
+    }
+    if let Ok(watch) = &watch {
+        drops.add(take(watch), &places, &first.model);
+    }
+    let why = watch.as_ref().err().cloned();
+    drop(watch); // off again, before anything is printed
+    let last = observer.observe(live.snapshot(Wanted { flows: false, ..Wanted::ALL }));
+    let counters = counted((&first.snapshot, &first.node), (&last.snapshot, &last.node));
+    let on_terminal = io::stdout().is_terminal();
+    print(|out| match args.output {
+        TextOrJson::Text => output::write_drops(&drops, why.is_none(), &counters, out),
+        TextOrJson::Json => output::write_drops_json(&drops, why.as_deref(), &counters, on_terminal, out),
+    })?;
+    Ok(if drops.of_services > 0 { ExitCode::from(super::FINDINGS) } else { ExitCode::SUCCESS })
+}
