@@ -132,17 +132,23 @@ pub enum PaneName {
     Conntrack,
     /// What is wrong.
     Findings,
+    /// What changed.
+    Changes,
+    /// Packets that die.
+    Drops,
 }
 
 impl PaneName {
     /// All of them, in the order of their keys.
-    pub const ALL: [PaneName; 6] = [
+    pub const ALL: [PaneName; 8] = [
         PaneName::Overview,
         PaneName::Services,
         PaneName::Rules,
         PaneName::Compare,
         PaneName::Conntrack,
         PaneName::Findings,
+        PaneName::Changes,
+        PaneName::Drops,
     ];
 
     /// As its tab says.
@@ -154,6 +160,22 @@ impl PaneName {
             PaneName::Compare => "Compare",
             PaneName::Conntrack => "Conntrack",
             PaneName::Findings => "Findings",
+            PaneName::Changes => "Changes",
+            PaneName::Drops => "Drops",
+        }
+    }
+
+    /// The same where there is little room.
+    pub fn short_title(self) -> &'static str {
+        match self {
+            PaneName::Overview => "Node",
+            PaneName::Services => "Svcs",
+            PaneName::Rules => "Rules",
+            PaneName::Compare => "Comp",
+            PaneName::Conntrack => "Flows",
+            PaneName::Findings => "Find",
+            PaneName::Changes => "New",
+            PaneName::Drops => "Drops",
         }
     }
 }

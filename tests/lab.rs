@@ -348,7 +348,7 @@ fn looked_at(live: &mut Live, snapshot: &Snapshot) {
     let memory = memory_lists(snapshot, service);
     assert_eq!(memory.len(), service.backends.len());
     let flows = vec![(service.protocol.number(), f.address, f.port)];
-    live.look_at(LookedAt { flows, memory });
+    live.look_at(LookedAt { flows, memory, ..LookedAt::default() });
     let seen = live.snapshot(Wanted::ALL);
     let flows = &seen.conntrack.as_ref().unwrap().flows.as_ref().unwrap().value;
     let address = f.address.unwrap().to_string();

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::screens::{busy_node, moved_node, new_app, readings};
+use common::screens::{busy_node, changing_node, dropped_packets, moved_node, new_app, readings};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use kptop::config::{Config, ThemeName};
 use kptop::tui::{App, Flow, Order, Theme, draw, svg};
@@ -27,6 +27,21 @@ fn busy(theme: ThemeName) -> App {
 fn moved(theme: ThemeName) -> App {
     let mut app = new_app(theme);
     app.on_update(moved_node());
+    app
+}
+
+fn changing(theme: ThemeName) -> App {
+    let mut app = new_app(theme);
+    changing_node().into_iter().for_each(|u| app.on_update(u));
+    app
+}
+
+/// With the drop monitor on.
+fn dying(theme: ThemeName) -> App {
+    let mut app = busy(theme);
+    press(&mut app, "w");
+    app.monitor_is(Ok(()));
+    app.on_drops(dropped_packets());
     app
 }
 
@@ -94,7 +109,7 @@ fn styles(buffer: &Buffer) -> String {
 /// What it takes to see a pane: its name, the node, and the keys.
 type Sight = (&'static str, fn(ThemeName) -> App, &'static str);
 
-const SIGHTS: [Sight; 23] = [
+const SIGHTS: [Sight; 28] = [
     ("overview", busy, "1"),
     ("overview-moved", moved, "1"),
     ("services", app, ""),
@@ -116,6 +131,11 @@ const SIGHTS: [Sight; 23] = [
     ("conntrack-sources", busy, "5]]"),
     ("conntrack-services", busy, "5]]]"),
     ("findings", busy, "6j"),
+    ("findings-firewall", changing, "6"),
+    ("changes", changing, "7"),
+    ("changes-none", busy, "7"),
+    ("drops", dying, ""),
+    ("drops-off", busy, "8"),
     ("help", app, "?"),
     ("palette", app, ":theme"),
 ];
@@ -305,7 +325,7 @@ fn a_path_is_walked_from_everywhere_and_leads_to_its_rules() {
     press(&mut a, "⌫");
     assert!(screen(&mut a, 140, 50).contains("to 198.51.100.20:443"));
     // Elsewhere the keys say where they work.
-    press(&mut a, "⎋6e");
+    press(&mut a, "⎋5e");
     assert!(screen(&mut a, 140, 50).contains("choose a Service"));
 }
 
@@ -432,4 +452,37 @@ fn the_pictures_are_current() {
             "assets/{name}.svg is not what the screen looks like: KPTOP_UPDATE_PICTURE=1 cargo test"
         );
     }
+}
+
+/// A dropped packet opens its explanation: the Service, who sent it, and to where.
+#[test]
+fn a_dropped_packet_opens_its_explanation() {
+    let mut app = dying(ThemeName::None);
+    buffer(&mut app, 160, 50);
+    press(&mut app, "\n");
+    let seen = text(&buffer(&mut app, 160, 50));
+    assert!(seen.contains("shop/payments:http") && seen.contains("10.244.128.5"), "{seen}");
+    assert!(seen.contains("REJECT") || seen.contains("rejected"), "{seen}");
+    // Of no Service.
+    let mut app = dying(ThemeName::None);
+    press(&mut app, "jj");
+    buffer(&mut app, 160, 50);
+    press(&mut app, "G\n");
+    assert!(text(&buffer(&mut app, 160, 50)).contains("of no Service"));
+}
+
+/// The monitor is asked for, and given back.
+#[test]
+fn the_drop_monitor_is_switched_by_a_key() {
+    let mut app = busy(ThemeName::None);
+    app.take_orders();
+    press(&mut app, "w");
+    assert!(app.take_orders().contains(&kptop::tui::Order::Monitor(true)));
+    app.monitor_is(Err("no drop monitor here".into()));
+    assert!(text(&buffer(&mut app, 80, 24)).contains("no drop monitor here"));
+    press(&mut app, "w");
+    app.monitor_is(Ok(()));
+    app.take_orders();
+    press(&mut app, "w");
+    assert!(app.take_orders().contains(&kptop::tui::Order::Monitor(false)));
 }

@@ -110,21 +110,26 @@ fn rewritten(name: &str, before: &TableState, now: &TableState, found: &mut Foun
         let text = format!("{more} more rules of other programs came or went");
         found.push(What::Rules, format!("table {name}"), Some(String::new()), Some(text));
     }
-    let was = format!("kube-proxy's {} rules", count(b.rules.len() as u64));
+    let rules = |t: &TableState| plural(t.table.rules.len() as u64, "rule");
+    let subject = format!("kube-proxy in {name}");
     match own {
         (0, 0) if came.is_empty() && went.is_empty() => {
             let order = |t: &TableState| -> Vec<String> {
                 t.table.rules.iter().map(|r| t.table.rule_text(r).to_string()).collect()
             };
             if order(before) != order(now) {
-                let now = "the same, in another order".to_string();
-                found.push(What::Rules, format!("table {name}"), Some(was), Some(now));
+                found.push(
+                    What::Rules,
+                    subject,
+                    Some(rules(before)),
+                    Some("the same, in another order".into()),
+                );
             }
         }
         (0, 0) => {}
         (more, less) => {
-            let now = format!("{more} of kube-proxy's came, {less} went");
-            found.push(What::Rules, format!("table {name}"), Some(was), Some(now));
+            let text = format!("{} ({more} came, {less} went)", rules(now));
+            found.push(What::Rules, subject, Some(rules(before)), Some(text));
         }
     }
 }

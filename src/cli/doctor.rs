@@ -98,7 +98,7 @@ fn watch(observer: &mut Observer, live: &mut Live, first: View, args: &DoctorArg
 }
 
 fn tell(view: &View, come: &[Finding], gone: &[Finding]) -> Result<(), String> {
-    let time = super::time_of_day(view.snapshot.taken_at);
+    let time = crate::figures::time_of_day(view.snapshot.taken_at);
     print(|out: &mut dyn Write| {
         for f in come {
             write!(out, "\n{time}  ")?;

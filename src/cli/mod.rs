@@ -231,11 +231,6 @@ fn need_rules(snapshot: &Snapshot) -> Result<(), String> {
     Err(format!("the rules of this node could not be read{why}"))
 }
 
-/// The time of a day, as the node's clock has it: `14:03:59`.
-fn time_of_day(at: jiff::Timestamp) -> String {
-    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
-}
-
 /// The list of names that was asked for.
 fn names(args: &SourceArgs) -> Result<Names, String> {
     let Some(path) = &args.names else { return Ok(Names::default()) };

@@ -33,7 +33,7 @@ pub(super) fn run(source: &SourceArgs, args: &WatchArgs) -> Result<ExitCode, Str
     let view = observer.observe(live.snapshot(wanted));
     need_rules(&view.snapshot)?;
     if args.output == TextOrJson::Text {
-        let time = super::time_of_day(view.snapshot.taken_at);
+        let time = crate::figures::time_of_day(view.snapshot.taken_at);
         let services = crate::figures::plural(view.model.services.len() as u64, "Service");
         print(|out| {
             writeln!(out, "{time}  watching {services}; a line is a change (+ came, - went, ~ changed)")
@@ -50,7 +50,9 @@ pub(super) fn run(source: &SourceArgs, args: &WatchArgs) -> Result<ExitCode, Str
         let fresh = (view.changes.seen() - told) as usize;
         told = view.changes.seen();
         print(|out| match args.output {
-            TextOrJson::Text => output::write_changes(view.changes.newest(fresh), super::time_of_day, out),
+            TextOrJson::Text => {
+                output::write_changes(view.changes.newest(fresh), crate::figures::time_of_day, out)
+            }
             TextOrJson::Json => output::write_changes_json(view.changes.newest(fresh), out),
         })?;
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub fn write_drops_head(why_not: Option<&str>, span: Duration, out: &mut dyn Write) -> io::Result<()> {
     match why_not {
         None => {
-            writeln!(out, "The drop monitor is on for {}; packets of Services as they die:", duration(span))?
+            writeln!(out, "The drop monitor is on for {}; packets of Services as they die:", duration(span))?;
         }
         Some(why) => writeln!(out, "Without the drop monitor ({why}); counters for {}:", duration(span))?,
     }

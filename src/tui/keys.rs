@@ -35,6 +35,7 @@ pub(super) enum Ask {
     Columns,
     Explain,
     NextFrontend,
+    Monitor,
     Copy,
     Theme,
     Pause,
@@ -57,6 +58,8 @@ pub(super) enum Where {
     Rules,
     /// Where there are sections.
     Sections,
+    /// In the Drops pane.
+    Drops,
 }
 
 /// A line of the table.
@@ -120,6 +123,8 @@ pub(super) const KEYS: &[Key] = &[
     )
     .hint("explain", Where::Services),
     key(Ask::NextFrontend, "f", "", "in the path: to the next frontend of the Service"),
+    key(Ask::Monitor, "w", "", "watch packets die: the kernel's drop monitor on, and off again")
+        .hint("monitor", Where::Drops),
     key(Ask::BackFromJump, "Backspace", "b", "back to the rule that one jumped from")
         .hint("jump back", Where::Rules),
     key(Ask::Copy, "y", "", "copy the chosen line (by the terminal, OSC 52)"),
@@ -135,12 +140,19 @@ pub(super) const KEYS: &[Key] = &[
     key(Ask::Last, "G End", "", ""),
     key(Ask::NextPane, "Tab", "", "the next pane; the one before").hint("next pane", Where::All),
     key(Ask::LastPane, "BackTab", "", ""),
-    key(Ask::Show(PaneName::Overview), "1", "", "Overview, Services, Rules, Compare, Conntrack, Findings"),
+    key(
+        Ask::Show(PaneName::Overview),
+        "1",
+        "",
+        "Overview, Services, Rules, Compare, Conntrack, Findings, Changes, Drops",
+    ),
     key(Ask::Show(PaneName::Services), "2", "", ""),
     key(Ask::Show(PaneName::Rules), "3", "", ""),
     key(Ask::Show(PaneName::Compare), "4", "", ""),
     key(Ask::Show(PaneName::Conntrack), "5", "", ""),
     key(Ask::Show(PaneName::Findings), "6", "", ""),
+    key(Ask::Show(PaneName::Changes), "7", "", ""),
+    key(Ask::Show(PaneName::Drops), "8", "", ""),
     key(Ask::Theme, "T", "", "the next theme: dark, light, high-contrast, ansi, none"),
     key(Ask::Redraw, "Ctrl-L", "", "draw everything anew"),
 ];

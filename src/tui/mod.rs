@@ -24,8 +24,8 @@ use crate::config::Config;
 use crate::cost::Prices;
 use crate::observe::Observer;
 use crate::proxy::Names;
-use crate::snapshot::Error;
 use crate::snapshot::live::Live;
+use crate::snapshot::{DropWatch, Error};
 use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
 use std::io;
@@ -85,6 +85,7 @@ pub fn run(
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut monitor: Option<DropWatch> = None;
         end_when_stuck();
         screen.draw(&mut app)?;
         loop {
@@ -95,7 +96,13 @@ pub fn run(
                     None => Flow::Quit,
                 },
                 update = reader.next() => match update {
-                    Some(update) => { app.on_update(update); Flow::Draw }
+                    Some(update) => {
+                        app.on_update(update);
+                        if let Some(m) = &monitor {
+                            app.on_drops(m.take());
+                        }
+                        Flow::Draw
+                    }
                     None => Flow::Quit,
                 },
                 _ = terminate.recv() => Flow::Quit,
@@ -103,7 +110,16 @@ pub fn run(
                 _ = interrupt.recv() => Flow::Quit,
             };
             for order in app.take_orders() {
-                reader.order(order);
+                match order {
+                    Order::Monitor(true) => {
+                        // In the machine's own namespace, where this thread has stayed.
+                        let started = DropWatch::start(true);
+                        app.monitor_is(started.as_ref().map(drop).map_err(ToString::to_string));
+                        monitor = started.ok();
+                    }
+                    Order::Monitor(false) => monitor = None,
+                    other => reader.order(other),
+                }
             }
             match flow {
                 Flow::Quit => return Ok(()),

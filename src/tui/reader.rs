@@ -48,6 +48,8 @@ pub enum Order {
     Watch(Vec<RuleRef>),
     /// What is read only while somebody looks at it; it is read at once.
     LookAt(LookedAt),
+    /// Switch the drop monitor on or off. It is not the reader's: it belongs to the machine, not to a namespace.
+    Monitor(bool),
 }
 
 /// The other end of the reading thread.
@@ -139,6 +141,7 @@ fn read(
                         break;
                     }
                 }
+                Ok(Order::Monitor(_)) => {}
                 Ok(Order::Once) => break,
                 Ok(Order::Watch(rules)) => {
                     live.watch(by_table(&snapshot, &rules));

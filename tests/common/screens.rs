@@ -225,3 +225,88 @@ pub fn moved_node() -> Update {
     };
     update(&mut Observer::new(Names::default()), snapshot)
 }
+
+/// A node on which things change: a rollout, a firewall, a sysctl; two readings.
+pub fn changing_node() -> Vec<Update> {
+    use kptop::ruleset::{Dialect, Hook, Target, Verdict};
+    let services = shop::services(None, 4);
+    let mut after = services.clone();
+    let cart = after.iter_mut().find(|s| s.label() == "shop/cart").unwrap();
+    let gone = cart.backends.remove(0);
+    cart.backends.push(kptop::proxy::Backend { address: IpAddr::from([10, 244, 1, 99]), ..gone });
+    after.retain(|s| s.label() != "shop/mail:smtp");
+    let checkout = after.iter_mut().find(|s| s.label() == "shop/checkout:http").unwrap();
+    checkout.backends.clear();
+    checkout.frontends[0].action = kptop::proxy::Action::Reject;
+    let mut observer = Observer::new(Names::default());
+    [(services, "1"), (after, "0")]
+        .into_iter()
+        .zip(0..)
+        .map(|((services, forward), round)| {
+            let mut tables: Vec<TableState> = Vec::new();
+            for family in [IpFamily::V4, IpFamily::V6] {
+                let written = iptables::write(&services, family, &iptables::WriteOptions::default());
+                tables.extend(written.into_iter().map(|(t, c)| state(t, c, TableBackend::XTables)));
+            }
+            if round == 1 {
+                let mut b = kptop::ruleset::TableBuilder::new(
+                    kptop::ruleset::Family::Inet,
+                    TableBackend::NfTables,
+                    "firewalld",
+                );
+                b.dialect = Dialect::Nft;
+                let chain = b.chain("filter_FORWARD");
+                let base = kptop::ruleset::BaseChain {
+                    hook: Hook::Forward,
+                    kind: kptop::ruleset::ChainKind::Filter,
+                    priority: 10,
+                    policy: kptop::ruleset::Policy::Accept,
+                };
+                b.base(chain, base, Default::default());
+                b.rule(chain, Vec::new(), Target::Verdict(Verdict::Drop));
+                let (t, c) = b.finish();
+                tables.push(state(t, c, TableBackend::NfTables));
+            }
+            for t in &mut tables {
+                t.at = Duration::from_secs(10 + 9 * round);
+            }
+            let snapshot = Snapshot {
+                taken_at: jiff::Timestamp::from_second(1_700_000_060 + 9 * round as i64).unwrap(),
+                tables,
+                sysctls: Arc::new([("net/ipv4/ip_forward", forward.to_string())].into()),
+                ..Snapshot::default()
+            };
+            update(&mut observer, named(snapshot))
+        })
+        .collect()
+}
+
+/// Packets of the shop that a drop monitor would tell of.
+pub fn dropped_packets() -> kptop::snapshot::DropBatch {
+    use kptop::snapshot::facts::{DroppedPacket, PacketHeader};
+    let services = shop::services(None, 4);
+    let to = |label: &str| {
+        let s = services.iter().find(|s| s.label() == label).unwrap();
+        (s.frontends[0].address.unwrap(), s.frontends[0].port)
+    };
+    let packet = |n: u16, to: (IpAddr, u16), reason: &str, symbol: &str| DroppedPacket {
+        reason: Some(reason.into()),
+        symbol: Some(symbol.into()),
+        packet: Some(PacketHeader {
+            source: IpAddr::from([10, 244, 128, 5]),
+            destination: to.0,
+            protocol: 6,
+            ports: Some((40_000 + n, to.1)),
+            tcp_flags: Some(2),
+        }),
+        ..DroppedPacket::default()
+    };
+    let payments = to("shop/payments:http");
+    let mut packets: Vec<DroppedPacket> =
+        (0..12).map(|n| packet(n, payments, "NETFILTER_DROP", "nf_hook_slow+0x71/0x10b")).collect();
+    let cart = services.iter().find(|s| s.label() == "shop/cart").unwrap().backends[0].clone();
+    packets.push(packet(50, (cart.address, cart.port), "NETFILTER_DROP", "nf_hook_slow+0x71/0x10b"));
+    packets.push(packet(60, (IpAddr::from([192, 0, 2, 7]), 25), "IP_INNOROUTES", "ip_forward+0x21/0x400"));
+    packets.push(packet(70, payments, "NOT_SPECIFIED", "tcp_v4_rcv+0x11/0x22"));
+    kptop::snapshot::DropBatch { packets, span: Duration::from_secs(14), ..Default::default() }
+}

@@ -3,7 +3,7 @@
 
 use super::super::{DeadEnd, Subject};
 use super::{Case, Finding, Severity};
-use crate::figures::count;
+use crate::figures::plural;
 use crate::proxy::{frontend_text, nftables};
 use crate::ruleset::{Target, Terminal, Verdict};
 use crate::walk::End;
@@ -37,11 +37,17 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         let mut f = case.service("foreign_drop", Severity::Critical, first.service, title);
         if ends.len() > 1 {
             f.about = place.clone();
+            f.subject = rule.map_or(f.subject, Subject::Rule);
         }
         f = match rule {
             Some(rule) => {
-                let packets = case.snapshot.tables[rule.table].counter(rule.rule).packets;
-                f.proved_by(format!("{place}: {}, {} packets so far", case.rule_text(rule), count(packets)))
+                let t = &case.snapshot.tables[rule.table];
+                let counted = t.table.rules.get(rule.rule.0 as usize).is_some_and(|r| r.counted);
+                let packets = match counted {
+                    true => format!("{} so far", plural(t.counter(rule.rule).packets, "packet")),
+                    false => "it counts nothing".into(),
+                };
+                f.proved_by(format!("{place}: {}, {packets}", case.rule_text(rule)))
             }
             None => f.proved_by(format!("{place}: its policy")),
         };

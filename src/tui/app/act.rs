@@ -235,6 +235,7 @@ impl App {
             Ask::Mode => self.next_mode(),
             Ask::Explain => self.ask_path(),
             Ask::NextFrontend => self.next_frontend(),
+            Ask::Monitor => self.switch_monitor(),
             Ask::Columns => {
                 self.show(PaneName::Services);
                 self.overlay = Some(self.column_choice());
@@ -266,6 +267,8 @@ impl App {
             (PaneName::Rules, true) => &mut self.rules,
             (PaneName::Conntrack, _) => &mut self.conntrack,
             (PaneName::Findings, _) => &mut self.findings,
+            (PaneName::Changes, _) => &mut self.changes,
+            (PaneName::Drops, _) => &mut self.drops,
             (PaneName::Overview | PaneName::Compare, _) => return None,
         })
     }
@@ -370,6 +373,8 @@ impl App {
                 }
             }
             (PaneName::Findings, _) => self.open_finding(),
+            (PaneName::Changes, _) => self.open_change(),
+            (PaneName::Drops, _) => self.explain_drop(),
             (PaneName::Overview, _) => {
                 let bad = self.update.as_ref().is_some_and(|u| !u.examination.findings.is_empty());
                 self.show(if bad { PaneName::Findings } else { PaneName::Services });
@@ -400,8 +405,21 @@ impl App {
         }
     }
 
+    /// Goes to the Service that a change is about.
+    fn open_change(&mut self) {
+        let Some(u) = self.update.clone() else { return };
+        let Some(change) = u.changes.all().rev().nth(self.changes.chosen) else { return };
+        let named = |s: &crate::proxy::Service| {
+            change.subject.strip_prefix(&format!("{} {}", s.label(), s.protocol.name())).is_some()
+        };
+        match u.model.services.iter().position(named) {
+            Some(i) => self.go_to_service(i, Section::Backends),
+            None => self.message = Some("this is about no Service that is there now".into()),
+        }
+    }
+
     /// Opens a Service, whatever the filters hold back.
-    fn go_to_service(&mut self, i: usize, section: Section) {
+    pub(super) fn go_to_service(&mut self, i: usize, section: Section) {
         self.show(PaneName::Services);
         if !self.rows.contains(&i) {
             self.clear_filters();
@@ -596,6 +614,17 @@ impl App {
                     Some(rule) if lower => Some(t.rule_text(rule).to_string()),
                     _ => Some(t.str(chain.name).to_string()),
                 }
+            }
+            (PaneName::Changes, ..) => {
+                let c = u.changes.all().rev().nth(self.changes.chosen)?;
+                let (before, now) = (c.before.as_deref(), c.now.as_deref());
+                Some(format!(
+                    "{} {}: {} -> {}",
+                    c.seen_at,
+                    c.subject,
+                    before.unwrap_or("-"),
+                    now.unwrap_or("-")
+                ))
             }
             (PaneName::Findings, ..) => {
                 let f = u.examination.findings.get(self.findings.chosen)?;

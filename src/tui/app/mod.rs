@@ -3,6 +3,7 @@
 mod act;
 mod commands;
 mod compared;
+mod dying;
 mod list;
 mod mouse;
 mod path;
@@ -10,6 +11,7 @@ mod rows;
 
 pub(super) use commands::matching;
 pub(super) use compared::Compared;
+pub(super) use dying::{Dying, Monitor};
 pub(super) use list::List;
 pub(super) use path::Asked;
 pub(super) use rows::{TableRow, table_key};
@@ -150,6 +152,10 @@ pub struct App {
     pub(super) rules: List,
     pub(super) conntrack: List,
     pub(super) findings: List,
+    pub(super) changes: List,
+    pub(super) drops: List,
+    /// Packets that die.
+    pub(super) dying: Dying,
     /// What the opened Service is made of.
     pub(super) parts: Vec<Part>,
     /// Who asks for the path of a packet, and to where.
@@ -223,6 +229,9 @@ impl App {
             rules: List::default(),
             conntrack: List::default(),
             findings: List::default(),
+            changes: List::default(),
+            drops: List::default(),
+            dying: Dying::default(),
             parts: Vec::new(),
             asked: Asked::default(),
             path: Vec::new(),
@@ -371,6 +380,7 @@ impl App {
         }
         self.find_path();
         self.find_movers();
+        self.find_dying(changed);
     }
 
     fn find_owners(&self) -> Vec<Vec<&'static str>> {

@@ -62,6 +62,8 @@ impl App {
             PaneName::Rules => (self.tables, Some(self.rules)),
             PaneName::Conntrack => (self.conntrack, None),
             PaneName::Findings => (self.findings, None),
+            PaneName::Changes => (self.changes, None),
+            PaneName::Drops => (self.drops, None),
             PaneName::Overview | PaneName::Compare => (super::List::default(), None),
         }
     }

@@ -35,8 +35,22 @@ impl App {
         } else if self.pane == PaneName::Services {
             (self.asked.frontend, self.asked.ending) = (0, 0);
             self.show_section(Section::Path);
+        } else if let Some(i) = self.finding_service() {
+            (self.asked.frontend, self.asked.ending) = (0, 0);
+            self.go_to_service(i, Section::Path);
+        } else if self.pane == PaneName::Drops {
+            self.explain_drop();
         } else {
             self.message = Some("choose a Service in the pane Services: e explains the path to it".into());
+        }
+    }
+
+    /// The Service that the chosen finding is about.
+    fn finding_service(&self) -> Option<usize> {
+        let u = self.update.as_ref().filter(|_| self.pane == PaneName::Findings)?;
+        match u.examination.findings.get(self.findings.chosen)?.subject {
+            crate::doctor::Subject::Service(i) => Some(i),
+            _ => None,
         }
     }
 

@@ -202,12 +202,13 @@ fn tabs_line(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     let found = app.update.as_ref().map(|u| u.examination.findings.clone()).unwrap_or_default();
     for (i, pane) in PaneName::ALL.into_iter().enumerate() {
         let mut label = match area.width {
-            ..80 => format!(" {} ", pane.title()),
+            ..76 => format!(" {} ", pane.short_title()),
+            76..100 => format!(" {} ", pane.title()),
             _ => format!(" {} {} ", i + 1, pane.title()),
         };
         let mut style = theme.dim();
         if pane == PaneName::Findings && !found.is_empty() {
-            if area.width >= 90 {
+            if area.width >= 110 {
                 label.push_str(&format!("{} ", found.len()));
             }
             style = severity_style(theme, found[0].severity);
@@ -218,7 +219,7 @@ fn tabs_line(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
         let width = label.width() as u16;
         app.clicks.push((Rect { x, y: area.y, width, height: 1 }, Click::Pane(pane)));
         spans.push(Span::styled(label, style));
-        let gap = if area.width < 80 { "" } else { " " };
+        let gap = if area.width < 110 { "" } else { " " };
         spans.push(Span::raw(gap));
         x += width + gap.len() as u16;
     }
@@ -297,6 +298,7 @@ pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
         Where::Services => app.pane == PaneName::Services && app.opened.is_none(),
         Where::Rules => app.pane == PaneName::Rules && !app.jumps.is_empty(),
         Where::Sections => app.sections().is_some(),
+        Where::Drops => app.pane == PaneName::Drops,
     };
     for k in KEYS.iter().filter(is_shown) {
         let hint = [

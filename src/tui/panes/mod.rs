@@ -1,8 +1,10 @@
 //! One file a pane, and how they share the screen.
 
+mod changes;
 mod compare;
 mod conntrack;
 mod detail;
+mod drops;
 mod findings;
 mod flows;
 mod frame;
@@ -51,6 +53,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App) {
         PaneName::Compare => compare::draw(frame, app, body),
         PaneName::Conntrack => conntrack::draw(frame, app, body),
         PaneName::Findings => findings::draw(frame, app, body),
+        PaneName::Changes => changes::draw(frame, app, body),
+        PaneName::Drops => drops::draw(frame, app, body),
     }
     frame::footer(frame, app, bottom);
     overlays::draw(frame, app, area);

@@ -1,0 +1,98 @@
+//! What changed since kptop began, the newest above.
+
+use crate::changes::{Change, What};
+use crate::figures::{clip, clip_end, duration, time_of_day, wrapped};
+use crate::tui::app::App;
+use crate::tui::theme::Theme;
+use crate::tui::widgets::{draw_list, part, put};
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+use std::time::Duration;
+
+fn style(theme: Theme, c: &Change) -> Style {
+    match (c.what, c.mark()) {
+        (What::Reading, _) => theme.warn(),
+        (_, '-') => theme.bad(),
+        (_, '+') => theme.good(),
+        _ => theme.text(),
+    }
+}
+
+/// How long ago, for people.
+fn ago(now: jiff::Timestamp, at: jiff::Timestamp) -> String {
+    let passed = Duration::try_from(now.duration_since(at)).unwrap_or_default();
+    match passed.as_secs() {
+        s @ ..60 => format!("{s} s"),
+        s => duration(Duration::from_secs(s)),
+    }
+}
+
+pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
+    let theme = app.theme;
+    let Some(u) = app.update.clone() else {
+        part(frame, theme, area, "Changes", "", true);
+        return;
+    };
+    let changes: Vec<&Change> = u.changes.all().rev().collect();
+    let lower = (area.height / 4).clamp(4, 8);
+    let [upper, lower] = Layout::vertical([Constraint::Min(4), Constraint::Length(lower)]).areas(area);
+    let note = match changes.len() as u64 {
+        n if n < u.changes.seen() => format!("the last {n} of {}", u.changes.seen()),
+        _ => "since kptop began".into(),
+    };
+    let inner = part(frame, theme, upper, &format!("Changes {}", changes.len()), &note, true);
+    app.changes.fit(changes.len(), Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner });
+    let Some(chosen) = changes.get(app.changes.chosen) else {
+        let text =
+            " Nothing changed since kptop began: no Service, frontend, backend, rule, mode, sysctl or limit.";
+        let lines: Vec<Line<'_>> = wrapped(text, usize::from(inner.width.saturating_sub(2)))
+            .into_iter()
+            .map(|l| Line::styled(format!(" {l}"), theme.dim()))
+            .collect();
+        frame.render_widget(Paragraph::new(lines), inner);
+        part(frame, theme, lower, "Before and now", "", false);
+        return;
+    };
+    let width = usize::from(inner.width);
+    let subject = (width * 9 / 20).clamp(20, 64);
+    let head =
+        format!(" {:<8} {:>7}    {:<9} {:<subject$} {}", "SEEN", "AGO", "WHAT", "WHICH", "BEFORE -> NOW");
+    put(frame, Rect { height: 1, ..inner }, &clip_end(&head, width), theme.head(), false);
+    draw_list(frame, theme, &app.changes, Some(true), |frame, i, at| {
+        let c = changes[i];
+        let how = match (&c.before, &c.now) {
+            (Some(b), Some(n)) if b.is_empty() => n.clone(),
+            (Some(b), Some(n)) => format!("{b} -> {n}"),
+            (None, Some(n)) => n.clone(),
+            (Some(b), None) => format!("was {b}"),
+            (None, None) => String::new(),
+        };
+        let left = format!(" {:<8} {:>7}  ", time_of_day(c.seen_at), ago(u.snapshot.taken_at, c.seen_at));
+        let line = Line::from(vec![
+            Span::styled(left, theme.dim()),
+            Span::styled(format!("{} {:<9} ", c.mark(), c.what.name()), style(theme, c)),
+            Span::styled(format!("{:<subject$} ", clip(&c.subject, subject)), theme.text()),
+            Span::styled(clip_end(&how, width.saturating_sub(subject + 32)), theme.dim()),
+        ]);
+        frame.render_widget(Paragraph::new(line), at);
+    });
+    let title = clip_end(&chosen.subject, width.saturating_sub(30));
+    let inner = part(frame, theme, lower, &title, "Enter goes to the Service", false);
+    let mut lines = Vec::new();
+    let room = width.saturating_sub(12);
+    for (name, text) in [("before", &chosen.before), ("now", &chosen.now)] {
+        let text = text.as_deref().unwrap_or(if name == "before" { "not there" } else { "gone" });
+        for (i, l) in wrapped(text, room).into_iter().enumerate() {
+            let name = if i == 0 { name } else { "" };
+            lines.push(Line::from(vec![Span::styled(format!(" {name:<8} "), theme.dim()), Span::raw(l)]));
+        }
+    }
+    if let Some(at) = chosen.changed_before {
+        let passed = ago(chosen.seen_at, at);
+        lines.push(Line::styled(format!(" it changed {passed} before, too"), theme.dim()));
+    }
+    frame.render_widget(Paragraph::new(lines), inner);
+}
