@@ -477,12 +477,12 @@ fn the_drop_monitor_is_switched_by_a_key() {
     let mut app = busy(ThemeName::None);
     app.take_orders();
     press(&mut app, "w");
-    assert!(app.take_orders().contains(&kptop::tui::Order::Monitor(true)));
+    assert!(app.take_orders().contains(&Order::Monitor(true)));
     app.monitor_is(Err("no drop monitor here".into()));
     assert!(text(&buffer(&mut app, 80, 24)).contains("no drop monitor here"));
     press(&mut app, "w");
     app.monitor_is(Ok(()));
     app.take_orders();
     press(&mut app, "w");
-    assert!(app.take_orders().contains(&kptop::tui::Order::Monitor(false)));
+    assert!(app.take_orders().contains(&Order::Monitor(false)));
 }

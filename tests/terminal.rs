@@ -181,7 +181,9 @@ fn every_pane_is_reached_by_keys_and_mouse() {
             ("3", "Tables and chains"),
             ("4", "under each mode of kube-proxy"),
             ("5", "Conntrack"),
-            ("6", "Findings"),
+            ("6", "causes looked for"),
+            ("7", "since kptop began"),
+            ("8", "What counters tell"),
         ];
         for (key, text) in sights {
             t.keys(key);
@@ -191,7 +193,7 @@ fn every_pane_is_reached_by_keys_and_mouse() {
         t.keys("\t");
         t.wait_for("Most new flows");
         for (title, text) in
-            [("2 Services", "SERVICE"), ("4 Compare", "under each mode"), ("6 Findings", "looked for")]
+            [(" Services ", "SERVICE"), (" Compare ", "under each mode"), (" Findings ", "looked for")]
         {
             let line = t.screen.screen().rows(0, 80).nth(2).unwrap();
             let at = line.chars().collect::<String>().find(title).unwrap();

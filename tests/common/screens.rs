@@ -249,18 +249,14 @@ pub fn changing_node() -> Vec<Update> {
                 tables.extend(written.into_iter().map(|(t, c)| state(t, c, TableBackend::XTables)));
             }
             if round == 1 {
-                let mut b = kptop::ruleset::TableBuilder::new(
-                    kptop::ruleset::Family::Inet,
-                    TableBackend::NfTables,
-                    "firewalld",
-                );
+                let mut b = TableBuilder::new(Family::Inet, TableBackend::NfTables, "firewalld");
                 b.dialect = Dialect::Nft;
                 let chain = b.chain("filter_FORWARD");
-                let base = kptop::ruleset::BaseChain {
+                let base = BaseChain {
                     hook: Hook::Forward,
-                    kind: kptop::ruleset::ChainKind::Filter,
+                    kind: ChainKind::Filter,
                     priority: 10,
-                    policy: kptop::ruleset::Policy::Accept,
+                    policy: Policy::Accept,
                 };
                 b.base(chain, base, Default::default());
                 b.rule(chain, Vec::new(), Target::Verdict(Verdict::Drop));
