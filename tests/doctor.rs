@@ -172,3 +172,18 @@ fn conn_reuse_mode_goes_with_the_kernel() {
     assert!(found("6.1.0", "0")[0].1.contains("drained"));
     assert_eq!(found("6.1.0", "1"), []);
 }
+
+/// The manual names every cause, and no other.
+#[test]
+fn the_manual_has_every_cause() {
+    let text = include_str!("../docs/doctor.md");
+    let told: Vec<&str> =
+        text.lines().filter_map(|l| l.strip_prefix("| `")?.split_once('`').map(|c| c.0)).collect();
+    for id in kptop::doctor::causes() {
+        assert!(told.contains(&id), "docs/doctor.md does not tell of {id}");
+    }
+    for id in &told {
+        assert!(kptop::doctor::causes().any(|c| c == *id), "docs/doctor.md tells of {id}, which is no cause");
+    }
+    assert_eq!(told.len(), kptop::doctor::causes().count());
+}

@@ -18,6 +18,11 @@ impl Waker {
         Waker { events: Events::open().ok() }
     }
 
+    /// True where the kernel tells of changes.
+    pub fn is_listening(&self) -> bool {
+        self.events.is_some()
+    }
+
     /// Waits so long at most; `true` where a change ended it.
     pub fn wait(&mut self, time: Duration) -> bool {
         let Some(events) = &mut self.events else {

@@ -4,7 +4,7 @@ use crate::observe::{Observer, View};
 use crate::proxy::RuleRef;
 use crate::ruleset::{RuleId, Table};
 use crate::snapshot::facts::Meter;
-use crate::snapshot::live::{Live, LookedAt, Wanted};
+use crate::snapshot::live::{Live, LookedAt, Waker, Wanted};
 use crate::snapshot::{Error, Snapshot};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -43,6 +43,8 @@ pub enum Order {
     Pause(bool),
     /// Read once now.
     Once,
+    /// The kernel said that something changed.
+    Changed,
     /// The rules whose counters are on the screen: they are read each time, also when all of them together
     /// would cost too much. They mean the tables of the update that was shown last.
     Watch(Vec<RuleRef>),
@@ -75,12 +77,14 @@ pub(super) async fn start(
 ) -> Result<Reader, Error> {
     let (to_screen, updates) = mpsc::channel(1);
     let (orders, from_screen) = channel();
+    let to_reader = orders.clone();
     let (opened, is_open) = oneshot::channel();
     std::thread::Builder::new()
         .name("reader".into())
         .spawn(move || match open() {
             Ok(live) => {
                 let _ = opened.send(Ok(()));
+                wake(to_reader);
                 read(live.paced(), observer, interval, &to_screen, &from_screen);
             }
             Err(e) => {
@@ -94,6 +98,26 @@ pub(super) async fn start(
         Err(_) => Err(Error::protocol("starting the reading thread", "it ended at once")),
     }
 }
+
+/// Has the reader read where nf_tables changes. To be called in the namespace that is read; ends with the reader.
+fn wake(reader: Sender<Order>) {
+    let mut waker = Waker::open();
+    if !waker.is_listening() {
+        return;
+    }
+    let listen = move || {
+        while waker.is_listening() {
+            if waker.wait(Duration::from_secs(1)) && reader.send(Order::Changed).is_err() {
+                return;
+            }
+        }
+    };
+    // Without it changes are seen at the next reading.
+    let _ = std::thread::Builder::new().name("nf_tables".into()).spawn(listen);
+}
+
+/// What is younger need not be read again.
+const FRESH: Duration = Duration::from_millis(100);
 
 fn read(
     mut live: Live,
@@ -142,6 +166,8 @@ fn read(
                     }
                 }
                 Ok(Order::Monitor(_)) => {}
+                Ok(Order::Changed) if paused || began.elapsed() < spacing.max(FRESH) => {}
+                Ok(Order::Changed) => break,
                 Ok(Order::Once) => break,
                 Ok(Order::Watch(rules)) => {
                     live.watch(by_table(&snapshot, &rules));
