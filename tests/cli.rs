@@ -318,3 +318,43 @@ fn a_killed_demo_leaves_nothing() {
     }
     assert!(!run("ip", &["netns", "list"]).contains("kptop"));
 }
+
+/// The doctor's contract: every cause is either looked for or not, and the exit code goes with what it found.
+#[test]
+fn the_doctor_has_a_contract() {
+    let out = kptop(&["doctor", "--demo", "iptables", "--over", "1", "-o", "json"]);
+    let d: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(d["schema"], "kptop.doctor/1");
+    let (checked, unchecked) = (d["checked"].as_array().unwrap(), d["unchecked"].as_array().unwrap());
+    assert_eq!(checked.len() + unchecked.len(), kptop::doctor::causes().count());
+    assert!(unchecked.iter().all(|u| !u["why"].as_str().unwrap().is_empty()));
+    let findings = d["findings"].as_array().unwrap();
+    assert!(!findings.is_empty());
+    for f in findings {
+        for key in ["id", "severity", "title", "subject"] {
+            assert!(!f[key].as_str().unwrap().is_empty(), "{f}");
+        }
+        assert!(!f["evidence"].as_array().unwrap().is_empty() && !f["advice"].as_array().unwrap().is_empty());
+    }
+    let alarming = findings.iter().any(|f| f["severity"] != "info");
+    assert_eq!(out.status.code(), Some(i32::from(alarming)));
+}
+
+/// A node without Services: nothing is wrong, and that there are none is said.
+#[test]
+fn an_empty_node_is_watched_and_examined() {
+    in_new_netns(|| {
+        let out = kptop(&["doctor", "--over", "0.2"]);
+        let text = String::from_utf8(out.stdout).unwrap();
+        assert!(
+            out.status.success() && text.contains("No mode of kube-proxy holds a Service here"),
+            "{text}"
+        );
+        let out = kptop(&["watch", "--every", "0.2", "--for", "0.5", "-o", "json"]);
+        assert!(out.status.success() && out.stdout.is_empty());
+        let out = kptop(&["drops", "--counters", "--for", "0.3", "-o", "json"]);
+        let d: Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert_eq!((&d["schema"], &d["source"]), (&"kptop.drops/1".into(), &"counters".into()));
+        assert!(out.status.success() && d["why"].is_string());
+    });
+}

@@ -21,7 +21,7 @@ pub(super) struct DoctorArgs {
     #[arg(long)]
     watch: bool,
     /// With --watch: end after so many seconds.
-    #[arg(long = "for", value_name = "SECONDS", requires = "watch", value_parser = super::parse_interval)]
+    #[arg(long = "for", value_name = "SECONDS", requires = "watch", value_parser = super::parse_span)]
     span: Option<Duration>,
     /// Examine a demo of this mode, with its traffic, instead of this node.
     #[arg(long, value_enum, value_name = "MODE")]
@@ -58,7 +58,9 @@ fn write(view: &View, args: &DoctorArgs) -> Result<(), String> {
     let on_terminal = io::stdout().is_terminal();
     let width = crossterm::terminal::size().ok().filter(|_| on_terminal).map(|s| usize::from(s.0));
     print(|out| match args.output {
-        TextOrJson::Text => output::write_examination(&view.examination, width, out),
+        TextOrJson::Text => {
+            output::write_examination(&view.examination, view.model.services.len(), width, out)
+        }
         TextOrJson::Json => {
             // While it watches, a line is a document.
             let indented = on_terminal && !args.watch;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Args)]
 pub(super) struct DropsArgs {
     /// Seconds to watch.
-    #[arg(long = "for", value_name = "SECONDS", default_value = "10", value_parser = super::parse_interval)]
+    #[arg(long = "for", value_name = "SECONDS", default_value = "10", value_parser = super::parse_span)]
     span: Duration,
     /// Only counters: leave the kernel's drop monitor off.
     #[arg(long)]
@@ -39,7 +39,10 @@ pub(super) fn run(source: &SourceArgs, args: &DropsArgs) -> Result<ExitCode, Str
     // In the machine's own namespace, before this thread enters another.
     let watch = match args.counters {
         true => Err("left off, as asked".to_string()),
-        false => DropWatch::start(true).map_err(|e| explain(&e)),
+        false => DropWatch::start(true).map_err(|e| match e.hint() {
+            Some(hint) => format!("{} (-> {hint})", e.kind),
+            None => e.to_string(),
+        }),
     };
     let (_lab, mut live) = match args.demo {
         Some(mode) if source.netns.is_none() => {
@@ -86,7 +89,13 @@ pub(super) fn run(source: &SourceArgs, args: &DropsArgs) -> Result<ExitCode, Str
     let counters = counted((&first.snapshot, &first.node), (&last.snapshot, &last.node));
     let on_terminal = io::stdout().is_terminal();
     print(|out| match args.output {
-        TextOrJson::Text => output::write_drops(&drops, why.is_none(), &counters, out),
+        TextOrJson::Text => {
+            output::write_drops(&drops, why.is_none(), &counters, out)?;
+            for u in last.snapshot.unread.iter().filter(|u| u.failed) {
+                writeln!(out, "  not read: {}: {}", u.what, u.why)?;
+            }
+            Ok(())
+        }
         TextOrJson::Json => output::write_drops_json(&drops, why.as_deref(), &counters, on_terminal, out),
     })?;
     Ok(if drops.of_services > 0 { ExitCode::from(super::FINDINGS) } else { ExitCode::SUCCESS })

@@ -126,6 +126,15 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
     interval(seconds).map_err(str::to_string)
 }
 
+/// How long to go on: up to a week.
+fn parse_span(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(s) if (0.1..=604_800.0).contains(&s) => Ok(Duration::from_secs_f64(s)),
+        Ok(_) => Err("choose between 0.1 and 604800 seconds".into()),
+        Err(_) => Err(format!("`{text}` is not a number of seconds")),
+    }
+}
+
 /// Flags over the config file.
 fn options(cli: &Cli) -> Result<Options, String> {
     let mut config = config::load(cli.config.as_deref())?;

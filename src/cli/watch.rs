@@ -15,7 +15,7 @@ pub(super) struct WatchArgs {
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = super::parse_interval)]
     every: Duration,
     /// End after so many seconds.
-    #[arg(long = "for", value_name = "SECONDS", value_parser = super::parse_interval)]
+    #[arg(long = "for", value_name = "SECONDS", value_parser = super::parse_span)]
     span: Option<Duration>,
     /// Watch a demo of this mode instead of this node.
     #[arg(long, value_enum, value_name = "MODE")]

@@ -28,6 +28,16 @@ pub struct DeadEnd {
     pub owner: Option<&'static str>,
 }
 
+const POD: &str = "a pod";
+const OUTSIDE: &str = "a client outside";
+
+impl DeadEnd {
+    /// True where a pod sends.
+    pub fn is_from_pod(&self) -> bool {
+        self.from == POD
+    }
+}
+
 /// Walks once to each Service from a pod, and to each that is reached from outside from there. Ways whose end depends on
 /// something that is not known are not told of.
 pub fn dead_ends(snapshot: &Snapshot, model: &Model) -> Vec<DeadEnd> {
@@ -47,7 +57,7 @@ pub fn dead_ends(snapshot: &Snapshot, model: &Model) -> Vec<DeadEnd> {
                 && f.source_ranges.is_none()
                 && f.kind.is_some_and(|k| k != FrontendKind::ClusterIp)
         });
-        let ways = [(first, "a pod", pod), (outer, "a client outside", outside)];
+        let ways = [(first, POD, pod), (outer, OUTSIDE, outside)];
         for (frontend, from, source) in ways.into_iter().filter_map(|(f, n, a)| Some((f?, n, a))) {
             let f = &s.frontends[frontend];
             let Some(to) = f.address.or(node) else { continue };

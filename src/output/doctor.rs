@@ -6,7 +6,12 @@ use serde::Serialize;
 use std::io::{self, Write};
 
 /// Writes what was found, its proof and what to do; then what was ruled out, and what could not be looked for.
-pub fn write_examination(done: &Examination, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
+pub fn write_examination(
+    done: &Examination,
+    services: usize,
+    width: Option<usize>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let of = |s: Severity| done.findings.iter().filter(|f| f.severity == s).count();
     let (critical, warning, info) = (of(Severity::Critical), of(Severity::Warning), of(Severity::Info));
     match done.findings.len() {
@@ -16,6 +21,12 @@ pub fn write_examination(done: &Examination, width: Option<usize>, out: &mut dyn
             "{critical} critical, {}, {info} worth knowing.",
             plural(warning as u64, "warning")
         )?,
+    }
+    if services == 0 {
+        writeln!(
+            out,
+            "No mode of kube-proxy holds a Service here: either it does not run on this node, or something else (eBPF) does its work."
+        )?;
     }
     for f in &done.findings {
         writeln!(out)?;

@@ -13,7 +13,7 @@ pub fn write_drops_head(why_not: Option<&str>, span: Duration, out: &mut dyn Wri
         None => {
             writeln!(out, "The drop monitor is on for {}; packets of Services as they die:", duration(span))?;
         }
-        Some(why) => writeln!(out, "Without the drop monitor ({why}); counters for {}:", duration(span))?,
+        Some(why) => writeln!(out, "No drop monitor: {why}.\nCounters, for {}:", duration(span))?,
     }
     out.flush()
 }

@@ -2,8 +2,11 @@
 //! without being translated (`br_netfilter`, `net.bridge.bridge-nf-call-iptables`; kubeadm's preflight checks ask for 1).
 
 use super::{Case, Finding, Severity};
-use crate::proxy::{Mode, node_addresses};
+use crate::proxy::{Mode, node_addresses, pod_network};
 use crate::ruleset::IpFamily;
+
+/// Names that CNIs give their bridges; others are known by an address in the pods' network.
+const BRIDGES: [&str; 4] = ["cni", "cbr", "kube-bridge", "weave"];
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
     let links = &case.snapshot.links;
@@ -13,11 +16,16 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         (IpFamily::V6, "net/bridge/bridge-nf-call-ip6tables"),
     ] {
         // Only a bridge on which the node itself is the pods' gateway, with two pods or more.
+        let pods = pod_network(case.snapshot, family);
         let bridge = links.iter().find(|l| {
             l.kind.as_deref() == Some("bridge")
                 && l.up
                 && ports(l.index) >= 2
-                && node_addresses(case.snapshot, family).any(|a| a.interface == l.name)
+                && node_addresses(case.snapshot, family).any(|a| {
+                    a.interface == l.name
+                        && (pods.is_some_and(|n| n.contains(a.address))
+                            || BRIDGES.iter().any(|b| l.name.starts_with(b)))
+                })
         });
         let Some(bridge) = bridge else { continue };
         let value = case.sysctl(sysctl);

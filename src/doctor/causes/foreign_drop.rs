@@ -34,7 +34,9 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
             1 => format!("packets from {from} are {verb} by {by}"),
             n => format!("packets from {from} to {n} Services are {verb} by {by}"),
         };
-        let mut f = case.service("foreign_drop", Severity::Critical, first.service, title);
+        // Node ports may be closed to the outside on purpose.
+        let severity = if first.is_from_pod() { Severity::Critical } else { Severity::Warning };
+        let mut f = case.service("foreign_drop", severity, first.service, title);
         if ends.len() > 1 {
             f.about = place.clone();
             f.subject = rule.map_or(f.subject, Subject::Rule);

@@ -6,6 +6,9 @@ use super::{Case, Finding, Severity};
 use crate::proxy::RuleRef;
 use crate::ruleset::{Match, Target, Verdict, ct_state};
 
+/// A few happen everywhere: answers that come after a connection was reset.
+const MANY: u64 = 10;
+
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
     case.need_rules()?;
     case.need_before()?;
@@ -18,8 +21,9 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
     };
     for rule in case.chain_rules("filter", "KUBE-FORWARD").into_iter().filter(drops_invalid) {
         let Some(rise) = case.rule_rise(rule) else { continue };
+        let severity = if rise.by >= MANY { Severity::Warning } else { Severity::Info };
         let mut f = case
-            .rule("invalid_dropped", Severity::Warning, rule, "packets that fit no flow are dropped")
+            .rule("invalid_dropped", severity, rule, "packets that fit no flow are dropped")
             .proved_by(format!("{}: {}", case.rule_text(rule), rise.text()));
         if let Some(invalid) = case.stat_rise(|s| s.invalid) {
             f = f.proved_by(format!("conntrack's invalid: {}", invalid.text()));

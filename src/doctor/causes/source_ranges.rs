@@ -1,5 +1,6 @@
 //! Clients outside `loadBalancerSourceRanges` are dropped (`KUBE-PROXY-FIREWALL`, `KUBE-MARK-DROP`, nftables' `firewall-`
-//! chains): right for strangers, wrong where the balancer or a proxy hides the client's address.
+//! chains): right for strangers, wrong where the balancer or a proxy hides the client's address. Which it is cannot be told from
+//! here, so it is no alarm.
 
 use super::{Case, Finding, Severity};
 use crate::proxy::{Action, frontend_text};
@@ -13,7 +14,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
             let Some(rise) = case.rule_rise(rule) else { continue };
             let ranges: Vec<String> = ranges.iter().map(ToString::to_string).collect();
             found.push(
-                case.service("source_ranges", Severity::Warning, i, "clients outside its source ranges are dropped")
+                case.service("source_ranges", Severity::Info, i, "clients outside its source ranges are dropped")
                     .proved_by(format!("{} to {}: {}", case.rule_text(rule), frontend_text(f), rise.text()))
                     .proved_by(format!("let in: {}", ranges.join(", ")))
                     .advise(format!("is a client one of them? kptop explain {} --from ADDRESS", frontend_text(f)))
