@@ -3,34 +3,11 @@
 mod common;
 
 use common::ward::{Ward, healthy_shop};
-use kptop::changes::{Change, What, compare};
+use kptop::changes::{Change, What};
 use kptop::lab::{Origin, inside};
-use kptop::proxy::{Mode, Model, Names, Service, Variant};
-use kptop::snapshot::live::{Live, Waker, Wanted};
+use kptop::proxy::{Mode, Service, Variant};
+use kptop::snapshot::live::Waker;
 use std::time::{Duration, Instant};
-
-/// Reads, lets something happen, reads again.
-fn changes(ward: &Ward, between: impl FnOnce(&Ward)) -> Vec<Change> {
-    let node = ward.lab.node().clone();
-    let ((first, wait), (go, start)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
-    let reader = std::thread::spawn(move || {
-        node.enter().unwrap();
-        let mut live = Live::enter(&node).unwrap();
-        let before = live.snapshot(Wanted::ALL);
-        let mut model = Model::read(&before, &Names::default());
-        let old = model.clone();
-        first.send(()).unwrap();
-        start.recv().unwrap();
-        let now = live.snapshot(Wanted::ALL);
-        model.update(&now, &Names::default());
-        compare((&before, &old), (&now, &model))
-    });
-    wait.recv().unwrap();
-    between(ward);
-    std::thread::sleep(Duration::from_millis(50));
-    go.send(()).unwrap();
-    reader.join().unwrap()
-}
 
 fn lines(all: &[Change]) -> Vec<String> {
     let line = |c: &Change| {
@@ -64,10 +41,10 @@ fn services_and_backends_that_come_and_go() {
         [(Mode::Iptables, Variant::Legacy), (Mode::Iptables, Variant::Nft), (Mode::Nftables, Variant::Nft)]
     {
         let ward = Ward::new(mode, variant, 0.0);
-        assert_eq!(lines(&changes(&ward, |_| {})), [""; 0], "nothing happened");
+        assert_eq!(lines(&ward.changes(|_| {})), [""; 0], "nothing happened");
         let mail = ward.reached("shop/mail:smtp");
         let gone = ward.service("shop/cart").backends[0].address;
-        let all = changes(&ward, |w| w.reinstall(mode, variant, &next_shop()));
+        let all = ward.changes(|w| w.reinstall(mode, variant, &next_shop()));
         tells(&all, "+ service shop/fresh:http TCP: 10.96.77.7:80, 4 backends");
         tells(&all, &format!("- service shop/mail:smtp TCP: was {}:{}, 2 backends", mail.0, mail.1));
         tells(&all, "+ backend shop/cart TCP backend 10.244.99.9:8080: cluster");
@@ -88,12 +65,12 @@ fn frontends_that_refuse_and_modes_that_are_left() {
     let cart = empty.iter_mut().find(|s| s.label() == "shop/cart").unwrap();
     cart.backends.clear();
     cart.frontends[0].action = kptop::proxy::Action::Reject;
-    let all = changes(&ward, |w| w.reinstall(Mode::Iptables, Variant::Legacy, &empty));
+    let all = ward.changes(|w| w.reinstall(Mode::Iptables, Variant::Legacy, &empty));
     tells(
         &all,
         &format!("~ frontend shop/cart TCP cluster IP {}:{}: balance, policy cluster -> reject", to.0, to.1),
     );
-    let all = changes(&ward, |w| w.lab.install(Mode::Nftables, Variant::Nft, &healthy_shop()).unwrap());
+    let all = ward.changes(|w| w.lab.install(Mode::Nftables, Variant::Nft, &healthy_shop()).unwrap());
     tells(&all, "~ mode iptables mode (legacy) ipv4: at work -> left over");
     tells(&all, "+ mode nftables mode ipv4: at work");
 }
@@ -104,7 +81,7 @@ fn rules_of_others_sysctls_and_counters() {
     ward.node("nft", "add table inet firewalld");
     ward.node("nft", "add chain inet firewalld f '{ type filter hook forward priority 10; }'");
     ward.send(Origin::Pod, vec![(("10.244.128.5".parse().unwrap(), 999), ward.reached("shop/cart"), 6)]);
-    let all = changes(&ward, |w| {
+    let all = ward.changes(|w| {
         w.node("nft", "add rule inet firewalld f ip daddr 192.0.2.1 drop");
         w.node("iptables-legacy", "-P FORWARD DROP");
         w.node("iptables-legacy", "-A INPUT -s 192.0.2.9 -j DROP");
@@ -118,11 +95,11 @@ fn rules_of_others_sysctls_and_counters() {
     tells(&all, "+ address 192.0.2.50 on lo: there");
     tells(&all, "~ sysctl net.ipv4.ip_forward: 1 -> 0");
     tells(&all, "~ conntrack nf_conntrack_acct: 0 -> 1");
-    let all = changes(&ward, |w| {
+    let all = ward.changes(|w| {
         w.node("iptables-legacy", "-t nat -Z");
     });
     assert!(all.iter().any(|c| c.what == What::Counters), "{:#?}", lines(&all));
-    let all = changes(&ward, |w| {
+    let all = ward.changes(|w| {
         w.node("nft", "delete table inet firewalld");
     });
     tells(&all, "- rules table inet firewalld (nf_tables): was 1 rule");

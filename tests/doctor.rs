@@ -187,3 +187,28 @@ fn the_manual_has_every_cause() {
     }
     assert_eq!(told.len(), kptop::doctor::causes().count());
 }
+
+/// What could not be read is not ruled out.
+#[test]
+fn a_reading_that_failed_rules_nothing_out() {
+    let services = shop::services(None, 4);
+    let options = iptables::WriteOptions::default();
+    let tables = iptables::write(&services, IpFamily::V4, &options);
+    let tables: Vec<TableState> =
+        tables.into_iter().map(|(t, c)| TableState::new(Duration::ZERO, Arc::new(t), Arc::new(c))).collect();
+    let unread = kptop::snapshot::Unread {
+        what: "nf_tables".into(),
+        why: "interrupted".into(),
+        hint: None,
+        failed: true,
+    };
+    let view = Observer::new(Names::default()).observe(Snapshot {
+        tables,
+        unread: vec![unread],
+        ..Snapshot::default()
+    });
+    let done = &view.examination;
+    assert!(done.findings.iter().any(|f| f.id == "no_endpoints"), "what was read is told of");
+    let left = done.unchecked.iter().find(|u| u.id == "leftovers").expect("it may be in what was not read");
+    assert!(left.why.contains("nf_tables: interrupted"), "{left:?}");
+}

@@ -308,3 +308,26 @@ fn dropped_packets_are_told_of_and_the_monitor_is_off_again() {
         until(false);
     }
 }
+
+#[test]
+#[ignore = "needs IPVS: run by tests/run, in the VM"]
+fn changes_of_virtual_and_real_servers_are_told() {
+    let ward = ipvs();
+    let to = ward.reached("shop/cart");
+    let b = ward.service("shop/cart").backends[0].clone();
+    let server = format!("-t {}:{} -r {}:{} -m", to.0, to.1, b.address, b.port);
+    let subject = format!("{}:{} TCP backend {}:{}", to.0, to.1, b.address, b.port);
+    let told = |all: &[kptop::changes::Change]| -> Vec<String> {
+        let of_services = all.iter().filter(|c| c.subject.contains(" TCP"));
+        of_services.map(|c| format!("{}: {}", c.subject, kptop::output::change_text(c))).collect()
+    };
+    assert_eq!(told(&ward.changes(|_| {})), [""; 0]);
+    let all = ward.changes(|w| drop(w.node("ipvsadm", &format!("-e {server} -w 0"))));
+    assert_eq!(told(&all), [format!("{subject}: weight 1 -> weight 0")]);
+    let all = ward.changes(|w| {
+        drop(w.node("ipvsadm", &format!("-d -t {}:{} -r {}:{}", to.0, to.1, b.address, b.port)));
+    });
+    assert_eq!(told(&all), [format!("{subject}: was weight 0")]);
+    let all = ward.changes(|w| drop(w.node("ipvsadm", &format!("-a {server}"))));
+    assert_eq!(told(&all), [format!("{subject}: weight 1")]);
+}

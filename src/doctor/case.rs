@@ -6,6 +6,7 @@ use crate::proxy::{FrontendKind, Mode, Model, RuleRef, Service, State, chain_own
 use crate::ruleset::{IpFamily, RuleId, TableBackend};
 use crate::snapshot::facts::Stats;
 use crate::snapshot::{FlowFigures, FlowKey, Flows, Snapshot, TableState};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub(super) struct Case<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) model: &'a Model,
     frontends: Frontends,
+    asked_rules: Cell<bool>,
     /// Flows of each Service at work, in the model's order.
     flows: Vec<Vec<(FlowKey, FlowFigures)>>,
 }
@@ -55,6 +57,7 @@ impl<'a> Case<'a> {
             snapshot: facts.snapshot,
             model: facts.model,
             frontends: Frontends::default(),
+            asked_rules: Cell::new(false),
             flows: vec![Vec::new(); facts.model.services.len()],
         };
         for (i, s) in facts.model.services.iter().enumerate().filter(|(_, s)| !s.leftover) {
@@ -88,11 +91,24 @@ impl<'a> Case<'a> {
 
     /// Why causes that need Services' rules cannot be looked for.
     pub(super) fn need_rules(&self) -> Result<(), String> {
-        let unread = || self.snapshot.unread.iter().find(|u| u.failed);
+        self.asked_rules.set(true);
         match self.snapshot.rules_read() {
             true => Ok(()),
-            false => Err(unread().map_or_else(String::new, |u| format!("{}: {}", u.what, u.why))),
+            false => Err(self.unread().unwrap_or_default()),
         }
+    }
+
+    /// What could not be read of what holds rules.
+    fn unread(&self) -> Option<String> {
+        let holds = |what: &str| ["table", "IPVS", "ipset"].iter().any(|w| what.contains(w));
+        let u = self.snapshot.unread.iter().find(|u| u.failed && holds(&u.what))?;
+        Some(format!("not everything was read: {}: {}", u.what, u.why))
+    }
+
+    /// Why a cause that was looked for since the last call, and not found, is not ruled out all the same: it looked at
+    /// rules, and some could not be read.
+    pub(super) fn doubt(&self) -> Option<String> {
+        self.asked_rules.take().then(|| self.unread())?
     }
 
     /// The earlier snapshot.
@@ -131,16 +147,13 @@ impl<'a> Case<'a> {
         self.model.modes.iter().any(|m| m.family == family && m.state == State::Active)
     }
 
-    /// Why causes of a mode cannot be looked for.
-    pub(super) fn need_mode(&self, mode: Mode) -> Result<(), String> {
+    /// Why causes of IPVS cannot be looked for: it could not be read. A kernel without IPVS has none of them.
+    pub(super) fn need_ipvs(&self) -> Result<(), String> {
         self.need_rules()?;
-        Ok(()).and_then(|()| match (mode, &self.snapshot.ipvs) {
-            (Mode::Ipvs, None) => {
-                let why = self.snapshot.unread.iter().find(|u| u.what == "IPVS" && u.failed);
-                why.map_or(Ok(()), |u| Err(format!("IPVS: {}", u.why)))
-            }
-            _ => Ok(()),
-        })
+        match self.snapshot.unread.iter().find(|u| u.what == "IPVS" && u.failed) {
+            Some(u) => Err(format!("IPVS: {}", u.why)),
+            None => Ok(()),
+        }
     }
 
     /// A sysctl.

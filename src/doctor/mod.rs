@@ -171,7 +171,10 @@ pub fn examine(facts: &Facts<'_>) -> Examination {
     let case = Case::new(*facts);
     let mut done = Examination::default();
     for (id, find) in causes::ALL {
-        if let Err(why) = find(&case, &mut done.findings) {
+        let known = done.findings.len();
+        let looked = find(&case, &mut done.findings);
+        let doubt = case.doubt().filter(|_| done.findings.len() == known);
+        if let Some(why) = looked.err().or(doubt) {
             done.unchecked.push(Unchecked { id, why });
         }
     }

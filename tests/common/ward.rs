@@ -1,11 +1,12 @@
 //! A lab whose node is examined: faults are made in it for real, found, healed, and not found any more.
 
+use kptop::changes::{Change, compare};
 use kptop::doctor::Examination;
 use kptop::kernel::netns::Netns;
 use kptop::lab::packets::Sender;
 use kptop::lab::{Lab, LabOptions, Origin, Plan, inside, shop};
 use kptop::observe::Observer;
-use kptop::proxy::{Action, Mode, Names, Service, Variant};
+use kptop::proxy::{Action, Mode, Model, Names, Service, Variant};
 use kptop::snapshot::live::{Live, Wanted};
 use kptop::walk::{Entrance, Packet};
 use std::net::IpAddr;
@@ -130,6 +131,29 @@ impl Ward {
         std::thread::sleep(Duration::from_millis(350));
         go.send(()).unwrap();
         examiner.join().unwrap()
+    }
+
+    /// Reads, lets something happen, reads again: what changed.
+    pub fn changes(&self, between: impl FnOnce(&Ward)) -> Vec<Change> {
+        let node = self.lab.node().clone();
+        let ((first, wait), (go, start)) = (channel(), channel::<()>());
+        let reader = std::thread::spawn(move || {
+            node.enter().unwrap();
+            let mut live = Live::enter(&node).unwrap();
+            let before = live.snapshot(Wanted::ALL);
+            let mut model = Model::read(&before, &Names::default());
+            let old = model.clone();
+            first.send(()).unwrap();
+            start.recv().unwrap();
+            let now = live.snapshot(Wanted::ALL);
+            model.update(&now, &Names::default());
+            compare((&before, &old), (&now, &model))
+        });
+        wait.recv().unwrap();
+        between(self);
+        std::thread::sleep(Duration::from_millis(50));
+        go.send(()).unwrap();
+        reader.join().unwrap()
     }
 
     /// Nothing is wrong that is a warning or worse.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_mode(Mode::Ipvs)?;
+    case.need_ipvs()?;
     let on_dummy: BTreeSet<IpAddr> = case
         .snapshot
         .addresses

@@ -6,7 +6,7 @@ use super::{Case, Finding, Severity};
 use crate::proxy::{FrontendKind, Mode};
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_mode(Mode::Ipvs)?;
+    case.need_ipvs()?;
     if !case.active(Mode::Ipvs) {
         return Ok(());
     }

@@ -44,7 +44,7 @@ fn missing<'a>(snapshot: &Snapshot, services: impl Iterator<Item = &'a Service>)
 }
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_mode(Mode::Ipvs)?;
+    case.need_ipvs()?;
     // Without the sets there is nothing to compare with: rules of ipvs mode that are gone altogether are another cause's.
     let read = sets(case.snapshot).count();
     if !case.active(Mode::Ipvs) || read == 0 {

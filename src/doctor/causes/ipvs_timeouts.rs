@@ -6,7 +6,7 @@ use crate::figures::count;
 use crate::proxy::Mode;
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_mode(Mode::Ipvs)?;
+    case.need_ipvs()?;
     let (true, Some(ipvs)) = (case.active(Mode::Ipvs), &case.snapshot.ipvs) else { return Ok(()) };
     let t = ipvs.value.timeouts;
     let keepalive = case.sysctl_number("net/ipv4/tcp_keepalive_time").unwrap_or(7200);

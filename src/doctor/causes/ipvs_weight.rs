@@ -6,7 +6,7 @@ use crate::figures::count;
 use crate::proxy::{Mode, endpoint_text};
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_mode(Mode::Ipvs)?;
+    case.need_ipvs()?;
     for (i, s) in case.at_work().filter(|(_, s)| s.mode == Mode::Ipvs && !s.backends.is_empty()) {
         let drained: Vec<_> = s.backends.iter().filter(|b| b.weight == Some(0)).collect();
         if drained.is_empty() {
