@@ -10,9 +10,7 @@ use kptop::snapshot::live::Waker;
 use std::time::{Duration, Instant};
 
 fn lines(all: &[Change]) -> Vec<String> {
-    let line = |c: &Change| {
-        format!("{} {} {}: {}", c.mark(), c.what.name(), c.subject, kptop::output::change_text(c))
-    };
+    let line = |c: &Change| format!("{} {} {}: {}", c.mark(), c.what.name(), c.subject, c.text());
     all.iter().map(line).collect()
 }
 

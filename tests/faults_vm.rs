@@ -319,7 +319,7 @@ fn changes_of_virtual_and_real_servers_are_told() {
     let subject = format!("{}:{} TCP backend {}:{}", to.0, to.1, b.address, b.port);
     let told = |all: &[kptop::changes::Change]| -> Vec<String> {
         let of_services = all.iter().filter(|c| c.subject.contains(" TCP"));
-        of_services.map(|c| format!("{}: {}", c.subject, kptop::output::change_text(c))).collect()
+        of_services.map(|c| format!("{}: {}", c.subject, c.text())).collect()
     };
     assert_eq!(told(&ward.changes(|_| {})), [""; 0]);
     let all = ward.changes(|w| drop(w.node("ipvsadm", &format!("-e {server} -w 0"))));

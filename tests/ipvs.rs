@@ -349,6 +349,22 @@ fn packets_go_as_told_through_ipvs_mode() {
     }
 }
 
+/// The node that a set was taken from: its addresses, the sysctls that kube-proxy sets, and all that it wrote.
+fn stand_in_for_the_node(dir: &std::path::Path, mode: &str) {
+    for name in ["conntrack", "expire_nodest_conn", "expire_quiescent_template"] {
+        std::fs::write(format!("/proc/sys/net/ipv4/vs/{name}"), "1").expect(WHY);
+    }
+    for forwarding in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+        std::fs::write(format!("/proc/sys/net/{forwarding}"), "1").unwrap();
+    }
+    dummy_addresses(dir);
+    run("ip", &["link", "add", "cni0", "type", "dummy"]);
+    for a in NODE_ADDRESSES {
+        run("ip", &["addr", "add", a, "dev", "cni0", "nodad"]);
+    }
+    load_ipvs(dir, mode);
+}
+
 /// The rules that kptop would write beside IPVS for a set's Services take packets as far as those that kube-proxy
 /// wrote. From the node itself they do not: kube-proxy has a rule more there for each load balancer whose policy leaves
 /// no endpoint (`KUBE-IPVS-OUT-FILTER`).
@@ -360,16 +376,7 @@ fn rules_beside_ipvs_are_as_long_as_kube_proxys() {
     for (version, mode) in [("1.20.2", "ipvs-legacy"), ("1.36.2", "ipvs-legacy"), ("1.36.2", "ipvs-nft")] {
         in_new_netns(move || {
             let dir = set(version, mode);
-            std::fs::write("/proc/sys/net/ipv4/vs/conntrack", "1").expect(WHY);
-            for forwarding in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
-                std::fs::write(format!("/proc/sys/net/{forwarding}"), "1").unwrap();
-            }
-            dummy_addresses(&dir);
-            run("ip", &["link", "add", "cni0", "type", "dummy"]);
-            for a in NODE_ADDRESSES {
-                run("ip", &["addr", "add", a, "dev", "cni0", "nodad"]);
-            }
-            load_ipvs(&dir, mode);
+            stand_in_for_the_node(&dir, mode);
             let theirs = Live::open(None).unwrap().snapshot(Wanted::ALL);
             let services = Model::read(&theirs, &Names::default()).services;
             let nodes: Vec<IpAddr> = NODE_ADDRESSES.iter().map(|a| a.parse().unwrap()).collect();
@@ -436,19 +443,7 @@ fn captured_sets_raise_no_false_alarm() {
     for (version, mode) in [("1.20.2", "ipvs-legacy"), ("1.36.2", "ipvs-legacy"), ("1.36.2", "ipvs-nft")] {
         in_new_netns(move || {
             let dir = set(version, mode);
-            // As kube-proxy sets them.
-            for name in ["conntrack", "expire_nodest_conn", "expire_quiescent_template"] {
-                std::fs::write(format!("/proc/sys/net/ipv4/vs/{name}"), "1").expect(WHY);
-            }
-            for forwarding in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
-                std::fs::write(format!("/proc/sys/net/{forwarding}"), "1").unwrap();
-            }
-            dummy_addresses(&dir);
-            run("ip", &["link", "add", "cni0", "type", "dummy"]);
-            for a in NODE_ADDRESSES {
-                run("ip", &["addr", "add", a, "dev", "cni0", "nodad"]);
-            }
-            load_ipvs(&dir, mode);
+            stand_in_for_the_node(&dir, mode);
             common::no_false_alarm(&format!("{version}/{mode}"));
         });
     }

@@ -68,6 +68,17 @@ pub struct Change {
 }
 
 impl Change {
+    /// How it was and is: `weight 1 -> weight 0`.
+    pub fn text(&self) -> String {
+        match (&self.before, &self.now) {
+            (Some(before), Some(now)) if before.is_empty() => now.clone(),
+            (Some(before), Some(now)) => format!("{before} -> {now}"),
+            (None, Some(now)) => now.clone(),
+            (Some(before), None) => format!("was {before}"),
+            (None, None) => String::new(),
+        }
+    }
+
     /// Came, went, or changed.
     pub fn mark(&self) -> char {
         match (&self.before, &self.now) {

@@ -93,6 +93,20 @@ pub(super) fn open(
     Ok((Some(lab), live))
 }
 
+/// The same with the demo's traffic.
+pub(super) fn open_busy(
+    source: &super::SourceArgs,
+    demo: Option<DemoMode>,
+) -> Result<(Option<Lab>, Live), String> {
+    let Some(mode) = demo.filter(|_| source.netns.is_none()) else {
+        return open(source, demo, None);
+    };
+    become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
+    let lab = start(mode, None, 4, 1.0)?;
+    let live = Live::enter(lab.node()).map_err(|e| explain(&e))?;
+    Ok((Some(lab), live))
+}
+
 pub(super) fn run(args: &DemoArgs, options: Options) -> Result<ExitCode, String> {
     become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
     let services = args.services.map(|n| n as usize);

@@ -1,9 +1,8 @@
 //! `kptop doctor`
 
-use super::demo::{DemoMode, open, start};
-use super::{SourceArgs, TextOrJson, explain, names, need_rules, print};
+use super::demo::{DemoMode, open_busy};
+use super::{SourceArgs, TextOrJson, names, need_rules, print};
 use crate::doctor::{Examination, Finding};
-use crate::lab::become_root_if_needed;
 use crate::observe::{Observer, View};
 use crate::output;
 use crate::snapshot::live::{Live, Wanted};
@@ -32,15 +31,7 @@ pub(super) struct DoctorArgs {
 }
 
 pub(super) fn run(source: &SourceArgs, args: &DoctorArgs) -> Result<ExitCode, String> {
-    let (_lab, mut live) = match args.demo {
-        Some(mode) if source.netns.is_none() => {
-            become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
-            let lab = start(mode, None, 4, 1.0)?;
-            let live = Live::enter(lab.node()).map_err(|e| explain(&e))?;
-            (Some(lab), live)
-        }
-        demo => open(source, demo, None)?,
-    };
+    let (_lab, mut live) = open_busy(source, args.demo)?;
     let mut observer = Observer::new(names(source)?);
     let first = observer.observe(live.snapshot(Wanted::ALL));
     need_rules(&first.snapshot)?;

@@ -1,12 +1,12 @@
 //! `kptop drops`
 
-use super::demo::{DemoMode, open, start};
+use super::demo::{DemoMode, open_busy};
 use super::{SourceArgs, TextOrJson, explain, names, print};
 use crate::drops::{Drops, Places, counted};
 use crate::lab::become_root_if_needed;
 use crate::observe::Observer;
 use crate::output;
-use crate::snapshot::live::{Live, Wanted};
+use crate::snapshot::live::Wanted;
 use crate::snapshot::{DropBatch, DropWatch};
 use clap::Args;
 use std::io::{self, IsTerminal};
@@ -44,14 +44,7 @@ pub(super) fn run(source: &SourceArgs, args: &DropsArgs) -> Result<ExitCode, Str
             None => e.to_string(),
         }),
     };
-    let (_lab, mut live) = match args.demo {
-        Some(mode) if source.netns.is_none() => {
-            let lab = start(mode, None, 4, 1.0)?;
-            let live = Live::enter(lab.node()).map_err(|e| explain(&e))?;
-            (Some(lab), live)
-        }
-        demo => open(source, demo, None)?,
-    };
+    let (_lab, mut live) = open_busy(source, args.demo)?;
     let mut observer = Observer::new(names(source)?);
     let first = observer.observe(live.snapshot(Wanted::ALL));
     let places = Places::new(&first.snapshot, &first.model);

@@ -6,17 +6,6 @@ use serde::Serialize;
 use std::io::{self, Write};
 use std::time::Duration;
 
-/// How it was and is: `weight 1 -> weight 0`.
-pub fn change_text(c: &Change) -> String {
-    match (&c.before, &c.now) {
-        (Some(before), Some(now)) if before.is_empty() => now.clone(),
-        (Some(before), Some(now)) => format!("{before} -> {now}"),
-        (None, Some(now)) => now.clone(),
-        (Some(before), None) => format!("was {before}"),
-        (None, None) => String::new(),
-    }
-}
-
 /// Writes a line for each, with its time of day.
 pub fn write_changes<'a>(
     changes: impl Iterator<Item = &'a Change>,
@@ -28,7 +17,7 @@ pub fn write_changes<'a>(
             let passed = Duration::try_from(c.seen_at.duration_since(at)).unwrap_or_default();
             format!("  (last {} before)", duration(passed))
         });
-        let text = change_text(c);
+        let text = c.text();
         writeln!(out, "{}  {} {:<9} {}: {text}{again}", time(c.seen_at), c.mark(), c.what.name(), c.subject)?;
     }
     out.flush()

@@ -11,7 +11,7 @@ mod json;
 mod table;
 
 pub use bench::{BenchSetup, write_bench, write_bench_csv, write_bench_json, write_bench_markdown};
-pub use changes::{change_text, write_changes, write_changes_json};
+pub use changes::{write_changes, write_changes_json};
 pub use compare::{write_comparison, write_comparison_json, write_moving};
 pub use csv::write_snapshot as write_snapshot_csv;
 pub use doctor::{write_examination, write_examination_json, write_finding};

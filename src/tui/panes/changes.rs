@@ -63,19 +63,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     put(frame, Rect { height: 1, ..inner }, &clip_end(&head, width), theme.head(), false);
     draw_list(frame, theme, &app.changes, Some(true), |frame, i, at| {
         let c = changes[i];
-        let how = match (&c.before, &c.now) {
-            (Some(b), Some(n)) if b.is_empty() => n.clone(),
-            (Some(b), Some(n)) => format!("{b} -> {n}"),
-            (None, Some(n)) => n.clone(),
-            (Some(b), None) => format!("was {b}"),
-            (None, None) => String::new(),
-        };
         let left = format!(" {:<8} {:>7}  ", time_of_day(c.seen_at), ago(u.snapshot.taken_at, c.seen_at));
         let line = Line::from(vec![
             Span::styled(left, theme.dim()),
             Span::styled(format!("{} {:<9} ", c.mark(), c.what.name()), style(theme, c)),
             Span::styled(format!("{:<subject$} ", clip(&c.subject, subject)), theme.text()),
-            Span::styled(clip_end(&how, width.saturating_sub(subject + 32)), theme.dim()),
+            Span::styled(clip_end(&c.text(), width.saturating_sub(subject + 32)), theme.dim()),
         ]);
         frame.render_widget(Paragraph::new(line), at);
     });
