@@ -209,6 +209,7 @@ fn doctor() {
                 rates: &rates,
                 node: &node,
                 before: Some(Before { snapshot: &before, model: &model }),
+                last: None,
                 dead_ends: &ends,
             };
             let began = Instant::now();

@@ -94,6 +94,7 @@ impl Observer {
             rates: &rates,
             node: &node,
             before,
+            last: self.last.as_ref().map(|v| Before { snapshot: &v.snapshot, model: &v.model }),
             dead_ends: &self.dead_ends,
         };
         let examination = doctor::examine(&facts);

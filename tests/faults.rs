@@ -69,12 +69,55 @@ fn wiped_jumps_and_tables() {
 }
 
 #[test]
+fn chains_and_maps_that_were_emptied() {
+    for variant in [Variant::Legacy, Variant::Nft] {
+        let iptables = if variant == Variant::Legacy { "iptables-legacy" } else { "iptables-nft" };
+        let ward = Ward::new(Mode::Iptables, variant, 0.0);
+        let cart = ward.service("shop/cart").clone();
+        let svc = format!("KUBE-SVC-{}", cart.chain_hash.unwrap());
+        for (chain, says) in [
+            ("KUBE-SERVICES", "KUBE-SERVICES was emptied"),
+            (svc.as_str(), "shop/cart"),
+            ("KUBE-POSTROUTING", "nothing is masqueraded"),
+            ("KUBE-MARK-MASQ", "nothing is masqueraded"),
+        ] {
+            ward.node(iptables, &format!("-t nat -F {chain}"));
+            named_first(&ward.examine(|_| {}), "wiped", says);
+            ward.reinstall(Mode::Iptables, variant, &ward.services);
+            ward.is_healthy();
+        }
+    }
+    let ward = Ward::new(Mode::Nftables, Variant::Nft, 0.0);
+    for (what, says) in [
+        ("chain ip kube-proxy services", "the chain `services` is empty"),
+        ("map ip kube-proxy service-ips", "service-ips was emptied"),
+        ("chain ip kube-proxy masquerading", "packets are not masqueraded"),
+    ] {
+        ward.node("nft", &format!("flush {what}"));
+        named_first(&ward.examine(|_| {}), "wiped", says);
+        ward.reinstall(Mode::Nftables, Variant::Nft, &ward.services);
+        ward.is_healthy();
+    }
+    // Everything gone before it was looked at: flows that were translated tell of it.
+    let ward = Ward::new(Mode::Nftables, Variant::Nft, 4.0);
+    std::thread::sleep(Duration::from_secs(2));
+    ward.node("nft", "flush ruleset");
+    named_first(&ward.examine(|_| {}), "wiped", "no mode of kube-proxy holds a Service");
+}
+
+#[test]
 fn a_node_that_does_not_forward() {
     let ward = Ward::plain();
     ward.sysctl("ipv4/ip_forward", "0");
     named_first(&ward.examine(|_| {}), "ip_forward", "net.ipv4.ip_forward = 0");
     ward.sysctl("ipv4/ip_forward", "1");
     ward.is_healthy();
+    // One interface alone.
+    let ask = |w: &Ward| w.send(Origin::Pod, vec![((ip(APP), 999), w.reached("shop/cart"), TCP)]);
+    ward.sysctl("ipv4/conf/apps0/forwarding", "0");
+    named_first(&ward.examine(ask), "ip_forward", "net.ipv4.conf.apps0.forwarding = 0");
+    ward.sysctl("ipv4/conf/apps0/forwarding", "1");
+    ward.is_healthy_after(ask);
 }
 
 #[test]
@@ -99,8 +142,24 @@ fn rules_of_other_programs_that_drop_services() {
         ward.node("iptables-legacy", "-t security -A FORWARD -d 192.0.2.77 -j DROP");
         let stray = |w: &Ward| w.send(Origin::Pod, vec![((ip(APP), 999), (ip("192.0.2.77"), 9), UDP)]);
         let done = ward.examine(stray);
-        named_first(&done, "foreign_drop", "drops packets of any traffic");
+        named_first(&done, "foreign_drop", "a rule drops packets");
         assert!(!done.is_alarming());
+        ward.node("iptables-legacy", "-t security -F");
+        // What the node itself sends.
+        ward.node("iptables-legacy", "-t raw -A OUTPUT -d 10.96.2.0/24 -j DROP");
+        named_first(&ward.examine(|_| {}), "foreign_drop", "packets from the node itself");
+        ward.node("iptables-legacy", "-t raw -F");
+        // Answers alone: no new flow ends there, but the addresses are Services'.
+        ward.node("iptables-legacy", "-t mangle -A FORWARD -s 10.244.1.0/24 -j DROP");
+        let answer = |w: &Ward| {
+            let from = w.service("shop/cart").backends[1].address;
+            w.send_from(&w.lab.pods().clone(), vec![((from, 8080), (ip(CLIENT_IP), 999), UDP)]);
+        };
+        let done = ward.examine(answer);
+        named_first(&done, "foreign_drop", "Services' addresses");
+        assert!(done.is_alarming());
+        ward.node("iptables-legacy", "-t mangle -F");
+        ward.is_healthy();
     }
 }
 
@@ -110,6 +169,8 @@ fn a_policy_of_forward_that_drops() {
     let to_outside = |w: &Ward| w.send(Origin::Pod, vec![((ip(APP), 999), (ip(CLIENT_IP), 9), UDP)]);
     ward.node("iptables-legacy", "-P FORWARD DROP");
     named_first(&ward.examine(to_outside), "forward_policy", "dropped by its policy");
+    // At once, also where nothing was dropped yet: no Service is let through.
+    assert!(ward.examine(|_| {}).is_alarming());
     // A CNI that accepts what is from and to pods.
     ward.node("iptables-legacy", "-A FORWARD -s 10.244.0.0/16 -j ACCEPT");
     ward.node("iptables-legacy", "-A FORWARD -d 10.244.0.0/16 -j ACCEPT");
@@ -299,6 +360,12 @@ fn flows_that_began_before_the_rules() {
     ward.lab.install(Mode::Iptables, Variant::Legacy, &all).unwrap();
     let ward = Ward { services: all, ..ward };
     named_first(&ward.examine(|w| ask(w, 4000)), "untranslated_flows", "from 10.244.128.5:4000");
+    // A client that has gone: what it left is no fault, once one can tell.
+    let later = |w: &Ward| {
+        let _ = w;
+        std::thread::sleep(Duration::from_secs(3));
+    };
+    silent(&ward.examine(later), "untranslated_flows");
     ward.node("conntrack", &format!("-D -p udp --orig-dst {}", to.0));
     ward.is_healthy_after(|w| ask(w, 4000));
 }
@@ -409,6 +476,8 @@ fn node_ports_on_no_address_of_the_node() {
     ward.node("nft", &format!("delete element ip kube-proxy nodeport-ips '{{ {NODE_IP} }}'"));
     ward.node("nft", "add element ip kube-proxy nodeport-ips '{ 192.0.2.10 }'");
     named_first(&ward.examine(|_| {}), "nodeport_ips", "nodeport-ips holds 192.0.2.10");
+    ward.node("nft", "flush set ip kube-proxy nodeport-ips");
+    named_first(&ward.examine(|_| {}), "nodeport_ips", "nodeport-ips holds nothing");
     ward.node("nft", &format!("add element ip kube-proxy nodeport-ips '{{ {NODE_IP} }}'"));
     ward.is_healthy();
 }

@@ -61,8 +61,8 @@ fn write(view: &View, args: &DoctorArgs) -> Result<(), String> {
 }
 
 /// What a finding is known by from one reading to the next.
-fn key(f: &Finding) -> (&'static str, &str, crate::doctor::Severity) {
-    (f.id, &f.about, f.severity)
+fn key(f: &Finding) -> (&'static str, &str) {
+    (f.id, &f.about)
 }
 
 fn watch(observer: &mut Observer, live: &mut Live, first: View, args: &DoctorArgs) -> Result<bool, String> {
@@ -74,11 +74,15 @@ fn watch(observer: &mut Observer, live: &mut Live, first: View, args: &DoctorArg
         let view = observer.observe(live.snapshot(Wanted::ALL));
         let now = view.examination.clone();
         alarming |= now.is_alarming();
-        let fresh = |a: &Examination, b: &Examination| -> Vec<Finding> {
+        let missing = |a: &Examination, b: &Examination| -> Vec<Finding> {
             let missing = a.findings.iter().filter(|f| !b.findings.iter().any(|o| key(o) == key(f)));
             missing.cloned().collect()
         };
-        let (come, gone) = (fresh(&now, &last), fresh(&last, &now));
+        let mut come = missing(&now, &last);
+        let gone = missing(&last, &now);
+        // What is worse than before is told again; what is better only when it is over.
+        let worse = |f: &&Finding| last.findings.iter().any(|o| key(o) == key(f) && f.severity < o.severity);
+        come.extend(now.findings.iter().filter(worse).cloned());
         if !come.is_empty() || !gone.is_empty() {
             match args.output {
                 TextOrJson::Json => write(&view, args)?,

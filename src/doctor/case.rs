@@ -1,6 +1,6 @@
 //! What causes look at, put in order: what rose since the earlier snapshot, and whose flows are whose.
 
-use super::{Facts, Finding, Severity, Subject};
+use super::{Before, Facts, Finding, Severity, Subject};
 use crate::columns::screen_label;
 use crate::proxy::{FrontendKind, Mode, Model, RuleRef, Service, State, chain_owner};
 use crate::ruleset::{IpFamily, RuleId, TableBackend};
@@ -176,9 +176,11 @@ impl<'a> Case<'a> {
     /// The same table in the earlier snapshot, where it is made of the same rules and was read since.
     fn table_before(&self, table: usize) -> Option<(&'a TableState, &'a TableState)> {
         let now = self.snapshot.tables.get(table)?;
-        let before = self.facts.before?.snapshot;
-        let old = before.tables.iter().find(|t| Arc::ptr_eq(&t.table, &now.table))?;
-        (old.at < now.at).then_some((old, now))
+        let same = |b: Before<'a>| {
+            b.snapshot.tables.iter().find(|t| Arc::ptr_eq(&t.table, &now.table)).filter(|t| t.at < now.at)
+        };
+        let old = self.facts.before.and_then(same).or_else(|| self.facts.last.and_then(same))?;
+        Some((old, now))
     }
 
     /// How much a rule counted since.

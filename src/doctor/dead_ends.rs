@@ -14,7 +14,7 @@ pub struct DeadEnd {
     pub service: usize,
     /// Frontend, by its place in the Service.
     pub frontend: usize,
-    /// Who sends: `a pod` or `a client outside`.
+    /// Who sends: `a pod`, `a client outside` or `the node itself`.
     pub from: &'static str,
     /// The sender's address.
     pub source: IpAddr,
@@ -30,6 +30,7 @@ pub struct DeadEnd {
 
 const POD: &str = "a pod";
 const OUTSIDE: &str = "a client outside";
+const NODE: &str = "the node itself";
 
 impl DeadEnd {
     /// True where a pod sends.
@@ -38,7 +39,7 @@ impl DeadEnd {
     }
 }
 
-/// Walks once to each Service from a pod, and to each that is reached from outside from there. Ways whose end depends on
+/// Walks once to each Service from a pod and from the node itself, and to each that is reached from outside from there. Ways whose end depends on
 /// something that is not known are not told of.
 pub fn dead_ends(snapshot: &Snapshot, model: &Model) -> Vec<DeadEnd> {
     let ground = Ground::new(snapshot);
@@ -57,14 +58,17 @@ pub fn dead_ends(snapshot: &Snapshot, model: &Model) -> Vec<DeadEnd> {
                 && f.source_ranges.is_none()
                 && f.kind.is_some_and(|k| k != FrontendKind::ClusterIp)
         });
-        let ways = [(first, POD, pod), (outer, OUTSIDE, outside)];
-        for (frontend, from, source) in ways.into_iter().filter_map(|(f, n, a)| Some((f?, n, a))) {
+        let ways = [(first, POD, Some(pod)), (outer, OUTSIDE, Some(outside)), (first, NODE, node)];
+        for (frontend, from, source) in ways.into_iter().filter_map(|(f, n, a)| Some((f?, n, a?))) {
             let f = &s.frontends[frontend];
             let Some(to) = f.address.or(node) else { continue };
             if f.source_ranges.is_some() {
                 continue;
             }
-            let entrance = Entrance::Interface(Some("kptop-from".into()));
+            let entrance = match from {
+                NODE => Entrance::Node,
+                _ => Entrance::Interface(Some("kptop-from".into())),
+            };
             let packet = Packet::new((source, 40_000), (to, f.port), s.protocol.number(), entrance);
             let dies = |w: &Walk| {
                 !w.outcomes.is_empty()

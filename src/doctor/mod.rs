@@ -26,6 +26,8 @@ pub struct Facts<'a> {
     pub node: &'a NodeRates,
     /// How it was some seconds ago.
     pub before: Option<Before<'a>>,
+    /// How it was at the reading before: for tables whose rules are others since `before`.
+    pub last: Option<Before<'a>>,
     /// Services whose packets die on their way though kube-proxy's rules would let them through.
     pub dead_ends: &'a [DeadEnd],
 }

@@ -46,6 +46,16 @@ pub const ANY_ROUTE_LOCALNET: &str = "net/ipv4/conf/*/route_localnet";
 /// that of `all`, and 1 is strict, 2 loose.
 pub const STRICT_RP_FILTER: &str = "net/ipv4/conf/*/rp_filter=1";
 
+/// The interfaces that do not forward, though the node does, by name.
+pub const NOT_FORWARDING: &str = "net/ipv4/conf/*/forwarding=0";
+
+fn not_forwarding() -> Option<String> {
+    let mut off = of_links("forwarding")?;
+    off.retain(|l| l.1 == "0" && !matches!(l.0.as_str(), "all" | "default" | "lo"));
+    off.sort_unstable();
+    Some(off.into_iter().map(|l| l.0).collect::<Vec<_>>().join(" "))
+}
+
 /// Of each interface, one after the other: its name and a sysctl of its own.
 fn of_links(name: &str) -> Option<Vec<(String, String)>> {
     let links = fs::read_dir("/proc/sys/net/ipv4/conf").ok()?;
@@ -90,6 +100,7 @@ pub fn read() -> Sysctls {
         })
         .chain(any)
         .chain(strict)
+        .chain(not_forwarding().map(|v| (NOT_FORWARDING, v)))
         .collect()
 }
 

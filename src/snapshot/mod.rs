@@ -30,7 +30,7 @@ pub mod facts {
     pub use crate::kernel::nfacct::Object as AcctObject;
     pub use crate::kernel::node::{InterfaceAddress, Node, identity as node_identity, read as read_node};
     pub use crate::kernel::recent::Client as RecentClient;
-    pub use crate::kernel::sysctl::{ANY_ROUTE_LOCALNET, STRICT_RP_FILTER, Sysctls};
+    pub use crate::kernel::sysctl::{ANY_ROUTE_LOCALNET, NOT_FORWARDING, STRICT_RP_FILTER, Sysctls};
     pub use crate::kernel::usage::{Cost, Meter};
     pub use crate::kernel::xtables::blob_size;
 }

@@ -4,8 +4,8 @@
 use super::super::{DeadEnd, Subject};
 use super::{Case, Finding, Severity};
 use crate::figures::plural;
-use crate::proxy::{frontend_text, nftables};
-use crate::ruleset::{Target, Terminal, Verdict};
+use crate::proxy::{RuleRef, Service, frontend_text, nftables};
+use crate::ruleset::{IpNet, Match, Target, Terminal, Verdict};
 use crate::walk::End;
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
@@ -54,7 +54,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
             None => f.proved_by(format!("{place}: its policy")),
         };
         let names: Vec<String> =
-            ends.iter().take(6).map(|d| case.model.services[d.service].label()).collect();
+            ends.iter().take(6).map(|d| super::label(&case.model.services[d.service])).collect();
         f = f.proved_by(format!("Services: {}{}", names.join(", "), if ends.len() > 6 { ", …" } else { "" }));
         found.push(f.advise(format!(
             "see the whole way: kptop explain {}/{} --from {}",
@@ -81,16 +81,42 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         }
         let Some(rise) = case.rule_rise(rule) else { continue };
         let whose = case.owner(rule).map_or(String::new(), |o| format!(" of {o}"));
-        let mut f = case
-            .rule(
-                "foreign_drop",
-                Severity::Info,
-                rule,
-                format!("a rule{whose} {drops} packets of any traffic"),
-            )
-            .proved_by(format!("{}: {}", case.rule_text(rule), rise.text()));
+        let services = touched(case, rule);
+        let (severity, title) = match services.len() {
+            0 => (Severity::Info, format!("a rule{whose} {drops} packets")),
+            1 => (Severity::Warning, format!("a rule{whose} {drops} packets of a Service's addresses")),
+            n => (Severity::Warning, format!("a rule{whose} {drops} packets of {n} Services' addresses")),
+        };
+        let mut f = case.rule("foreign_drop", severity, rule, title).proved_by(format!(
+            "{}: {}",
+            case.rule_text(rule),
+            rise.text()
+        ));
+        if !services.is_empty() {
+            let names: Vec<String> =
+                services.iter().take(6).map(|i| super::label(&case.model.services[*i])).collect();
+            f = f.proved_by(format!("its addresses are those of {}", names.join(", ")));
+        }
         f.subject = Subject::Rule(rule);
-        found.push(f.advise("no Service's new flow was seen to end there; is it traffic that should pass?"));
+        found.push(f.advise(match services.is_empty() {
+            true => "the first packet of no Service's flow was seen to end there; is it traffic that should pass?",
+            false => "a new flow may pass all the same: answers, later packets or some senders end there. Who made the rule, and what for?",
+        }));
     }
     Ok(())
+}
+
+/// Services some address of which a rule names, as where packets come from or go to.
+fn touched(case: &Case<'_>, rule: RuleRef) -> Vec<usize> {
+    let nets: Vec<_> = case.matches(rule).iter().filter_map(Match::address).filter(|a| !a.invert).collect();
+    if nets.is_empty() {
+        return Vec::new();
+    }
+    // All of them: a packet is from one network and to another.
+    let any = |s: &Service, net: &IpNet| {
+        s.frontends.iter().filter_map(|f| f.address).any(|a| net.contains(a))
+            || s.backends.iter().any(|b| net.contains(b.address))
+    };
+    let named = |s: &Service| nets.iter().any(|a| a.net.prefix > 0 && any(s, &a.net));
+    case.at_work().filter(|(_, s)| named(s)).map(|(i, _)| i).collect()
 }

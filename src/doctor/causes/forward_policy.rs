@@ -7,7 +7,6 @@ use crate::ruleset::{ChainId, Hook, Policy};
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
     case.need_rules()?;
-    case.need_before()?;
     for (i, t) in case.snapshot.tables.iter().enumerate() {
         for (c, chain) in t.table.chains.iter().enumerate() {
             let Some(base) = chain.base.filter(|b| b.hook == Hook::Forward && b.policy == Policy::Drop)
@@ -15,14 +14,19 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
                 continue;
             };
             let id = ChainId(c as u32);
-            let Some(rise) = case.policy_rise(i, id) else { continue };
+            let rise = case.policy_rise(i, id);
             let place = format!("{} {} {}", t.family, t.table.name, t.table.chain_name(id));
             let stopped: Vec<&DeadEnd> =
                 case.facts.dead_ends.iter().filter(|d| d.place == place && is_policy(case, d)).collect();
+            if rise.is_none() && stopped.is_empty() {
+                continue;
+            }
             let severity = if stopped.is_empty() { Severity::Warning } else { Severity::Critical };
-            let title = "packets reach the end of FORWARD and are dropped by its policy";
+            let title = "packets that reach the end of FORWARD are dropped by its policy";
+            let taken = rise
+                .map_or("no packet taken since the last reading".into(), |r| format!("{} packets", r.text()));
             let mut f = Finding::node("forward_policy", severity, &place, title)
-                .proved_by(format!("policy DROP at priority {}: {} packets", base.priority, rise.text()))
+                .proved_by(format!("policy DROP at priority {}: {taken}", base.priority))
                 .proved_by(format!("none of the {} rules before it took them", chain.rules.len()));
             f.subject = Subject::Table(i);
             if let Some(d) = stopped.first() {

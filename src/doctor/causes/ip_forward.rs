@@ -3,6 +3,7 @@
 
 use super::{Case, Finding, Severity};
 use crate::ruleset::IpFamily;
+use crate::snapshot::facts::NOT_FORWARDING;
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
     case.need_rules()?;
@@ -18,6 +19,28 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
                     .advise(format!("sysctl -w {name}=1; what set it back? look in /etc/sysctl.d and at tools that harden nodes")),
             );
         }
+    }
+    // Forwarding on the whole, and off where packets come in: they count as sent to a wrong address.
+    let off = case.sysctl(NOT_FORWARDING).unwrap_or("");
+    if case.sysctl("net/ipv4/ip_forward") == Some("1")
+        && !off.is_empty()
+        && let Some(rise) = case.counter_rise("Ip.InAddrErrors")
+    {
+        let names: Vec<&str> = off.split(' ').collect();
+        found.push(
+            Finding::node(
+                "ip_forward",
+                Severity::Critical,
+                "forwarding",
+                format!(
+                    "packets that come in by {} are not forwarded",
+                    names[..names.len().min(4)].join(", ")
+                ),
+            )
+            .proved_by(format!("net.ipv4.conf.{}.forwarding = 0", names[0]))
+            .proved_by(format!("InAddrErrors: {}", rise.text()))
+            .advise(format!("sysctl -w net.ipv4.conf.{}.forwarding=1", names[0])),
+        );
     }
     Ok(())
 }

@@ -112,6 +112,12 @@ fn refusing(
     }
 }
 
+/// A Service's name, with its family where it is not the usual one.
+fn label(s: &crate::proxy::Service) -> String {
+    let family = if s.family == crate::ruleset::IpFamily::V6 { " (ipv6)" } else { "" };
+    format!("{}{family}", s.label())
+}
+
 /// How to ask the API for a Service's endpoints.
 fn ask_api(s: &crate::proxy::Service) -> String {
     let (namespace, name) =

@@ -3,24 +3,29 @@
 
 use super::super::Subject;
 use super::{Case, Finding, Severity};
-use crate::proxy::{FrontendKind, Mode, node_addresses};
+use crate::proxy::node_addresses;
 use crate::ruleset::{IpFamily, TableBackend, address};
 use std::net::IpAddr;
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
     case.need_rules()?;
     for family in [IpFamily::V4, IpFamily::V6] {
-        let ports = case
-            .frontends(FrontendKind::NodePort)
-            .filter(|(_, s, _)| s.family == family && s.mode == Mode::Nftables)
-            .count();
         let table = case.snapshot.tables.iter().position(|t| {
             t.backend == TableBackend::NfTables
                 && t.family.ip() == Some(family)
                 && t.table.name == crate::proxy::nftables::TABLE
         });
-        let Some(i) = table.filter(|_| ports > 0) else { continue };
+        let Some(i) = table else { continue };
         let t = &case.snapshot.tables[i].table;
+        // Node ports by their maps: without an address the Services' frontends do not show them.
+        let elements = |name: &str| {
+            let set = t.sets.iter().find(|s| t.str(s.name) == name);
+            set.and_then(|s| s.elements.as_ref()).map_or(0, Vec::len)
+        };
+        let ports = elements("service-nodeports") + elements("no-endpoint-nodeports");
+        if ports == 0 {
+            continue;
+        }
         let set = t.sets.iter().find(|s| t.str(s.name) == "nodeport-ips");
         let Some(elements) = set.and_then(|s| s.elements.as_ref()) else { continue };
         let served: Vec<IpAddr> = elements.iter().filter_map(|e| address(family, &e.key)).collect();

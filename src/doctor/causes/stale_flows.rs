@@ -15,7 +15,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         let was = before.model.services.iter().find(|o| {
             !o.leftover && o.protocol == s.protocol && o.family == s.family && o.label() == s.label()
         });
-        let mut flows = 0;
+        let (mut flows, mut example) = (0, None);
         let mut f = case.service("stale_flows", Severity::Critical, i, "");
         for (key, figures) in case.flows_of(i).iter().filter(|f| gone(f.0.backend, f.0.backend_port)) {
             // The cleaning follows the rules by a moment: what was in use a moment ago is no fault yet.
@@ -26,6 +26,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
                 continue;
             }
             flows += u64::from(figures.flows);
+            example.get_or_insert(key.backend);
             f.evidence.push(format!(
                 "{} to {}: {} to {}, which is no endpoint any more; {} unanswered, up to {} s left",
                 super::flows(figures.flows),
@@ -39,7 +40,11 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         if flows == 0 {
             continue;
         }
-        f.title = format!("{} still go to a backend that is gone", super::flows_n(flows));
+        f.title = format!(
+            "{} still {} to a backend that is gone",
+            super::flows_n(flows),
+            if flows == 1 { "goes" } else { "go" }
+        );
         let first = s
             .frontends
             .first()
@@ -47,11 +52,14 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         f.evidence.truncate(8);
         let protocol = s.protocol.lower();
         found.push(
-            f.advise(format!("free these clients: conntrack -D -p {protocol}{first} --reply-src BACKEND"))
-                .advise(format!(
-                    "{} endpoints now; kube-proxy logs what it cleans up at -v 4",
-                    count(s.backends.len() as u64)
-                )),
+            f.advise(format!(
+                "free these clients: conntrack -D -p {protocol}{first}{}",
+                example.map_or(String::new(), |b| format!(" --reply-src {b}"))
+            ))
+            .advise(format!(
+                "{} endpoints now; kube-proxy logs what it cleans up at -v 4",
+                count(s.backends.len() as u64)
+            )),
         );
     }
     Ok(())

@@ -3,12 +3,18 @@
 
 use super::{Case, Finding, Severity};
 use crate::proxy::{Action, Mode, endpoint_text};
+use crate::snapshot::Astray;
+use std::time::Duration;
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
     case.need_rules()?;
     let flows = case.need_flows()?;
     let before = case.need_before()?;
     let before = before.conntrack.as_ref().and_then(|c| c.flows.as_ref());
+    let now =
+        case.snapshot.conntrack.as_ref().and_then(|c| c.flows.as_ref()).map_or(Duration::ZERO, |f| f.at);
+    let passed = now.saturating_sub(before.map_or(now, |b| b.at));
+    let mut all = Vec::new();
     let mut astray: Vec<_> = flows.astray.iter().collect();
     astray.sort_by_key(|a| *a.0);
     for (to @ (protocol, address, port), a) in astray {
@@ -21,13 +27,14 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         let balances = s.frontends.iter().any(|f| {
             f.port == *port && f.address.is_none_or(|x| x == *address) && f.action == Action::Balance
         });
-        // A first packet that is on its way just now.
-        if !balances || !before.is_some_and(|b| b.value.astray.contains_key(to)) {
+        // A first packet that is on its way just now, or what a client left that has gone: neither is a fault.
+        let known = before.and_then(|b| b.value.astray.get(to));
+        if !balances || !known.is_some_and(|was| is_fed(was, a, passed)) {
             continue;
         }
         let who = a.from.map_or(String::new(), |(a, p)| format!(", one from {}", endpoint_text(a, p)));
         let title = format!("{} not translated: made before the rules were", super::flows_are(a.flows));
-        found.push(
+        all.push(
             case.service("untranslated_flows", Severity::Critical, i, title)
                 .proved_by(format!(
                     "{} to {}, unanswered{who}; up to {} s left",
@@ -42,5 +49,25 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
                 )),
         );
     }
+    if all.len() > FEW {
+        // Many at once have one cause.
+        let mut one = all.swap_remove(0);
+        one.about = format!("{} frontends", all.len() + 1);
+        one.title = "flows to many Services are not translated: made before the rules were".into();
+        one.evidence.extend(all.iter().take(6).filter_map(|f| f.evidence.first().cloned()));
+        one.subject = super::super::Subject::Node;
+        all = vec![one.advise("all at once: conntrack -F (every flow of the node then begins anew)")];
+    }
+    found.append(&mut all);
     Ok(())
+}
+
+/// Findings beyond which they are one.
+const FEW: usize = 3;
+
+/// True where packets still come: the time that is left is more than what would be by now.
+fn is_fed(was: &Astray, is: &Astray, passed: Duration) -> bool {
+    // Times are whole seconds: of a shorter while nothing can be told.
+    passed < Duration::from_millis(1500)
+        || u64::from(is.longest_left_s) + passed.as_secs() > u64::from(was.longest_left_s) + 1
 }

@@ -4,8 +4,9 @@
 
 use super::super::Subject;
 use super::{Case, Finding, Severity};
-use crate::proxy::{Mode, State};
-use crate::ruleset::{ChainKind, Family, Hook, IpFamily, TableBackend};
+use crate::proxy::{FrontendKind, Mode, State, endpoint_text};
+use crate::ruleset::{ChainId, ChainKind, Family, Hook, IpFamily, TableBackend};
+use std::collections::HashSet;
 
 /// Table, base chain, hook, chain: jumps without which nothing works (`iptablesJumpChains`; 1.20 has these, too).
 const JUMPS: [(&str, Hook, &str, &str); 4] = [
@@ -15,17 +16,37 @@ const JUMPS: [(&str, Hook, &str, &str); 4] = [
     ("filter", Hook::Forward, "KUBE-FORWARD", "packets to backends are not accepted for forwarding"),
 ];
 
+/// Pairs of frontend and backend that other programs (container engines' published ports) do not have so many of.
+const MANY_PAIRS: usize = 8;
+
 const CANARY: &str = "KUBE-PROXY-CANARY";
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
     case.need_rules()?;
     let before = case.facts.before;
+    if case.model.modes.is_empty()
+        && before.is_none_or(|b| b.model.modes.is_empty())
+        && let Some(flows) = case.flows_read().filter(|f| f.groups.len() >= MANY_PAIRS)
+    {
+        let held: u64 = flows.groups.values().map(|f| u64::from(f.flows)).sum();
+        let mut to: Vec<String> =
+            flows.groups.keys().map(|k| endpoint_text(k.frontend, k.frontend_port)).collect();
+        to.sort();
+        to.dedup();
+        found.push(
+            Finding::node("wiped", Severity::Warning, "rules", "no mode of kube-proxy holds a Service, yet flows were translated a moment ago")
+                .proved_by(format!("conntrack holds {} translated flows, to {} and others", crate::figures::count(held), to[..to.len().min(4)].join(", ")))
+                .advise("were all rules wiped (nft flush ruleset, iptables -F)? restart kube-proxy: it writes them anew"),
+        );
+    }
     for family in [IpFamily::V4, IpFamily::V6] {
         for backend in [TableBackend::XTables, TableBackend::NfTables] {
             jumps(case, backend, family, found);
+            emptied(case, backend, family, found);
             canaries(case, backend, family, found);
         }
         nftables(case, family, found);
+        unreached(case, family, found);
         // Gone altogether.
         let was = before.and_then(|b| {
             b.model.modes.iter().find(|m| m.family == family && m.state == State::Active && m.services > 0)
@@ -39,6 +60,84 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         }
     }
     Ok(())
+}
+
+/// Prefixes and names of chains that are never empty where something jumps to them: `KUBE-MARK-DROP` and those for checks may be.
+const NEVER_EMPTY: [&str; 7] =
+    ["KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-XLB-", "KUBE-SEP-", "KUBE-MARK-MASQ", "KUBE-POSTROUTING"];
+
+/// Chains that rules lead to, and that have no rule: packets go through them untouched.
+fn emptied(case: &Case<'_>, backend: TableBackend, family: IpFamily, found: &mut Vec<Finding>) {
+    let Some(i) = case.iptables(backend, family, "nat") else { return };
+    let t = &case.snapshot.tables[i].table;
+    let own = |name: &str| NEVER_EMPTY.iter().any(|p| name.starts_with(p));
+    let candidates: Vec<ChainId> = (0..t.chains.len() as u32)
+        .map(ChainId)
+        .filter(|c| t.chains[c.0 as usize].rules.is_empty() && own(t.chain_name(*c)))
+        .collect();
+    if candidates.is_empty() {
+        return;
+    }
+    let reached: HashSet<u32> = t.rules.iter().filter_map(|r| t.jump_of(r)).map(|c| c.0).collect();
+    let empty: Vec<&str> =
+        candidates.iter().filter(|c| reached.contains(&c.0)).map(|c| t.chain_name(*c)).collect();
+    let Some(first) = empty.first() else { return };
+    let means = match *first {
+        "KUBE-POSTROUTING" | "KUBE-MARK-MASQ" => "nothing is masqueraded: answers go astray",
+        _ => "packets to their Services are not translated",
+    };
+    let title = match empty.len() {
+        1 => format!("{first} is empty: {means}"),
+        n => format!("{n} chains are empty: {means}"),
+    };
+    let mut f = Finding::node("wiped", Severity::Critical, &format!("{} nat", Family::from(family)), title);
+    f.subject = Subject::Table(i);
+    let whose: Vec<String> = empty
+        .iter()
+        .filter_map(|name| {
+            let hash = name.rsplit('-').next()?;
+            let s = case.at_work().find(|(_, s)| s.chain_hash.as_deref() == Some(hash))?;
+            Some(super::label(s.1))
+        })
+        .collect();
+    f = f.proved_by(format!(
+        "rules lead to {} and find no rule there",
+        empty[..empty.len().min(6)].join(", ")
+    ));
+    if !whose.is_empty() {
+        f = f.proved_by(format!("Services: {}", whose[..whose.len().min(6)].join(", ")));
+    }
+    found.push(f.advise("who emptied it: journalctl -u firewalld -u nftables -u ufw; restart kube-proxy: it writes all chains anew"));
+}
+
+/// Services whose chains or backends stand there, and which no rule or map element leads to any more: `KUBE-SERVICES` or
+/// `service-ips` was emptied. A few are normal: large clusters delete chains later.
+fn unreached(case: &Case<'_>, family: IpFamily, found: &mut Vec<Finding>) {
+    let of: Vec<_> = case
+        .model
+        .services
+        .iter()
+        .filter(|s| {
+            s.family == family && matches!(s.mode, Mode::Iptables | Mode::Nftables) && !s.backends.is_empty()
+        })
+        .collect();
+    let lost: Vec<_> = of.iter().filter(|s| s.frontends.is_empty()).collect();
+    // Those that have lost all but their node port: their cluster IP is gone.
+    let half = of.iter().filter(|s| {
+        !s.frontends.is_empty() && s.frontends.iter().all(|f| f.kind == Some(FrontendKind::NodePort))
+    });
+    let half = half.count();
+    if lost.len() + half < 2 || (lost.len() + half) * 4 < of.len() {
+        return;
+    }
+    let nftables = of.iter().any(|s| s.mode == Mode::Nftables);
+    let place = if nftables { "the map service-ips" } else { "KUBE-SERVICES" };
+    let names: Vec<String> = lost.iter().take(6).map(|s| super::label(s)).collect();
+    found.push(
+        Finding::node("wiped", Severity::Critical, &format!("{family} {place}"), format!("nothing leads to {} of {} Services any more: {place} was emptied", lost.len() + half, of.len()))
+            .proved_by(format!("their chains stand, with backends, and {place} has nothing for them: {}{}", names.join(", "), if lost.len() > 6 { ", …" } else { "" }))
+            .advise("who emptied it: journalctl -u firewalld -u nftables -u ufw; restart kube-proxy: it writes all rules anew"),
+    );
 }
 
 fn jumps(case: &Case<'_>, backend: TableBackend, family: IpFamily, found: &mut Vec<Finding>) {
@@ -110,10 +209,22 @@ fn nftables(case: &Case<'_>, family: IpFamily, found: &mut Vec<Finding>) {
     let t = &case.snapshot.tables[i].table;
     let Some(services) = t
         .chain("services")
-        .filter(|_| case.at_work().any(|(_, s)| s.mode == Mode::Nftables && s.family == family))
+        .filter(|_| case.model.services.iter().any(|s| s.mode == Mode::Nftables && s.family == family))
     else {
         return;
     };
+    // kube-proxy flushes and fills a chain in one transaction: one that is seen empty was emptied by somebody else.
+    for (name, means) in [("services", "translated"), ("masquerading", "masqueraded")] {
+        if t.chain(name).is_some_and(|c| t.chains[c.0 as usize].rules.is_empty()) {
+            let title = format!("the chain `{name}` is empty: packets are not {means}");
+            let mut f = Finding::node("wiped", Severity::Critical, &format!("{family} kube-proxy"), title);
+            f.subject = Subject::Table(i);
+            found.push(
+                f.proved_by(format!("`{name}` has no rule, and the table stands"))
+                    .advise("restart kube-proxy: it writes the table anew"),
+            );
+        }
+    }
     for hook in [Hook::Prerouting, Hook::Output] {
         let reached = t
             .chains
