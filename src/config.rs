@@ -169,13 +169,13 @@ impl PaneName {
     pub fn short_title(self) -> &'static str {
         match self {
             PaneName::Overview => "Node",
-            PaneName::Services => "Svcs",
-            PaneName::Rules => "Rules",
+            PaneName::Services => "Svc",
+            PaneName::Rules => "Rule",
             PaneName::Compare => "Comp",
-            PaneName::Conntrack => "Flows",
+            PaneName::Conntrack => "Conn",
             PaneName::Findings => "Find",
-            PaneName::Changes => "New",
-            PaneName::Drops => "Drops",
+            PaneName::Changes => "Chng",
+            PaneName::Drops => "Drop",
         }
     }
 }

@@ -84,6 +84,7 @@ fn rules_of_others_sysctls_and_counters() {
         w.node("iptables-legacy", "-P FORWARD DROP");
         w.node("iptables-legacy", "-A INPUT -s 192.0.2.9 -j DROP");
         w.node("ip", "addr add 192.0.2.50/32 dev lo");
+        w.node("ip", "link set apps0 down");
         w.sysctl("ipv4/ip_forward", "0");
         w.sysctl("netfilter/nf_conntrack_acct", "1");
     });
@@ -91,6 +92,7 @@ fn rules_of_others_sysctls_and_counters() {
     tells(&all, "~ rules ip filter (x_tables) FORWARD: policy ACCEPT -> policy DROP");
     tells(&all, "+ rules ip filter (x_tables) INPUT: -s 192.0.2.9/32 -j DROP");
     tells(&all, "+ address 192.0.2.50 on lo: there");
+    tells(&all, "~ link apps0: up -> down");
     tells(&all, "~ sysctl net.ipv4.ip_forward: 1 -> 0");
     tells(&all, "~ conntrack nf_conntrack_acct: 0 -> 1");
     let all = ward.changes(|w| {
@@ -125,4 +127,21 @@ fn a_change_of_nf_tables_wakes() {
     .unwrap();
     let (woken, took) = sleeper.join().unwrap();
     assert!(woken && took < Duration::from_secs(10), "{took:?}");
+}
+
+/// The one rule that matters is named, and many Services at once are one line.
+#[test]
+fn a_deleted_jump_is_named_and_a_wiped_table_is_one_event() {
+    let ward = Ward::plain();
+    let jump = "PREROUTING -m comment --comment 'kubernetes service portals' -j KUBE-SERVICES";
+    let all = ward.changes(|w| drop(w.node("iptables-legacy", &format!("-t nat -D {jump}"))));
+    tells(
+        &all,
+        "- rules ip nat (x_tables) PREROUTING: was -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES",
+    );
+    let ward = Ward::new(Mode::Nftables, Variant::Nft, 0.0);
+    let all = ward.changes(|w| drop(w.node("nft", "delete table ip kube-proxy")));
+    let gone: Vec<&Change> = all.iter().filter(|c| c.what == What::Service).collect();
+    assert!(gone.len() == 1 && gone[0].subject.ends_with("Services at once"), "{:#?}", lines(&all));
+    assert!(all.len() < 8, "{:#?}", lines(&all));
 }

@@ -133,6 +133,14 @@ fn rules_of_other_programs_that_drop_services() {
         named_first(&ward.examine(|_| {}), "foreign_drop", "a rule of firewalld");
         ward.node("nft", "delete table inet firewalld");
         ward.is_healthy();
+        // One that lets loopback pass, and answers.
+        ward.node("nft", "add table inet mine");
+        ward.node("nft", "add chain inet mine f '{ type filter hook forward priority 10; }'");
+        ward.node("nft", "add rule inet mine f oifname lo accept");
+        ward.node("nft", "add rule inet mine f reject with icmpx admin-prohibited");
+        named_first(&ward.examine(|_| {}), "foreign_drop", "are rejected by another program's rule");
+        ward.node("nft", "delete table inet mine");
+        ward.is_healthy();
 
         // The security table comes after filter.
         ward.node("iptables-legacy", "-t security -A FORWARD -p udp -j DROP");

@@ -486,3 +486,24 @@ fn the_drop_monitor_is_switched_by_a_key() {
     press(&mut app, "w");
     assert!(app.take_orders().contains(&Order::Monitor(false)));
 }
+
+/// Esc leads back to the list that one came from.
+#[test]
+fn one_comes_back_to_the_list_of_findings_changes_and_drops() {
+    for (mut app, keys, list) in [
+        (busy(ThemeName::None), "6\n", "causes looked for"),
+        (busy(ThemeName::None), "6je", "causes looked for"),
+        (changing(ThemeName::None), "7jjjj\n", "since kptop began"),
+        (changing(ThemeName::None), "7j\n", "since kptop began"),
+        (dying(ThemeName::None), "\n", "What counters tell"),
+    ] {
+        for key in keys.chars() {
+            buffer(&mut app, 160, 50);
+            press(&mut app, &key.to_string());
+        }
+        let there = text(&buffer(&mut app, 160, 50));
+        assert!(!there.contains(list), "{keys} led nowhere: {there}");
+        press(&mut app, "⎋");
+        assert!(text(&buffer(&mut app, 160, 50)).contains(list), "{keys} and Esc");
+    }
+}

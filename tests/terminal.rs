@@ -193,7 +193,7 @@ fn every_pane_is_reached_by_keys_and_mouse() {
         t.keys("\t");
         t.wait_for("Most new flows");
         for (title, text) in
-            [(" Services ", "SERVICE"), (" Compare ", "under each mode"), (" Findings ", "looked for")]
+            [("2 Services", "SERVICE"), ("4 Compare", "under each mode"), ("6 Findings", "looked for")]
         {
             let line = t.screen.screen().rows(0, 80).nth(2).unwrap();
             let at = line.chars().collect::<String>().find(title).unwrap();

@@ -28,6 +28,8 @@ pub enum What {
     Conntrack,
     /// An address of the node.
     Address,
+    /// An interface.
+    Link,
     /// Something that could be read before and cannot now, or the other way round.
     Reading,
 }
@@ -45,6 +47,7 @@ impl What {
             What::Sysctl => "sysctl",
             What::Conntrack => "conntrack",
             What::Address => "address",
+            What::Link => "link",
             What::Reading => "reading",
         }
     }
@@ -177,6 +180,7 @@ pub fn compare(before: (&Snapshot, &Model), now: (&Snapshot, &Model)) -> Vec<Cha
     tables::compare(before, now, &mut found);
     sysctls(before.0, now.0, &mut found);
     limits(before.0, now.0, &mut found);
+    links(before.0, now.0, &mut found);
     addresses(before.0, now.0, &mut found);
     found.all
 }
@@ -244,6 +248,19 @@ fn limits(before: &Snapshot, now: &Snapshot, found: &mut Found) {
     };
     if before.conntrack.is_some() && now.conntrack.is_some() {
         pairs(&of(before), &of(now), |what, b, n| found.push(What::Conntrack, what, b.cloned(), n.cloned()));
+    }
+}
+
+/// Interfaces that went up or down; those of pods come and go all the time.
+fn links(before: &Snapshot, now: &Snapshot, found: &mut Found) {
+    if std::sync::Arc::ptr_eq(&before.links, &now.links) {
+        return;
+    }
+    let state = |up| Some(if up { "up" } else { "down" }.to_string());
+    for l in now.links.iter() {
+        if let Some(was) = before.links.iter().find(|b| b.index == l.index) {
+            found.push(What::Link, &l.name, state(was.up), state(l.up));
+        }
     }
 }
 

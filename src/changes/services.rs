@@ -4,6 +4,9 @@ use super::{Found, What, pairs};
 use crate::proxy::{Backend, Frontend, Model, Service, TrafficPolicy, endpoint_text, frontend_text};
 use std::collections::BTreeMap;
 
+/// Services that come or go in one reading beyond which they are told as one.
+const MANY: usize = 12;
+
 /// A Service's name for people, unique in a model.
 fn subject(s: &Service) -> String {
     let left = if s.leftover { format!(" (left over, {})", s.mode.name()) } else { String::new() };
@@ -16,16 +19,26 @@ pub(super) fn compare(before: &Model, now: &Model, found: &mut Found) {
         m.services.iter().map(|s| (subject(s), s)).collect()
     }
     let (old, new) = (by_name(before), by_name(now));
-    for (name, s) in &old {
-        if !new.contains_key(name) {
-            found.push(What::Service, name, Some(summary(s)), None);
+    let gone: Vec<_> = old.iter().filter(|(name, _)| !new.contains_key(*name)).collect();
+    let came: Vec<_> = new.iter().filter(|(name, _)| !old.contains_key(*name)).collect();
+    for (list, has_come) in [(gone, false), (came, true)] {
+        // A table that is wiped or written anew is one event.
+        if list.len() > MANY {
+            let some: Vec<&str> = list.iter().take(4).map(|(name, _)| name.as_str()).collect();
+            let text = Some(format!("{}, …", some.join(", ")));
+            let subject = format!("{} Services at once", list.len());
+            let (before, now) = if has_come { (None, text) } else { (text, None) };
+            found.push(What::Service, subject, before, now);
+            continue;
+        }
+        for (name, s) in list {
+            let text = Some(summary(s));
+            let (before, now) = if has_come { (None, text) } else { (text, None) };
+            found.push(What::Service, name.as_str(), before, now);
         }
     }
     for (name, s) in &new {
-        let Some(was) = old.get(name) else {
-            found.push(What::Service, name, None, Some(summary(s)));
-            continue;
-        };
+        let Some(was) = old.get(name) else { continue };
         found.push(What::Service, name, settings(was), settings(s));
         pairs(&frontends(was), &frontends(s), |f, b, n| {
             found.push(What::Frontend, format!("{name} {f}"), b.cloned(), n.cloned());

@@ -153,18 +153,39 @@ fn elements(t: &TableState) -> BTreeMap<String, String> {
     named.filter_map(|s| Some((t.table.str(s.name).to_string(), plural(s.count?, "element")))).collect()
 }
 
+/// True for a chain of kube-proxy's whose rules come and go with Services.
+fn is_services(chain: &str) -> bool {
+    const PARTS: [&str; 13] = [
+        "KUBE-SVC-",
+        "KUBE-SVL-",
+        "KUBE-EXT-",
+        "KUBE-XLB-",
+        "KUBE-FW-",
+        "KUBE-SEP-",
+        "KUBE-PORTALS-",
+        "service-",
+        "local-",
+        "external-",
+        "endpoint-",
+        "firewall-",
+        "KUBE-NODEPORT",
+    ];
+    const SHARED: [&str; 3] = ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL"];
+    // `firewall-check` is nobody's.
+    chain != "firewall-check" && (SHARED.contains(&chain) || PARTS.iter().any(|p| chain.starts_with(p)))
+}
+
 /// Rules by whose they are, chain and text, with how often they stand there.
 fn texts(t: &TableState) -> BTreeMap<(bool, String, String), i64> {
     let mut all = BTreeMap::new();
     for (i, chain) in t.table.chains.iter().enumerate() {
         let id = ChainId(i as u32);
         let name = t.table.chain_name(id);
-        let own_chain = chain_owner(&t.table, id) == Some("kube-proxy");
+        // Rules that Services are made of are told as these; a jump from a base chain or a rule that all share is told itself.
+        let own_chain = chain_owner(&t.table, id) == Some("kube-proxy") && is_services(name);
         for r in chain.rules.clone() {
             let rule = &t.table.rules[RuleId(r).0 as usize];
-            let jump = t.table.jump_of(rule).map(|c| t.table.chain_name(c));
-            let own = own_chain || jump.is_some_and(|to| to.starts_with("KUBE-"));
-            *all.entry((own, name.to_string(), t.table.rule_text(rule).to_string())).or_insert(0) += 1;
+            *all.entry((own_chain, name.to_string(), t.table.rule_text(rule).to_string())).or_insert(0) += 1;
         }
     }
     all

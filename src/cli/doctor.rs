@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
     /// Seconds between the two readings: counters that rise in them tell what happens now.
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = super::parse_interval)]
+    #[arg(long, value_name = "SECONDS", default_value = "2", allow_negative_numbers = true, value_parser = super::parse_interval)]
     over: Duration,
     /// Go on, and tell what comes and what heals, with the time.
     #[arg(long)]
     watch: bool,
     /// With --watch: end after so many seconds.
-    #[arg(long = "for", value_name = "SECONDS", requires = "watch", value_parser = super::parse_span)]
+    #[arg(long = "for", value_name = "SECONDS", requires = "watch", allow_negative_numbers = true, value_parser = super::parse_span)]
     span: Option<Duration>,
     /// Examine a demo of this mode, with its traffic, instead of this node.
     #[arg(long, value_enum, value_name = "MODE")]
@@ -34,7 +34,13 @@ pub(super) fn run(source: &SourceArgs, args: &DoctorArgs) -> Result<ExitCode, St
     let (_lab, mut live) = open_busy(source, args.demo)?;
     let mut observer = Observer::new(names(source)?);
     let first = observer.observe(live.snapshot(Wanted::ALL));
-    need_rules(&first.snapshot)?;
+    if let Err(why) = need_rules(&first.snapshot) {
+        // Scripts still get their document: nothing was looked for.
+        if args.output == TextOrJson::Json {
+            write(&first, args)?;
+        }
+        return Err(why);
+    }
     std::thread::sleep(args.over);
     let view = observer.observe(live.snapshot(Wanted::ALL));
     write(&view, args)?;

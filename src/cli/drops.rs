@@ -1,11 +1,13 @@
 //! `kptop drops`
 
 use super::demo::{DemoMode, open_busy};
-use super::{SourceArgs, TextOrJson, explain, names, print};
+use super::{SourceArgs, TextOrJson, explain, names, need_rules, print};
 use crate::drops::{Drops, Places, counted};
 use crate::lab::become_root_if_needed;
 use crate::observe::Observer;
 use crate::output;
+use crate::proxy::{Mode, State};
+use crate::rates::CauseKind;
 use crate::snapshot::live::Wanted;
 use crate::snapshot::{DropBatch, DropWatch};
 use clap::Args;
@@ -16,7 +18,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Args)]
 pub(super) struct DropsArgs {
     /// Seconds to watch.
-    #[arg(long = "for", value_name = "SECONDS", default_value = "10", value_parser = super::parse_span)]
+    #[arg(long = "for", value_name = "SECONDS", default_value = "10", allow_negative_numbers = true, value_parser = super::parse_span)]
     span: Duration,
     /// Only counters: leave the kernel's drop monitor off.
     #[arg(long)]
@@ -87,9 +89,23 @@ pub(super) fn run(source: &SourceArgs, args: &DropsArgs) -> Result<ExitCode, Str
             for u in last.snapshot.unread.iter().filter(|u| u.failed) {
                 writeln!(out, "  not read: {}: {}", u.what, u.why)?;
             }
+            if last.model.modes.iter().any(|m| m.mode == Mode::Nftables && m.state == State::Active) {
+                writeln!(
+                    out,
+                    "  (kube-proxy's rules of nftables mode count nothing: what they refuse is not here)"
+                )?;
+            }
             Ok(())
         }
         TextOrJson::Json => output::write_drops_json(&drops, why.as_deref(), &counters, on_terminal, out),
     })?;
-    Ok(if drops.of_services > 0 { ExitCode::from(super::FINDINGS) } else { ExitCode::SUCCESS })
+    if why.is_some() {
+        // Counters are all there is, and they could not be read.
+        need_rules(&last.snapshot)?;
+    }
+    let refused =
+        last.node.causes.iter().filter(|c| matches!(c.kind, CauseKind::Rejected | CauseKind::Dropped));
+    let died = refused.map(|c| counters.iter().find(|n| n.name == c.name).map_or(0, |n| n.by)).sum::<u64>();
+    let found = drops.of_services > 0 || died > 0;
+    Ok(if found { ExitCode::from(super::FINDINGS) } else { ExitCode::SUCCESS })
 }

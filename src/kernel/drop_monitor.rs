@@ -105,12 +105,17 @@ impl DropMonitor {
     /// network namespace.
     pub fn start() -> Result<DropMonitor> {
         let what = "the drop monitor";
-        let family = find_family(what, FAMILY)?.ok_or_else(|| {
-            Error::missing(
+        let family = find_family(what, FAMILY)?.ok_or_else(|| match is_machines_own() {
+            true => Error::missing(
                 what,
-                "the kernel has none (module drop_monitor not loaded), or this is not the machine's own network namespace",
+                "the kernel has none, or its module drop_monitor is not loaded",
                 Some("modprobe drop_monitor"),
-            )
+            ),
+            false => Error::missing(
+                what,
+                "it is there in the machine's own network namespace only, and this is another",
+                Some("run kptop outside, and look into this namespace with --netns"),
+            ),
         })?;
         let group = family.groups.iter().find(|g| g.0 == GROUP).map(|g| g.1);
         let group = group.ok_or_else(|| Error::protocol(what, "it has no group of events"))?;
@@ -216,6 +221,12 @@ impl Drop for DropMonitor {
             self.reset();
         }
     }
+}
+
+/// True where the calling thread is in the network namespace of the machine's first process.
+fn is_machines_own() -> bool {
+    let of = |who: &str| std::fs::read_link(format!("/proc/{who}/ns/net"));
+    matches!((of("1"), of("thread-self")), (Ok(a), Ok(b)) if a == b) || of("1").is_err()
 }
 
 /// Switches it off and sets it as it was, for a process that was killed and could not.

@@ -272,7 +272,10 @@ impl NodeTracker {
                     let owners = owners(&t.table);
                     let whose =
                         if owners.is_empty() { String::new() } else { format!(" ({})", owners.join(", ")) };
-                    (Err(NoRate::FirstSample), format!("DROP rules of {} {}{whose}", t.family, t.table.name))
+                    (
+                        Err(NoRate::FirstSample),
+                        format!("DROP rules and policies of {} {}{whose}", t.family, t.table.name),
+                    )
                 }
             };
             self.drops.push(Drops { table: t.table.clone(), at: t.at, total, rate, name });

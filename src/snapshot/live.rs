@@ -253,7 +253,7 @@ impl Live {
 
     /// Sysctls: a file or more for each interface, and they seldom change. The live screen reads them now and then.
     fn sysctls(&mut self) -> Arc<sysctl::Sysctls> {
-        const SELDOM: Duration = Duration::from_secs(5);
+        const SELDOM: Duration = Duration::from_secs(2);
         match &self.sysctls {
             Some((at, known)) if self.paced && at.elapsed() < SELDOM => known.clone(),
             _ => {

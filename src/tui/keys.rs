@@ -60,6 +60,10 @@ pub(super) enum Where {
     Sections,
     /// In the Drops pane.
     Drops,
+    /// Where a line leads to what it is about.
+    Lists,
+    /// Where a Service can be explained.
+    Explainable,
 }
 
 /// A line of the table.
@@ -98,7 +102,8 @@ pub(super) const KEYS: &[Key] = &[
         "search and filter: words, ns:shop proto:udp state:rejecting flows>10; Enter keeps it, Esc clears it",
     )
     .hint("search", Where::All),
-    key(Ask::Enter, "Enter", "", "open: a Service, a chain, where a rule jumps to, what a finding is about"),
+    key(Ask::Enter, "Enter", "", "open: a Service, a chain, where a rule jumps to, what a finding, a change or a dropped packet is about")
+        .hint("open", Where::Lists),
     key(Ask::Back, "Esc ←", "", "back: out of what was opened, the search off, all filters off"),
     key(Ask::Focus, "→", "l", "into the lower part of the pane"),
     key(Ask::NextSection, "]", "", "the next section of a pane; the one before")
@@ -121,7 +126,7 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "explain: the path of a packet to this Service, step by step; again: from outside, from the node",
     )
-    .hint("explain", Where::Services),
+    .hint("explain", Where::Explainable),
     key(Ask::NextFrontend, "f", "", "in the path: to the next frontend of the Service"),
     key(Ask::Monitor, "w", "", "watch packets die: the kernel's drop monitor on, and off again")
         .hint("monitor", Where::Drops),

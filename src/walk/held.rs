@@ -202,6 +202,8 @@ impl Ground<'_> {
 fn interface(table: &Table, name: StrId, real: Option<&str>, invert: bool) -> Held {
     let wanted = table.str(name);
     match real {
+        // One that leads elsewhere is not loopback, whatever its name.
+        None if wanted == "lo" => Held::from(invert),
         None => {
             let held = Held::either(format!("the interface is {wanted}"));
             held.invert(invert)

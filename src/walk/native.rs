@@ -67,6 +67,8 @@ impl Ground<'_> {
         }
         let key = match self.key(table, t, &c.key) {
             Ok(key) => key,
+            // Which interface it is may not be known; one that leads elsewhere is not loopback.
+            Err(held @ Held::Either(..)) => return not_loopback(c).unwrap_or(held),
             Err(held) => return held,
         };
         Held::from(match &c.test {
@@ -233,6 +235,20 @@ impl Ground<'_> {
 }
 
 /// Bytes of the packet's headers, as far as a packet that is only thought of has them.
+/// The answer to a question for loopback, of an interface that is not known.
+fn not_loopback(c: &Condition) -> Option<Held> {
+    let [load] = &c.key[..] else { return None };
+    let named = matches!(load.field, Field::Meta(meta::IIFNAME | meta::OIFNAME)) && load.ops.is_empty();
+    match &c.test {
+        Test::Compare { op, value } if named && value.starts_with(b"lo\0") => match op {
+            Comparison::Equal => Some(Held::No),
+            Comparison::NotEqual => Some(Held::Yes),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 fn payload(t: &Traveller, base: u8, offset: usize, len: usize) -> Loaded {
     let p = &t.packet;
     let mut header: Vec<Option<u8>> = Vec::with_capacity(40);

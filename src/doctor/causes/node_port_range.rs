@@ -26,7 +26,11 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
     let n = inside.len();
     found.push(
         Finding::node("node_port_range", Severity::Warning, "node ports", format!("{n} node port{} may be taken by the node's own connections", if n == 1 { "" } else { "s" }))
-            .proved_by(format!("ip_local_port_range = {low} {high}, node ports in it: {}", format!("{}{}", some.join(", "), if n > some.len() { ", …" } else { "" })))
+            .proved_by(format!(
+                "ip_local_port_range = {low} {high}, node ports in it: {}{}",
+                some.join(", "),
+                if n > some.len() { ", …" } else { "" }
+            ))
             .advise("sysctl -w net.ipv4.ip_local_port_range='32768 60999' (the default, above the default node ports 30000-32767), or --service-node-port-range of the API server"),
     );
     Ok(())

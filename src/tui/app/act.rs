@@ -3,6 +3,7 @@
 use super::commands::{Command, matching};
 use super::rows::{TableRow, table_key};
 use super::{App, Flow, List, Origin, Overlay, Section};
+use crate::changes::{Change, What};
 use crate::columns::SERVICES;
 use crate::config::PaneName;
 use crate::doctor::Subject;
@@ -11,6 +12,7 @@ use crate::rates::service_key;
 use crate::ruleset::RuleId;
 use crate::tui::keys::{Ask, ask};
 use crate::tui::reader::Order;
+use crate::tui::reader::Update;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use std::time::Duration;
 
@@ -290,6 +292,7 @@ impl App {
     }
 
     pub(super) fn show(&mut self, pane: PaneName) {
+        self.came_from = None;
         self.pane = pane;
         self.lower = false;
         self.opened = None;
@@ -392,6 +395,13 @@ impl App {
     }
 
     fn open_finding(&mut self) {
+        self.open_finding_of();
+        if self.pane != PaneName::Findings {
+            self.came_from = Some(PaneName::Findings);
+        }
+    }
+
+    fn open_finding_of(&mut self) {
         let Some(u) = self.update.clone() else { return };
         match u.examination.findings.get(self.findings.chosen).map(|f| &f.subject) {
             Some(Subject::Service(i)) => self.go_to_service(*i, Section::Backends),
@@ -409,13 +419,16 @@ impl App {
     fn open_change(&mut self) {
         let Some(u) = self.update.clone() else { return };
         let Some(change) = u.changes.all().rev().nth(self.changes.chosen) else { return };
-        let named = |s: &crate::proxy::Service| {
-            change.subject.strip_prefix(&format!("{} {}", s.label(), s.protocol.name())).is_some()
-        };
-        match u.model.services.iter().position(named) {
-            Some(i) => self.go_to_service(i, Section::Backends),
-            None => self.message = Some("this is about no Service that is there now".into()),
+        if let Some(i) = changed_service(&u, change) {
+            self.go_to_service(i, Section::Backends);
+        } else if let Some(i) = changed_table(&u, change) {
+            self.show(PaneName::Rules);
+            self.choose_row(TableRow::Table(i));
+        } else {
+            self.message = Some("this is about nothing that is there now".into());
+            return;
         }
+        self.came_from = Some(PaneName::Changes);
     }
 
     /// Opens a Service, whatever the filters hold back.
@@ -491,12 +504,18 @@ impl App {
                 self.lower = true;
                 self.rules.chosen = rule;
             }
+            None if self.opened.is_some() || self.came_from.is_some() => self.back(),
             None => self.message = Some("no jump was followed".into()),
         }
     }
 
     /// One step back: out of what was opened, then the search and all filters off.
     fn back(&mut self) {
+        let away = self.opened.is_some() || self.pane == PaneName::Rules;
+        if let Some(pane) = self.came_from.take().filter(|_| away) {
+            self.show(pane);
+            return;
+        }
         if self.opened.take().is_some() || std::mem::take(&mut self.lower) {
             self.below.go_to_top();
             return;
@@ -643,6 +662,22 @@ impl App {
         all.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
         all
     }
+}
+
+/// The Service that a change is about, where it is there.
+pub(in crate::tui) fn changed_service(u: &Update, change: &Change) -> Option<usize> {
+    let named = |s: &crate::proxy::Service| {
+        change.subject.strip_prefix(&format!("{} {}", s.label(), s.protocol.name())).is_some()
+    };
+    u.model.services.iter().position(named)
+}
+
+/// The table that a change is about, where it is there.
+pub(in crate::tui) fn changed_table(u: &Update, change: &Change) -> Option<usize> {
+    let named = |t: &crate::snapshot::TableState| {
+        change.what == What::Rules && change.subject.contains(&format!("{} {} (", t.family, t.table.name))
+    };
+    u.snapshot.tables.iter().position(named)
 }
 
 /// The next or the last of a list, round its ends.

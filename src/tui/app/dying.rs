@@ -100,6 +100,7 @@ impl App {
                 && h.ports.is_some_and(|p| p.1 == f.port)
                 && f.address.is_none_or(|a| a == h.destination)
         });
+        self.came_from = Some(PaneName::Drops);
         self.asked.sender = Sender::Address(sender);
         (self.asked.frontend, self.asked.ending) = (frontend.unwrap_or(0), 0);
         self.find_path();

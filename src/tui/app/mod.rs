@@ -9,6 +9,7 @@ mod mouse;
 mod path;
 mod rows;
 
+pub(super) use act::{changed_service, changed_table};
 pub(super) use commands::matching;
 pub(super) use compared::Compared;
 pub(super) use dying::{Dying, Monitor};
@@ -171,6 +172,8 @@ pub struct App {
     pub(super) heads: Vec<usize>,
     /// A line for the user, until the next key.
     pub(super) message: Option<String>,
+    /// The pane from whose list a Service, rule or table was opened: Esc goes back there.
+    pub(super) came_from: Option<PaneName>,
     /// Where jumps were followed from.
     pub(super) jumps: Vec<Origin>,
     /// What is searched for in the Rules pane: the filter of Services means nothing there.
@@ -240,6 +243,7 @@ impl App {
             clicks: Vec::new(),
             heads: Vec::new(),
             message: None,
+            came_from: None,
             jumps: Vec::new(),
             rules_search: String::new(),
             filter: Filter::default(),

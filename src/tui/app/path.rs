@@ -38,6 +38,7 @@ impl App {
         } else if let Some(i) = self.finding_service() {
             (self.asked.frontend, self.asked.ending) = (0, 0);
             self.go_to_service(i, Section::Path);
+            self.came_from = Some(PaneName::Findings);
         } else if self.pane == PaneName::Drops {
             self.explain_drop();
         } else {

@@ -2,7 +2,7 @@
 
 use crate::changes::{Change, What};
 use crate::figures::{clip, clip_end, duration, time_of_day, wrapped};
-use crate::tui::app::App;
+use crate::tui::app::{App, changed_service, changed_table};
 use crate::tui::theme::Theme;
 use crate::tui::widgets::{draw_list, part, put};
 use ratatui::Frame;
@@ -73,7 +73,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
         frame.render_widget(Paragraph::new(line), at);
     });
     let title = clip_end(&chosen.subject, width.saturating_sub(30));
-    let inner = part(frame, theme, lower, &title, "Enter goes to the Service", false);
+    let note = match () {
+        () if changed_service(&u, chosen).is_some() => "Enter goes to the Service",
+        () if changed_table(&u, chosen).is_some() => "Enter goes to the table",
+        () => "",
+    };
+    let inner = part(frame, theme, lower, &title, note, false);
     let mut lines = Vec::new();
     let room = width.saturating_sub(12);
     for (name, text) in [("before", &chosen.before), ("now", &chosen.now)] {

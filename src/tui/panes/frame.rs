@@ -197,13 +197,14 @@ fn soon_full(app: &App) -> String {
 
 fn tabs_line(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     let theme = app.theme;
-    let mut spans = vec![Span::raw(" ")];
-    let mut x = area.x + 1;
+    let edge = if area.width < 100 { "" } else { " " };
+    let mut spans = vec![Span::raw(edge)];
+    let mut x = area.x + edge.len() as u16;
     let found = app.update.as_ref().map(|u| u.examination.findings.clone()).unwrap_or_default();
     for (i, pane) in PaneName::ALL.into_iter().enumerate() {
         let mut label = match area.width {
-            ..76 => format!(" {} ", pane.short_title()),
-            76..100 => format!(" {} ", pane.title()),
+            ..80 => format!("{} {}", i + 1, pane.short_title()),
+            80..100 => format!("{} {}", i + 1, pane.title()),
             _ => format!(" {} {} ", i + 1, pane.title()),
         };
         let mut style = theme.dim();
@@ -219,7 +220,7 @@ fn tabs_line(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
         let width = label.width() as u16;
         app.clicks.push((Rect { x, y: area.y, width, height: 1 }, Click::Pane(pane)));
         spans.push(Span::styled(label, style));
-        let gap = if area.width < 110 { "" } else { " " };
+        let gap = if (100..110).contains(&area.width) { "" } else { " " };
         spans.push(Span::raw(gap));
         x += width + gap.len() as u16;
     }
@@ -299,6 +300,10 @@ pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
         Where::Rules => app.pane == PaneName::Rules && !app.jumps.is_empty(),
         Where::Sections => app.sections().is_some(),
         Where::Drops => app.pane == PaneName::Drops,
+        Where::Lists => matches!(app.pane, PaneName::Findings | PaneName::Changes | PaneName::Drops),
+        Where::Explainable => {
+            (app.pane == PaneName::Services && app.opened.is_none()) || app.pane == PaneName::Findings
+        }
     };
     for k in KEYS.iter().filter(is_shown) {
         let hint = [
