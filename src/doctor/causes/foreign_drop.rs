@@ -56,6 +56,11 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         let names: Vec<String> =
             ends.iter().take(6).map(|d| super::label(&case.model.services[d.service])).collect();
         f = f.proved_by(format!("Services: {}{}", names.join(", "), if ends.len() > 6 { ", …" } else { "" }));
+        if let Some(repair) = first.owner.and_then(repair) {
+            f = f.advise(repair);
+        } else if rule.is_some() {
+            f = f.advise("if it is not meant so: take the rule away, or accept the pods' and the Services' networks before it");
+        }
         found.push(f.advise(format!(
             "see the whole way: kptop explain {}/{} --from {}",
             frontend_text(frontend).replace("*:", "NODE:"),
@@ -104,6 +109,21 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         }));
     }
     Ok(())
+}
+
+/// How to have a program let pods and Services through.
+fn repair(owner: &str) -> Option<&'static str> {
+    Some(match owner {
+        "firewalld" => {
+            "firewall-cmd --permanent --zone=trusted --add-source=POD-NETWORK --add-source=SERVICE-NETWORK && firewall-cmd --reload"
+        }
+        "ufw" => "ufw route allow from POD-NETWORK, and the same with `to`",
+        "Docker" => "iptables -I DOCKER-USER -s POD-NETWORK -j ACCEPT, and the same with -d",
+        "Calico" | "Cilium" | "kube-router" | "Antrea" | "kube-network-policies" => {
+            "a network policy may mean it: kubectl get networkpolicies -A"
+        }
+        _ => return None,
+    })
 }
 
 /// Services some address of which a rule names, as where packets come from or go to.

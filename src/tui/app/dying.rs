@@ -67,7 +67,11 @@ impl App {
     pub fn on_drops(&mut self, batch: DropBatch) {
         let Some(u) = &self.update else { return };
         let places = self.dying.places.get_or_insert_with(|| Places::new(&u.snapshot, &u.model));
+        // The chosen line stays chosen while others overtake it.
+        let chosen = self.dying.drops.groups().get(self.drops.chosen).map(|(g, _)| (*g).clone());
         self.dying.drops.add(batch, places, &u.model);
+        let now = chosen.and_then(|c| self.dying.drops.groups().iter().position(|(g, _)| **g == c));
+        self.drops.chosen = now.unwrap_or(self.drops.chosen);
     }
 
     /// Groups on the screen, with their examples.

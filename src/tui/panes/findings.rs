@@ -58,6 +58,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     let title = clip_end(&format!("{}: {}", chosen.about, chosen.title), width.saturating_sub(24));
     let inner = part(frame, theme, lower, &title, "Enter goes there", false);
     let mut lines: Vec<Line<'_>> = Vec::new();
+    if title.ends_with('…') {
+        let whole = wrapped(&chosen.title, usize::from(inner.width).saturating_sub(2));
+        lines.extend(whole.into_iter().map(|l| Line::styled(format!(" {l}"), theme.text())));
+    }
     let room = usize::from(inner.width).saturating_sub(4);
     for (mark, style, texts) in [(" · ", theme.dim(), &chosen.evidence), (" → ", theme.key(), &chosen.advice)]
     {
