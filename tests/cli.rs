@@ -358,3 +358,36 @@ fn an_empty_node_is_watched_and_examined() {
         assert!(out.status.success() && d["why"].is_string());
     });
 }
+
+/// Version, completions and man pages come out of the program itself.
+#[test]
+fn it_tells_its_version_and_makes_its_own_pages() {
+    let out = text(&kptop(&["--version"]).stdout);
+    assert!(out.starts_with(&format!("kptop {} (", env!("CARGO_PKG_VERSION"))), "{out}");
+    assert!(out.contains("linux") && (out.contains("static") || out.contains("dynamic")), "{out}");
+    for (shell, part) in [("bash", "_kptop()"), ("zsh", "#compdef kptop"), ("fish", "complete -c kptop")] {
+        let out = text(&kptop(&["completions", shell]).stdout);
+        assert!(out.contains(part) && out.contains("doctor"), "{shell}");
+    }
+    // What a shell itself says of it.
+    let mut bash = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
+    let script = kptop(&["completions", "bash"]).stdout;
+    std::io::Write::write_all(&mut bash.stdin.take().unwrap(), &script).unwrap();
+    assert!(bash.wait().unwrap().success());
+    let dir = std::env::temp_dir().join(format!("kptop-man-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    assert!(kptop(&["man", dir.to_str().unwrap()]).status.success());
+    let mut pages: Vec<String> =
+        std::fs::read_dir(&dir).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
+    pages.sort();
+    assert!(
+        pages.contains(&"kptop.1".to_string()) && pages.contains(&"kptop-doctor.1".to_string()),
+        "{pages:?}"
+    );
+    assert!(!pages.iter().any(|p| p.contains("guard")), "{pages:?}");
+    let page = std::fs::read_to_string(dir.join("kptop-doctor.1")).unwrap();
+    assert!(page.contains(".TH kptop") && page.contains("watch"), "{page}");
+    std::fs::remove_dir_all(&dir).unwrap();
+    assert_eq!(kptop(&["man", "/no/such/directory"]).status.code(), Some(2));
+    assert_eq!(kptop(&["completions", "tcsh"]).status.code(), Some(2));
+}

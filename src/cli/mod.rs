@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod drops;
 mod explain;
+mod pages;
 mod shot;
 mod snapshot;
 mod top;
@@ -35,12 +36,15 @@ pub const FAILED: u8 = 2;
 /// Something was found: a fault, a difference.
 pub const FINDINGS: u8 = 1;
 
+/// `0.1.0 (96aa12b3c4, x86_64-unknown-linux-gnu, static)`: version, commit, for what it was built.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("KPTOP_BUILD"), ")");
+
 /// top for Kubernetes Services on one node.
 ///
 /// Reads what kube-proxy left in the kernel and shows every Service, its backends and their traffic. Runs no
 /// other program and writes nothing to the node. Needs root (CAP_NET_ADMIN) to see rules and flows.
 #[derive(Debug, Parser)]
-#[command(name = "kptop", version, max_term_width = 100)]
+#[command(name = "kptop", version = VERSION, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
     source: SourceArgs,
@@ -99,6 +103,10 @@ enum Command {
     Shot(shot::ShotArgs),
     /// Print the commented default of the config file.
     Config,
+    /// Print completions of the command line for a shell.
+    Completions(pages::CompletionsArgs),
+    /// Print the man page, or write all of them into a directory.
+    Man(pages::ManArgs),
 }
 
 /// How to print.
@@ -172,6 +180,8 @@ pub fn run() -> ExitCode {
         Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Calibrate(args)) => calibrate::run(args),
         Some(Command::Config) => config::run(),
+        Some(Command::Completions(args)) => pages::completions(args),
+        Some(Command::Man(args)) => pages::man(args),
         Some(Command::Demo(_)) if cli.source.netns.is_some() || cli.source.names.is_some() => {
             Err("the demo makes its own namespaces and names: --netns and --names do not go with it".into())
         }
