@@ -3,6 +3,7 @@
 //! Source of every chain, set and map: `pkg/proxy/nftables/proxier.go` of kube-proxy 1.29 to 1.36, and the
 //! rules that 1.30.5 and 1.36.2 wrote (`tests/rules`). Nothing in them counts.
 
+mod expressions;
 mod read;
 mod tell;
 mod write;

@@ -1,13 +1,17 @@
 //! Services -> table `kube-proxy`, in the form of kube-proxy 1.36 (`syncProxyRules`,
 //! `pkg/proxy/nftables/proxier.go`), or, where asked, in that of 1.30.
 
+use super::expressions::{
+    MARK, MASQUERADE_MARK, address_type, byte_order, concat, destination_key, dport, ends, l4proto, mark,
+    masquerade, merged, native, padded, port_key, unmark,
+};
 use super::{TABLE, chain_base, endpoint_base, name};
 use crate::proxy::{Action, Backend, Frontend, FrontendKind, Protocol, Service, ServiceName, TrafficPolicy};
 use crate::ruleset::{
-    BaseChain, ChainId, ChainKind, Comparison, Condition, Counter, Data, Dialect, Element, Field, Hook,
-    IpFamily, IpNet, Load, Mapped, Match, NatRange, Op, Policy, Set, SetId, Statement, StrId, Table,
-    TableBackend, TableBuilder, TableCounters, Target, Terminal, Test, VERDICT_DATA, Verdict, address_number,
-    ct, data_type, meta, nat_flags, octets, payload_base, set_flag,
+    BaseChain, ChainId, ChainKind, Comparison, Counter, Data, Dialect, Element, Field, Hook, IpFamily, IpNet,
+    Load, Mapped, Match, Op, Policy, Set, SetId, Statement, StrId, Table, TableBackend, TableBuilder,
+    TableCounters, Target, Terminal, Test, VERDICT_DATA, Verdict, ct, data_type, octets, payload_base,
+    set_flag,
 };
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -35,9 +39,6 @@ pub struct WriteOptions {
     /// no Service's is dropped.
     pub service_cidr: Option<IpNet>,
 }
-
-/// The mark that asks for masquerading (`masqueradeBit` 14).
-const MASQUERADE_MARK: u32 = 0x4000;
 
 /// Writes the table of one family. Services of other families are passed over, and so are those without a
 /// name: their chains could not be named.
@@ -77,24 +78,6 @@ struct Writer {
     known: HashSet<(SetId, Box<[u8]>)>,
     /// Sets of clients by name.
     affinity: HashMap<StrId, SetId>,
-}
-
-/// The bits of a type made of several.
-fn concat(types: &[u32]) -> u32 {
-    types.iter().fold(0, |n, t| n << 6 | t)
-}
-
-/// The type of an address, and its bytes.
-fn address_type(family: IpFamily) -> (u32, u32) {
-    match family {
-        IpFamily::V4 => (data_type::IPV4_ADDR, 4),
-        IpFamily::V6 => (data_type::IPV6_ADDR, 16),
-    }
-}
-
-/// `NFTNL_UDATA_SET_KEYBYTEORDER`: 1 host, 2 network.
-fn byte_order(order: u8) -> Vec<u8> {
-    vec![0, 4, order, 0, 0, 0]
 }
 
 impl Writer {
@@ -627,90 +610,4 @@ impl Writer {
             self.b.rule(chain, matches, Target::dnat_to(b.address, b.port, 2));
         }
     }
-}
-
-fn native(key: Vec<Load>, test: Test) -> Match {
-    Match::Native(Box::new(Condition { key, test }))
-}
-
-fn l4proto() -> Load {
-    Load::new(Field::Meta(meta::L4PROTO), 1)
-}
-
-/// `th dport`
-fn dport() -> Load {
-    Load::new(Field::Payload { base: payload_base::TRANSPORT, offset: 2, len: 2 }, 2)
-}
-
-/// The chain of 1.30 that sets the mark.
-const MARK: &str = "mark-for-masquerade";
-
-/// `masquerade fully-random`
-fn masquerade() -> Target {
-    let flags = nat_flags::PROTO_RANDOM_FULLY;
-    Target::Masquerade(Box::new(NatRange { flags, addrs: None, ports: (0, 0, 0), revision: 0 }))
-}
-
-/// `meta mark set meta mark ^ 0x4000`
-fn unmark() -> Match {
-    let mut value = Load::new(Field::Meta(meta::MARK), 4);
-    let xor = Box::new(MASQUERADE_MARK.to_ne_bytes());
-    value.ops.push(Op::Bitwise { mask: Box::new([0xff; 4]), xor });
-    Match::Does(Box::new(Statement::SetMeta { key: meta::MARK, value }))
-}
-
-/// `meta mark set meta mark | 0x4000`
-fn mark() -> Match {
-    let mut value = Load::new(Field::Meta(meta::MARK), 4);
-    value.ops.push(Op::Bitwise {
-        mask: Box::new((!MASQUERADE_MARK).to_ne_bytes()),
-        xor: Box::new(MASQUERADE_MARK.to_ne_bytes()),
-    });
-    Match::Does(Box::new(Statement::SetMeta { key: meta::MARK, value }))
-}
-
-/// A port on its four bytes.
-fn padded(port: u16) -> [u8; 4] {
-    let [a, b] = port.to_be_bytes();
-    [a, b, 0, 0]
-}
-
-fn port_key(protocol: Protocol, port: u16) -> Vec<u8> {
-    [&[protocol.number(), 0, 0, 0][..], &padded(port)].concat()
-}
-
-fn destination_key(address: IpAddr, protocol: Protocol, port: u16) -> Vec<u8> {
-    [octets(address), port_key(protocol, port)].concat()
-}
-
-/// First address of a network and the first behind it; `None` where it reaches the end of all addresses.
-fn ends(net: IpNet) -> (u128, Option<u128>) {
-    let bits = u32::from(IpFamily::of(net.addr).bits());
-    let size = bits - u32::from(net.prefix);
-    if size >= 128 {
-        return (0, None);
-    }
-    let first = address_number(net.addr) >> size << size;
-    let next = first.checked_add(1 << size).filter(|n| bits == 128 || *n <= u128::from(u32::MAX));
-    (first, next)
-}
-
-/// Networks as ranges, those that overlap as one.
-fn merged(networks: &[IpNet]) -> Vec<(u128, Option<u128>)> {
-    let mut ranges: Vec<(u128, Option<u128>)> = networks.iter().map(|n| ends(*n)).collect();
-    ranges.sort_by_key(|r| (r.0, r.1.is_none(), r.1));
-    let mut done: Vec<(u128, Option<u128>)> = Vec::new();
-    for (from, next) in ranges {
-        match done.last_mut() {
-            Some((_, None)) => break, // everything behind is in already
-            Some((_, until)) if until.is_some_and(|u| from < u) => {
-                *until = match (*until, next) {
-                    (Some(u), Some(n)) => Some(u.max(n)),
-                    _ => None,
-                };
-            }
-            _ => done.push((from, next)),
-        }
-    }
-    done
 }

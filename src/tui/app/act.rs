@@ -3,16 +3,12 @@
 use super::commands::{Command, matching};
 use super::rows::{TableRow, table_key};
 use super::{App, Flow, List, Origin, Overlay, Section};
-use crate::changes::{Change, What};
 use crate::columns::SERVICES;
 use crate::config::PaneName;
-use crate::doctor::Subject;
 use crate::proxy::{Mode, Part};
-use crate::rates::service_key;
 use crate::ruleset::RuleId;
 use crate::tui::keys::{Ask, ask};
 use crate::tui::reader::Order;
-use crate::tui::reader::Update;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use std::time::Duration;
 
@@ -394,54 +390,6 @@ impl App {
         self.arrange();
     }
 
-    fn open_finding(&mut self) {
-        self.open_finding_of();
-        if self.pane != PaneName::Findings {
-            self.came_from = Some(PaneName::Findings);
-        }
-    }
-
-    fn open_finding_of(&mut self) {
-        let Some(u) = self.update.clone() else { return };
-        match u.examination.findings.get(self.findings.chosen).map(|f| &f.subject) {
-            Some(Subject::Service(i)) => self.go_to_service(*i, Section::Backends),
-            Some(Subject::Rule(r)) => self.go_to_rule(r.table, r.rule),
-            Some(Subject::Table(i)) => {
-                self.show(PaneName::Rules);
-                self.choose_row(TableRow::Table(*i));
-            }
-            Some(Subject::Node) => self.message = Some("this is about the node as a whole".into()),
-            None => {}
-        }
-    }
-
-    /// Goes to the Service that a change is about.
-    fn open_change(&mut self) {
-        let Some(u) = self.update.clone() else { return };
-        let Some(change) = u.changes.all().rev().nth(self.changes.chosen) else { return };
-        if let Some(i) = changed_service(&u, change) {
-            self.go_to_service(i, Section::Backends);
-        } else if let Some(i) = changed_table(&u, change) {
-            self.show(PaneName::Rules);
-            self.choose_row(TableRow::Table(i));
-        } else {
-            self.message = Some("this is about nothing that is there now".into());
-            return;
-        }
-        self.came_from = Some(PaneName::Changes);
-    }
-
-    /// Opens a Service, whatever the filters hold back.
-    pub(super) fn go_to_service(&mut self, i: usize, section: Section) {
-        self.show(PaneName::Services);
-        if !self.rows.contains(&i) {
-            self.clear_filters();
-        }
-        self.chosen_key = self.update.as_ref().and_then(|u| u.model.services.get(i)).map(service_key);
-        self.arrange();
-        self.show_section(section);
-    }
-
     pub(super) fn go_to_rule(&mut self, table: usize, rule: RuleId) {
         let Some(u) = self.update.clone() else { return };
         let Some(t) = u.snapshot.tables.get(table) else { return };
@@ -453,7 +401,7 @@ impl App {
     }
 
     /// Chooses a row of the Rules pane, whatever a search or a fold hides.
-    fn choose_row(&mut self, row: TableRow) {
+    pub(super) fn choose_row(&mut self, row: TableRow) {
         if !self.table_rows.contains(&row) {
             self.rules_search.clear();
             if let (TableRow::Chain(i, _) | TableRow::Table(i), Some(u)) = (row, &self.update) {
@@ -528,7 +476,7 @@ impl App {
         self.arrange();
     }
 
-    fn clear_filters(&mut self) {
+    pub(super) fn clear_filters(&mut self) {
         self.set_search(String::new());
         self.problems = false;
         self.namespace = None;
@@ -662,22 +610,6 @@ impl App {
         all.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
         all
     }
-}
-
-/// The Service that a change is about, where it is there.
-pub(in crate::tui) fn changed_service(u: &Update, change: &Change) -> Option<usize> {
-    let named = |s: &crate::proxy::Service| {
-        change.subject.strip_prefix(&format!("{} {}", s.label(), s.protocol.name())).is_some()
-    };
-    u.model.services.iter().position(named)
-}
-
-/// The table that a change is about, where it is there.
-pub(in crate::tui) fn changed_table(u: &Update, change: &Change) -> Option<usize> {
-    let named = |t: &crate::snapshot::TableState| {
-        change.what == What::Rules && change.subject.contains(&format!("{} {} (", t.family, t.table.name))
-    };
-    u.snapshot.tables.iter().position(named)
 }
 
 /// The next or the last of a list, round its ends.

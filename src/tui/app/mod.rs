@@ -4,15 +4,16 @@ mod act;
 mod commands;
 mod compared;
 mod dying;
+mod follow;
 mod list;
 mod mouse;
 mod path;
 mod rows;
 
-pub(super) use act::{changed_service, changed_table};
 pub(super) use commands::matching;
 pub(super) use compared::Compared;
 pub(super) use dying::{Dying, Monitor};
+pub(super) use follow::{changed_service, changed_table};
 pub(super) use list::List;
 pub(super) use path::Asked;
 pub(super) use rows::{TableRow, table_key};
