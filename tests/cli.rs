@@ -334,6 +334,11 @@ fn the_doctor_has_a_contract() {
         for key in ["id", "severity", "title", "subject"] {
             assert!(!f[key].as_str().unwrap().is_empty(), "{f}");
         }
+        let s = &f["service"];
+        assert!(
+            s.is_null() || (s["name"].is_string() && s["protocol"].is_string() && s["family"].is_string()),
+            "{f}"
+        );
         assert!(!f["evidence"].as_array().unwrap().is_empty() && !f["advice"].as_array().unwrap().is_empty());
     }
     let alarming = findings.iter().any(|f| f["severity"] != "info");

@@ -61,7 +61,13 @@ fn write(view: &View, args: &DoctorArgs) -> Result<(), String> {
         TextOrJson::Json => {
             // While it watches, a line is a document.
             let indented = on_terminal && !args.watch;
-            output::write_examination_json(&view.examination, view.snapshot.taken_at, indented, out)
+            output::write_examination_json(
+                &view.examination,
+                &view.model,
+                view.snapshot.taken_at,
+                indented,
+                out,
+            )
         }
     })
 }

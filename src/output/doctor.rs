@@ -1,7 +1,8 @@
 //! `kptop doctor` as text and as JSON (`kptop.doctor/1`).
 
-use crate::doctor::{Examination, Finding, Severity, causes};
+use crate::doctor::{Examination, Finding, Severity, Subject, causes};
 use crate::figures::{plural, wrapped};
+use crate::proxy::Model;
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -85,8 +86,32 @@ struct FindingOut<'a> {
     title: &'a str,
     /// What it is about, for people: a Service, a table, a part of the node.
     subject: &'a str,
+    /// The Service that it is about, where it is about one.
+    service: Option<ServiceOut<'a>>,
     evidence: &'a [String],
     advice: &'a [String],
+}
+
+/// A Service by what scripts know it by.
+#[derive(Serialize)]
+struct ServiceOut<'a> {
+    namespace: Option<&'a str>,
+    name: Option<&'a str>,
+    port_name: Option<&'a str>,
+    protocol: &'static str,
+    family: &'static str,
+}
+
+fn service<'a>(f: &Finding, model: &'a Model) -> Option<ServiceOut<'a>> {
+    let Subject::Service(i) = f.subject else { return None };
+    let s = model.services.get(i)?;
+    Some(ServiceOut {
+        namespace: s.name.as_ref().map(|n| n.namespace.as_str()),
+        name: s.name.as_ref().map(|n| n.name.as_str()),
+        port_name: s.name.as_ref().map(|n| n.port.as_str()),
+        protocol: s.protocol.lower(),
+        family: s.family.name(),
+    })
 }
 
 #[derive(Serialize)]
@@ -98,6 +123,7 @@ struct UncheckedOut<'a> {
 /// Writes the contract for scripts.
 pub fn write_examination_json(
     done: &Examination,
+    model: &Model,
     taken_at: jiff::Timestamp,
     indented: bool,
     out: &mut dyn Write,
@@ -114,6 +140,7 @@ pub fn write_examination_json(
                 severity: f.severity.name(),
                 title: &f.title,
                 subject: &f.about,
+                service: service(f, model),
                 evidence: &f.evidence,
                 advice: &f.advice,
             })
