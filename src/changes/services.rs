@@ -1,7 +1,7 @@
 //! Services, frontends and backends that came, went or are others.
 
 use super::{Found, What, pairs};
-use crate::proxy::{Backend, Frontend, Model, Service, TrafficPolicy, endpoint_text, frontend_text};
+use crate::proxy::{Backend, Frontend, Model, Service, endpoint_text, frontend_text};
 use std::collections::BTreeMap;
 
 /// Services that come or go in one reading beyond which they are told as one.
@@ -61,14 +61,10 @@ fn settings(s: &Service) -> Option<String> {
     Some(if parts.is_empty() { "no affinity".into() } else { parts.join(", ") })
 }
 
-fn policy(p: TrafficPolicy) -> &'static str {
-    p.name()
-}
-
 fn frontends(s: &Service) -> BTreeMap<String, String> {
     let text = |f: &Frontend| {
         let mut parts = vec![f.action.name().to_string()];
-        parts.extend(f.traffic_policy.map(|p| format!("policy {}", policy(p))));
+        parts.extend(f.traffic_policy.map(|p| format!("policy {}", p.name())));
         parts.extend(f.source_ranges.as_ref().map(|r| {
             let nets: Vec<String> = r.iter().map(ToString::to_string).collect();
             format!("only from {}", nets.join(" "))
@@ -86,7 +82,7 @@ fn frontends(s: &Service) -> BTreeMap<String, String> {
 
 fn backends(s: &Service) -> BTreeMap<String, String> {
     let text = |b: &Backend| {
-        let policies: Vec<&str> = b.traffic_policies.iter().map(|p| policy(*p)).collect();
+        let policies: Vec<&str> = b.traffic_policies.iter().map(|p| p.name()).collect();
         match b.weight {
             Some(w) => format!("weight {w}"),
             None if policies.is_empty() => "there".into(),

@@ -2,7 +2,7 @@
 
 use super::compare::engine_of;
 use super::prices::{Engine, Prices, PricesFrom};
-use crate::proxy::{Model, Service, node_address, pod_network};
+use crate::proxy::{Model, Service, any_pod, node_address};
 use crate::ruleset::{Dialect, IpFamily, TableBackend};
 use crate::snapshot::Snapshot;
 use crate::walk::{Entrance, Ground, Options, Packet};
@@ -67,12 +67,8 @@ pub(super) struct Askers {
 
 impl Askers {
     pub(super) fn new(snapshot: &Snapshot) -> Askers {
-        let pod = |family, other: &str| {
-            let fallback = || other.parse().unwrap_or(IpAddr::V4([10, 0, 0, 1].into()));
-            pod_network(snapshot, family).map_or_else(fallback, |net| beside(net.addr))
-        };
         Askers {
-            pod: [pod(IpFamily::V4, "10.255.255.254"), pod(IpFamily::V6, "fd00:ffff::fffe")],
+            pod: [any_pod(snapshot, IpFamily::V4), any_pod(snapshot, IpFamily::V6)],
             node: [node_address(snapshot, IpFamily::V4), node_address(snapshot, IpFamily::V6)],
         }
     }
@@ -89,14 +85,6 @@ impl Askers {
 
 /// A link that no rule names: rules for interfaces are passed over.
 const POD_LINK: &str = "kptop-pod";
-
-/// An address near the end of the network that begins here.
-fn beside(network: IpAddr) -> IpAddr {
-    match network {
-        IpAddr::V4(a) => IpAddr::V4((u32::from(a) + 254).into()),
-        IpAddr::V6(a) => IpAddr::V6((u128::from(a) + 0xfffe).into()),
-    }
-}
 
 /// How walks for figures are made: of a client that is new, without steps.
 pub(super) const FIGURES: Options = Options { new_client: true, steps: false, most_outcomes: 20_000 };

@@ -2,12 +2,11 @@
 
 use super::{Before, Facts, Finding, Severity, Subject};
 use crate::columns::screen_label;
-use crate::proxy::{FrontendKind, Mode, Model, RuleRef, Service, State, chain_owner};
-use crate::ruleset::{IpFamily, RuleId, TableBackend};
+use crate::proxy::{FrontendKind, Frontends, Mode, Model, RuleRef, Service, State, chain_owner};
+use crate::ruleset::{IpFamily, RuleId};
 use crate::snapshot::facts::Stats;
 use crate::snapshot::{FlowFigures, FlowKey, Flows, Snapshot, TableState};
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,9 +35,6 @@ impl Rise {
     }
 }
 
-/// Services by where they are reached.
-type Frontends = HashMap<(u8, Option<IpAddr>, u16), usize, foldhash::fast::FixedState>;
-
 /// Facts in order.
 pub(super) struct Case<'a> {
     pub(super) facts: Facts<'a>,
@@ -56,16 +52,10 @@ impl<'a> Case<'a> {
             facts,
             snapshot: facts.snapshot,
             model: facts.model,
-            frontends: Frontends::default(),
+            frontends: Frontends::new(facts.snapshot, facts.model),
             asked_rules: Cell::new(false),
             flows: vec![Vec::new(); facts.model.services.len()],
         };
-        for (i, s) in facts.model.services.iter().enumerate().filter(|(_, s)| !s.leftover) {
-            for f in &s.frontends {
-                // A node port stands on every address of the node: a key without an address.
-                case.frontends.insert((s.protocol.number(), f.address, f.port), i);
-            }
-        }
         if let Some(flows) = case.flows_read() {
             for (key, figures) in &flows.groups {
                 if let Some(i) = case.service_at(key.protocol, key.frontend, key.frontend_port) {
@@ -118,8 +108,7 @@ impl<'a> Case<'a> {
 
     /// The Service that is reached here.
     pub(super) fn service_at(&self, protocol: u8, address: IpAddr, port: u16) -> Option<usize> {
-        let at = |address| self.frontends.get(&(protocol, address, port)).copied();
-        at(Some(address)).or_else(|| at(None).filter(|_| self.is_own(address)))
+        self.frontends.find(protocol, address, port)
     }
 
     /// True for an address of the node.
@@ -287,14 +276,6 @@ impl<'a> Case<'a> {
         self.snapshot.tables.iter().enumerate().flat_map(|(table, t)| {
             (0..t.table.rules.len()).map(move |i| RuleRef { table, rule: RuleId(i as u32) })
         })
-    }
-
-    /// Tables of iptables of a kernel interface and family.
-    pub(super) fn iptables(&self, backend: TableBackend, family: IpFamily, name: &str) -> Option<usize> {
-        self.snapshot
-            .tables
-            .iter()
-            .position(|t| t.backend == backend && t.family.ip() == Some(family) && t.table.name == name)
     }
 
     /// Frontends of a kind, of Services at work.

@@ -1,7 +1,9 @@
 //! Services whose packets die on their way, though kube-proxy's own rules would let them through: what other programs' rules
 //! do to them, found by walking.
 
-use crate::proxy::{Action, FrontendKind, Model, RuleRef, chain_owner, node_address, pod_network};
+use crate::proxy::{
+    Action, FrontendKind, Model, RuleRef, any_pod, chain_owner, node_address, outside_client,
+};
 use crate::ruleset::{IpFamily, RuleId};
 use crate::snapshot::Snapshot;
 use crate::walk::{End, Entrance, Ground, Options, Packet, StepKind, Walk};
@@ -46,12 +48,10 @@ pub fn dead_ends(snapshot: &Snapshot, model: &Model) -> Vec<DeadEnd> {
     let quick = Options { new_client: true, steps: false, ..Options::default() };
     let mut found = Vec::new();
     // Where packets come from and where node ports are asked for, of each family.
-    let known = [IpFamily::V4, IpFamily::V6].map(|family| {
-        let pods = pod_network(snapshot, family).map(|n| n.addr);
-        (senders(family, pods), node_address(snapshot, family))
-    });
+    let known = [IpFamily::V4, IpFamily::V6]
+        .map(|family| (any_pod(snapshot, family), outside_client(family), node_address(snapshot, family)));
     for (i, s) in model.services.iter().enumerate().filter(|(_, s)| !s.leftover && !s.backends.is_empty()) {
-        let ((pod, outside), node) = known[s.family as usize];
+        let (pod, outside, node) = known[s.family as usize];
         let first = s.frontends.iter().position(|f| f.action == Action::Balance);
         let outer = s.frontends.iter().position(|f| {
             f.action == Action::Balance
@@ -106,22 +106,4 @@ pub fn dead_ends(snapshot: &Snapshot, model: &Model) -> Vec<DeadEnd> {
         }
     }
     found
-}
-
-/// A pod that no rule names, and a client of documentation's networks (RFC 5737, RFC 3849).
-fn senders(family: IpFamily, pods: Option<IpAddr>) -> (IpAddr, IpAddr) {
-    match (family, pods) {
-        (IpFamily::V4, Some(IpAddr::V4(n))) => {
-            (IpAddr::V4((u32::from(n) + 254).into()), IpAddr::from([192, 0, 2, 200]))
-        }
-        (IpFamily::V6, Some(IpAddr::V6(n))) => {
-            let outside = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xc8]);
-            (IpAddr::V6((u128::from(n) + 0xfffe).into()), outside)
-        }
-        (IpFamily::V4, _) => (IpAddr::from([10, 255, 255, 254]), IpAddr::from([192, 0, 2, 200])),
-        (IpFamily::V6, _) => {
-            let outside = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xc8]);
-            (IpAddr::from([0xfd00, 0xffff, 0, 0, 0, 0, 0, 0xfffe]), outside)
-        }
-    }
 }

@@ -4,7 +4,7 @@ mod counted;
 
 pub use counted::{Counted, counted};
 
-use crate::proxy::{Model, Protocol};
+use crate::proxy::{Frontends, Model, Protocol};
 use crate::snapshot::facts::{DroppedPacket, PacketHeader};
 use crate::snapshot::{DropBatch, Snapshot};
 use std::collections::{HashMap, VecDeque};
@@ -48,25 +48,16 @@ pub type Owner = (String, Role);
 /// Services by the addresses of their frontends and backends.
 #[derive(Debug, Default)]
 pub struct Places {
-    frontends: HashMap<(u8, IpAddr, u16), usize, foldhash::fast::FixedState>,
-    node_ports: HashMap<(u8, u16), usize, foldhash::fast::FixedState>,
+    frontends: Frontends,
     backends: HashMap<(u8, IpAddr, u16), usize, foldhash::fast::FixedState>,
-    own: Vec<IpAddr>,
 }
 
 impl Places {
     /// Of a model.
     pub fn new(snapshot: &Snapshot, model: &Model) -> Places {
-        let mut places =
-            Places { own: snapshot.addresses.iter().map(|a| a.address).collect(), ..Places::default() };
+        let mut places = Places { frontends: Frontends::new(snapshot, model), ..Places::default() };
         for (i, s) in model.services.iter().enumerate().filter(|(_, s)| !s.leftover) {
             let n = s.protocol.number();
-            for f in &s.frontends {
-                match f.address {
-                    Some(a) => drop(places.frontends.insert((n, a, f.port), i)),
-                    None => drop(places.node_ports.insert((n, f.port), i)),
-                }
-            }
             for b in &s.backends {
                 places.backends.entry((n, b.address, b.port)).or_insert(i);
             }
@@ -78,10 +69,8 @@ impl Places {
     pub fn of(&self, h: &PacketHeader) -> Option<(usize, Role)> {
         let (from, to) = h.ports?;
         let p = h.protocol;
-        let at_frontend = self.frontends.get(&(p, h.destination, to));
-        let at_node_port = || self.node_ports.get(&(p, to)).filter(|_| self.own.contains(&h.destination));
-        if let Some(i) = at_frontend.or_else(at_node_port) {
-            return Some((*i, Role::ToService));
+        if let Some(i) = self.frontends.find(p, h.destination, to) {
+            return Some((i, Role::ToService));
         }
         if let Some(i) = self.backends.get(&(p, h.destination, to)) {
             return Some((*i, Role::ToBackend));

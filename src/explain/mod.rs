@@ -7,7 +7,7 @@ mod lines;
 pub use destination::{Destination, destinations, frontend_destination};
 pub use lines::{Line, LineKind, percent};
 
-use crate::proxy::{Frontend, Mode, Model, Service, node_address, pod_network};
+use crate::proxy::{Frontend, Mode, Model, Service, node_address, outside_client, pod_network};
 use crate::ruleset::{IpFamily, IpNet};
 use crate::snapshot::Snapshot;
 use crate::walk::{End, Entrance, Ground, Options, Outcome, Packet, Step, Walk};
@@ -56,10 +56,6 @@ impl fmt::Display for Sender {
 
 /// A source port that no Service has: what it is does not matter to kube-proxy's rules.
 const SOURCE_PORT: u16 = 40_000;
-/// Clients outside, of networks that are only for documents (RFC 5737, RFC 3849).
-const OUTSIDE4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 200);
-const OUTSIDE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 0x200);
-
 /// An address in a network that no endpoint here has.
 fn free_address(net: IpNet, model: &Model) -> IpAddr {
     let taken = |a: IpAddr| model.services.iter().flat_map(|s| &s.backends).any(|b| b.address == a);
@@ -105,10 +101,7 @@ pub fn explain(
         Sender::Node if destination.address.is_loopback() => destination.address,
         Sender::Node => node_address(snapshot, family)
             .ok_or_else(|| format!("this node has no {family} address: give --from ADDRESS"))?,
-        Sender::Outside => match family {
-            IpFamily::V4 => OUTSIDE4.into(),
-            IpFamily::V6 => OUTSIDE6.into(),
-        },
+        Sender::Outside => outside_client(family),
         Sender::Pod => match pod_network(snapshot, family) {
             Some(net) => {
                 let address = free_address(net, model);

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-/// Those that kptop reads, by their path under `/proc/sys` (`Documentation/networking/ip-sysctl.rst`,
+/// Those that kptop reads beside conntrack's limits (`kernel/conntrack`), by their path under `/proc/sys` (`Documentation/networking/ip-sysctl.rst`,
 /// `ipvs-sysctl.rst`).
-const NAMES: [&str; 28] = [
+const NAMES: [&str; 24] = [
     "net/ipv4/ip_forward",
     "net/ipv6/conf/all/forwarding",
     "net/ipv4/conf/all/route_localnet",
@@ -23,10 +23,6 @@ const NAMES: [&str; 28] = [
     "net/bridge/bridge-nf-call-ip6tables",
     "net/core/netdev_max_backlog",
     "net/core/somaxconn",
-    "net/netfilter/nf_conntrack_max",
-    "net/netfilter/nf_conntrack_buckets",
-    "net/netfilter/nf_conntrack_acct",
-    "net/netfilter/nf_conntrack_timestamp",
     "net/netfilter/nf_conntrack_tcp_loose",
     "net/netfilter/nf_conntrack_tcp_timeout_established",
     "net/netfilter/nf_conntrack_tcp_timeout_close_wait",

@@ -50,3 +50,21 @@ pub fn pod_network(snapshot: &Snapshot, family: IpFamily) -> Option<IpNet> {
     }
     None
 }
+
+/// An address that stands for any pod: near the end of the pods' network, or of a usual one where no rule tells it.
+pub fn any_pod(snapshot: &Snapshot, family: IpFamily) -> IpAddr {
+    match pod_network(snapshot, family).map(|n| n.addr) {
+        Some(IpAddr::V4(n)) => IpAddr::V4((u32::from(n) + 254).into()),
+        Some(IpAddr::V6(n)) => IpAddr::V6((u128::from(n) + 0xfffe).into()),
+        None if family == IpFamily::V4 => [10, 255, 255, 254].into(),
+        None => [0xfd00, 0xffff, 0, 0, 0, 0, 0, 0xfffe].into(),
+    }
+}
+
+/// An address that stands for any client outside, of networks that are only for documents (RFC 5737, RFC 3849).
+pub fn outside_client(family: IpFamily) -> IpAddr {
+    match family {
+        IpFamily::V4 => [203, 0, 113, 200].into(),
+        IpFamily::V6 => [0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 0x200].into(),
+    }
+}

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod families;
+mod frontends;
 pub mod iptables;
 pub mod ipvs;
 mod model;
@@ -11,8 +12,9 @@ mod owners;
 mod parts;
 mod userspace;
 
-pub use addresses::{node_address, node_addresses, pod_network};
+pub use addresses::{any_pod, node_address, node_addresses, outside_client, pod_network};
 pub use families::chain_families;
+pub use frontends::Frontends;
 pub use model::{ModeState, Model, State};
 pub use names::{Names, ServiceName, endpoint_chain, service_hash};
 pub use owners::{chain_owner, owners};

@@ -102,7 +102,6 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
                 services.iter().take(6).map(|i| super::label(&case.model.services[*i])).collect();
             f = f.proved_by(format!("its addresses are those of {}", names.join(", ")));
         }
-        f.subject = Subject::Rule(rule);
         found.push(f.advise(match services.is_empty() {
             true => "the first packet of no Service's flow was seen to end there; is it traffic that should pass?",
             false => "a new flow may pass all the same: answers, later packets or some senders end there. Who made the rule, and what for?",

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
     case.need_rules()?;
-    let mut first: HashMap<(u8, IpAddr, u16, bool), (usize, u32)> = HashMap::new();
+    let mut first: HashMap<(u8, IpAddr, u16), (usize, u32)> = HashMap::new();
     for (i, s) in case.at_work().filter(|(_, s)| s.mode == Mode::Iptables) {
         for f in &s.frontends {
             // What is refused stands in another table: only rules of one chain are in each other's way.
@@ -17,7 +17,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
             else {
                 continue;
             };
-            let key = (s.protocol.number(), address, f.port, true);
+            let key = (s.protocol.number(), address, f.port);
             let Some((other, at)) = first.get(&key).copied().filter(|(o, _)| *o != i) else {
                 first.insert(key, (i, rule.rule.0));
                 continue;

@@ -10,11 +10,7 @@ use std::net::IpAddr;
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
     case.need_rules()?;
     for family in [IpFamily::V4, IpFamily::V6] {
-        let table = case.snapshot.tables.iter().position(|t| {
-            t.backend == TableBackend::NfTables
-                && t.family.ip() == Some(family)
-                && t.table.name == crate::proxy::nftables::TABLE
-        });
+        let table = case.snapshot.table(TableBackend::NfTables, family.into(), crate::proxy::nftables::TABLE);
         let Some(i) = table else { continue };
         let t = &case.snapshot.tables[i].table;
         // Node ports by their maps: without an address the Services' frontends do not show them.

@@ -4,8 +4,8 @@
 
 use super::super::Subject;
 use super::{Case, Finding, Severity};
-use crate::proxy::{FrontendKind, Mode, State, endpoint_text};
-use crate::ruleset::{ChainId, ChainKind, Family, Hook, IpFamily, TableBackend};
+use crate::proxy::{FrontendKind, Mode, State, endpoint_text, nftables};
+use crate::ruleset::{BaseChain, ChainId, ChainKind, Family, Hook, IpFamily, Table, TableBackend};
 use std::collections::HashSet;
 
 /// Table, base chain, hook, chain: jumps without which nothing works (`iptablesJumpChains`; 1.20 has these, too).
@@ -45,7 +45,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
             emptied(case, backend, family, found);
             canaries(case, backend, family, found);
         }
-        nftables(case, family, found);
+        nftables_mode(case, family, found);
         unreached(case, family, found);
         // Gone altogether.
         let was = before.and_then(|b| {
@@ -68,7 +68,7 @@ const NEVER_EMPTY: [&str; 7] =
 
 /// Chains that rules lead to, and that have no rule: packets go through them untouched.
 fn emptied(case: &Case<'_>, backend: TableBackend, family: IpFamily, found: &mut Vec<Finding>) {
-    let Some(i) = case.iptables(backend, family, "nat") else { return };
+    let Some(i) = case.snapshot.table(backend, family.into(), "nat") else { return };
     let t = &case.snapshot.tables[i].table;
     let own = |name: &str| NEVER_EMPTY.iter().any(|p| name.starts_with(p));
     let candidates: Vec<ChainId> = (0..t.chains.len() as u32)
@@ -152,19 +152,14 @@ fn jumps(case: &Case<'_>, backend: TableBackend, family: IpFamily, found: &mut V
     };
     let (rules, ipvs) = (with_services(Mode::Iptables), with_services(Mode::Ipvs));
     for (table, hook, to, means) in JUMPS {
-        let Some(i) = case.iptables(backend, family, table) else { continue };
+        let Some(i) = case.snapshot.table(backend, family.into(), table) else { continue };
         let t = &case.snapshot.tables[i].table;
         // Only where the chain that should be reached is there, and belongs to what is at work.
         let Some(chain) = t.chain(to) else { continue };
         if !(rules || ipvs) || t.rules_of(chain).count() == 0 {
             continue;
         }
-        let reached = t
-            .chains
-            .iter()
-            .filter(|c| c.base.is_some_and(|b| b.hook == hook))
-            .any(|c| c.rules.clone().any(|r| t.jump_of(&t.rules[r as usize]) == Some(chain)));
-        if reached {
+        if leads_to(t, |b| b.hook == hook, chain) {
             continue;
         }
         let mut f = Finding::node(
@@ -182,29 +177,30 @@ fn jumps(case: &Case<'_>, backend: TableBackend, family: IpFamily, found: &mut V
 }
 
 fn canaries(case: &Case<'_>, backend: TableBackend, family: IpFamily, found: &mut Vec<Finding>) {
-    let has = |table: &str| {
-        let i = case.iptables(backend, family, table)?;
-        Some((i, case.snapshot.tables[i].table.chain(CANARY).is_some()))
+    let has = |table: &&str| {
+        let table = case.snapshot.table(backend, family.into(), table);
+        table.is_some_and(|i| case.snapshot.tables[i].table.chain(CANARY).is_some())
     };
-    let all = ["mangle", "nat", "filter"].map(|t| (t, has(t)));
-    if !all.iter().any(|(_, h)| h.is_some_and(|h| h.1)) {
-        return; // a mode or version without them
-    }
-    let gone: Vec<&str> = all.iter().filter(|(_, h)| !h.is_some_and(|h| h.1)).map(|a| a.0).collect();
-    if !gone.is_empty() {
+    let (stands, gone): (Vec<&str>, Vec<&str>) = ["mangle", "nat", "filter"].into_iter().partition(has);
+    // Without any it is a mode or version that has none.
+    if !stands.is_empty() && !gone.is_empty() {
         found.push(
             Finding::node("wiped", Severity::Warning, &format!("iptables {family}"), format!("the canary of kube-proxy is gone in {}: somebody wiped it", gone.join(" and ")))
-                .proved_by(format!("{CANARY} stands in {}, not in {}", all.iter().filter(|(_, h)| h.is_some_and(|h| h.1)).map(|a| a.0).collect::<Vec<_>>().join(" and "), gone.join(" and ")))
+                .proved_by(format!("{CANARY} stands in {}, not in {}", stands.join(" and "), gone.join(" and ")))
                 .advise("kube-proxy sees that within its sync period and writes all rules anew; if this stays, it does not run: look at its log"),
         );
     }
 }
 
+/// True where a rule of such a base chain jumps to a chain.
+fn leads_to(t: &Table, from: impl Fn(&BaseChain) -> bool, to: ChainId) -> bool {
+    let mut bases = t.chains.iter().filter(|c| c.base.as_ref().is_some_and(&from));
+    bases.any(|c| c.rules.clone().any(|r| t.jump_of(&t.rules[r as usize]) == Some(to)))
+}
+
 /// nftables mode: base chains that lead to `services` and `masquerading`.
-fn nftables(case: &Case<'_>, family: IpFamily, found: &mut Vec<Finding>) {
-    let table = case.snapshot.tables.iter().position(|t| {
-        t.backend == TableBackend::NfTables && t.family.ip() == Some(family) && t.table.name == "kube-proxy"
-    });
+fn nftables_mode(case: &Case<'_>, family: IpFamily, found: &mut Vec<Finding>) {
+    let table = case.snapshot.table(TableBackend::NfTables, family.into(), nftables::TABLE);
     let Some(i) = table else { return };
     let t = &case.snapshot.tables[i].table;
     let Some(services) = t
@@ -226,12 +222,7 @@ fn nftables(case: &Case<'_>, family: IpFamily, found: &mut Vec<Finding>) {
         }
     }
     for hook in [Hook::Prerouting, Hook::Output] {
-        let reached = t
-            .chains
-            .iter()
-            .filter(|c| c.base.is_some_and(|b| b.hook == hook && b.kind == ChainKind::Nat))
-            .any(|c| c.rules.clone().any(|r| t.jump_of(&t.rules[r as usize]) == Some(services)));
-        if !reached {
+        if !leads_to(t, |b| b.hook == hook && b.kind == ChainKind::Nat, services) {
             let mut f = Finding::node(
                 "wiped",
                 Severity::Critical,

@@ -4,7 +4,7 @@ use crate::figures::{bytes, clip_end, count, duration, plural, short};
 use crate::proxy::{Frontend, Service, endpoint_text};
 use crate::ruleset::IpFamily;
 use crate::snapshot::facts::{Flow as ConntrackFlow, SEEN_REPLY};
-use crate::snapshot::{FlowEvents, FlowFigures, FlowTurnover, Flows, Snapshot, TCP_STATES};
+use crate::snapshot::{FlowEvents, FlowFigures, FlowKey, FlowTurnover, Flows, Snapshot, TCP_STATES};
 use crate::tui::app::App;
 use crate::tui::reader::Update;
 use crate::tui::widgets::{draw_list, put};
@@ -12,7 +12,6 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::widgets::Paragraph;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 fn state_of(flow: &ConntrackFlow) -> &'static str {
@@ -31,14 +30,7 @@ fn flow_words(service: &Service, snapshot: &Snapshot) -> String {
         return "conntrack's flows could not be read".into();
     };
     for (key, figures) in &flows.groups {
-        let is_mine = service.frontends.iter().any(|f| {
-            f.port == key.frontend_port
-                && f.address.map_or_else(
-                    || snapshot.addresses.iter().any(|a| a.address == key.frontend),
-                    |a| a == key.frontend,
-                )
-        });
-        if is_mine && key.protocol == service.protocol.number() {
+        if is_to(service, snapshot, key) {
             sum.add(figures);
         }
     }
@@ -69,15 +61,17 @@ fn flow_words(service: &Service, snapshot: &Snapshot) -> String {
     words.join(" · ")
 }
 
+/// True for a flow that was sent to a Service.
+fn is_to(service: &Service, snapshot: &Snapshot, key: &FlowKey) -> bool {
+    let own = || snapshot.addresses.iter().any(|a| a.address == key.frontend);
+    let here =
+        |f: &Frontend| f.port == key.frontend_port && f.address.map_or_else(own, |a| a == key.frontend);
+    key.protocol == service.protocol.number() && service.frontends.iter().any(here)
+}
+
 /// What began and ended while somebody looks, in a sentence.
 fn turnover_words(service: &Service, snapshot: &Snapshot, events: &FlowEvents) -> String {
-    let own = |a: IpAddr| snapshot.addresses.iter().any(|x| x.address == a);
-    let mine = events.pairs.iter().filter(|(k, _)| {
-        let here = |f: &Frontend| {
-            f.port == k.frontend_port && f.address.map_or_else(|| own(k.frontend), |a| a == k.frontend)
-        };
-        k.protocol == service.protocol.number() && service.frontends.iter().any(here)
-    });
+    let mine = events.pairs.iter().filter(|(k, _)| is_to(service, snapshot, k));
     let (mut sum, mut by) = (FlowTurnover::default(), BTreeMap::new());
     for (k, t) in mine {
         sum.began += t.began;
