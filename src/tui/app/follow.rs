@@ -9,13 +9,6 @@ use crate::tui::reader::Update;
 
 impl App {
     pub(super) fn open_finding(&mut self) {
-        self.open_finding_of();
-        if self.pane != PaneName::Findings {
-            self.came_from = Some(PaneName::Findings);
-        }
-    }
-
-    fn open_finding_of(&mut self) {
         let Some(u) = self.update.clone() else { return };
         match u.examination.findings.get(self.findings.chosen).map(|f| &f.subject) {
             Some(Subject::Service(i)) => self.go_to_service(*i, Section::Backends),
@@ -26,6 +19,9 @@ impl App {
             }
             Some(Subject::Node) => self.message = Some("this is about the node as a whole".into()),
             None => {}
+        }
+        if self.pane != PaneName::Findings {
+            self.came_from = Some(PaneName::Findings);
         }
     }
 
