@@ -84,7 +84,7 @@ fn app() -> App {
 }
 
 fn update(view: View) -> Update {
-    Update { view, took: Duration::from_millis(3), spacing: Duration::ZERO }
+    Update::now(view, Duration::from_millis(3), Duration::ZERO)
 }
 
 fn resident_mib() -> f64 {

@@ -93,6 +93,50 @@ pub fn time_of_day(at: jiff::Timestamp) -> String {
     at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
 }
 
+/// Date and time of day, of this machine's zone.
+pub fn date_and_time(at: jiff::Timestamp) -> String {
+    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// The time that somebody means in a recording from `first` to `last`: a time of day (`14:03`, `14:03:20`), a whole time
+/// (`2026-11-23T14:03:20Z`), so long after the beginning (`+90s`, `+5m`), or before the end (`-30s`).
+///
+/// # Errors
+/// What can be said.
+pub fn moment(text: &str, first: jiff::Timestamp, last: jiff::Timestamp) -> Result<jiff::Timestamp, String> {
+    let text = text.trim();
+    let wrong = || format!("`{text}` is no time: 14:03:20, +90s (after the beginning), -5m (before the end)");
+    if let Some(rest) = text.strip_prefix(['+', '-']) {
+        let (number, unit) = match rest.char_indices().next_back() {
+            Some((i, 's')) => (&rest[..i], 1.0),
+            Some((i, 'm')) => (&rest[..i], 60.0),
+            Some((i, 'h')) => (&rest[..i], 3600.0),
+            _ => (rest, 1.0),
+        };
+        let seconds = number.parse::<f64>().map_err(|_| wrong())? * unit;
+        if !(0.0..1e9).contains(&seconds) {
+            return Err(wrong());
+        }
+        let by = jiff::SignedDuration::from_millis((seconds * 1000.0) as i64);
+        let to = if text.starts_with('+') { first.checked_add(by) } else { last.checked_sub(by) };
+        return to.map_err(|_| wrong());
+    }
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Ok(time);
+    }
+    let of_day: jiff::civil::Time = text.parse().map_err(|_| wrong())?;
+    let zone = jiff::tz::TimeZone::system();
+    // The last time in the recording that the clock showed this; before its beginning, the first day's.
+    let mut day = last.to_zoned(zone.clone()).date();
+    loop {
+        let at = day.to_datetime(of_day).to_zoned(zone.clone()).map_err(|_| wrong())?.timestamp();
+        if at <= last || day <= first.to_zoned(zone.clone()).date() {
+            return Ok(at);
+        }
+        day = day.yesterday().map_err(|_| wrong())?;
+    }
+}
+
 /// A sentence on lines of at most `width` columns; a longer word has a line of its own.
 pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = vec![String::new()];

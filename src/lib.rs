@@ -4,6 +4,7 @@
 //! the Services in them, [`rates`] compares two instants, [`doctor`] says what is wrong, [`changes`] what is new, and the faces ([`tui`],
 //! [`output`], [`cli`]) show it. See ARCHITECTURE.md.
 
+pub mod api;
 pub mod bench;
 pub mod changes;
 pub mod cli;
@@ -22,6 +23,8 @@ pub mod observe;
 pub mod output;
 pub mod proxy;
 pub mod rates;
+pub mod recording;
+pub mod replay;
 pub mod ruleset;
 pub mod snapshot;
 pub mod tui;

@@ -208,7 +208,7 @@ fn what_is_on_the_node_decides_what_a_move_changes() {
     b.rule(chain, vec![Match::Counter], Target::Reject { with: 3 });
     let (table, counters) = b.finish();
     s.tables.push(TableState::new(Duration::ZERO, Arc::new(table), Arc::new(counters)));
-    s.sysctls = Arc::new([("net/ipv4/conf/all/route_localnet", "1".to_string())].into());
+    s.sysctls = Arc::new([("net/ipv4/conf/all/route_localnet".into(), "1".to_string())].into());
     let all = differences(&s, Mode::Nftables);
     assert!(has(&all, "jumps-into-kube-chains", "MINE: -d 192.0.2.80/32 -j KUBE-MARK-MASQ"), "{all:#?}");
     assert!(has(&all, "masquerade-mark", "192.0.2.81"), "{all:#?}");

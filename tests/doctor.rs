@@ -161,7 +161,7 @@ fn conn_reuse_mode_goes_with_the_kernel() {
             node: Arc::new(kptop::snapshot::facts::Node { kernel, ..Default::default() }),
             ipvs: Some(ipvs.clone()),
             addresses: Arc::clone(&addresses),
-            sysctls: Arc::new([("net/ipv4/vs/conn_reuse_mode", mode.to_string())].into()),
+            sysctls: Arc::new([("net/ipv4/vs/conn_reuse_mode".into(), mode.to_string())].into()),
             ..Snapshot::default()
         };
         let view = Observer::new(Names::default()).observe(snapshot);

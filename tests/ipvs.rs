@@ -448,3 +448,9 @@ fn captured_sets_raise_no_false_alarm() {
         });
     }
 }
+
+#[test]
+#[ignore = "needs IPVS: run by tests/run, in the VM"]
+fn a_recording_replays_as_it_was() {
+    common::recordings::replays_as_it_was(Mode::Ipvs, Variant::Legacy);
+}

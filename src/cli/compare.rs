@@ -1,7 +1,8 @@
 //! `kptop compare`
 
-use super::demo::{DemoMode, open};
-use super::{SourceArgs, TextOrJson, names, need_rules, prices, print};
+use super::demo::DemoMode;
+use super::source::DemoOf;
+use super::{Source, SourceArgs, TextOrJson, need_rules, prices, print};
 use crate::cost::{moving, under};
 use crate::observe::Observer;
 use crate::output;
@@ -40,12 +41,15 @@ pub(super) struct CompareArgs {
 }
 
 pub(super) fn run(source: &SourceArgs, args: &CompareArgs) -> Result<ExitCode, String> {
-    let (_lab, mut live) = open(source, args.demo, args.services)?;
+    let names = source.names()?;
+    let demo = args.demo.map(|mode| DemoOf { services: args.services, ..DemoOf::quiet(mode) });
+    let mut source = Source::open(source, demo, args.over)?;
     let prices = prices();
-    let mut observer = Observer::new(names(source)?).priced(prices.clone());
-    observer.observe(live.snapshot(Wanted::ALL));
-    std::thread::sleep(args.over);
-    let view = observer.observe(live.snapshot(Wanted::ALL));
+    let mut observer = Observer::new(names).priced(prices.clone());
+    let mut view = observer.observe(source.snapshot(Wanted::ALL)?);
+    if source.pass(args.over) {
+        view = observer.observe(source.snapshot(Wanted::ALL)?);
+    }
     need_rules(&view.snapshot)?;
     if view.model.services.is_empty() {
         return Err("no mode of kube-proxy holds a Service here: there is nothing to compare\n  -> kptop compare --demo \

@@ -1,10 +1,10 @@
 //! `kptop demo`
 
-use super::{Format, explain, print_snapshot};
+use super::{Format, Source, explain, print_snapshot};
 use crate::lab::{Lab, LabOptions, become_root_if_needed, shop};
 use crate::proxy::{Mode, Names, Variant};
 use crate::snapshot::live::Live;
-use crate::tui::Options;
+use crate::tui::{Input, Options};
 use clap::{Args, ValueEnum};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -75,38 +75,6 @@ pub(super) fn start(
     Lab::start(&options).map_err(|e| explain(&e))
 }
 
-/// What a command looks at: the node, a namespace, or the shop of a demo that lives as long as the first of both.
-pub(super) fn open(
-    source: &super::SourceArgs,
-    demo: Option<DemoMode>,
-    services: Option<u32>,
-) -> Result<(Option<Lab>, Live), String> {
-    let Some(mode) = demo else {
-        return Ok((None, Live::open(source.netns.as_deref()).map_err(|e| explain(&e))?));
-    };
-    if source.netns.is_some() {
-        return Err("--demo makes its own namespaces: --netns does not go with it".into());
-    }
-    become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
-    let lab = start(mode, services.map(|n| n as usize), 4, 0.0)?;
-    let live = Live::enter(lab.node()).map_err(|e| explain(&e))?;
-    Ok((Some(lab), live))
-}
-
-/// The same with the demo's traffic.
-pub(super) fn open_busy(
-    source: &super::SourceArgs,
-    demo: Option<DemoMode>,
-) -> Result<(Option<Lab>, Live), String> {
-    let Some(mode) = demo.filter(|_| source.netns.is_none()) else {
-        return open(source, demo, None);
-    };
-    become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
-    let lab = start(mode, None, 4, 1.0)?;
-    let live = Live::enter(lab.node()).map_err(|e| explain(&e))?;
-    Ok((Some(lab), live))
-}
-
 pub(super) fn run(args: &DemoArgs, options: Options) -> Result<ExitCode, String> {
     become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
     let services = args.services.map(|n| n as usize);
@@ -114,8 +82,13 @@ pub(super) fn run(args: &DemoArgs, options: Options) -> Result<ExitCode, String>
     let node = lab.node().clone();
     if let Some(format) = args.output {
         std::thread::sleep(Duration::from_secs(args.seconds));
-        let live = Live::enter(&node).map_err(|e| explain(&e))?;
-        return print_snapshot(live, Names::default(), format, None);
+        let live = Box::new(Live::enter(&node).map_err(|e| explain(&e))?);
+        return print_snapshot(
+            Source::Live { live, api: None, _lab: Some(lab) },
+            Names::default(),
+            format,
+            None,
+        );
     }
-    super::top::run_in(move || Live::enter(&node), Names::default(), options)
+    super::top::show(Input::Live(Box::new(move || Live::enter(&node))), Names::default(), options)
 }

@@ -1,11 +1,12 @@
 //! `kptop doctor`
 
-use super::demo::{DemoMode, open_busy};
-use super::{SourceArgs, TextOrJson, names, need_rules, print};
+use super::demo::DemoMode;
+use super::source::DemoOf;
+use super::{Source, SourceArgs, TextOrJson, need_rules, print};
 use crate::doctor::{Examination, Finding};
 use crate::observe::{Observer, View};
 use crate::output;
-use crate::snapshot::live::{Live, Wanted};
+use crate::snapshot::live::Wanted;
 use clap::Args;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -31,22 +32,27 @@ pub(super) struct DoctorArgs {
 }
 
 pub(super) fn run(source: &SourceArgs, args: &DoctorArgs) -> Result<ExitCode, String> {
-    let (_lab, mut live) = open_busy(source, args.demo)?;
-    let mut observer = Observer::new(names(source)?);
-    let first = observer.observe(live.snapshot(Wanted::ALL));
-    if let Err(why) = need_rules(&first.snapshot) {
+    let names = source.names()?;
+    // Of a recording the end, or with --watch all of it.
+    let back = if args.watch { Duration::MAX } else { args.over };
+    let mut source = Source::open(source, args.demo.map(DemoOf::busy), back)?;
+    source.wait_for_names();
+    let mut observer = Observer::new(names);
+    let mut view = observer.observe(source.snapshot(Wanted::ALL)?);
+    if let Err(why) = need_rules(&view.snapshot) {
         // Scripts still get their document: nothing was looked for.
         if args.output == TextOrJson::Json {
-            write(&first, args)?;
+            write(&view, args)?;
         }
         return Err(why);
     }
-    std::thread::sleep(args.over);
-    let view = observer.observe(live.snapshot(Wanted::ALL));
+    if source.pass(args.over) {
+        view = observer.observe(source.snapshot(Wanted::ALL)?);
+    }
     write(&view, args)?;
     let mut alarming = view.examination.is_alarming();
     if args.watch {
-        alarming |= watch(&mut observer, &mut live, view, args)?;
+        alarming |= watch(&mut observer, &mut source, view, args)?;
     }
     Ok(if alarming { ExitCode::from(super::FINDINGS) } else { ExitCode::SUCCESS })
 }
@@ -77,13 +83,20 @@ fn key(f: &Finding) -> (&'static str, &str) {
     (f.id, &f.about)
 }
 
-fn watch(observer: &mut Observer, live: &mut Live, first: View, args: &DoctorArgs) -> Result<bool, String> {
+fn watch(
+    observer: &mut Observer,
+    source: &mut Source,
+    first: View,
+    args: &DoctorArgs,
+) -> Result<bool, String> {
     let began = Instant::now();
     let mut last = first.examination;
     let mut alarming = false;
     while args.span.is_none_or(|s| began.elapsed() < s) {
-        std::thread::sleep(args.over);
-        let view = observer.observe(live.snapshot(Wanted::ALL));
+        if !source.pass(args.over) {
+            break; // a recording at its end
+        }
+        let view = observer.observe(source.snapshot(Wanted::ALL)?);
         let now = view.examination.clone();
         alarming |= now.is_alarming();
         let missing = |a: &Examination, b: &Examination| -> Vec<Finding> {

@@ -1,7 +1,8 @@
 //! `kptop drops`
 
-use super::demo::{DemoMode, open_busy};
-use super::{SourceArgs, TextOrJson, explain, names, need_rules, print};
+use super::demo::DemoMode;
+use super::source::DemoOf;
+use super::{Source, SourceArgs, TextOrJson, explain, need_rules, print};
 use crate::drops::{Drops, Places, counted};
 use crate::lab::become_root_if_needed;
 use crate::observe::Observer;
@@ -35,6 +36,7 @@ pub(super) struct DropsArgs {
 const LINES: usize = 200;
 
 pub(super) fn run(source: &SourceArgs, args: &DropsArgs) -> Result<ExitCode, String> {
+    source.need_live("watching packets die")?;
     if args.demo.is_some() {
         become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
     }
@@ -46,9 +48,10 @@ pub(super) fn run(source: &SourceArgs, args: &DropsArgs) -> Result<ExitCode, Str
             None => e.to_string(),
         }),
     };
-    let (_lab, mut live) = open_busy(source, args.demo)?;
-    let mut observer = Observer::new(names(source)?);
-    let first = observer.observe(live.snapshot(Wanted::ALL));
+    let names = source.names()?;
+    let mut source = Source::open(source, args.demo.map(DemoOf::busy), Duration::ZERO)?;
+    let mut observer = Observer::new(names);
+    let first = observer.observe(source.snapshot(Wanted::ALL)?);
     let places = Places::new(&first.snapshot, &first.model);
     let mut drops = Drops::default();
     let text = args.output == TextOrJson::Text;
@@ -80,7 +83,7 @@ pub(super) fn run(source: &SourceArgs, args: &DropsArgs) -> Result<ExitCode, Str
     }
     let why = watch.as_ref().err().cloned();
     drop(watch); // off again, before anything is printed
-    let last = observer.observe(live.snapshot(Wanted { flows: false, ..Wanted::ALL }));
+    let last = observer.observe(source.snapshot(Wanted { flows: false, ..Wanted::ALL })?);
     let counters = counted((&first.snapshot, &first.node), (&last.snapshot, &last.node));
     let on_terminal = io::stdout().is_terminal();
     print(|out| match args.output {

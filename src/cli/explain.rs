@@ -1,7 +1,8 @@
 //! `kptop explain`
 
-use super::demo::{DemoMode, open};
-use super::{SourceArgs, TextOrJson, names, need_rules, print};
+use super::demo::DemoMode;
+use super::source::DemoOf;
+use super::{Source, SourceArgs, TextOrJson, need_rules, print};
 use crate::explain::{Explanation, Sender, destinations, explain};
 use crate::output;
 use crate::proxy::{Model, memory_lists};
@@ -10,6 +11,7 @@ use crate::walk::End;
 use clap::Args;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
@@ -31,10 +33,11 @@ pub(super) struct ExplainArgs {
 }
 
 pub(super) fn run(source: &SourceArgs, args: &ExplainArgs) -> Result<ExitCode, String> {
-    let (_lab, mut live) = open(source, args.demo, None)?;
-    let names = names(source)?;
+    let names = source.names()?;
+    let mut source = Source::open(source, args.demo.map(DemoOf::quiet), Duration::ZERO)?;
+    source.wait_for_names();
     let wanted = Wanted { flows: false, ..Wanted::ALL };
-    let mut snapshot = live.snapshot(wanted);
+    let mut snapshot = source.snapshot(wanted)?;
     need_rules(&snapshot)?;
     let mut model = Model::read(&snapshot, &names);
     let found = destinations(&snapshot, &model, &args.destination)?;
@@ -44,8 +47,8 @@ pub(super) fn run(source: &SourceArgs, args: &ExplainArgs) -> Result<ExitCode, S
         memory.extend(memory_lists(&snapshot, &model.services[i]));
     }
     if !memory.is_empty() {
-        live.look_at(LookedAt { memory, ..LookedAt::default() });
-        snapshot = live.snapshot(wanted);
+        source.look_at(LookedAt { memory, ..LookedAt::default() });
+        snapshot = source.snapshot(wanted)?;
         model.update(&snapshot, &names);
     }
     let destination = match &found[..] {

@@ -9,12 +9,15 @@ mod doctor;
 mod drops;
 mod explain;
 mod pages;
+mod record;
 mod shot;
 mod snapshot;
+mod source;
 mod top;
 mod watch;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
+use source::{Source, SourceArgs, need_rules};
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,9 +27,7 @@ use crate::cost::{Calibration, Prices};
 use crate::observe::Observer;
 use crate::output;
 use crate::proxy::Names;
-use crate::snapshot::Snapshot;
-use crate::snapshot::facts::node_identity;
-use crate::snapshot::live::{Live, Wanted};
+use crate::snapshot::live::Wanted;
 use crate::tui::Options;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +45,7 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("KPTOP_BUILD
 /// Reads what kube-proxy left in the kernel and shows every Service, its backends and their traffic. Runs no
 /// other program and writes nothing to the node. Needs root (CAP_NET_ADMIN) to see rules and flows.
 #[derive(Debug, Parser)]
-#[command(name = "kptop", version = VERSION, max_term_width = 100)]
+#[command(name = "kptop", version = VERSION, max_term_width = 100, subcommand_precedence_over_arg = true)]
 pub struct Cli {
     #[command(flatten)]
     source: SourceArgs,
@@ -62,16 +63,6 @@ pub struct Cli {
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
-}
-
-#[derive(Clone, Debug, Args)]
-struct SourceArgs {
-    /// Read this network namespace instead of the node's own: a name of `ip netns`, a path, or a process id.
-    #[arg(long, global = true, value_name = "NAME|PATH|PID")]
-    netns: Option<String>,
-    /// File with one `namespace/name[:port]` a line: names for rules whose comments kube-proxy left off.
-    #[arg(long, global = true, value_name = "FILE")]
-    names: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -93,6 +84,10 @@ enum Command {
     /// Switches the drop monitor off for a kptop that was killed.
     #[command(name = crate::snapshot::GUARD, hide = true)]
     Guard { before: String },
+    /// Record readings into a file: to look at later, or elsewhere, with replay and every other command.
+    Record(record::RecordArgs),
+    /// Show a recording: the whole screen, with time travel.
+    Replay(record::ReplayArgs),
     /// Measure what a lookup costs in this kernel, in private network namespaces, and keep it.
     Calibrate(calibrate::CalibrateArgs),
     /// Load an HTTP server behind a Service under each mode, in private network namespaces, and print what clients see.
@@ -156,7 +151,7 @@ fn options(cli: &Cli) -> Result<Options, String> {
 fn prices() -> Arc<Prices> {
     let text = calibrate::default_file().and_then(|f| std::fs::read_to_string(f).ok());
     let kept: Option<Calibration> = text.and_then(|t| serde_json::from_str(&t).ok());
-    let (kernel, cpu) = node_identity();
+    let (kernel, cpu) = source::identity();
     Arc::new(Prices::choose(kept, kernel.as_deref(), cpu.as_deref()))
 }
 
@@ -177,13 +172,18 @@ pub fn run() -> ExitCode {
         Some(Command::Guard { before }) => {
             crate::snapshot::guard(before).map(|()| ExitCode::SUCCESS).map_err(|e| explain(&e))
         }
+        Some(Command::Record(args)) => record::record(&cli.source, args),
+        Some(Command::Replay(args)) => options(&cli).and_then(|o| record::replay(args, o)),
         Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Calibrate(args)) => calibrate::run(args),
         Some(Command::Config) => config::run(),
         Some(Command::Completions(args)) => pages::completions(args),
         Some(Command::Man(args)) => pages::man(args),
-        Some(Command::Demo(_)) if cli.source.netns.is_some() || cli.source.names.is_some() => {
-            Err("the demo makes its own namespaces and names: --netns and --names do not go with it".into())
+        Some(Command::Demo(_))
+            if cli.source.netns.is_some() || cli.source.names.is_some() || !cli.source.from.is_empty() =>
+        {
+            Err("the demo makes its own namespaces and names: --netns, --names and --from do not go with it"
+                .into())
         }
         Some(Command::Demo(args)) => options(&cli).and_then(|o| demo::run(args, o)),
         Some(Command::Shot(args)) => options(&cli).and_then(|o| shot::run(&cli.source, args, o)),
@@ -210,18 +210,19 @@ fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Str
 
 /// Reads once, or twice for rates, and prints; gives the exit code.
 fn print_snapshot(
-    mut live: Live,
+    mut source: Source,
     names: Names,
     format: Format,
     over: Option<Duration>,
 ) -> Result<ExitCode, String> {
     let mut observer = Observer::new(names).priced(prices());
-    let mut view = observer.observe(live.snapshot(Wanted::ALL));
-    if let Some(over) = over {
-        std::thread::sleep(over);
-        view = observer.observe(live.snapshot(Wanted::ALL));
+    let mut view = observer.observe(source.snapshot(Wanted::ALL)?);
+    if let Some(over) = over
+        && source.pass(over)
+    {
+        view = observer.observe(source.snapshot(Wanted::ALL)?);
     }
-    drop(live); // its buffer is as large as the largest table
+    drop(source); // its buffer is as large as the largest table
     let indented = io::stdout().is_terminal();
     let width = crossterm::terminal::size().ok().filter(|_| indented).map(|s| usize::from(s.0));
     print(|out| match format {
@@ -238,23 +239,6 @@ fn print_snapshot(
     // The process ends here: giving back a few hundred thousand pieces of memory one by one would be for nothing.
     std::mem::forget((view, observer));
     Ok(if read { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
-}
-
-/// An error where the rules, which a command is about, could not be read.
-fn need_rules(snapshot: &Snapshot) -> Result<(), String> {
-    if snapshot.rules_read() {
-        return Ok(());
-    }
-    let unread = snapshot.unread.iter().find(|u| u.failed);
-    let why = unread.map_or(String::new(), |u| format!(": {}: {}", u.what, u.why));
-    Err(format!("the rules of this node could not be read{why}"))
-}
-
-/// The list of names that was asked for.
-fn names(args: &SourceArgs) -> Result<Names, String> {
-    let Some(path) = &args.names else { return Ok(Names::default()) };
-    let text = std::fs::read_to_string(path).map_err(|e| format!("reading {}: {e}", path.display()))?;
-    Names::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// An error with what to do next.

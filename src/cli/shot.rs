@@ -1,10 +1,9 @@
 //! `kptop shot`: a picture of the screen.
 
-use super::demo::{DemoMode, start};
-use super::{SourceArgs, explain, names};
-use crate::lab::become_root_if_needed;
+use super::demo::DemoMode;
+use super::source::DemoOf;
+use super::{Source, SourceArgs};
 use crate::proxy::Names;
-use crate::snapshot::live::Live;
 use crate::tui::{self, Options, Shot};
 use clap::Args;
 use std::path::PathBuf;
@@ -46,17 +45,18 @@ fn parse_keys(text: &str) -> Result<tui::Keys, String> {
 }
 
 pub(super) fn run(source: &SourceArgs, args: &ShotArgs, options: Options) -> Result<ExitCode, String> {
-    let names = if args.demo.is_some() { Names::default() } else { names(source)? };
-    if args.demo.is_some() {
-        become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
-    }
-    let lab = args.demo.map(|mode| start(mode, args.services.map(|n| n as usize), 4, 1.0)).transpose()?;
-    let live = match &lab {
-        Some(lab) => Live::enter(lab.node()),
-        None => Live::open(source.netns.as_deref()),
-    };
+    let names = if args.demo.is_some() { Names::default() } else { source.names()? };
+    let demo = args.demo.map(|mode| DemoOf { services: args.services, ..DemoOf::busy(mode) });
+    let mut source = Source::open(source, demo, Duration::MAX)?;
     let shot = Shot { size: args.size, keys: args.keys.clone(), watch: Duration::from_secs(args.seconds) };
-    let picture = tui::shot(live.map_err(|e| explain(&e))?, names, &options, &shot);
+    source.wait_for_names();
+    let picture = match &mut source {
+        Source::Live { live, .. } => tui::shot(live, names, &options, &shot),
+        Source::Recording { recording, .. } => {
+            let snapshots = (0..recording.len()).filter_map(|i| recording.snapshot(i).ok()).collect();
+            tui::shot_of(snapshots, names, &options, &shot)
+        }
+    };
     std::fs::write(&args.file, picture).map_err(|e| format!("writing {}: {e}", args.file.display()))?;
     Ok(ExitCode::SUCCESS)
 }

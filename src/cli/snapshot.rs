@@ -1,7 +1,6 @@
 //! `kptop snapshot`
 
-use super::{Format, SourceArgs, explain, names, print_snapshot};
-use crate::snapshot::live::Live;
+use super::{Format, Source, SourceArgs, print_snapshot};
 use clap::Args;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,7 +16,8 @@ pub(super) struct SnapshotArgs {
 }
 
 pub(super) fn run(source: &SourceArgs, args: &SnapshotArgs) -> Result<ExitCode, String> {
-    let names = names(source)?;
-    let live = Live::open(source.netns.as_deref()).map_err(|e| explain(&e))?;
-    print_snapshot(live, names, args.output, args.over)
+    let names = source.names()?;
+    let source = Source::open(source, None, args.over.unwrap_or_default())?;
+    source.wait_for_names();
+    print_snapshot(source, names, args.output, args.over)
 }

@@ -1,7 +1,8 @@
 //! `kptop watch`
 
-use super::demo::{DemoMode, open};
-use super::{SourceArgs, TextOrJson, names, need_rules, print};
+use super::demo::DemoMode;
+use super::source::DemoOf;
+use super::{Source, SourceArgs, TextOrJson, need_rules, print};
 use crate::observe::Observer;
 use crate::output;
 use crate::snapshot::live::{Waker, Wanted};
@@ -26,11 +27,12 @@ pub(super) struct WatchArgs {
 }
 
 pub(super) fn run(source: &SourceArgs, args: &WatchArgs) -> Result<ExitCode, String> {
-    let (_lab, mut live) = open(source, args.demo, None)?;
+    let names = source.names()?;
+    let mut source = Source::open(source, args.demo.map(DemoOf::quiet), Duration::MAX)?;
     let wanted = Wanted { flows: false, ..Wanted::ALL };
-    let mut observer = Observer::new(names(source)?);
+    let mut observer = Observer::new(names);
     let mut waker = Waker::open();
-    let view = observer.observe(live.snapshot(wanted));
+    let view = observer.observe(source.snapshot(wanted)?);
     need_rules(&view.snapshot)?;
     if args.output == TextOrJson::Text {
         let time = crate::figures::time_of_day(view.snapshot.taken_at);
@@ -40,13 +42,17 @@ pub(super) fn run(source: &SourceArgs, args: &WatchArgs) -> Result<ExitCode, Str
         })?;
     }
     // From here on sources that cost much are read less often.
-    let mut live = live.paced();
+    let mut source = source.paced();
     let began = Instant::now();
     let mut told = 0;
     while args.span.is_none_or(|s| began.elapsed() < s) {
         let left = args.span.map_or(args.every, |s| s.saturating_sub(began.elapsed()).min(args.every));
-        waker.wait(left);
-        let view = observer.observe(live.snapshot(wanted));
+        if source.is_live() {
+            waker.wait(left);
+        } else if !source.pass(Duration::ZERO) {
+            break; // a recording at its end
+        }
+        let view = observer.observe(source.snapshot(wanted)?);
         let fresh = (view.changes.seen() - told) as usize;
         told = view.changes.seen();
         print(|out| match args.output {

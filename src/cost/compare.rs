@@ -241,7 +241,12 @@ fn written(snapshot: &Snapshot, services: &[Service], engine: Engine) -> Snapsho
     let mut made = Snapshot {
         addresses: snapshot.addresses.clone(),
         sysctls: Arc::new(
-            snapshot.sysctls.iter().filter(|s| !s.0.contains("/vs/")).map(|(k, v)| (*k, v.clone())).collect(),
+            snapshot
+                .sysctls
+                .iter()
+                .filter(|s| !s.0.contains("/vs/"))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
         ),
         ..Snapshot::default()
     };

@@ -4,6 +4,7 @@ use super::netlink::{Message, NETLINK_NETFILTER, Request, Socket, attrs, be_uint
 use super::{Error, Result};
 use crate::ruleset::IpFamily;
 use crate::ruleset::octets;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -32,7 +33,7 @@ pub const ASSURED: u32 = 1 << 2;
 const CONFIRMED: u32 = 1 << 3;
 
 /// One direction of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tuple {
     /// Sender.
     pub source: IpAddr,
@@ -47,7 +48,7 @@ pub struct Tuple {
 }
 
 /// Packets and bytes of one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     /// Packets.
     pub packets: u64,
@@ -56,7 +57,7 @@ pub struct Traffic {
 }
 
 /// A conntrack entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flow {
     /// As the first packet came.
     pub original: Tuple,
@@ -83,7 +84,7 @@ impl Flow {
 }
 
 /// Statistics of `conntrack -S`, of one CPU or summed. `None` is what the kernel does not tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
     /// Entries found.
     pub found: Option<u64>,
@@ -145,7 +146,7 @@ impl Stats {
 }
 
 /// Sysctls of conntrack; all of them can be read without privileges.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// `nf_conntrack_count`: entries now.
     pub count: Option<u64>,

@@ -1,6 +1,8 @@
 //! Counters of the network stack that tell of lost packets: SNMP's, and those of the receive queues.
 
 use super::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -25,7 +27,7 @@ pub const NAMES: [&str; 16] = [
 ];
 
 /// What a CPU's receive queue did (`/proc/net/softnet_stat`, `net/core/net-procfs.c`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Softnet {
     /// Number of the CPU.
     pub cpu: u32,
@@ -38,10 +40,10 @@ pub struct Softnet {
 }
 
 /// Counters of one instant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// By name; what the kernel does not have is not here.
-    pub named: BTreeMap<&'static str, u64>,
+    pub named: BTreeMap<Cow<'static, str>, u64>,
     /// Receive queues of each CPU: the node's, not the namespace's.
     pub softnet: Vec<Softnet>,
 }
@@ -60,7 +62,7 @@ pub fn read() -> Result<Counters> {
 }
 
 /// Pairs of lines: `Ip: name name …`, `Ip: value value …`.
-fn parse(text: &str, into: &mut BTreeMap<&'static str, u64>) {
+pub(crate) fn parse(text: &str, into: &mut BTreeMap<Cow<'static, str>, u64>) {
     let mut lines = text.lines();
     while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
         let (Some((prefix, names)), Some((other, values))) = (names.split_once(':'), values.split_once(':'))
@@ -73,7 +75,7 @@ fn parse(text: &str, into: &mut BTreeMap<&'static str, u64>) {
         for (name, value) in names.split_whitespace().zip(values.split_whitespace()) {
             let known = NAMES.iter().find(|n| n.split_once('.') == Some((prefix, name)));
             if let (Some(known), Ok(value)) = (known, value.parse()) {
-                into.insert(known, value);
+                into.insert(Cow::Borrowed(*known), value);
             }
         }
     }

@@ -5,6 +5,7 @@ use super::netlink::{
 };
 use super::{Error, Result, module};
 use crate::ruleset::{self, Counter, IpFamily};
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// `NFNL_SUBSYS_IPSET` (`linux/netfilter/nfnetlink.h`)
@@ -17,7 +18,7 @@ const PROTOCOL: u8 = 6;
 const LIST_HEADER: u32 = 1 << 2;
 
 /// A set.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ipset {
     /// Its name.
     pub name: String,
@@ -40,7 +41,7 @@ pub struct Ipset {
 }
 
 /// A member of a set; what its kind does not have is `None`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Member {
     /// First address.
     pub address: Option<IpAddr>,

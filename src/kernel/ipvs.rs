@@ -5,6 +5,7 @@ use super::netlink::{Message, Request, Socket, attrs, be_uint, host_uint, retry,
 use super::{Error, Result};
 use crate::ruleset::IpFamily;
 use netlink_sys::protocols::NETLINK_GENERIC;
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// `IPVS_GENL_NAME`, `IPVS_GENL_VERSION`
@@ -31,7 +32,7 @@ pub const SVC_PERSISTENT: u32 = 0x1;
 pub const SVC_ONE_PACKET: u32 = 0x4;
 
 /// What IPVS has counted, and its own estimate of the rates (2-second ticks, decaying average).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IpvsStats {
     /// Connections scheduled.
     pub connections: u64,
@@ -56,7 +57,7 @@ pub struct IpvsStats {
 }
 
 /// What a virtual server listens to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum VirtualAddress {
     /// Protocol (IP number), address and port; port 0 takes all.
     Socket {
@@ -72,7 +73,7 @@ pub enum VirtualAddress {
 }
 
 /// How packets reach a real server (`IP_VS_CONN_F_FWD_MASK`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Forwarding {
     /// `-m`: NAT, the only one that kube-proxy uses.
     Masquerade,
@@ -113,7 +114,7 @@ impl Forwarding {
 }
 
 /// A virtual server with its real servers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VirtualServer {
     /// IP family.
     pub family: IpFamily,
@@ -136,7 +137,7 @@ pub struct VirtualServer {
 }
 
 /// A real server.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RealServer {
     /// Address; its family may differ from the virtual server's (tunnels).
     pub address: IpAddr,
@@ -161,7 +162,7 @@ pub struct RealServer {
 }
 
 /// Timeouts of idle connections in seconds (`ipvsadm -L --timeout`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
     /// TCP.
     pub tcp: u32,
@@ -172,7 +173,7 @@ pub struct Timeouts {
 }
 
 /// Everything that IPVS tells.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ipvs {
     /// `1.2.1`
     pub version: String,

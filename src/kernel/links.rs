@@ -2,6 +2,7 @@
 
 use super::Result;
 use super::netlink::{Request, Socket, attrs, host_uint, text};
+use serde::{Deserialize, Serialize};
 
 /// `NETLINK_ROUTE`
 const NETLINK_ROUTE: isize = 0;
@@ -15,7 +16,7 @@ const IFLA_LINKINFO: u16 = 18;
 const INFO_KIND: u16 = 1;
 
 /// An interface.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// Number.
     pub index: u32,

@@ -5,6 +5,7 @@ use super::netlink::{
 };
 use super::{Error, Result, module};
 use crate::ruleset::Counter;
+use serde::{Deserialize, Serialize};
 
 /// `NFNL_SUBSYS_ACCT` (`linux/netfilter/nfnetlink.h`)
 const SUBSYSTEM: u8 = 7;
@@ -13,7 +14,7 @@ const GET: u8 = 1;
 const WHAT: &str = "reading nfacct objects";
 
 /// A named counter.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object {
     /// Its name.
     pub name: String,

@@ -2,12 +2,13 @@
 
 use super::{Error, Result};
 use procfs::Current;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
 /// The node. What could not be found out is `None`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Host name.
     pub hostname: Option<String>,
@@ -28,7 +29,7 @@ pub struct Node {
 }
 
 /// An address of an interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceAddress {
     /// Interface.
     pub interface: String,

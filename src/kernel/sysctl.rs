@@ -1,5 +1,6 @@
 //! Sysctls that decide what becomes of packets, from procfs.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -33,7 +34,7 @@ const NAMES: [&str; 24] = [
 ];
 
 /// Sysctls by name, as the kernel prints them; those that it does not have are not here.
-pub type Sysctls = BTreeMap<&'static str, String>;
+pub type Sysctls = BTreeMap<Cow<'static, str>, String>;
 
 /// Whether any interface has `route_localnet`: what counts is the interface's own or that of `all`.
 pub const ANY_ROUTE_LOCALNET: &str = "net/ipv4/conf/*/route_localnet";
@@ -97,6 +98,7 @@ pub fn read() -> Sysctls {
         .chain(any)
         .chain(strict)
         .chain(not_forwarding().map(|v| (NOT_FORWARDING, v)))
+        .map(|(name, value)| (Cow::Borrowed(name), value))
         .collect()
 }
 

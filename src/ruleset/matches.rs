@@ -2,10 +2,11 @@
 
 use super::native::{Condition, Statement, Terminal};
 use super::{ChainId, IpNet, StrId};
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// An inclusive range of ports; `0..=65535` means any.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PortRange {
     /// First port.
     pub first: u16,
@@ -33,7 +34,7 @@ impl PortRange {
 /// Those that stand in the entry's own header (addresses, interfaces, protocol) come first in a rule, in the
 /// order of this enum, then the extensions in the order of the rule. `invert` is the `!` before it.
 /// Struct layouts: `linux/netfilter/xt_*.h`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Match {
     /// `-s` or `-d` of IPv4: see [`Match::address`].
     Address4 {
@@ -190,7 +191,7 @@ pub enum Match {
 }
 
 /// `-s` or `-d`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AddressMatch {
     /// Network.
     pub net: IpNet,
@@ -237,7 +238,7 @@ impl From<AddressMatch> for Match {
 }
 
 /// `-s` or `-d` with a mask that is no prefix.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MaskedAddress {
     /// True for `-d`.
     pub destination: bool,
@@ -250,7 +251,7 @@ pub struct MaskedAddress {
 }
 
 /// `-m recent` (`linux/netfilter/xt_recent.h`, revision 0 or 1).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecentMatch {
     /// Name of the list.
     pub name: StrId,
@@ -287,7 +288,7 @@ pub mod recent {
 }
 
 /// `-m conntrack --ctstate` (`linux/netfilter/xt_conntrack.h`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConntrackMatch {
     /// Bits of [`ct_state`].
     pub states: u16,
@@ -340,7 +341,7 @@ pub mod set_flags {
 }
 
 /// `-m multiport` (`linux/netfilter/xt_multiport.h`, revision 1).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MultiportMatch {
     /// 0 source, 1 destination, 2 either.
     pub side: u8,
@@ -351,7 +352,7 @@ pub struct MultiportMatch {
 }
 
 /// `-m physdev` (`linux/netfilter/xt_physdev.h`).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PhysdevMatch {
     /// `--physdev-in`
     pub input: Option<StrId>,
@@ -364,7 +365,7 @@ pub struct PhysdevMatch {
 }
 
 /// `-m ipvs` (`linux/netfilter/xt_ipvs.h`).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IpvsMatch {
     /// `--vaddr`
     pub address: IpAddr,
@@ -385,7 +386,7 @@ pub struct IpvsMatch {
 }
 
 /// An extension that kptop does not decode: what the kernel said, whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unknown {
     /// Its name.
     pub name: StrId,
@@ -396,7 +397,7 @@ pub struct Unknown {
 }
 
 /// Where a packet goes after a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Verdict {
     /// `ACCEPT`
     Accept,
@@ -415,7 +416,7 @@ pub enum Verdict {
 }
 
 /// What a rule does with a packet that matched.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Target {
     /// No `-j`: counts and goes on.
     None,
@@ -459,7 +460,7 @@ pub enum Target {
 }
 
 /// `DNAT --to-destination ADDRESS:PORT`
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DnatTo {
     /// Address.
     pub addr: IpAddr,
@@ -491,7 +492,7 @@ impl Target {
 }
 
 /// Addresses and ports of a NAT target (`linux/netfilter/nf_nat.h`).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NatRange {
     /// [`nat_flags`]
     pub flags: u32,

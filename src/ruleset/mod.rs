@@ -9,6 +9,7 @@ mod build;
 mod matches;
 mod native;
 mod nft_text;
+mod recorded;
 pub(crate) mod reject;
 mod save;
 mod strings;
@@ -31,12 +32,13 @@ pub use strings::{StrId, Strings};
 pub(crate) use text::mask_prefix;
 pub use text::{protocol_name, protocol_number};
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
 /// Address family of a table, as `nft` names it (`linux/netfilter.h`, `NFPROTO_*`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Family {
     /// IPv4.
     Ip,
@@ -91,7 +93,7 @@ impl fmt::Display for Family {
 }
 
 /// IPv4 or IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum IpFamily {
     /// IPv4.
     V4,
@@ -132,7 +134,7 @@ impl fmt::Display for IpFamily {
 }
 
 /// The kernel interface that holds a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TableBackend {
     /// x_tables: what `iptables-legacy` writes.
     XTables,
@@ -151,7 +153,7 @@ impl TableBackend {
 }
 
 /// A netfilter hook of the IP families, numbered as the kernel does (`linux/netfilter.h`, `NF_INET_*`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Hook {
     /// `NF_INET_PRE_ROUTING`
@@ -228,7 +230,7 @@ impl Hook {
 }
 
 /// What happens to a packet that leaves a base chain at its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Policy {
     /// Goes on.
     Accept,
@@ -247,7 +249,7 @@ impl Policy {
 }
 
 /// What a base chain may do: `type` in `nft`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ChainKind {
     /// Lets pass or drops.
     Filter,
@@ -278,7 +280,7 @@ impl ChainKind {
 }
 
 /// How a base chain hangs on the packet's way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseChain {
     /// Where.
     pub hook: Hook,
@@ -291,7 +293,7 @@ pub struct BaseChain {
 }
 
 /// An address with a prefix length. The address keeps the bits that the mask clears, as the kernel does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct IpNet {
     /// Network address.
     pub addr: IpAddr,
@@ -380,15 +382,15 @@ pub(crate) fn address_number(address: IpAddr) -> u128 {
 }
 
 /// Index of a chain in its table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct ChainId(pub u32);
 
 /// Index of a rule in its table, over all chains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RuleId(pub u32);
 
 /// A chain: a name and a range of rules.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Chain {
     /// Its name, in the table's [`Strings`].
     pub name: StrId,
@@ -399,7 +401,7 @@ pub struct Chain {
 }
 
 /// A rule: matches that all must hold, then a target.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rule {
     /// Where its matches begin in the table's arena.
     pub(crate) first_match: u32,
@@ -414,7 +416,7 @@ pub struct Rule {
 /// Packets and bytes that a rule or a policy has seen.
 ///
 /// What that means depends on the table: a rule in `nat` sees the first packet of each flow only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Counter {
     /// Packets.
     pub packets: u64,
@@ -423,11 +425,12 @@ pub struct Counter {
 }
 
 /// Counters of one table at one instant, in the order of its structure.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableCounters {
     /// One for each rule, by [`RuleId`].
     pub rules: Vec<Counter>,
     /// One for each base chain's policy.
+    #[serde(deserialize_with = "recorded::policies")]
     pub policies: Vec<(ChainId, Counter)>,
 }
 

@@ -5,9 +5,10 @@
 //! operators and flags are those of `linux/netfilter/nf_tables.h`.
 
 use super::{ChainId, Counter, IpFamily, StrId, Target, Unknown, Verdict};
+use serde::{Deserialize, Serialize};
 
 /// How the rules of a table are written: as text, and as matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Dialect {
     /// As `iptables -S` prints them. All tables of x_tables, and those that iptables-nft keeps in nf_tables.
     Iptables,
@@ -16,7 +17,7 @@ pub enum Dialect {
 }
 
 /// Index of a set in its table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct SetId(pub u32);
 
 /// A header from which payload is taken (`enum nft_payload_bases`).
@@ -68,7 +69,7 @@ pub mod ct {
 }
 
 /// A part of a packet, or of what the kernel knows of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Field {
     /// Bytes of a header, see [`payload_base`]. Offset and length in bytes.
     Payload {
@@ -113,7 +114,7 @@ pub enum Field {
 }
 
 /// A value out of a map.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mapped {
     /// Key.
     pub key: Vec<Load>,
@@ -124,7 +125,7 @@ pub struct Mapped {
 }
 
 /// What is done to a loaded field before it is used.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Op {
     /// `(field & mask) ^ xor`
     Bitwise {
@@ -142,7 +143,7 @@ pub enum Op {
 }
 
 /// A field as it is used.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     /// Field.
     pub field: Field,
@@ -173,7 +174,7 @@ impl Load {
 }
 
 /// Operators of a comparison (`enum nft_cmp_ops`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Comparison {
     /// `==`
@@ -191,7 +192,7 @@ pub enum Comparison {
 }
 
 /// A condition of a native rule.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Condition {
     /// What is looked at; several fields make one key.
     pub key: Vec<Load>,
@@ -224,7 +225,7 @@ impl Condition {
 }
 
 /// See [`Condition`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Test {
     /// Compared with a value.
     Compare {
@@ -252,7 +253,7 @@ pub enum Test {
 }
 
 /// What a native rule does while the packet goes on.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Statement {
     /// `meta … set …`
     SetMeta {
@@ -341,7 +342,7 @@ pub enum Statement {
 }
 
 /// The end of a native rule, where it is none that iptables has too.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::large_enum_variant)] // it lives in a box of its own
 pub enum Terminal {
     /// The verdict that a map holds for a key.
@@ -459,7 +460,7 @@ fn before(bytes: &[u8]) -> Vec<u8> {
 pub const VERDICT_DATA: u32 = 0xffff_ff00;
 
 /// A set or map.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Set {
     /// Its name.
     pub name: StrId,
@@ -532,7 +533,7 @@ impl Set {
 }
 
 /// What a map holds for a key.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Data {
     /// Nothing: a set.
     None,
@@ -545,7 +546,7 @@ pub enum Data {
 }
 
 /// An element of a set.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Element {
     /// Key; fields stand on multiples of 4 bytes.
     pub key: Box<[u8]>,
@@ -585,7 +586,7 @@ impl Element {
 }
 
 /// Facts of a table that only nf_tables has.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NfTable {
     /// `NFT_TABLE_F_*`: 1 dormant, 2 owned by a program that runs.
     pub flags: u32,

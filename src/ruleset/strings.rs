@@ -1,11 +1,12 @@
 //! Interned strings: one buffer, each distinct string once.
 
 use hashbrown::HashTable;
+use serde::Serialize;
 use std::hash::BuildHasher;
 
 /// A string in a [`Strings`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StrId(u32);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct StrId(pub(super) u32);
 
 /// A buffer of strings in which each distinct one stands once.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +47,16 @@ impl Strings {
     /// The string behind an id.
     pub fn get(&self, id: StrId) -> &str {
         self.slice(id.0)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// All of them, in the order of their ids.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.ends.len() as u32).map(|i| self.slice(i))
     }
 
     /// Gives back what growing took too much.

@@ -4,6 +4,7 @@ use super::{Destination, FlowKey};
 use crate::kernel::Result;
 use crate::kernel::conntrack::{Flow, SEEN_REPLY};
 use crate::kernel::conntrack_events::{Event, Events};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// What happened to the flows between a frontend and a backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowTurnover {
     /// Flows that began.
     pub began: u64,
@@ -27,7 +28,7 @@ pub struct FlowTurnover {
 }
 
 /// What happened since listening began.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowEvents {
     /// By frontend and backend.
     pub pairs: BTreeMap<FlowKey, FlowTurnover>,

@@ -2,11 +2,12 @@
 
 use crate::kernel::conntrack::{ASSURED, Flow, SEEN_REPLY};
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// A destination before and after translation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FlowKey {
     /// IP protocol number.
     pub protocol: u8,
@@ -21,7 +22,7 @@ pub struct FlowKey {
 }
 
 /// Figures of the flows of one [`FlowKey`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowFigures {
     /// Flows.
     pub flows: u32,
@@ -81,7 +82,7 @@ fn earlier(a: Option<u64>, b: Option<u64>) -> Option<u64> {
 }
 
 /// Flows of one IP protocol.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProtocolFigures {
     /// Flows.
     pub flows: u64,
@@ -107,7 +108,7 @@ pub const MAX_GROUPS: usize = 112 * 1024;
 pub const MAX_ASTRAY: usize = 8 * 1024;
 
 /// Flows to a destination that nobody translated and nobody answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Astray {
     /// Flows.
     pub flows: u32,
@@ -121,7 +122,7 @@ pub struct Astray {
 pub type Destination = (u8, IpAddr, u16);
 
 /// Flows of one namespace. No flow is held: memory grows with the pairs in use, up to [`MAX_GROUPS`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Flows {
     /// Flows whose destination was translated.
     pub groups: HashMap<FlowKey, FlowFigures, foldhash::fast::FixedState>,

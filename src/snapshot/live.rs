@@ -6,6 +6,7 @@ use super::{
     Conntrack, FlowWatch, Flows, Followed, MemoryList, NetnsFact, ReadCost, Reading, Recent, Remembered,
     RememberedClient, Snapshot, TableState, Unread,
 };
+use crate::api::ApiWatch;
 use crate::kernel::netns::Netns;
 use crate::kernel::usage::{Cost, Meter};
 use crate::kernel::xtables::{self, TableReader};
@@ -96,6 +97,7 @@ pub struct Live {
     looked_at: LookedAt,
     flow_watch: Option<FlowWatch>,
     sysctls: Option<(Instant, Arc<sysctl::Sysctls>)>,
+    api: Option<Arc<ApiWatch>>,
     kept: Kept,
 }
 
@@ -162,9 +164,16 @@ impl Live {
             looked_at: LookedAt::default(),
             flow_watch: None,
             sysctls: None,
+            api: None,
             pace: Default::default(),
             kept: Kept::default(),
         }
+    }
+
+    /// From now on each snapshot holds what the Kubernetes API tells.
+    pub fn with_api(mut self, api: Option<Arc<ApiWatch>>) -> Live {
+        self.api = api;
+        self
     }
 
     /// From now on reads each source less often by itself where it costs much, so that all of them together
@@ -180,6 +189,7 @@ impl Live {
             taken_at: jiff::Timestamp::now(),
             node: self.node.clone(),
             sysctls: self.sysctls(),
+            cluster: self.api.as_ref().map(|a| a.get()),
             netns: self.netns.clone(),
             ..Snapshot::default()
         };
@@ -223,7 +233,7 @@ impl Live {
                 snapshot.costs.push(ReadCost { what, cost: meter.stop() });
             }
             if self.paced && self.pace[i].spacing > Duration::from_secs(1) {
-                snapshot.slowed.push((what, self.pace[i].spacing));
+                snapshot.slowed.push((what.into(), self.pace[i].spacing));
             }
         }
         let read = snapshot.costs.iter().any(|c| c.what == "flows");

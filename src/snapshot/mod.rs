@@ -4,6 +4,7 @@
 //! alike.
 
 mod drop_watch;
+pub mod dump;
 mod flow_events;
 mod flows;
 pub mod live;
@@ -18,6 +19,9 @@ pub use flows::{
 
 /// The shapes of facts, for the pure rooms, which do not know the kernel's.
 pub mod facts {
+    pub use crate::api::{
+        ApiState, Cluster, ClusterEndpoint, ClusterNode, ClusterPort, ClusterService, Trouble,
+    };
     pub use crate::kernel::conntrack::{ASSURED, Flow, Limits, SEEN_REPLY, Stats, Traffic, Tuple};
     pub use crate::kernel::counters::{Counters, Softnet};
     pub use crate::kernel::drop_monitor::{Dropped as DroppedPacket, Header as PacketHeader};
@@ -35,6 +39,7 @@ pub mod facts {
     pub use crate::kernel::xtables::blob_size;
 }
 
+use crate::api::Cluster;
 use crate::kernel::conntrack::{Limits, Stats};
 use crate::kernel::counters::Counters;
 use crate::kernel::ipset::Ipset;
@@ -48,6 +53,8 @@ use crate::ruleset::{
     ChainId, Counter, Family, Policy, RuleId, Table, TableBackend, TableCounters, Target, Verdict,
 };
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +94,8 @@ pub struct Snapshot {
     pub links: Arc<Vec<Link>>,
     /// Counters of the network stack.
     pub counters: Option<Reading<Counters>>,
+    /// What the Kubernetes API tells, where it was asked.
+    pub cluster: Option<Arc<Cluster>>,
     /// Sysctls that decide what becomes of packets.
     pub sysctls: Arc<Sysctls>,
     /// What could not be read.
@@ -94,11 +103,11 @@ pub struct Snapshot {
     /// What each read cost; only those that were done for this snapshot.
     pub costs: Vec<ReadCost>,
     /// Sources that are read less often than asked, to spare the node: name and present interval.
-    pub slowed: Vec<(&'static str, Duration)>,
+    pub slowed: Vec<(Cow<'static, str>, Duration)>,
 }
 
 /// The namespace that was read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetnsFact {
     /// Its name; `None` for the node's own.
     pub name: Option<String>,
@@ -107,7 +116,7 @@ pub struct NetnsFact {
 }
 
 /// A value with the time at which it was read, on a monotonic clock.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reading<T> {
     /// When.
     pub at: Duration,
@@ -135,7 +144,7 @@ pub struct TableState {
 }
 
 /// Counters of single rules, with the time at which they were read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Recent {
     /// When.
     pub at: Duration,
@@ -192,7 +201,7 @@ impl TableState {
 }
 
 /// Clients that rules remember: lists of xt_recent, and sets of nf_tables that packets fill.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Remembered {
     /// By list or set.
     pub lists: Vec<(MemoryList, Vec<RememberedClient>)>,
@@ -201,7 +210,7 @@ pub struct Remembered {
 }
 
 /// A client that rules remember.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RememberedClient {
     /// Its address.
     pub address: IpAddr,
@@ -212,7 +221,7 @@ pub struct RememberedClient {
 }
 
 /// Where rules remember clients.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum MemoryList {
     /// A list of xt_recent, by name.
     Recent(String),
@@ -221,7 +230,7 @@ pub enum MemoryList {
 }
 
 /// Conntrack.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Conntrack {
     /// When sysctls and statistics were read, on the monotonic clock.
     pub at: Duration,
@@ -236,7 +245,7 @@ pub struct Conntrack {
 }
 
 /// Something that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unread {
     /// What.
     pub what: String,

@@ -43,6 +43,15 @@ pub(super) enum Ask {
     Faster,
     Slower,
     Redraw,
+    StepBack,
+    StepOn,
+    MinuteBack,
+    MinuteOn,
+    FindingBack,
+    FindingOn,
+    GoTo,
+    Newest,
+    Save,
 }
 
 /// Where a key's hint is shown at the bottom.
@@ -158,6 +167,15 @@ pub(super) const KEYS: &[Key] = &[
     key(Ask::Show(PaneName::Findings), "6", "", ""),
     key(Ask::Show(PaneName::Changes), "7", "", ""),
     key(Ask::Show(PaneName::Drops), "8", "", ""),
+    key(Ask::StepBack, ",", "", "in time: to the reading before; the next").hint("back in time", Where::All),
+    key(Ask::StepOn, ".", "", ""),
+    key(Ask::MinuteBack, "(", "", "a minute back; a minute on"),
+    key(Ask::MinuteOn, ")", "", ""),
+    key(Ask::FindingBack, "{", "", "to where a finding began; to where the next one begins"),
+    key(Ask::FindingOn, "}", "", ""),
+    key(Ask::GoTo, "@", "", "to a time: 14:03:20, +90s after the beginning, -5m before the end"),
+    key(Ask::Newest, "0", "", "to the newest reading: what is now"),
+    key(Ask::Save, "W", "", "write the last minutes into a file, for kptop replay"),
     key(Ask::Theme, "T", "", "the next theme: dark, light, high-contrast, ansi, none"),
     key(Ask::Redraw, "Ctrl-L", "", "draw everything anew"),
 ];

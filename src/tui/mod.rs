@@ -14,17 +14,15 @@ mod widgets;
 mod wire;
 
 pub use app::{App, Flow};
-pub use reader::{Order, Update};
-pub use shot::{Keys, Shot, shot};
+pub use reader::{Input, Order, Update};
+pub use shot::{Keys, Shot, shot, shot_of};
 pub use svg::svg;
 pub use theme::Theme;
 pub use wire::Wire;
 
 use crate::config::Config;
 use crate::cost::Prices;
-use crate::observe::Observer;
 use crate::proxy::Names;
-use crate::snapshot::live::Live;
 use crate::snapshot::{DropWatch, Error};
 use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
@@ -50,6 +48,9 @@ pub enum ScreenError {
     /// The source could not be opened.
     #[error("{0}")]
     Source(#[from] Error),
+    /// The recording could not be read.
+    #[error("{0}")]
+    Recording(String),
 }
 
 /// How the screen is.
@@ -63,21 +64,16 @@ pub struct Options {
     pub prices: Arc<Prices>,
 }
 
-/// Shows the screen until the user leaves or a signal ends it. `open` runs on the reading thread, which then
-/// stays in the namespace that it enters.
-pub fn run(
-    open: impl FnOnce() -> Result<Live, Error> + Send + 'static,
-    names: Names,
-    options: Options,
-) -> Result<(), ScreenError> {
+/// Shows the screen until the user leaves or a signal ends it.
+pub fn run(input: Input, names: Names, options: Options) -> Result<(), ScreenError> {
     if !terminal::is_terminal() {
         return Err(ScreenError::NoTerminal);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Opened before the screen is taken over, so that an error is printed as one.
-        let observer = Observer::new(names).priced(options.prices.clone());
-        let mut reader = reader::start(open, observer, options.interval).await?;
+        let understanding = reader::Understanding { names, prices: options.prices.clone() };
+        let mut reader = reader::start(input, understanding, options.interval).await?;
         let mut screen = terminal::Screen::enter(options.config.mouse != Some(false))?;
         let mut app =
             App::new(Theme::from_environment(options.config.theme), options.interval, &options.config);

@@ -5,6 +5,7 @@ use super::{App, Options, Theme, draw, svg};
 use crate::config::ThemeName;
 use crate::observe::Observer;
 use crate::proxy::Names;
+use crate::snapshot::Snapshot;
 use crate::snapshot::facts::Meter;
 use crate::snapshot::live::{Live, Wanted};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -67,7 +68,7 @@ impl Keys {
 }
 
 /// Watches for a while, presses the keys, and draws: the text of an SVG file.
-pub fn shot(mut live: Live, names: Names, options: &Options, shot: &Shot) -> String {
+pub fn shot(live: &mut Live, names: Names, options: &Options, shot: &Shot) -> String {
     let theme = Theme::new(options.config.theme.unwrap_or(ThemeName::Dark));
     let mut app = App::new(theme, options.interval, &options.config);
     let mut observer = Observer::new(names).priced(options.prices.clone());
@@ -77,7 +78,7 @@ pub fn shot(mut live: Live, names: Names, options: &Options, shot: &Shot) -> Str
     loop {
         let meter = Meter::start();
         let view = observer.observe(live.snapshot(Wanted::ALL));
-        app.on_update(Update { view, took: meter.stop().wall, spacing: Duration::ZERO });
+        app.on_update(Update::now(view, meter.stop().wall, Duration::ZERO));
         let last = began.elapsed() + options.interval >= shot.watch;
         if last && pressed {
             break;
@@ -104,6 +105,24 @@ pub fn shot(mut live: Live, names: Names, options: &Options, shot: &Shot) -> Str
         }
         std::thread::sleep(options.interval);
     }
+    let Ok(_) = terminal.draw(|f| draw(f, &mut app));
+    svg(terminal.backend().buffer(), theme)
+}
+
+/// The same of readings that were recorded: what is drawn is the last one.
+pub fn shot_of(snapshots: Vec<Snapshot>, names: Names, options: &Options, shot: &Shot) -> String {
+    let theme = Theme::new(options.config.theme.unwrap_or(ThemeName::Dark));
+    let mut app = App::new(theme, options.interval, &options.config);
+    let mut observer = Observer::new(names).priced(options.prices.clone());
+    let Ok(mut terminal) = Terminal::new(TestBackend::new(shot.size.0, shot.size.1));
+    for snapshot in snapshots {
+        app.on_update(Update::now(observer.observe(snapshot), Duration::ZERO, Duration::ZERO));
+    }
+    for code in &shot.keys.0 {
+        let Ok(_) = terminal.draw(|f| draw(f, &mut app));
+        app.on_key(KeyEvent::new(*code, KeyModifiers::NONE));
+    }
+    let Ok(_) = terminal.draw(|f| draw(f, &mut app));
     let Ok(_) = terminal.draw(|f| draw(f, &mut app));
     svg(terminal.backend().buffer(), theme)
 }

@@ -233,7 +233,7 @@ fn ipvs_takes_a_packet_to_its_servers_by_weight() {
 #[test]
 fn a_node_that_does_not_forward_loses_it() {
     let mut s = snapshot(Vec::new());
-    s.sysctls = Arc::new([("net/ipv4/ip_forward", "0".to_string())].into());
+    s.sysctls = Arc::new([("net/ipv4/ip_forward".into(), "0".to_string())].into());
     assert_eq!(ends(&s, &packet("10.9.9.9", 80)), [(End::Lost, 1.0, 0)]);
     assert_eq!(ends(&s, &packet("192.0.2.1", 80)), [(End::Delivered, 1.0, 0)]);
 }
@@ -247,11 +247,11 @@ fn loopback_addresses_stay_on_the_node_without_route_localnet() {
     let local = Packet { source: ip("127.0.0.1"), entrance: Entrance::Node, ..packet("127.0.0.1", 80) };
     assert_eq!(ends(&s, &local), [(End::Sent, 1.0, 1)]);
     let any = crate::snapshot::facts::ANY_ROUTE_LOCALNET;
-    s.sysctls = Arc::new([(any, "0".to_string())].into());
+    s.sysctls = Arc::new([(any.into(), "0".to_string())].into());
     assert_eq!(ends(&s, &local), [(End::Lost, 1.0, 1)]);
     // From the wire it is a martian.
     assert_eq!(ends(&s, &packet("127.0.0.1", 80)), [(End::Lost, 1.0, 0)]);
-    s.sysctls = Arc::new([(any, "1".to_string())].into());
+    s.sysctls = Arc::new([(any.into(), "1".to_string())].into());
     assert_eq!(ends(&s, &local), [(End::Sent, 1.0, 1)]);
 }
 

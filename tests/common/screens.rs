@@ -24,7 +24,7 @@ pub fn new_app(theme: ThemeName) -> App {
 
 pub fn update(observer: &mut Observer, snapshot: Snapshot) -> Update {
     let view = observer.observe(snapshot);
-    Update { view, took: Duration::from_millis(3), spacing: Duration::ZERO }
+    Update::now(view, Duration::from_millis(3), Duration::ZERO)
 }
 
 fn state(table: Table, counters: TableCounters, backend: TableBackend) -> TableState {
@@ -269,7 +269,7 @@ pub fn changing_node() -> Vec<Update> {
             let snapshot = Snapshot {
                 taken_at: jiff::Timestamp::from_second(1_700_000_060 + 9 * round as i64).unwrap(),
                 tables,
-                sysctls: Arc::new([("net/ipv4/ip_forward", forward.to_string())].into()),
+                sysctls: Arc::new([("net/ipv4/ip_forward".into(), forward.to_string())].into()),
                 ..Snapshot::default()
             };
             update(&mut observer, named(snapshot))

@@ -6,6 +6,7 @@ use super::{App, Flow, List, Origin, Overlay, Section};
 use crate::columns::SERVICES;
 use crate::config::PaneName;
 use crate::proxy::{Mode, Part};
+use crate::replay::Travel;
 use crate::ruleset::RuleId;
 use crate::tui::keys::{Ask, ask};
 use crate::tui::reader::Order;
@@ -29,6 +30,9 @@ impl App {
         }
         if let Some(overlay) = self.overlay.take() {
             return self.on_overlay_key(overlay, event, asked);
+        }
+        if let Some(typed) = self.going_to.take() {
+            return self.on_time_key(typed, event);
         }
         if self.searching
             && let Some(flow) = self.on_search_key(event)
@@ -244,11 +248,19 @@ impl App {
                 self.message = Some(format!("theme {}", self.theme.name.name()));
                 return Flow::Redraw;
             }
-            Ask::Pause => {
-                self.paused = !self.paused;
-                self.orders.push(Order::Pause(self.paused));
-            }
+            Ask::Pause => self.pause(),
+            Ask::StepBack => self.travel(Travel::Step(-1)),
+            Ask::StepOn => self.travel(Travel::Step(1)),
+            Ask::MinuteBack => self.travel(Travel::Seconds(-60)),
+            Ask::MinuteOn => self.travel(Travel::Seconds(60)),
+            Ask::FindingBack => self.travel(Travel::Finding(false)),
+            Ask::FindingOn => self.travel(Travel::Finding(true)),
+            Ask::Newest => self.travel(Travel::Newest),
+            Ask::GoTo => self.going_to = Some(String::new()),
+            Ask::Save => self.save(),
             Ask::Once => self.orders.push(Order::Once),
+            Ask::Faster if self.moment().is_some() => self.change_speed(true),
+            Ask::Slower if self.moment().is_some() => self.change_speed(false),
             Ask::Faster => self.change_interval(-1),
             Ask::Slower => self.change_interval(1),
         }

@@ -9,6 +9,7 @@ mod list;
 mod mouse;
 mod path;
 mod rows;
+mod travel;
 
 pub(super) use commands::matching;
 pub(super) use compared::Compared;
@@ -126,6 +127,10 @@ pub struct App {
     pub(super) help_pages: usize,
     pub(super) paused: bool,
     pub(super) searching: bool,
+    /// A time to go to, as it is typed.
+    pub(super) going_to: Option<String>,
+    /// How fast a recording plays.
+    speed: f64,
     pub(super) search: String,
     /// What is wrong with the search as a filter.
     pub(super) search_error: Option<String>,
@@ -213,6 +218,8 @@ impl App {
             help_pages: 1,
             paused: false,
             searching: false,
+            going_to: None,
+            speed: 1.0,
             search: String::new(),
             search_error: None,
             sort: services.sort.map_or_else(rows::by_name, |c| c.0),
@@ -365,6 +372,14 @@ impl App {
 
     /// Takes a reading.
     pub fn on_update(&mut self, update: Update) {
+        if update.told.is_some() {
+            self.message.clone_from(&update.told);
+        }
+        let was = self.update.as_ref().map(|u| u.moment.is_some());
+        let jumped = update.moment.as_ref().is_some_and(|m| m.jumped) || was == Some(update.moment.is_none());
+        if jumped {
+            self.rule_rates = RuleRates::default();
+        }
         let changed = update.changed || self.update.is_none();
         self.rule_rates.update(&update.snapshot.tables);
         if let (true, Some(before)) = (changed, &self.update) {

@@ -26,12 +26,13 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let theme = app.theme;
     // Groups, the most needed first: what does not fit goes from the end.
     let mut right: Vec<Vec<Span<'_>>> = match &app.update {
+        Some(u) if u.moment.is_some() => past(app),
         _ if app.paused => {
             vec![vec![Span::styled(" ❚❚ paused ", theme.warn().add_modifier(Modifier::REVERSED))]]
         }
         Some(u) => {
             // What is read less often than asked, and how often.
-            let sources = u.snapshot.slowed.iter().map(|(what, spacing)| (*what, *spacing));
+            let sources = u.snapshot.slowed.iter().map(|(what, spacing)| (&**what, *spacing));
             let slowest = sources.chain([("all", u.spacing)]).max_by_key(|s| s.1);
             let mut groups = Vec::new();
             if let Some((what, spacing)) = slowest.filter(|s| s.1 > app.interval * 3 / 2) {
@@ -102,6 +103,31 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
     frame.render_widget(Paragraph::new(Line::from(left)), area);
     let right_area = Rect { x: area.right() - w, width: w, ..area };
     frame.render_widget(Paragraph::new(Line::from(right)).alignment(Alignment::Right), right_area);
+}
+
+/// Where one is in time.
+fn past(app: &App) -> Vec<Vec<Span<'static>>> {
+    let theme = app.theme;
+    let (Some(u), Some(m)) = (&app.update, app.moment()) else { return Vec::new() };
+    let word = match m.speed {
+        Some(1.0) => " ▶ ".to_string(),
+        Some(speed) => format!(" ▶ ×{speed} "),
+        None if m.count == 1 => " ◼ ".to_string(),
+        None => " ❚❚ ".to_string(),
+    };
+    let at = u.snapshot.taken_at;
+    let time = if m.live { crate::figures::time_of_day(at) } else { crate::figures::date_and_time(at) };
+    let mut groups = vec![vec![
+        Span::styled(word, theme.warn().add_modifier(Modifier::REVERSED)),
+        Span::styled(format!(" {time} "), theme.warn().add_modifier(Modifier::BOLD)),
+    ]];
+    if m.count > 1 {
+        let before = duration(m.last.duration_since(at).try_into().unwrap_or_default());
+        let of = if m.live { "ago".to_string() } else { "before its end".to_string() };
+        groups.push(vec![Span::styled(format!("· {before} {of} "), theme.dim())]);
+        groups.push(vec![Span::styled(format!("· {} of {} ", m.index + 1, m.count), theme.dim())]);
+    }
+    groups
 }
 
 fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
@@ -257,6 +283,18 @@ pub(super) fn filters(app: &App) -> Option<String> {
 pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let theme = app.theme;
     let room = usize::from(area.width);
+    if let Some(typed) = &app.going_to {
+        let hint = "14:03:20, +90s after the beginning, -5m before the end · Enter goes · Esc stays";
+        let left = room.saturating_sub(typed.width() + 12);
+        let line = Line::from(vec![
+            Span::styled(" to time: ", theme.key()),
+            Span::raw(clip(typed, room / 2)),
+            Span::styled("█", theme.accent()),
+            Span::styled(format!("   {}", clip_end(hint, left)), theme.dim()),
+        ]);
+        frame.render_widget(Paragraph::new(line), area);
+        return;
+    }
     if app.searching {
         let found = match app.pane {
             PaneName::Rules => {

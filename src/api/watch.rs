@@ -1,0 +1,445 @@
+//! Watching the API from a thread of its own: nothing else ever waits for it.
+
+use super::objects::{Catalog, Key};
+use super::{ApiState, Cluster, ClusterNode, Trouble, node, service, slice};
+use futures_util::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, Config};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{Sender, channel};
+
+/// Where access to the API may be found.
+#[derive(Clone, Debug, Default)]
+pub struct ApiOptions {
+    /// This file, and no other place.
+    pub kubeconfig: Option<PathBuf>,
+    /// Name of this node, where it is not its host name.
+    pub node_name: Option<String>,
+    /// Addresses of this node: its Node object is known by them where the name differs.
+    pub hostname: Option<String>,
+}
+
+/// Where kubelet and kube-proxy keep theirs: kubeadm, managed clouds, k3s and RKE2. kube-proxy's comes first, as it may
+/// read EndpointSlices and the kubelet's may not.
+const OWN_FILES: [&str; 8] = [
+    "/etc/kubernetes/kube-proxy.conf",
+    "/etc/kubernetes/kube-proxy.kubeconfig",
+    "/var/lib/kube-proxy/kubeconfig",
+    "/var/lib/rancher/k3s/agent/kubeproxy.kubeconfig",
+    "/var/lib/rancher/rke2/agent/kubeproxy.kubeconfig",
+    "/etc/kubernetes/kubelet.conf",
+    "/var/lib/kubelet/kubeconfig",
+    "/var/lib/rancher/k3s/agent/kubelet.kubeconfig",
+];
+
+/// The token of a pod's service account (`kubernetes/client-go/rest`, `InClusterConfig`).
+const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
+/// How long the server may be silent. kube's watcher asks for a watch of 290 s by itself; bookmarks come each minute.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Waits between tries: 1 s, doubled up to this.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Changes are told together where they come in bursts.
+const TOGETHER: Duration = Duration::from_millis(100);
+
+/// A watch that runs until this is dropped.
+#[derive(Debug)]
+pub struct ApiWatch {
+    shared: Arc<Shared>,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    cluster: Mutex<Arc<Cluster>>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Arc<Cluster>> {
+        // Poisoned: the watch panicked between two whole values.
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where access to the API was found.
+#[derive(Debug)]
+enum Access {
+    File(PathBuf),
+    Pod,
+}
+
+impl Access {
+    fn find(options: &ApiOptions) -> Option<Access> {
+        if let Some(file) = &options.kubeconfig {
+            return Some(Access::File(file.clone()));
+        }
+        if let Some(list) = std::env::var_os("KUBECONFIG").filter(|v| !v.is_empty()) {
+            // As kubectl reads it: the first file that is there.
+            let mut files = std::env::split_paths(&list).filter(|p| !p.as_os_str().is_empty());
+            let first = files.next()?;
+            let there = std::iter::once(first.clone()).chain(files).find(|p| p.exists());
+            return Some(Access::File(there.unwrap_or(first)));
+        }
+        if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && Path::new(TOKEN).exists() {
+            return Some(Access::Pod);
+        }
+        let own = OWN_FILES.iter().map(PathBuf::from).find(|p| std::fs::File::open(p).is_ok());
+        own.map(Access::File)
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Access::File(path) => path.display().to_string(),
+            Access::Pod => "the pod's service account".into(),
+        }
+    }
+
+    async fn config(&self) -> Result<Config, String> {
+        let mut config = match self {
+            Access::Pod => Config::incluster().map_err(|e| e.to_string())?,
+            Access::File(path) => {
+                let read = Kubeconfig::read_from(path).map_err(|e| chain(&e))?;
+                Config::from_custom_kubeconfig(read, &KubeConfigOptions::default())
+                    .await
+                    .map_err(|e| chain(&e))?
+            }
+        };
+        no_helper(&config.auth_info)?;
+        config.connect_timeout = Some(CONNECT);
+        Ok(config)
+    }
+}
+
+/// Credentials that another program would have to fetch: kptop runs none.
+fn no_helper(auth: &AuthInfo) -> Result<(), String> {
+    match (&auth.exec, &auth.auth_provider) {
+        (Some(exec), _) => Err(format!(
+            "its user runs {} for a token, and kptop runs no other program: use a kubeconfig with a token or certificate",
+            exec.command.as_deref().unwrap_or("a program")
+        )),
+        (_, Some(provider)) => Err(format!(
+            "its user has the auth provider {}, which kptop does not have: use a kubeconfig with a token or certificate",
+            provider.name
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// An error with its causes.
+fn chain(e: &dyn std::error::Error) -> String {
+    let mut text = e.to_string();
+    let mut cause = e.source();
+    while let Some(c) = cause {
+        let more = c.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = c.source();
+    }
+    text
+}
+
+impl ApiWatch {
+    /// Begins to watch; `None` where no access to an API was found and none was asked for. Never blocks.
+    pub fn start(options: &ApiOptions) -> Option<ApiWatch> {
+        let access = Access::find(options)?;
+        let state = ApiState { access: access.words(), ..ApiState::default() };
+        let shared = Arc::new(Shared {
+            cluster: Mutex::new(Arc::new(Cluster { state, ..Cluster::default() })),
+            changed: Condvar::new(),
+        });
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let (to, options) = (shared.clone(), options.clone());
+        let run = move || {
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+                return;
+            };
+            runtime.block_on(async {
+                tokio::select! {
+                    () = follow(&access, &options, &to) => {}
+                    _ = stopped => {}
+                }
+            });
+        };
+        // Without the thread there are no names, and nothing else is missed.
+        std::thread::Builder::new().name("kubernetes".into()).spawn(run).ok()?;
+        Some(ApiWatch { shared, stop: Some(stop) })
+    }
+
+    /// What is known now.
+    pub fn get(&self) -> Arc<Cluster> {
+        self.shared.lock().clone()
+    }
+
+    /// Waits until everything was read or something is wrong, but no longer than this.
+    pub fn wait(&self, most: Duration) -> Arc<Cluster> {
+        let end = Instant::now() + most;
+        let mut now = self.shared.lock();
+        while !now.complete && now.state.trouble.is_none() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            now = self.shared.changed.wait_timeout(now, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        now.clone()
+    }
+}
+
+impl Drop for ApiWatch {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+}
+
+/// What a watch tells.
+#[allow(clippy::large_enum_variant)] // they go through a short channel one by one
+enum News {
+    Service(Event<Service>),
+    Slice(Event<EndpointSlice>),
+    Node(Event<Node>),
+    /// One of them failed: which, and how.
+    Failed(&'static str, String),
+    /// One of them works.
+    Works(&'static str),
+}
+
+async fn follow(access: &Access, options: &ApiOptions, shared: &Shared) {
+    let mut told = Told::new(access, shared);
+    let mut wait = Duration::from_secs(1);
+    let client = loop {
+        let made = match access.config().await {
+            Ok(config) => {
+                told.state.server = config.cluster_url.to_string().trim_end_matches('/').to_string();
+                Client::try_from(config).map_err(|e| chain(&e))
+            }
+            Err(e) => Err(e),
+        };
+        match made {
+            Ok(client) => break client,
+            Err(e) => {
+                // The file may be written anew, as kubelets' and k3s' are.
+                told.failed("access", format!("{}: {e}", access.words()));
+                told.publish();
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+        }
+    };
+    told.works("access");
+    let (send, mut news) = channel(1024);
+    let node_name = options.node_name.clone().or_else(|| options.hostname.clone());
+    let of_node = match &node_name {
+        Some(name) => watcher::Config::default().fields(&format!("metadata.name={name}")),
+        None => watcher::Config::default(),
+    };
+    let watches = async {
+        tokio::join!(
+            pass_on(&client, watcher::Config::default(), "Services", &send, News::Service),
+            pass_on(&client, watcher::Config::default(), "EndpointSlices", &send, News::Slice),
+            pass_on(&client, of_node, "this Node", &send, News::Node),
+        )
+    };
+    let listen = async {
+        while let Some(first) = news.recv().await {
+            told.take(first);
+            // A burst is told once.
+            let until = tokio::time::Instant::now() + TOGETHER;
+            while let Ok(Some(more)) = tokio::time::timeout_at(until, news.recv()).await {
+                told.take(more);
+            }
+            told.publish();
+        }
+    };
+    tokio::join!(watches, listen);
+}
+
+async fn pass_on<K>(
+    client: &Client,
+    config: watcher::Config,
+    what: &'static str,
+    to: &Sender<News>,
+    wrap: fn(Event<K>) -> News,
+) where
+    K: kube::Resource<DynamicType = ()>
+        + Clone
+        + serde::de::DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + 'static,
+{
+    let mut stream = std::pin::pin!(watcher(Api::<K>::all(client.clone()), config));
+    let mut wait = Duration::from_secs(1);
+    let mut failing = false;
+    while let Some(event) = stream.next().await {
+        let news = match event {
+            Ok(event) => {
+                wait = Duration::from_secs(1);
+                // A list that begins is no success yet.
+                if failing && !matches!(event, Event::Init) {
+                    failing = false;
+                    let _ = to.send(News::Works(what)).await;
+                }
+                wrap(event)
+            }
+            // The watch is out of date (410): the watcher lists again by itself.
+            Err(watcher::Error::WatchError(status)) if status.code == 410 => continue,
+            Err(e) => {
+                failing = true;
+                News::Failed(what, reason(&e))
+            }
+        };
+        let failed = matches!(news, News::Failed(..));
+        if to.send(news).await.is_err() {
+            return;
+        }
+        if failed {
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+}
+
+/// What a watch failed of, in few words.
+fn reason(e: &watcher::Error) -> String {
+    let inner = match e {
+        watcher::Error::InitialListFailed(e)
+        | watcher::Error::WatchStartFailed(e)
+        | watcher::Error::WatchFailed(e) => e,
+        watcher::Error::WatchError(status) => return format!("{} ({})", status.message, status.code),
+        watcher::Error::NoResourceVersion => return e.to_string(),
+    };
+    match inner {
+        kube::Error::Api(status) if status.code == 401 => {
+            "it does not know who asks (401 Unauthorized)".into()
+        }
+        kube::Error::Api(status) if status.code == 403 => {
+            format!("forbidden (403): {}", status.message)
+        }
+        kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
+        other => chain(other),
+    }
+}
+
+/// What was told so far, and to whom it goes.
+struct Told<'a> {
+    shared: &'a Shared,
+    state: ApiState,
+    catalog: Catalog,
+    node: Option<ClusterNode>,
+    /// Services and slices while a list is on: those that it named.
+    listing: [Option<HashSet<Key>>; 2],
+    listed: [bool; 2],
+    failures: Vec<(&'static str, Trouble)>,
+}
+
+impl<'a> Told<'a> {
+    fn new(access: &Access, shared: &'a Shared) -> Told<'a> {
+        Told {
+            shared,
+            state: ApiState { access: access.words(), ..ApiState::default() },
+            catalog: Catalog::default(),
+            node: None,
+            listing: [None, None],
+            listed: [false, false],
+            failures: Vec::new(),
+        }
+    }
+
+    fn failed(&mut self, part: &'static str, what: String) {
+        let since = self.failures.iter().find(|f| f.0 == part).map_or_else(Timestamp::now, |f| f.1.since);
+        self.works(part);
+        self.failures.push((part, Trouble { what, since }));
+    }
+
+    fn works(&mut self, part: &str) {
+        self.failures.retain(|f| f.0 != part);
+    }
+
+    fn take(&mut self, news: News) {
+        // What a first list names has been so for an unknown time.
+        let at = |listed: bool| listed.then(Timestamp::now);
+        match news {
+            News::Failed(part, what) => self.failed(part, what),
+            News::Works(part) => self.works(part),
+            News::Service(Event::Init) => self.listing[0] = Some(HashSet::new()),
+            News::Service(Event::InitDone) => {
+                if let Some(listed) = self.listing[0].take() {
+                    self.catalog.keep_services(&listed);
+                }
+                self.listed[0] = true;
+            }
+            News::Service(Event::Apply(s) | Event::InitApply(s)) => {
+                if let Some(s) = service(&s) {
+                    if let Some(l) = &mut self.listing[0] {
+                        l.insert((s.namespace.clone(), s.name.clone()));
+                    }
+                    self.catalog.put_service(s, at(self.listed[0]));
+                }
+            }
+            News::Service(Event::Delete(s)) => self.catalog.drop_service(&key(&s.metadata)),
+            News::Slice(Event::Init) => self.listing[1] = Some(HashSet::new()),
+            News::Slice(Event::InitDone) => {
+                if let Some(listed) = self.listing[1].take() {
+                    self.catalog.keep_slices(&listed, Timestamp::now());
+                }
+                self.listed[1] = true;
+            }
+            News::Slice(Event::Apply(s) | Event::InitApply(s)) => {
+                let key = key(&s.metadata);
+                if let Some(l) = &mut self.listing[1] {
+                    l.insert(key.clone());
+                }
+                if let Some(s) = slice(&s) {
+                    self.catalog.put_slice(key, s, at(self.listed[1]));
+                }
+            }
+            News::Slice(Event::Delete(s)) => {
+                self.catalog.drop_slice(&key(&s.metadata), Some(Timestamp::now()));
+            }
+            News::Node(Event::Apply(n) | Event::InitApply(n)) => self.node = Some(node(&n)),
+            News::Node(Event::Delete(_)) => self.node = None,
+            News::Node(Event::Init | Event::InitDone) => {}
+        }
+    }
+
+    fn publish(&mut self) {
+        self.state.trouble = self
+            .failures
+            .iter()
+            .min_by_key(|f| f.1.since)
+            .map(|(part, t)| Trouble { what: format!("{part}: {}", t.what), since: t.since });
+        let cluster = Cluster {
+            state: self.state.clone(),
+            // A list that is on is not shown half.
+            services: match self.listing[0].is_none() || self.listed[0] {
+                true => self.catalog.services(),
+                false => self.shared.lock().services.clone(),
+            },
+            node: self.node.clone(),
+            complete: self.listed == [true, true],
+        };
+        let mut shared = self.shared.lock();
+        if **shared != cluster {
+            *shared = Arc::new(cluster);
+            self.shared.changed.notify_all();
+        }
+    }
+}
+
+fn key(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> Key {
+    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}

@@ -1,0 +1,267 @@
+//! `kptop record` and `kptop replay`
+
+use super::demo::DemoMode;
+use super::source::{DemoOf, files, tell_cut};
+use super::{Source, SourceArgs, print, top};
+use crate::figures::{count, duration, plural};
+use crate::recording::{FileWriter, Head, Recording, Redactor};
+use crate::snapshot::live::Wanted;
+use crate::tui::{Input, Options};
+use clap::Args;
+use jiff::Timestamp;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Args)]
+pub(super) struct RecordArgs {
+    /// Where the recording goes: a new file.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Seconds between readings.
+    #[arg(long, value_name = "SECONDS", default_value = "1", allow_negative_numbers = true, value_parser = super::parse_interval)]
+    every: Duration,
+    /// End after so many seconds (10m, 2h are understood, too) [default: with Ctrl-C].
+    #[arg(long = "for", value_name = "TIME", allow_negative_numbers = true, value_parser = parse_time)]
+    span: Option<Duration>,
+    /// End before the file is larger than this: 500M, 2G [default: 1G].
+    #[arg(long, value_name = "BYTES", default_value = "1G", value_parser = parse_size)]
+    max_size: u64,
+    /// Replace names and addresses, each always by the same.
+    #[arg(long)]
+    redact: bool,
+    /// Go on at the end of a recording that is there.
+    #[arg(long)]
+    append: bool,
+    /// Record a demo of this mode, with its traffic, instead of this node.
+    #[arg(long, value_enum, value_name = "MODE")]
+    demo: Option<DemoMode>,
+    /// With --demo: Service ports in all; the shop has 31, more are made up with 4 backends each.
+    #[arg(long, value_name = "N", requires = "demo", value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    services: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    /// The recording.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Begin at this time of day (14:03, 14:03:20) or time (2026-11-23T14:03:20Z), or so long after the beginning (+90s, +5m);
+    /// -30s is before the end.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    at: Option<String>,
+    /// Tell what is in it, and what is missing, and end.
+    #[arg(long)]
+    info: bool,
+}
+
+/// Seconds, or a number with s, m, h or d: up to a week.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.char_indices().next_back() {
+        Some((i, 's')) => (&text[..i], 1.0),
+        Some((i, 'm')) => (&text[..i], 60.0),
+        Some((i, 'h')) => (&text[..i], 3600.0),
+        Some((i, 'd')) => (&text[..i], 86_400.0),
+        _ => (text, 1.0),
+    };
+    match number.parse::<f64>().map(|n| n * unit) {
+        Ok(s) if (0.1..=604_800.0).contains(&s) => Ok(Duration::from_secs_f64(s)),
+        Ok(_) => Err("choose between 0.1 seconds and a week".into()),
+        Err(_) => Err(format!("`{text}` is no time: 90, 90s, 10m, 2h")),
+    }
+}
+
+/// Bytes, or a number with k, M or G.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.char_indices().next_back() {
+        Some((i, 'k' | 'K')) => (&text[..i], 1u64 << 10),
+        Some((i, 'm' | 'M')) => (&text[..i], 1 << 20),
+        Some((i, 'g' | 'G')) => (&text[..i], 1 << 30),
+        _ => (text, 1),
+    };
+    match number.parse::<f64>() {
+        Ok(n) if n > 0.0 && n * unit as f64 >= 64.0 * 1024.0 => Ok((n * unit as f64) as u64),
+        Ok(_) => Err("choose 64k or more".into()),
+        Err(_) => Err(format!("`{text}` is no size: 500M, 2G")),
+    }
+}
+
+pub(super) fn record(source: &SourceArgs, args: &RecordArgs) -> Result<ExitCode, String> {
+    let file = &args.file;
+    let wrong = |e: io::Error| match e.kind() {
+        io::ErrorKind::AlreadyExists => format!(
+            "{} is there already: it is left as it is\n  -> another name, or --append to go on at its end",
+            file.display()
+        ),
+        _ => format!("writing {}: {e}", file.display()),
+    };
+    let demo = args.demo.map(|mode| DemoOf { services: args.services, ..DemoOf::busy(mode) });
+    let mut source = Source::open(source, demo, Duration::MAX)?;
+    let head = Head::new(args.every, args.redact);
+    let mut writer = match args.append && file.exists() {
+        true => {
+            let before = Recording::open(file)?;
+            tell_cut(&before);
+            FileWriter::append(file, &head, before.end()).map_err(wrong)?
+        }
+        false => FileWriter::create(file, &head).map_err(wrong)?,
+    };
+    let redactor = args.redact.then(Redactor::new);
+    let stop = stop_signal()?;
+    let (began, mut told) = (Instant::now(), Instant::now());
+    let on_terminal = io::stderr().is_terminal();
+    let end = loop {
+        let reading = Instant::now();
+        let mut snapshot = source.snapshot(Wanted::ALL)?;
+        if let Some(r) = &redactor {
+            r.redact(&mut snapshot);
+        }
+        // What one more reading takes is not known before: the largest so far is a guess that holds.
+        if !writer.fits(args.max_size) {
+            break format!("--max-size {} is reached", count(args.max_size));
+        }
+        writer.write(&snapshot).map_err(wrong)?;
+        if on_terminal && told.elapsed() > Duration::from_millis(500) {
+            told = Instant::now();
+            let _ = write!(io::stderr(), "\r{} \x1b[K", summary(&writer, began));
+        }
+        if !source.is_live() {
+            if !source.pass(Duration::ZERO) {
+                break "the end of what was read".into();
+            }
+            continue;
+        }
+        let left = args.span.map(|s| s.saturating_sub(began.elapsed()));
+        if left.is_some_and(|l| l.is_zero()) {
+            break "the time is over".into();
+        }
+        let wait = args.every.saturating_sub(reading.elapsed());
+        match stop.recv_timeout(left.map_or(wait, |l| l.min(wait))) {
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            _ => break "stopped".into(),
+        }
+    };
+    writer.sync().map_err(wrong)?;
+    if on_terminal {
+        let _ = write!(io::stderr(), "\r\x1b[K");
+    }
+    let name = file.display();
+    print(|out| {
+        writeln!(out, "{}, {end}", summary(&writer, began))?;
+        writeln!(
+            out,
+            "kptop replay {name}    shows it; kptop doctor --from {name} and the other commands read it, too"
+        )
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn summary(writer: &FileWriter, began: Instant) -> String {
+    let readings = plural(writer.readings(), "reading");
+    format!("{readings} in {}, {} bytes", duration(began.elapsed()), count(writer.written()))
+}
+
+/// Tells when SIGINT, SIGTERM or SIGHUP asked for the end: the reading that is on is finished first.
+fn stop_signal() -> Result<mpsc::Receiver<()>, String> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (tell, stop) = mpsc::channel();
+    let ready = Arc::new(AtomicBool::new(false));
+    let is_ready = ready.clone();
+    let (up, is_up) = mpsc::channel();
+    let listen = move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async {
+            let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+            let [Ok(mut a), Ok(mut b), Ok(mut c)] = kinds.map(signal) else { return };
+            is_ready.store(true, Ordering::Release);
+            let _ = up.send(());
+            tokio::select! { _ = a.recv() => {}, _ = b.recv() => {}, _ = c.recv() => {} }
+            let _ = tell.send(());
+        });
+    };
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(listen)
+        .map_err(|e| format!("starting the thread that waits for signals: {e}"))?;
+    let _ = is_up.recv();
+    match ready.load(Ordering::Acquire) {
+        true => Ok(stop),
+        false => Err("signals cannot be waited for".into()),
+    }
+}
+
+pub(super) fn replay(args: &ReplayArgs, options: Options) -> Result<ExitCode, String> {
+    let recording = files(std::slice::from_ref(&args.file))?;
+    let index = match &args.at {
+        Some(text) => find(&recording, text)?,
+        None => 0,
+    };
+    if args.info {
+        print(|out| info(&recording, out))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    top::show(Input::Recording(Box::new(recording), index), Default::default(), options)
+}
+
+fn find(recording: &Recording, text: &str) -> Result<usize, String> {
+    let (first, last) = (recording.time(0), recording.time(recording.len() - 1));
+    crate::figures::moment(text, first, last).map(|time| recording.at(time))
+}
+
+fn info(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
+    let last = recording.len() - 1;
+    let time = |t: Timestamp| crate::figures::date_and_time(t);
+    let mut session = None;
+    for i in 0..=last {
+        if session == Some(recording.session(i)) {
+            continue;
+        }
+        session = Some(recording.session(i));
+        let end = (i..=last).take_while(|j| Some(recording.session(*j)) == session).last().unwrap_or(i);
+        let head = recording.head(i);
+        let span =
+            Duration::try_from(recording.time(end).duration_since(recording.time(i))).unwrap_or_default();
+        let every = match head.every_ms {
+            0 => String::new(),
+            ms => format!(", asked for every {}", duration(Duration::from_millis(ms))),
+        };
+        writeln!(
+            out,
+            "{} to {} ({}): {}{every}, by kptop {}{}",
+            time(recording.time(i)),
+            time(recording.time(end)),
+            duration(span),
+            plural((end - i + 1) as u64, "reading"),
+            head.written_by,
+            if head.redacted { ", redacted" } else { "" },
+        )?;
+    }
+    writeln!(out, "{} bytes", count(recording.end()))?;
+    match recording.cut() {
+        Some(cut) => writeln!(out, "ends early: {cut}"),
+        None => writeln!(out, "whole"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_are_read_as_one_writes_them() {
+        assert_eq!(parse_time("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_time("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(parse_time("1.5h"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_size("2G"), Ok(2 << 30));
+        assert_eq!(parse_size("64k"), Ok(65_536));
+        for bad in ["", "m", "-1", "1x", "9999d", "0"] {
+            assert!(parse_time(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "G", "-1G", "1", "1x"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What a command looks at: this node, a namespace of it, a demo, a recording, or files that other tools wrote.
+
+use super::demo::{DemoMode, start};
+use super::explain;
+use crate::api::{ApiOptions, ApiWatch};
+use crate::lab::{Lab, become_root_if_needed};
+use crate::proxy::Names;
+use crate::recording::{Head, Recording, Ring};
+use crate::snapshot::dump;
+use crate::snapshot::facts::node_identity;
+use crate::snapshot::live::{Live, LookedAt, Wanted};
+use crate::snapshot::{Snapshot, Unread};
+use crate::tui::Input;
+use clap::Args;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a command that prints once waits for names.
+const NAMES: Duration = Duration::from_secs(3);
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct SourceArgs {
+    /// Read this network namespace instead of the node's own: a name of `ip netns`, a path, or a process id.
+    #[arg(long, global = true, value_name = "NAME|PATH|PID")]
+    pub(super) netns: Option<String>,
+    /// Look at files instead of this node: what iptables-save, nft list ruleset, ipvsadm, ipset save, conntrack -L and kubectl
+    /// get -o json print, directories and sosreports with such files, or a recording of kptop.
+    #[arg(long, global = true, value_name = "PATH", num_args = 1.., conflicts_with = "netns")]
+    pub(super) from: Vec<PathBuf>,
+    /// File with one `namespace/name[:port]` a line: names for rules whose comments kube-proxy left off.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) names: Option<PathBuf>,
+    /// Ask the Kubernetes API that this file leads to for names [default: KUBECONFIG, the pod's service account, kube-proxy's or
+    /// the kubelet's own file].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) kubeconfig: Option<PathBuf>,
+    /// Do not ask the Kubernetes API.
+    #[arg(long, global = true, conflicts_with = "kubeconfig")]
+    pub(super) no_api: bool,
+    /// Name of this Node in the cluster [default: NODE_NAME, or the host name].
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) node_name: Option<String>,
+}
+
+impl SourceArgs {
+    /// Begins to ask the API, where there is one.
+    pub(super) fn api(&self) -> Option<Arc<ApiWatch>> {
+        // Other namespaces belong to other things than this cluster, unless somebody says so.
+        if self.no_api || !self.from.is_empty() || (self.netns.is_some() && self.kubeconfig.is_none()) {
+            return None;
+        }
+        let named = std::env::var("NODE_NAME").ok().filter(|n| !n.is_empty());
+        let hostname = nix::unistd::gethostname().ok().and_then(|h| h.into_string().ok());
+        let options = ApiOptions {
+            kubeconfig: self.kubeconfig.clone(),
+            node_name: self.node_name.clone().or(named),
+            hostname: hostname.map(|h| h.to_lowercase()),
+        };
+        ApiWatch::start(&options).map(Arc::new)
+    }
+
+    /// The list of names that was asked for.
+    pub(super) fn names(&self) -> Result<Names, String> {
+        let Some(path) = &self.names else { return Ok(Names::default()) };
+        let text = std::fs::read_to_string(path).map_err(|e| format!("reading {}: {e}", path.display()))?;
+        Names::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    /// An error where something is asked for that only a live node has.
+    pub(super) fn need_live(&self, what: &str) -> Result<(), String> {
+        match self.from.is_empty() {
+            true => Ok(()),
+            false => Err(format!("{what} needs a live node: --from does not go with it")),
+        }
+    }
+
+    /// What the screen is to show.
+    pub(super) fn input(&self) -> Result<Input, String> {
+        if !self.from.is_empty() {
+            return Ok(Input::Recording(Box::new(files(&self.from)?), 0));
+        }
+        let (spec, api) = (self.netns.clone(), self.api());
+        Ok(Input::Live(Box::new(move || Ok(Live::open(spec.as_deref())?.with_api(api)))))
+    }
+}
+
+/// A recording, or files as a recording of one reading.
+pub(super) fn files(paths: &[PathBuf]) -> Result<Recording, String> {
+    if let [one] = paths
+        && is_recording(one)
+    {
+        return Recording::open(one);
+    }
+    if let Some(path) = paths.iter().find(|p| is_recording(p)) {
+        return Err(format!("{} is a recording: it does not go together with other files", path.display()));
+    }
+    let snapshot = dump::read(paths)?;
+    let mut ring = Ring::new(Head::default(), usize::MAX, Duration::MAX);
+    ring.push(&snapshot).map_err(|e| format!("keeping what was read: {e}"))?;
+    Ok(ring.recording())
+}
+
+fn is_recording(path: &Path) -> bool {
+    let mut beginning = [0; 8];
+    let read = std::fs::File::open(path).and_then(|mut f| f.read_exact(&mut beginning));
+    read.is_ok() && Recording::is_one(&beginning)
+}
+
+/// Tells what of a recording is missing, once.
+pub(super) fn tell_cut(recording: &Recording) {
+    if let Some(cut) = recording.cut() {
+        let _ = writeln!(io::stderr(), "kptop: the recording ends early: {cut}");
+    }
+}
+
+/// Where readings come from.
+pub(super) enum Source {
+    /// A namespace; a demo lives as long.
+    Live { live: Box<Live>, api: Option<Arc<ApiWatch>>, _lab: Option<Lab> },
+    /// A recording, at one of its readings.
+    Recording { recording: Box<Recording>, index: usize },
+}
+
+/// How much of a demo is wanted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct DemoOf {
+    pub(super) mode: DemoMode,
+    pub(super) services: Option<u32>,
+    pub(super) traffic: f32,
+}
+
+impl DemoOf {
+    /// The shop without traffic.
+    pub(super) fn quiet(mode: DemoMode) -> DemoOf {
+        DemoOf { mode, services: None, traffic: 0.0 }
+    }
+
+    /// The shop with its usual traffic.
+    pub(super) fn busy(mode: DemoMode) -> DemoOf {
+        DemoOf { traffic: 1.0, ..DemoOf::quiet(mode) }
+    }
+}
+
+impl Source {
+    /// Opens what the flags say. Of a recording, the readings of the last `back` are looked at.
+    pub(super) fn open(args: &SourceArgs, demo: Option<DemoOf>, back: Duration) -> Result<Source, String> {
+        if let Some(demo) = demo {
+            if args.netns.is_some() || !args.from.is_empty() {
+                return Err("--demo makes its own namespaces: --netns and --from do not go with it".into());
+            }
+            become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
+            let lab = start(demo.mode, demo.services.map(|n| n as usize), 4, demo.traffic)?;
+            let live = Live::enter(lab.node()).map_err(|e| explain(&e))?;
+            return Ok(Source::Live { live: Box::new(live), api: None, _lab: Some(lab) });
+        }
+        if !args.from.is_empty() {
+            let recording = files(&args.from)?;
+            tell_cut(&recording);
+            let last = recording.len() - 1;
+            let begin =
+                recording.time(last).checked_sub(jiff::SignedDuration::try_from(back).unwrap_or_default());
+            let mut index = begin.map_or(0, |b| recording.at(b));
+            while recording.session(index) != recording.session(last) {
+                index += 1;
+            }
+            return Ok(Source::Recording { recording: Box::new(recording), index });
+        }
+        let api = args.api();
+        let live = Live::open(args.netns.as_deref()).map_err(|e| explain(&e))?.with_api(api.clone());
+        Ok(Source::Live { live: Box::new(live), api, _lab: None })
+    }
+
+    /// True where waiting makes newer readings.
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self, Source::Live { .. })
+    }
+
+    /// Waits for the names, for a command that prints once. Nothing else ever waits for them.
+    pub(super) fn wait_for_names(&self) {
+        if let Source::Live { api: Some(api), .. } = self {
+            api.wait(NAMES);
+        }
+    }
+
+    /// The reading.
+    pub(super) fn snapshot(&mut self, wanted: Wanted) -> Result<Snapshot, String> {
+        match self {
+            Source::Live { live, .. } => Ok(live.snapshot(wanted)),
+            Source::Recording { recording, index } => recording
+                .snapshot(*index)
+                .map_err(|e| format!("reading {} of the recording: {e}", *index + 1)),
+        }
+    }
+
+    /// Lets time pass; false where there is no later reading.
+    pub(super) fn pass(&mut self, time: Duration) -> bool {
+        match self {
+            Source::Live { .. } => {
+                std::thread::sleep(time);
+                true
+            }
+            Source::Recording { recording, index } => {
+                let begin = recording.time(*index);
+                let session = recording.session(*index);
+                let is_later = |i: &usize| {
+                    let passed = Duration::try_from(recording.time(*i).duration_since(begin));
+                    passed.is_ok_and(|p| p >= time)
+                };
+                let mut rest = *index + 1..recording.len();
+                let mine = |i: &usize| recording.session(*i) == session;
+                let next = rest.clone().filter(mine).find(is_later).or_else(|| rest.rfind(mine));
+                match next {
+                    Some(i) => *index = i,
+                    None => return false,
+                }
+                true
+            }
+        }
+    }
+
+    /// Reads also this, from now on; a recording holds what it holds.
+    pub(super) fn look_at(&mut self, what: LookedAt) {
+        if let Source::Live { live, .. } = self {
+            live.look_at(what);
+        }
+    }
+
+    /// From now on sources that cost much are read less often.
+    pub(super) fn paced(self) -> Source {
+        match self {
+            Source::Live { live, api, _lab } => Source::Live { live: Box::new(live.paced()), api, _lab },
+            other => other,
+        }
+    }
+}
+
+/// An error where the rules, which a command is about, could not be read.
+pub(super) fn need_rules(snapshot: &Snapshot) -> Result<(), String> {
+    if snapshot.rules_read() {
+        return Ok(());
+    }
+    let unread: Option<&Unread> = snapshot.unread.iter().find(|u| u.failed);
+    let why = unread.map_or(String::new(), |u| format!(": {}: {}", u.what, u.why));
+    Err(format!("the rules of this node could not be read{why}"))
+}
+
+/// The kernel and the CPU that prices of lookups were measured on: this machine's.
+pub(super) fn identity() -> (Option<String>, Option<String>) {
+    node_identity()
+}

@@ -1,0 +1,187 @@
+//! A snapshot as it stands in a recording: what seldom changes is a piece of its own that readings name by number.
+
+use crate::ruleset::{Table, TableCounters};
+use crate::snapshot::facts::{
+    AcctObject, Cluster, Counters, InterfaceAddress, Ipset, Ipvs, Link, Node, Sysctls,
+};
+use crate::snapshot::{
+    Conntrack, FlowEvents, Flows, NetnsFact, Reading, Recent, Remembered, Snapshot, TableState, Unread,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Number of a piece in its recording.
+pub(super) type PieceId = u32;
+
+/// What seldom changes. A new kind is a new variant at the end, and a new field has a default: what stands here is
+/// the file format.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Piece {
+    Node(Arc<Node>),
+    Table(Arc<Table>),
+    Addresses(Arc<Vec<InterfaceAddress>>),
+    Links(Arc<Vec<Link>>),
+    Sysctls(Arc<Sysctls>),
+    Cluster(Arc<Cluster>),
+}
+
+impl Piece {
+    /// True where it is the same: tables are told apart by where they are, as structure is parsed only where it changed.
+    pub(super) fn is(&self, other: &Piece) -> bool {
+        match (self, other) {
+            (Piece::Node(a), Piece::Node(b)) => a == b,
+            (Piece::Table(a), Piece::Table(b)) => Arc::ptr_eq(a, b),
+            (Piece::Addresses(a), Piece::Addresses(b)) => a == b,
+            (Piece::Links(a), Piece::Links(b)) => a == b,
+            (Piece::Sysctls(a), Piece::Sysctls(b)) => a == b,
+            (Piece::Cluster(a), Piece::Cluster(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
+    /// True where it stands for the same thing, perhaps at another time.
+    pub(super) fn is_kin(&self, other: &Piece) -> bool {
+        match (self, other) {
+            (Piece::Table(a), Piece::Table(b)) => {
+                (a.backend, a.family, &a.name) == (b.backend, b.family, &b.name)
+            }
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+}
+
+/// One reading.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Frame {
+    taken_at: Timestamp,
+    #[serde(default)]
+    netns: NetnsFact,
+    /// Pieces: node, addresses, links, sysctls, cluster.
+    #[serde(default)]
+    pieces: Vec<PieceId>,
+    #[serde(default)]
+    tables: Vec<FrameTable>,
+    #[serde(default)]
+    ipvs: Option<Reading<Ipvs>>,
+    #[serde(default)]
+    ipsets: Option<Reading<Vec<Ipset>>>,
+    #[serde(default)]
+    accounts: Option<Reading<Vec<AcctObject>>>,
+    #[serde(default)]
+    generation: Option<u32>,
+    #[serde(default)]
+    conntrack: Option<Conntrack>,
+    #[serde(default)]
+    followed: Option<Reading<Flows>>,
+    #[serde(default)]
+    flow_events: Option<Reading<FlowEvents>>,
+    #[serde(default)]
+    remembered: Option<Reading<Remembered>>,
+    #[serde(default)]
+    counters: Option<Reading<Counters>>,
+    #[serde(default)]
+    unread: Vec<Unread>,
+    #[serde(default)]
+    slowed: Vec<(Cow<'static, str>, Duration)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FrameTable {
+    table: PieceId,
+    at: Duration,
+    #[serde(default)]
+    bytes: Option<u64>,
+    counters: Arc<TableCounters>,
+    #[serde(default)]
+    recent: Option<Arc<Recent>>,
+}
+
+impl Frame {
+    /// Takes a snapshot apart; `put` gives the number of a piece.
+    pub(super) fn new(s: &Snapshot, mut put: impl FnMut(Piece) -> PieceId) -> Frame {
+        let mut pieces = vec![
+            put(Piece::Node(s.node.clone())),
+            put(Piece::Addresses(s.addresses.clone())),
+            put(Piece::Links(s.links.clone())),
+            put(Piece::Sysctls(s.sysctls.clone())),
+        ];
+        pieces.extend(s.cluster.clone().map(|c| put(Piece::Cluster(c))));
+        let tables = s.tables.iter().map(|t| FrameTable {
+            table: put(Piece::Table(t.table.clone())),
+            at: t.at,
+            bytes: t.bytes,
+            counters: t.counters.clone(),
+            recent: t.recent.clone(),
+        });
+        Frame {
+            taken_at: s.taken_at,
+            netns: s.netns.clone(),
+            tables: tables.collect(),
+            pieces,
+            ipvs: s.ipvs.clone(),
+            ipsets: s.ipsets.clone(),
+            accounts: s.accounts.clone(),
+            generation: s.generation,
+            conntrack: s.conntrack.clone(),
+            followed: s.followed.clone(),
+            flow_events: s.flow_events.clone(),
+            remembered: s.remembered.clone(),
+            counters: s.counters.clone(),
+            unread: s.unread.clone(),
+            slowed: s.slowed.clone(),
+        }
+    }
+
+    /// Puts the snapshot together again. The error says what is missing.
+    pub(super) fn snapshot(
+        self,
+        mut get: impl FnMut(PieceId) -> Result<Piece, String>,
+    ) -> Result<Snapshot, String> {
+        let mut s = Snapshot {
+            taken_at: self.taken_at,
+            netns: self.netns,
+            ipvs: self.ipvs,
+            ipsets: self.ipsets,
+            accounts: self.accounts,
+            generation: self.generation,
+            conntrack: self.conntrack,
+            followed: self.followed,
+            flow_events: self.flow_events,
+            remembered: self.remembered,
+            counters: self.counters,
+            unread: self.unread,
+            slowed: self.slowed,
+            ..Snapshot::default()
+        };
+        for id in self.pieces {
+            match get(id)? {
+                Piece::Node(x) => s.node = x,
+                Piece::Addresses(x) => s.addresses = x,
+                Piece::Links(x) => s.links = x,
+                Piece::Sysctls(x) => s.sysctls = x,
+                Piece::Cluster(x) => s.cluster = Some(x),
+                Piece::Table(t) => return Err(format!("table {} stands where none should", t.name)),
+            }
+        }
+        for t in self.tables {
+            let Piece::Table(table) = get(t.table)? else {
+                return Err(format!("piece {} should be a table", t.table));
+            };
+            let fits = t.counters.rules.len() == table.rules.len()
+                && t.counters.policies.iter().all(|p| (p.0.0 as usize) < table.chains.len())
+                && t.recent.iter().flat_map(|r| r.rules.keys()).all(|r| (r.0 as usize) < table.rules.len());
+            if !fits {
+                return Err(format!("counters of table {} are another table's", table.name));
+            }
+            s.tables.push(TableState {
+                bytes: t.bytes,
+                recent: t.recent,
+                ..TableState::new(t.at, table, t.counters)
+            });
+        }
+        Ok(s)
+    }
+}

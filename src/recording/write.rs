@@ -1,0 +1,195 @@
+//! Snapshots -> blocks.
+
+use super::frame::{Frame, Piece, PieceId};
+use super::{Head, encode, pack, tag};
+use crate::snapshot::Snapshot;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Readings told by their difference to the same whole one, at most: what a jump has to read stays small.
+const MOST_DIFFERENCES: usize = 120;
+
+/// A block with what it depends on.
+#[derive(Clone, Debug)]
+pub(super) enum Block {
+    /// Number, and the piece that it is told by.
+    Piece { id: PieceId, base: Option<PieceId>, bytes: Arc<[u8]> },
+    /// Microseconds since 1970; whole or a difference.
+    Frame { time: i64, whole: bool, pieces: Vec<PieceId>, bytes: Arc<[u8]> },
+}
+
+impl Block {
+    pub(super) fn bytes(&self) -> &Arc<[u8]> {
+        match self {
+            Block::Piece { bytes, .. } | Block::Frame { bytes, .. } => bytes,
+        }
+    }
+}
+
+/// A piece that the last reading named.
+#[derive(Debug)]
+struct Known {
+    id: PieceId,
+    piece: Piece,
+    /// The whole piece that newer ones of its kin are told by.
+    base: Option<(PieceId, Arc<Vec<u8>>, usize)>,
+}
+
+/// Makes blocks out of snapshots.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    known: Vec<Known>,
+    next: PieceId,
+    /// The last whole reading, its compressed length, and how many refer to it.
+    whole: Option<(Vec<u8>, usize, usize)>,
+}
+
+fn block(tag: u8, front: &[u8], body: &[u8]) -> Arc<[u8]> {
+    let mut out = Vec::with_capacity(5 + front.len() + body.len());
+    out.push(tag);
+    out.extend(((front.len() + body.len()) as u32).to_le_bytes());
+    out.extend(front);
+    out.extend(body);
+    out.into()
+}
+
+impl Encoder {
+    /// The blocks of one more snapshot.
+    pub(super) fn encode(&mut self, snapshot: &Snapshot) -> io::Result<Vec<Block>> {
+        let mut blocks = Vec::new();
+        let mut used = Vec::new();
+        let mut failed = None;
+        let frame = Frame::new(snapshot, |piece| match self.put(piece, &mut blocks) {
+            Ok(id) => {
+                used.push(id);
+                id
+            }
+            Err(e) => {
+                failed = Some(e);
+                0
+            }
+        });
+        if let Some(e) = failed {
+            return Err(e);
+        }
+        self.known.retain(|k| used.contains(&k.id));
+        let body = encode(&frame)?;
+        let time = snapshot.taken_at.as_microsecond();
+        let front = time.to_le_bytes();
+        if let Some((prefix, length, count)) = &mut self.whole
+            && *count < MOST_DIFFERENCES
+        {
+            let packed = pack(&body, prefix)?;
+            if packed.len() * 2 < *length {
+                *count += 1;
+                let bytes = block(tag::FRAME_DIFFERENCE, &front, &packed);
+                blocks.push(Block::Frame { time, whole: false, pieces: used, bytes });
+                return Ok(blocks);
+            }
+        }
+        let packed = pack(&body, &[])?;
+        let bytes = block(tag::FRAME, &front, &packed);
+        self.whole = Some((body, packed.len(), 0));
+        blocks.push(Block::Frame { time, whole: true, pieces: used, bytes });
+        Ok(blocks)
+    }
+
+    /// Pieces that later ones may be told by.
+    pub(super) fn bases(&self) -> impl Iterator<Item = PieceId> {
+        self.known.iter().filter_map(|k| Some(k.base.as_ref()?.0))
+    }
+
+    fn put(&mut self, piece: Piece, blocks: &mut Vec<Block>) -> io::Result<PieceId> {
+        if let Some(known) = self.known.iter().find(|k| k.piece.is(&piece)) {
+            return Ok(known.id);
+        }
+        let id = self.next;
+        self.next += 1;
+        let body = encode(&piece)?;
+        let old = self.known.iter().position(|k| k.piece.is_kin(&piece));
+        let base = old.and_then(|i| self.known.swap_remove(i).base);
+        if let Some((base_id, prefix, length)) = base {
+            let packed = pack(&body, &prefix)?;
+            if packed.len() * 2 < length {
+                let front: Vec<u8> = [id.to_le_bytes(), base_id.to_le_bytes()].concat();
+                let bytes = block(tag::PIECE_DIFFERENCE, &front, &packed);
+                blocks.push(Block::Piece { id, base: Some(base_id), bytes });
+                self.known.push(Known { id, piece, base: Some((base_id, prefix, length)) });
+                return Ok(id);
+            }
+        }
+        let packed = pack(&body, &[])?;
+        let bytes = block(tag::PIECE, &id.to_le_bytes(), &packed);
+        blocks.push(Block::Piece { id, base: None, bytes });
+        // What is small is written whole each time: its bytes need not be kept.
+        let base = (packed.len() > 4096).then(|| (id, Arc::new(body), packed.len()));
+        self.known.push(Known { id, piece, base });
+        Ok(id)
+    }
+}
+
+/// A recording that grows in a file.
+#[derive(Debug)]
+pub struct FileWriter {
+    file: File,
+    encoder: Encoder,
+    written: u64,
+    readings: u64,
+    largest: u64,
+}
+
+impl FileWriter {
+    /// A new file; one that is there is left as it is, and that is an error.
+    pub fn create(path: &Path, head: &Head) -> io::Result<FileWriter> {
+        let file = File::options().write(true).create_new(true).open(path)?;
+        FileWriter::begin(file, head, 0)
+    }
+
+    /// Another session at the end of a recording, behind its last whole block, where `end` is.
+    pub fn append(path: &Path, head: &Head, end: u64) -> io::Result<FileWriter> {
+        let mut file = File::options().write(true).open(path)?;
+        file.set_len(end)?;
+        io::Seek::seek(&mut file, io::SeekFrom::Start(end))?;
+        FileWriter::begin(file, head, end)
+    }
+
+    fn begin(mut file: File, head: &Head, before: u64) -> io::Result<FileWriter> {
+        let bytes = head.bytes()?;
+        file.write_all(&bytes)?;
+        let written = before + bytes.len() as u64;
+        Ok(FileWriter { file, encoder: Encoder::default(), written, readings: 0, largest: 0 })
+    }
+
+    /// Writes one more snapshot: when this returns, it will be replayed.
+    pub fn write(&mut self, snapshot: &Snapshot) -> io::Result<()> {
+        let blocks = self.encoder.encode(snapshot)?;
+        let bytes: Vec<u8> = blocks.iter().flat_map(|b| b.bytes().iter().copied()).collect();
+        self.file.write_all(&bytes)?;
+        self.written += bytes.len() as u64;
+        self.largest = self.largest.max(bytes.len() as u64);
+        self.readings += 1;
+        Ok(())
+    }
+
+    /// True where one more reading of the largest size so far leaves the file no larger than this.
+    pub fn fits(&self, most: u64) -> bool {
+        self.written + self.largest <= most
+    }
+
+    /// Bytes in the file.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Readings that were written.
+    pub fn readings(&self) -> u64 {
+        self.readings
+    }
+
+    /// Waits until the disk has it.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+}

@@ -1,0 +1,324 @@
+//! Travelling in a recording: one reading after the other, back and forth, to a time, to where a fault begins.
+
+use crate::cost::Prices;
+use crate::doctor::Severity;
+use crate::observe::{Observer, View};
+use crate::proxy::Names;
+use crate::recording::Recording;
+use jiff::Timestamp;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Where one is in a recording.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moment {
+    /// Which reading, from 0.
+    pub index: usize,
+    /// How many there are.
+    pub count: usize,
+    /// When the first was taken.
+    pub first: Timestamp,
+    /// When the last was taken.
+    pub last: Timestamp,
+    /// How many times faster than it was; `None` while it stands.
+    pub speed: Option<f64>,
+    /// True where the live session goes on behind it.
+    pub live: bool,
+    /// True where the reading before on the screen is not the one before in time: figures do not go on.
+    pub jumped: bool,
+}
+
+/// A way to go.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Travel {
+    /// So many readings on; back where negative.
+    Step(i64),
+    /// So many seconds on; back where negative.
+    Seconds(i64),
+    /// To this time.
+    To(Timestamp),
+    /// To the last reading; in a live session: to what is now.
+    Newest,
+    /// To the first.
+    Oldest,
+    /// To where a finding begins: the next, or the one before.
+    Finding(bool),
+    /// Let time pass, or stop it.
+    Play(bool),
+    /// So many times faster.
+    Speed(f64),
+}
+
+/// Readings that are understood again before a moment that was jumped to, so that it has rates and the doctor what to
+/// compare with, which is up to 10 seconds old.
+const BEFORE: Duration = Duration::from_secs(12);
+const MOST_BEFORE: usize = 15;
+
+/// How long a search for findings may take before it tells how far it came.
+const SEARCH: Duration = Duration::from_secs(8);
+
+/// Pauses of a recording that are longer are not waited for.
+const LONGEST_GAP: Duration = Duration::from_secs(5);
+
+/// Plays a recording.
+#[derive(Debug)]
+pub struct Player {
+    recording: Recording,
+    names: Names,
+    prices: Arc<Prices>,
+    observer: Observer,
+    index: usize,
+    view: View,
+    playing: bool,
+    speed: f64,
+    jumped: bool,
+    due: Instant,
+    live: bool,
+}
+
+impl Player {
+    /// At one of the readings. The error says what is wrong with it.
+    pub fn new(
+        mut recording: Recording,
+        index: usize,
+        live: bool,
+        names: Names,
+        prices: Arc<Prices>,
+    ) -> Result<Player, String> {
+        let (observer, view) = understand(&mut recording, index, &names, &prices)?;
+        Ok(Player {
+            recording,
+            names,
+            prices,
+            observer,
+            index,
+            view,
+            playing: false,
+            speed: 1.0,
+            jumped: true,
+            due: Instant::now(),
+            live,
+        })
+    }
+
+    /// The reading, understood.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Where one is.
+    pub fn moment(&self) -> Moment {
+        Moment {
+            index: self.index,
+            count: self.recording.len(),
+            first: self.recording.time(0),
+            last: self.recording.time(self.recording.len() - 1),
+            speed: self.playing.then_some(self.speed),
+            live: self.live,
+            jumped: self.jumped,
+        }
+    }
+
+    /// How long until the next reading is due, where time passes.
+    pub fn wait(&self) -> Option<Duration> {
+        self.playing.then(|| self.due.saturating_duration_since(Instant::now()))
+    }
+
+    /// True at the last reading.
+    pub fn is_at_end(&self) -> bool {
+        self.index + 1 >= self.recording.len()
+    }
+
+    /// Time has passed: the next reading. At the end it stands.
+    pub fn tick(&mut self) -> Result<(), String> {
+        if self.is_at_end() {
+            self.playing = false;
+            return Ok(());
+        }
+        self.on()?;
+        self.plan();
+        Ok(())
+    }
+
+    fn plan(&mut self) {
+        let (now, next) = (self.index, self.index + 1);
+        if next >= self.recording.len() {
+            self.playing = false;
+            return;
+        }
+        let gap = self.recording.time(next).duration_since(self.recording.time(now));
+        let gap = Duration::try_from(gap).unwrap_or_default().min(LONGEST_GAP);
+        self.due = Instant::now() + gap.div_f64(self.speed);
+    }
+
+    /// The next reading; it is the next in time of the same session, or everything begins anew.
+    fn on(&mut self) -> Result<(), String> {
+        let next = self.index + 1;
+        if self.recording.session(next) != self.recording.session(self.index) {
+            return self.jump(next);
+        }
+        self.index = next; // a damaged reading is passed over by the next step
+        let snapshot = self.recording.snapshot(next)?;
+        self.view = self.observer.observe(snapshot);
+        self.jumped = false;
+        Ok(())
+    }
+
+    fn jump(&mut self, index: usize) -> Result<(), String> {
+        self.index = index;
+        self.jumped = true;
+        (self.observer, self.view) = understand(&mut self.recording, index, &self.names, &self.prices)?;
+        Ok(())
+    }
+
+    fn go_to(&mut self, index: usize) -> Result<(), String> {
+        let index = index.min(self.recording.len() - 1);
+        match index {
+            same if same == self.index => Ok(()),
+            next if next == self.index + 1 => self.on(),
+            other => self.jump(other),
+        }
+    }
+
+    /// Goes there. Gives what is to be told; the error says what is wrong with the reading.
+    pub fn travel(&mut self, how: Travel) -> Result<Option<String>, String> {
+        let last = self.recording.len() - 1;
+        let told = match how {
+            Travel::Step(n) => {
+                let to = self.index.saturating_add_signed(n as isize);
+                let at_edge = (n > 0 && self.index == last) || (n < 0 && self.index == 0);
+                self.playing = false;
+                self.go_to(to)?;
+                at_edge.then(|| {
+                    if n > 0 { "this is the last reading" } else { "this is the first reading" }.into()
+                })
+            }
+            Travel::Seconds(n) => {
+                let now = self.recording.time(self.index);
+                let to = now.checked_add(jiff::SignedDuration::from_secs(n)).unwrap_or(now);
+                let mut index = self.recording.at(to);
+                // Never stay: a step of a second moves also where readings are minutes apart.
+                if index == self.index {
+                    index = index.saturating_add_signed(n.signum() as isize);
+                }
+                self.go_to(index)?;
+                None
+            }
+            Travel::To(time) => {
+                let index = self.recording.at(time);
+                self.go_to(index)?;
+                let (first, end) = (self.recording.time(0), self.recording.time(last));
+                match () {
+                    () if time < first => Some("it begins later: this is the first reading".into()),
+                    () if time > end => Some("it ended before: this is the last reading".into()),
+                    () => None,
+                }
+            }
+            Travel::Newest => {
+                self.go_to(last)?;
+                None
+            }
+            Travel::Oldest => {
+                self.go_to(0)?;
+                None
+            }
+            Travel::Finding(forward) => {
+                self.playing = false;
+                Some(if forward { self.next_finding()? } else { self.last_finding()? })
+            }
+            Travel::Play(on) => {
+                if on && self.is_at_end() && !self.live {
+                    self.go_to(0)?; // as players do: once more from the beginning
+                }
+                self.playing = on;
+                None
+            }
+            Travel::Speed(factor) => {
+                self.speed = factor.clamp(0.125, 64.0);
+                None
+            }
+        };
+        if self.playing {
+            self.plan();
+        }
+        Ok(told)
+    }
+
+    fn next_finding(&mut self) -> Result<String, String> {
+        let began = Instant::now();
+        let mut known = alarms(&self.view);
+        while !self.is_at_end() {
+            // What cannot be read is passed over.
+            if self.on().is_err() {
+                continue;
+            }
+            let now = alarms(&self.view);
+            if let Some((id, about)) = now.iter().find(|a| !known.contains(*a)) {
+                return Ok(format!("{about}: {id}"));
+            }
+            known = now;
+            if began.elapsed() > SEARCH {
+                return Ok("nothing new up to here; once more to go on".into());
+            }
+        }
+        Ok("nothing new is found up to the last reading".into())
+    }
+
+    fn last_finding(&mut self) -> Result<String, String> {
+        let (began, here) = (Instant::now(), self.index);
+        let mut found: Option<(usize, String)> = None;
+        self.jump(0)?;
+        let mut known = HashSet::new();
+        loop {
+            let now = alarms(&self.view);
+            if let Some((id, about)) = now.iter().find(|a| !known.contains(*a)) {
+                found = Some((self.index, format!("{about}: {id}")));
+            }
+            known = now;
+            if self.index + 1 >= here || began.elapsed() > SEARCH {
+                break;
+            }
+            let _ = self.on();
+        }
+        match found {
+            Some((index, words)) => self.jump(index).map(|()| words),
+            None => self.jump(here).map(|()| "nothing is found before".into()),
+        }
+    }
+}
+
+/// Findings that one would be called for.
+fn alarms(view: &View) -> HashSet<(&'static str, String)> {
+    let found = view.examination.findings.iter().filter(|f| f.severity <= Severity::Warning);
+    found.map(|f| (f.id, f.about.clone())).collect()
+}
+
+/// Understands a reading, with those shortly before it.
+fn understand(
+    recording: &mut Recording,
+    index: usize,
+    names: &Names,
+    prices: &Arc<Prices>,
+) -> Result<(Observer, View), String> {
+    let mut observer = Observer::new(names.clone()).priced(prices.clone());
+    let (time, session) = (recording.time(index), recording.session(index));
+    let is_near = |i: usize| {
+        let age = Duration::try_from(time.duration_since(recording.time(i))).unwrap_or_default();
+        recording.session(i) == session && age <= BEFORE
+    };
+    let near = (0..index).rev().take_while(|i| is_near(*i)).take(200).count();
+    // Of many, a few spread over the time do.
+    let step = near.div_ceil(MOST_BEFORE).max(1);
+    let mut before: Vec<usize> = (index - near..index).step_by(step).collect();
+    before.extend((index > 0 && near > 0).then(|| index - 1).filter(|i| !before.contains(i)));
+    for i in before {
+        if let Ok(snapshot) = recording.snapshot(i) {
+            observer.observe(snapshot);
+        }
+    }
+    let snapshot = recording.snapshot(index)?;
+    let mut view = observer.observe(snapshot);
+    view.changed = true;
+    Ok((observer, view))
+}
