@@ -81,7 +81,7 @@ pub(crate) fn parse(text: &str, into: &mut BTreeMap<Cow<'static, str>, u64>) {
     }
 }
 
-fn parse_softnet(text: &str) -> Vec<Softnet> {
+pub(crate) fn parse_softnet(text: &str) -> Vec<Softnet> {
     let number = |w: Option<&&str>| w.and_then(|w| u64::from_str_radix(w, 16).ok());
     text.lines()
         .enumerate()

@@ -64,7 +64,8 @@ fn cpu_model() -> Option<String> {
     info.model_name(0).map(str::to_string).or_else(|| Some(std::env::consts::ARCH.to_string()))
 }
 
-fn os_release(text: &str) -> Option<String> {
+/// `PRETTY_NAME` of an `/etc/os-release`.
+pub(crate) fn os_release(text: &str) -> Option<String> {
     let value = text.lines().find_map(|l| l.strip_prefix("PRETTY_NAME="))?;
     Some(value.trim_matches(['"', '\'']).to_string())
 }

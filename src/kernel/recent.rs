@@ -29,7 +29,7 @@ pub fn read(name: &str) -> Result<Vec<Client>> {
 }
 
 /// `src=10.0.0.1 ttl: 64 last_seen: 4295 oldest_pkt: 2 4294, 4295`
-fn parse(line: &str) -> Option<Client> {
+pub(crate) fn parse(line: &str) -> Option<Client> {
     let address = line.split_whitespace().find_map(|w| w.strip_prefix("src="))?.parse().ok()?;
     let (_, rest) = line.split_once("oldest_pkt:")?;
     // The number of the next place among those that are kept, then their times.

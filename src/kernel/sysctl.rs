@@ -46,7 +46,10 @@ pub const STRICT_RP_FILTER: &str = "net/ipv4/conf/*/rp_filter=1";
 /// The interfaces that do not forward, though the node does, by name.
 pub const NOT_FORWARDING: &str = "net/ipv4/conf/*/forwarding=0";
 
-fn not_forwarding() -> Option<String> {
+/// Sysctls of each interface: its name and its own value of one of them.
+type OfLinks<'a> = &'a dyn Fn(&str) -> Option<Vec<(String, String)>>;
+
+fn not_forwarding(of_links: OfLinks<'_>) -> Option<String> {
     let mut off = of_links("forwarding")?;
     off.retain(|l| l.1 == "0" && !matches!(l.0.as_str(), "all" | "default" | "lo"));
     off.sort_unstable();
@@ -67,12 +70,12 @@ fn of_links(name: &str) -> Option<Vec<(String, String)>> {
     )
 }
 
-fn any_route_localnet() -> Option<String> {
+fn any_route_localnet(of_links: OfLinks<'_>) -> Option<String> {
     let on = of_links("route_localnet")?.iter().any(|l| l.1 != "0");
     Some(if on { "1" } else { "0" }.into())
 }
 
-fn strict_rp_filter() -> Option<String> {
+fn strict_rp_filter(of_links: OfLinks<'_>) -> Option<String> {
     let links = of_links("rp_filter")?;
     let all: u8 = links.iter().find(|l| l.0 == "all").and_then(|l| l.1.parse().ok()).unwrap_or(0);
     let mut strict: Vec<&str> = links
@@ -85,21 +88,48 @@ fn strict_rp_filter() -> Option<String> {
     Some(strict.join(" "))
 }
 
-/// Reads them in the calling thread's namespace.
-pub fn read() -> Sysctls {
-    let any = any_route_localnet().map(|v| (ANY_ROUTE_LOCALNET, v));
-    let strict = strict_rp_filter().map(|v| (STRICT_RP_FILTER, v));
+fn all(get: impl Fn(&str) -> Option<String>, of_links: OfLinks<'_>) -> Sysctls {
+    let any = any_route_localnet(of_links).map(|v| (ANY_ROUTE_LOCALNET, v));
+    let strict = strict_rp_filter(of_links).map(|v| (STRICT_RP_FILTER, v));
     NAMES
         .into_iter()
-        .filter_map(|name| {
-            let text = fs::read_to_string(format!("/proc/sys/{name}")).ok()?;
-            Some((name, text.trim().to_string()))
-        })
+        .filter_map(|name| Some((name, get(name)?.trim().to_string())))
         .chain(any)
         .chain(strict)
-        .chain(not_forwarding().map(|v| (NOT_FORWARDING, v)))
+        .chain(not_forwarding(of_links).map(|v| (NOT_FORWARDING, v)))
         .map(|(name, value)| (Cow::Borrowed(name), value))
         .collect()
+}
+
+/// Reads them in the calling thread's namespace.
+pub fn read() -> Sysctls {
+    all(|name| fs::read_to_string(format!("/proc/sys/{name}")).ok(), &of_links)
+}
+
+/// The same out of what `sysctl -a` printed, by path: dots and slashes change places (sysctl.d(5)).
+pub fn of_text(text: &str) -> (Sysctls, BTreeMap<String, String>) {
+    let swap = |c| match c {
+        '.' => '/',
+        '/' => '.',
+        c => c,
+    };
+    let named: BTreeMap<String, String> = text
+        .lines()
+        .filter_map(|l| l.split_once('='))
+        .map(|(k, v)| (k.trim().chars().map(swap).collect(), v.trim().to_string()))
+        .collect();
+    let of_links = |name: &str| {
+        let found: Vec<(String, String)> = named
+            .iter()
+            .filter_map(|(k, v)| {
+                let link = k.strip_prefix("net/ipv4/conf/")?.strip_suffix(name)?.strip_suffix('/')?;
+                Some((link.to_string(), v.clone()))
+            })
+            .collect();
+        (!found.is_empty()).then_some(found)
+    };
+    let sysctls = all(|name| named.get(name).cloned(), &of_links);
+    (sysctls, named)
 }
 
 #[cfg(test)]

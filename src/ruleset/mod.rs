@@ -6,8 +6,10 @@
 //! and the structure seldom does.
 
 mod build;
+pub(crate) mod lower;
 mod matches;
 mod native;
+mod nft_read;
 mod nft_text;
 mod recorded;
 pub(crate) mod reject;
@@ -26,6 +28,7 @@ pub use native::{
     TABLE_DORMANT, Terminal, Test, VERDICT_DATA, ct, data_type, meta, payload_base, set_flag,
 };
 pub(crate) use native::{field_types, with_last_keys};
+pub use nft_read::{parse_nft, parse_nft_json};
 pub(crate) use save::iptables_priority;
 pub use save::{ParseError, SavedTable, parse_save};
 pub use strings::{StrId, Strings};

@@ -123,6 +123,7 @@ pub type Destination = (u8, IpAddr, u16);
 
 /// Flows of one namespace. No flow is held: memory grows with the pairs in use, up to [`MAX_GROUPS`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Flows {
     /// Flows whose destination was translated.
     pub groups: HashMap<FlowKey, FlowFigures, foldhash::fast::FixedState>,

@@ -5,12 +5,12 @@
 
 use super::Index;
 use super::data::{counter, data_value, data_verdict, expression, expressions, ip_of};
-use super::lower::{self, Lowered};
 use crate::kernel::netlink::{attrs, be_uint, str_of};
 use crate::kernel::xtables::extensions;
+use crate::ruleset::lower::{self, Lowered};
 use crate::ruleset::{
     ChainId, Comparison, Condition, Counter, Dialect, Family, Field, IpFamily, Load, Mapped, Match, NatRange,
-    Op, Set, SetId, Statement, Strings, Target, Terminal, Test, Unknown, ct, meta, nat_flags, reject,
+    Op, Set, SetId, Statement, Strings, Target, Terminal, Test, Unknown, nat_flags, reject,
 };
 
 /// Words of 4 bytes that the registers have (`NFT_REG32_COUNT`).
@@ -96,43 +96,6 @@ impl<'a> Parts<'a> {
 
     fn text(&self, i: usize) -> Option<&'a str> {
         str_of(self.0[i])
-    }
-}
-
-/// Bytes that a key of `meta` loads.
-fn meta_len(key: u32) -> u32 {
-    match key {
-        meta::IIFNAME | meta::OIFNAME => 16,
-        // iiftype, oiftype, bri_iifpvid, bri_iifvproto
-        meta::PROTOCOL | 8 | 9 | 28 | 29 => 2,
-        // pkttype, secpath, time_day
-        meta::NFPROTO | meta::L4PROTO | 19 | 25 | 31 => 1,
-        // bri_iifname, bri_oifname, iifkind, oifkind, sdifname
-        17 | 18 | 26 | 27 | 34 => 16,
-        // time_ns
-        30 => 8,
-        _ => 4,
-    }
-}
-
-/// Bytes that a key of `ct` loads; addresses depend on the family.
-fn ct_len(key: u32, family: Option<IpFamily>) -> u32 {
-    match key {
-        ct::DIRECTION => 1,
-        // l3protocol, protocol
-        7 | 10 => 1,
-        // src, dst
-        8 | 9 => family.map_or(16, |f| u32::from(f.bits() / 8)),
-        // proto-src, proto-dst
-        11 | 12 => 2,
-        // helper, labels
-        6 | 13 => 16,
-        // packets, bytes, avgpkt
-        14..=16 => 8,
-        // saddr ip, daddr ip
-        19 | 20 => 4,
-        21 | 22 => 16,
-        _ => 4,
     }
 }
 
@@ -243,7 +206,7 @@ impl RuleDecoder {
             }
             "meta" => {
                 let key = p.u32(2);
-                self.put(p.u32(1), Load::new(Field::Meta(key), meta_len(key)))?;
+                self.put(p.u32(1), Load::new(Field::Meta(key), lower::meta_len(key)))?;
             }
             "ct" => {
                 let key = p.u32(2);
@@ -252,7 +215,7 @@ impl RuleDecoder {
                     let value = self.get(p.u32(4))?.clone();
                     self.does(Statement::SetCt { key, direction, value });
                 } else {
-                    self.put(p.u32(1), Load::new(Field::Ct { key, direction }, ct_len(key, self.l3)))?;
+                    self.put(p.u32(1), Load::new(Field::Ct { key, direction }, lower::ct_len(key, self.l3)))?;
                 }
             }
             "cmp" => self.cmp(scope, &p)?,
@@ -382,7 +345,15 @@ impl RuleDecoder {
         let lowered = match op {
             Comparison::Equal | Comparison::NotEqual => {
                 let invert = op == Comparison::NotEqual;
-                lower::compare(load, invert, value, scope, self.l3, self.l4, &mut self.rest)
+                lower::compare(
+                    load,
+                    invert,
+                    value,
+                    (scope.dialect, scope.strings),
+                    self.l3,
+                    self.l4,
+                    &mut self.rest,
+                )
             }
             _ => None,
         };
@@ -487,20 +458,7 @@ impl RuleDecoder {
             Some((a, b)) => Some((number(a)?, number(b)?)),
             None => None,
         };
-        let plain = nat_flags::MAP_IPS | nat_flags::PROTO_SPECIFIED;
-        if let (true, Some((a, b)), Some((p, q))) = (destination, addrs, ports)
-            && a == b
-            && p == q
-            && flags & !plain == 0
-        {
-            return Some(Target::dnat_to(a, p, 2));
-        }
-        let flags = flags
-            | if addrs.is_some() { nat_flags::MAP_IPS } else { 0 }
-            | if ports.is_some() { nat_flags::PROTO_SPECIFIED } else { 0 };
-        let ports = ports.map_or((0, 0, 0), |(a, b)| (a, b, 0));
-        let range = Box::new(NatRange { flags, addrs, ports, revision: 2 });
-        Some(if destination { Target::Dnat(range) } else { Target::Snat(range) })
+        Some(lower::constant_nat(destination, flags, addrs, ports))
     }
 
     /// Ports of `masquerade` and `redirect`, by the attributes with their registers.

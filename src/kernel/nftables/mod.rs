@@ -10,7 +10,6 @@ mod encode;
 mod events;
 mod expressions;
 mod growing;
-mod lower;
 mod parse;
 mod read;
 

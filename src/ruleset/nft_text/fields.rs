@@ -4,7 +4,7 @@
 use super::values::Kind;
 use crate::ruleset::native::{ct, meta};
 
-pub(super) const META: &[(u32, &str, Kind)] = &[
+pub(in crate::ruleset) const META: &[(u32, &str, Kind)] = &[
     (meta::LEN, "meta length", Kind::HostNumber),
     (meta::PROTOCOL, "meta protocol", Kind::EtherType),
     (2, "meta priority", Kind::HostNumber),
@@ -34,7 +34,7 @@ pub(super) const META: &[(u32, &str, Kind)] = &[
     (34, "meta sdifname", Kind::Interface),
 ];
 
-pub(super) const CT: &[(u32, &str, Kind)] = &[
+pub(in crate::ruleset) const CT: &[(u32, &str, Kind)] = &[
     (ct::STATE, "state", Kind::CtState),
     (ct::DIRECTION, "direction", Kind::CtDirection),
     (ct::STATUS, "status", Kind::CtStatus),
@@ -59,14 +59,14 @@ pub(super) const CT: &[(u32, &str, Kind)] = &[
 ];
 
 /// A header's fields: offset and length in bytes, name, kind.
-pub(super) type Fields = &'static [(u32, u32, &'static str, Kind)];
+pub(in crate::ruleset) type Fields = &'static [(u32, u32, &'static str, Kind)];
 
-pub(super) const ETHER: Fields = &[
+pub(in crate::ruleset) const ETHER: Fields = &[
     (0, 6, "ether daddr", Kind::Ether),
     (6, 6, "ether saddr", Kind::Ether),
     (12, 2, "ether type", Kind::EtherType),
 ];
-pub(super) const IP: Fields = &[
+pub(in crate::ruleset) const IP: Fields = &[
     (2, 2, "ip length", Kind::Number),
     (4, 2, "ip id", Kind::Number),
     (6, 2, "ip frag-off", Kind::Number),
@@ -76,14 +76,14 @@ pub(super) const IP: Fields = &[
     (12, 4, "ip saddr", Kind::Ipv4),
     (16, 4, "ip daddr", Kind::Ipv4),
 ];
-pub(super) const IP6: Fields = &[
+pub(in crate::ruleset) const IP6: Fields = &[
     (4, 2, "ip6 length", Kind::Number),
     (6, 1, "ip6 nexthdr", Kind::Protocol),
     (7, 1, "ip6 hoplimit", Kind::Number),
     (8, 16, "ip6 saddr", Kind::Ipv6),
     (24, 16, "ip6 daddr", Kind::Ipv6),
 ];
-pub(super) const ARP: Fields = &[
+pub(in crate::ruleset) const ARP: Fields = &[
     (0, 2, "arp htype", Kind::Number),
     (2, 2, "arp ptype", Kind::EtherType),
     (4, 1, "arp hlen", Kind::Number),
@@ -94,7 +94,7 @@ pub(super) const ARP: Fields = &[
     (18, 6, "arp daddr ether", Kind::Ether),
     (24, 4, "arp daddr ip", Kind::Ipv4),
 ];
-pub(super) const TCP: Fields = &[
+pub(in crate::ruleset) const TCP: Fields = &[
     (0, 2, "tcp sport", Kind::Port),
     (2, 2, "tcp dport", Kind::Port),
     (4, 4, "tcp sequence", Kind::Number),
@@ -102,16 +102,17 @@ pub(super) const TCP: Fields = &[
     (13, 1, "tcp flags", Kind::TcpFlags),
     (14, 2, "tcp window", Kind::Number),
 ];
-pub(super) const UDP: Fields = &[
+pub(in crate::ruleset) const UDP: Fields = &[
     (0, 2, "udp sport", Kind::Port),
     (2, 2, "udp dport", Kind::Port),
     (4, 2, "udp length", Kind::Number),
     (6, 2, "udp checksum", Kind::Number),
 ];
-pub(super) const SCTP: Fields =
+pub(in crate::ruleset) const SCTP: Fields =
     &[(0, 2, "sctp sport", Kind::Port), (2, 2, "sctp dport", Kind::Port), (4, 4, "sctp vtag", Kind::Number)];
-pub(super) const ICMP_FIELDS: Fields =
+pub(in crate::ruleset) const ICMP_FIELDS: Fields =
     &[(0, 1, "icmp type", Kind::IcmpType), (1, 1, "icmp code", Kind::Number)];
-pub(super) const ICMP6_FIELDS: Fields =
+pub(in crate::ruleset) const ICMP6_FIELDS: Fields =
     &[(0, 1, "icmpv6 type", Kind::Icmp6Type), (1, 1, "icmpv6 code", Kind::Number)];
-pub(super) const TRANSPORT: Fields = &[(0, 2, "th sport", Kind::Port), (2, 2, "th dport", Kind::Port)];
+pub(in crate::ruleset) const TRANSPORT: Fields =
+    &[(0, 2, "th sport", Kind::Port), (2, 2, "th dport", Kind::Port)];

@@ -1,10 +1,10 @@
 //! Native rules and elements as `nft list` prints them (checked against nftables 1.0.6 in `tests/nftables.rs`).
 
 mod elements;
-mod fields;
+pub(super) mod fields;
 mod statements;
 mod translation;
-mod values;
+pub(super) mod values;
 
 use super::matches::{MaskedAddress, Match, PortRange, Target, Verdict};
 use super::native::{

@@ -5,6 +5,7 @@ use super::values::{ICMP_CODES, ICMP6_CODES, ICMPX_CODES, Kind, named, value};
 use super::{Writer, family_word, verdict};
 use crate::ruleset::matches::{DnatTo, Target};
 use crate::ruleset::native::{Field, Load, Statement, Terminal};
+use crate::ruleset::nft_read::UNREAD;
 use crate::ruleset::{Family, IpFamily, reject};
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
@@ -84,6 +85,10 @@ impl Writer<'_> {
                 }
             }
             Statement::Notrack => out.write_str("notrack"),
+            // Out of a text that was not understood: as it stood there.
+            Statement::Unknown(u) if self.table.str(u.name) == UNREAD => {
+                out.write_str(&String::from_utf8_lossy(&u.bytes))
+            }
             Statement::Unknown(u) => write!(out, "[{}, {} bytes]", self.table.str(u.name), u.bytes.len()),
             Statement::Target(t) => {
                 let mut text = String::new();

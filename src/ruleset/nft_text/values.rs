@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 /// How a value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::ruleset) enum Kind {
     Ipv4,
     Ipv6,
     Ether,
@@ -34,9 +34,9 @@ pub(super) enum Kind {
     Bytes,
 }
 
-pub(super) const CT_STATE: &[(u32, &str)] =
+pub(in crate::ruleset) const CT_STATE: &[(u32, &str)] =
     &[(1, "invalid"), (2, "established"), (4, "related"), (8, "new"), (64, "untracked")];
-pub(super) const CT_STATUS: &[(u32, &str)] = &[
+pub(in crate::ruleset) const CT_STATUS: &[(u32, &str)] = &[
     (1, "expected"),
     (2, "seen-reply"),
     (4, "assured"),
@@ -45,9 +45,9 @@ pub(super) const CT_STATUS: &[(u32, &str)] = &[
     (0x20, "dnat"),
     (0x200, "dying"),
 ];
-pub(super) const TCP_FLAGS: &[(u32, &str)] =
+pub(in crate::ruleset) const TCP_FLAGS: &[(u32, &str)] =
     &[(1, "fin"), (2, "syn"), (4, "rst"), (8, "psh"), (16, "ack"), (32, "urg"), (64, "ecn"), (128, "cwr")];
-pub(super) const FIB_TYPES: [&str; 9] = [
+pub(in crate::ruleset) const FIB_TYPES: [&str; 9] = [
     "unspec",
     "unicast",
     "local",
@@ -58,7 +58,7 @@ pub(super) const FIB_TYPES: [&str; 9] = [
     "unreachable",
     "prohibit",
 ];
-pub(super) const ICMP: &[(u8, &str)] = &[
+pub(in crate::ruleset) const ICMP: &[(u8, &str)] = &[
     (0, "echo-reply"),
     (3, "destination-unreachable"),
     (4, "source-quench"),
@@ -71,7 +71,7 @@ pub(super) const ICMP: &[(u8, &str)] = &[
     (13, "timestamp-request"),
     (14, "timestamp-reply"),
 ];
-pub(super) const ICMP6: &[(u8, &str)] = &[
+pub(in crate::ruleset) const ICMP6: &[(u8, &str)] = &[
     (1, "destination-unreachable"),
     (2, "packet-too-big"),
     (3, "time-exceeded"),
@@ -89,7 +89,7 @@ pub(super) const ICMP6: &[(u8, &str)] = &[
     (143, "mld2-listener-report"),
 ];
 /// Codes of ICMP's and ICMPv6's "destination unreachable" (`icmp_code_tbl`, `icmpv6_code_tbl` of nftables).
-pub(super) const ICMP_CODES: &[(u8, &str)] = &[
+pub(in crate::ruleset) const ICMP_CODES: &[(u8, &str)] = &[
     (0, "net-unreachable"),
     (1, "host-unreachable"),
     (2, "prot-unreachable"),
@@ -98,7 +98,7 @@ pub(super) const ICMP_CODES: &[(u8, &str)] = &[
     (10, "host-prohibited"),
     (13, "admin-prohibited"),
 ];
-pub(super) const ICMP6_CODES: &[(u8, &str)] = &[
+pub(in crate::ruleset) const ICMP6_CODES: &[(u8, &str)] = &[
     (0, "no-route"),
     (1, "admin-prohibited"),
     (3, "addr-unreachable"),
@@ -107,10 +107,10 @@ pub(super) const ICMP6_CODES: &[(u8, &str)] = &[
     (6, "reject-route"),
 ];
 /// Codes of ICMPx (`enum nft_reject_inet_code`).
-pub(super) const ICMPX_CODES: &[(u8, &str)] =
+pub(in crate::ruleset) const ICMPX_CODES: &[(u8, &str)] =
     &[(0, "no-route"), (1, "port-unreachable"), (2, "host-unreachable"), (3, "admin-prohibited")];
 
-pub(super) fn flag_list(out: &mut String, names: &[(u32, &str)], bits: u32) {
+pub(in crate::ruleset) fn flag_list(out: &mut String, names: &[(u32, &str)], bits: u32) {
     let mut first = true;
     let mut left = bits;
     for (bit, name) in names.iter().filter(|n| bits & n.0 != 0) {
@@ -123,7 +123,7 @@ pub(super) fn flag_list(out: &mut String, names: &[(u32, &str)], bits: u32) {
     }
 }
 
-pub(super) fn host_number(bytes: &[u8]) -> u64 {
+pub(in crate::ruleset) fn host_number(bytes: &[u8]) -> u64 {
     match *bytes {
         [a] => u64::from(a),
         [a, b] => u64::from(u16::from_ne_bytes([a, b])),
@@ -132,19 +132,19 @@ pub(super) fn host_number(bytes: &[u8]) -> u64 {
     }
 }
 
-pub(super) fn net_number(bytes: &[u8]) -> u64 {
+pub(in crate::ruleset) fn net_number(bytes: &[u8]) -> u64 {
     bytes.iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b))
 }
 
 /// A number by its name, where it has one.
-pub(super) fn named(out: &mut String, names: &[(u8, &str)], n: u8) -> fmt::Result {
+pub(in crate::ruleset) fn named(out: &mut String, names: &[(u8, &str)], n: u8) -> fmt::Result {
     match names.iter().find(|x| x.0 == n) {
         Some((_, name)) => out.write_str(name),
         None => write!(out, "{n}"),
     }
 }
 
-pub(super) fn value(out: &mut String, kind: Kind, bytes: &[u8]) {
+pub(in crate::ruleset) fn value(out: &mut String, kind: Kind, bytes: &[u8]) {
     let first = bytes.first().copied().unwrap_or(0);
     let _ = match kind {
         Kind::Ipv4 | Kind::Ipv6 => {
@@ -222,7 +222,7 @@ pub(super) fn value(out: &mut String, kind: Kind, bytes: &[u8]) {
 }
 
 /// The kinds of a (concatenated) type, the first field first.
-pub(super) fn kinds(of: u32) -> Vec<Kind> {
+pub(in crate::ruleset) fn kinds(of: u32) -> Vec<Kind> {
     use data_type::*;
     let one = |t: u32| match t {
         IPV4_ADDR => Kind::Ipv4,
@@ -247,7 +247,7 @@ pub(super) fn kinds(of: u32) -> Vec<Kind> {
 }
 
 /// Bytes of a kind where it stands in a key.
-pub(super) fn width(kind: Kind) -> usize {
+pub(in crate::ruleset) fn width(kind: Kind) -> usize {
     match kind {
         Kind::Ipv6 | Kind::Interface => 16,
         Kind::Ether => 6,
@@ -258,7 +258,7 @@ pub(super) fn width(kind: Kind) -> usize {
 }
 
 /// The fields of a key or of data: each with its kind.
-pub(super) fn split<'a>(kinds: &[Kind], bytes: &'a [u8]) -> Vec<(Kind, &'a [u8])> {
+pub(in crate::ruleset) fn split<'a>(kinds: &[Kind], bytes: &'a [u8]) -> Vec<(Kind, &'a [u8])> {
     if let [kind] = kinds {
         return vec![(*kind, bytes)];
     }
@@ -275,7 +275,7 @@ pub(super) fn split<'a>(kinds: &[Kind], bytes: &'a [u8]) -> Vec<(Kind, &'a [u8])
     fields
 }
 
-pub(super) fn concat(out: &mut String, kinds: &[Kind], bytes: &[u8], end: Option<&[u8]>) {
+pub(in crate::ruleset) fn concat(out: &mut String, kinds: &[Kind], bytes: &[u8], end: Option<&[u8]>) {
     let last = end.map(|e| split(kinds, e));
     for (i, (kind, b)) in split(kinds, bytes).into_iter().enumerate() {
         if i > 0 {
@@ -289,7 +289,7 @@ pub(super) fn concat(out: &mut String, kinds: &[Kind], bytes: &[u8], end: Option
 }
 
 /// A range, as a prefix where it is one.
-pub(super) fn range(out: &mut String, kind: Kind, from: &[u8], to: &[u8]) {
+pub(in crate::ruleset) fn range(out: &mut String, kind: Kind, from: &[u8], to: &[u8]) {
     if matches!(kind, Kind::Ipv4 | Kind::Ipv6) {
         let diff: Vec<u8> = from.iter().zip(to).map(|(a, b)| a ^ b).collect();
         let zeros: u32 =

@@ -1,14 +1,15 @@
 //! Conditions that iptables has a match for become that match: one vocabulary for both, and little memory.
 
-use super::decode::Scope;
-use crate::ruleset::{
-    AddressMatch, Dialect, Field, IpFamily, IpNet, Load, MaskedAddress, Match, Op, PortRange, data_type,
-    field_types, mask_prefix, meta, payload_base,
+use super::native::field_types;
+use super::text::mask_prefix;
+use super::{
+    AddressMatch, Dialect, Field, IpFamily, IpNet, Load, MaskedAddress, Match, NatRange, Op, PortRange,
+    Strings, Target, ct, data_type, meta, nat_flags, payload_base,
 };
 use std::net::IpAddr;
 
 /// Where a match that was found belongs.
-pub(super) enum Lowered {
+pub(crate) enum Lowered {
     /// Among those that iptables prints first.
     Head(Match),
     /// Behind the others.
@@ -18,7 +19,7 @@ pub(super) enum Lowered {
 }
 
 /// Order in which iptables prints what stands in a rule's header.
-pub(super) fn rank(m: &Match) -> u8 {
+pub(crate) fn rank(m: &Match) -> u8 {
     match m {
         Match::Address4 { destination: false, .. } => 0,
         Match::Address6(a) if !a.destination => 0,
@@ -39,16 +40,15 @@ fn place(dialect: Dialect, m: Match) -> Lowered {
 }
 
 /// `==` and `!=`.
-pub(super) fn compare(
+pub(crate) fn compare(
     load: &Load,
     invert: bool,
     value: &[u8],
-    scope: &mut Scope<'_>,
+    (dialect, strings): (Dialect, &mut Strings),
     l3: Option<IpFamily>,
     l4: Option<u8>,
     rest: &mut [Match],
 ) -> Option<Lowered> {
-    let dialect = scope.dialect;
     match (&load.field, load.ops.as_slice()) {
         (Field::Payload { base: payload_base::NETWORK, offset, len }, ops) => {
             let m = network(*offset, *len, ops, invert, value, dialect, l3?)?;
@@ -84,9 +84,9 @@ pub(super) fn compare(
                 return None;
             }
             let name = if end.is_some() || value.len() == 16 {
-                scope.strings.intern(text)
+                strings.intern(text)
             } else {
-                scope.strings.intern(&format!("{text}+"))
+                strings.intern(&format!("{text}+"))
             };
             Some(place(
                 dialect,
@@ -173,7 +173,7 @@ fn address(bytes: &[u8], l3: IpFamily) -> Option<IpAddr> {
 }
 
 /// A range of ports.
-pub(super) fn range(
+pub(crate) fn range(
     load: &Load,
     invert: bool,
     from: &[u8],
@@ -262,7 +262,7 @@ fn type_len(of: u32) -> Option<u32> {
 }
 
 /// Lengths of the fields of a (concatenated) type.
-pub(super) fn field_lens(data_type: u32, len: u32) -> Vec<u32> {
+pub(crate) fn field_lens(data_type: u32, len: u32) -> Vec<u32> {
     let types = field_types(data_type);
     if types.len() > 1
         && let Some(lens) = types.iter().map(|t| type_len(*t)).collect::<Option<Vec<u32>>>()
@@ -271,4 +271,64 @@ pub(super) fn field_lens(data_type: u32, len: u32) -> Vec<u32> {
         return lens;
     }
     vec![len]
+}
+
+/// Bytes that a key of `meta` loads.
+pub(crate) fn meta_len(key: u32) -> u32 {
+    match key {
+        meta::IIFNAME | meta::OIFNAME => 16,
+        // iiftype, oiftype, bri_iifpvid, bri_iifvproto
+        meta::PROTOCOL | 8 | 9 | 28 | 29 => 2,
+        // pkttype, secpath, time_day
+        meta::NFPROTO | meta::L4PROTO | 19 | 25 | 31 => 1,
+        // bri_iifname, bri_oifname, iifkind, oifkind, sdifname
+        17 | 18 | 26 | 27 | 34 => 16,
+        // time_ns
+        30 => 8,
+        _ => 4,
+    }
+}
+
+/// Bytes that a key of `ct` loads; addresses depend on the family.
+pub(crate) fn ct_len(key: u32, family: Option<IpFamily>) -> u32 {
+    match key {
+        ct::DIRECTION => 1,
+        // l3protocol, protocol
+        7 | 10 => 1,
+        // src, dst
+        8 | 9 => family.map_or(16, |f| u32::from(f.bits() / 8)),
+        // proto-src, proto-dst
+        11 | 12 => 2,
+        // helper, labels
+        6 | 13 => 16,
+        // packets, bytes, avgpkt
+        14..=16 => 8,
+        // saddr ip, daddr ip
+        19 | 20 => 4,
+        21 | 22 => 16,
+        _ => 4,
+    }
+}
+
+/// A translation to what is known beforehand.
+pub(crate) fn constant_nat(
+    destination: bool,
+    flags: u32,
+    addrs: Option<(IpAddr, IpAddr)>,
+    ports: Option<(u16, u16)>,
+) -> Target {
+    let plain = nat_flags::MAP_IPS | nat_flags::PROTO_SPECIFIED;
+    if let (true, Some((a, b)), Some((p, q))) = (destination, addrs, ports)
+        && a == b
+        && p == q
+        && flags & !plain == 0
+    {
+        return Target::dnat_to(a, p, 2);
+    }
+    let flags = flags
+        | if addrs.is_some() { nat_flags::MAP_IPS } else { 0 }
+        | if ports.is_some() { nat_flags::PROTO_SPECIFIED } else { 0 };
+    let ports = ports.map_or((0, 0, 0), |(a, b)| (a, b, 0));
+    let range = Box::new(NatRange { flags, addrs, ports, revision: 2 });
+    if destination { Target::Dnat(range) } else { Target::Snat(range) }
 }

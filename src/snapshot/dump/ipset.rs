@@ -1,0 +1,154 @@
+//! `ipset save` and `ipset list` (ipset 7.17).
+
+use crate::kernel::ipset::{Ipset, Member};
+use crate::ruleset::{Counter, IpFamily, protocol_number};
+
+/// Sets, as one of both printed them. The error names the line.
+pub(super) fn read(text: &str) -> Result<Vec<Ipset>, String> {
+    let mut sets: Vec<Ipset> = Vec::new();
+    let mut in_members = false;
+    for (i, line) in text.lines().enumerate() {
+        let wrong = |what: &str| format!("line {}: {what}: `{line}`", i + 1);
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            [] => in_members = false,
+            ["create", name, kind, ..] => sets.push(create(name, kind, &words[3..])),
+            ["add", name, member, ..] => {
+                // `ipset save` prints a set's members behind it.
+                let set = sets.iter_mut().rev().find(|s| s.name == name);
+                let set = set.ok_or_else(|| wrong("a member of a set that was not created"))?;
+                let member = self::member(&set.kind, member, &words[3..])
+                    .ok_or_else(|| wrong("a member that its kind of set does not have"))?;
+                set.members.get_or_insert_default().push(member);
+            }
+            ["Name:", name] => {
+                in_members = false;
+                sets.push(create(name, "", &[]));
+            }
+            ["Members:"] => in_members = true,
+            [member, ..] if in_members => {
+                let Some(set) = sets.last_mut() else { return Err(wrong("a member of no set")) };
+                let member = self::member(&set.kind, member, &words[1..])
+                    .ok_or_else(|| wrong("a member that its kind of set does not have"))?;
+                set.members.get_or_insert_default().push(member);
+            }
+            [head, value, ..] if head.ends_with(':') => {
+                let Some(set) = sets.last_mut() else { return Err(wrong("no set begins before it")) };
+                let last = words.last().and_then(|w| w.parse::<u64>().ok()).unwrap_or(0);
+                match head {
+                    "Type:" => set.kind = value.to_string(),
+                    "Header:" => options(set, &words[1..]),
+                    "References:" => set.references = last,
+                    "Size" => set.memory = last,
+                    _ => {}
+                }
+            }
+            ["Size", "in", "memory:", n] | ["Number", "of", "entries:", n] => {
+                let Some(set) = sets.last_mut() else { continue };
+                if words[0] == "Size" {
+                    set.memory = n.parse().unwrap_or(0);
+                }
+            }
+            _ => return Err(wrong("nothing that ipset save or list prints")),
+        }
+    }
+    for set in &mut sets {
+        set.size = set.members.as_ref().map_or(0, |m| m.len() as u64);
+    }
+    Ok(sets)
+}
+
+fn create(name: &str, kind: &str, rest: &[&str]) -> Ipset {
+    let mut set = Ipset {
+        name: name.to_string(),
+        kind: kind.to_string(),
+        family: 2,
+        members: Some(Vec::new()),
+        ..Ipset::default()
+    };
+    options(&mut set, rest);
+    set
+}
+
+fn options(set: &mut Ipset, words: &[&str]) {
+    for pair in words.windows(2) {
+        match pair {
+            ["family", "inet6"] => set.family = 10,
+            ["maxelem", n] => set.max_size = n.parse().ok(),
+            ["timeout", n] => set.timeout_s = n.parse().ok(),
+            _ => {}
+        }
+    }
+}
+
+/// `198.51.100.30,tcp:80`, `10.0.0.1,udp:53,10.1.0.0/16`, by the kind's fields.
+fn member(kind: &str, text: &str, rest: &[&str]) -> Option<Member> {
+    let fields: Vec<&str> = kind.split_once(':')?.1.split(',').collect();
+    let values: Vec<&str> = text.split(',').collect();
+    if values.len() != fields.len() {
+        return None;
+    }
+    let mut m = Member::default();
+    for (field, value) in fields.iter().zip(values) {
+        match *field {
+            "ip" | "net" => {
+                let (address, prefix) = value.split_once('/').map_or((value, None), |(a, p)| (a, Some(p)));
+                let address = address.parse().ok()?;
+                let bits = IpFamily::of(address).bits();
+                let prefix = match prefix {
+                    Some(p) => p.parse().ok().filter(|p| *p <= bits)?,
+                    None => bits,
+                };
+                match m.address {
+                    None => (m.address, m.prefix) = (Some(address), Some(prefix)),
+                    Some(_) => (m.address2, m.prefix2) = (Some(address), Some(prefix)),
+                }
+            }
+            "port" => match value.split_once(':') {
+                Some((protocol, port)) => {
+                    m.protocol = Some(u8::try_from(protocol_number(protocol)?).ok()?);
+                    m.port = Some(port.parse().ok()?);
+                }
+                None => m.port = Some(value.parse().ok()?),
+            },
+            // Kept as it stands.
+            other => m.other.push((other.len() as u16, value.as_bytes().into())),
+        }
+    }
+    for (i, word) in rest.iter().enumerate() {
+        let next = || rest.get(i + 1).and_then(|w| w.parse::<u64>().ok());
+        match *word {
+            "nomatch" => m.except = true,
+            "timeout" => m.timeout_s = next().map(|n| n as u32),
+            "packets" => m.counter.get_or_insert(Counter::default()).packets = next()?,
+            "bytes" => m.counter.get_or_insert(Counter::default()).bytes = next()?,
+            _ => {}
+        }
+    }
+    Some(m)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn saved_and_listed_sets_are_the_same() {
+        let saved = "create KUBE-LOOP-BACK hash:ip,port,ip family inet hashsize 1024 maxelem 65536\nadd KUBE-LOOP-BACK 10.244.0.3,tcp:80,10.244.0.3\ncreate P bitmap:port range 0-65535\nadd P 30080\n";
+        let listed = "Name: KUBE-LOOP-BACK\nType: hash:ip,port,ip\nRevision: 6\nHeader: family inet hashsize 1024 maxelem 65536\nSize in memory: 472\nReferences: 1\nNumber of entries: 1\nMembers:\n10.244.0.3,tcp:80,10.244.0.3\n\nName: P\nType: bitmap:port\nRevision: 3\nHeader: range 0-65535\nSize in memory: 8\nReferences: 0\nNumber of entries: 1\nMembers:\n30080\n";
+        let (a, b) = (read(saved).unwrap(), read(listed).unwrap());
+        assert_eq!(a.len(), 2);
+        for (a, b) in a.iter().zip(&b) {
+            assert_eq!((&a.name, &a.kind, &a.members, a.size), (&b.name, &b.kind, &b.members, b.size));
+        }
+        assert_eq!(a[0].members.as_ref().unwrap()[0].address2, Some("10.244.0.3".parse().unwrap()));
+        assert!(read("add X 1.2.3.4").unwrap_err().contains("line 1"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_survived(text in "((create|add|Name:|Type:|Members:)? ?[-a-z0-9.:, ]{0,40}\n){0,6}") {
+            let _ = read(&text);
+        }
+    }
+}

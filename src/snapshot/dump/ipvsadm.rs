@@ -1,0 +1,265 @@
+//! `ipvsadm -Sn`, `-Ln` and `-Ln --stats` (ipvsadm 1.31).
+
+use crate::kernel::ipvs::{
+    Forwarding, Ipvs, IpvsStats, RealServer, SVC_ONE_PACKET, SVC_PERSISTENT, VirtualAddress, VirtualServer,
+};
+use crate::ruleset::{IpFamily, protocol_number};
+use std::net::{IpAddr, SocketAddr};
+
+/// `10.0.0.1:80`, `[fd00::1]:80`
+fn place(text: &str) -> Option<(IpAddr, u16)> {
+    text.parse::<SocketAddr>().ok().map(|a| (a.ip(), a.port()))
+}
+
+fn server(address: VirtualAddress, scheduler: &str) -> VirtualServer {
+    let family = match address {
+        VirtualAddress::Socket { address, .. } => IpFamily::of(address),
+        VirtualAddress::Mark(_) => IpFamily::V4,
+    };
+    VirtualServer {
+        family,
+        address,
+        scheduler: scheduler.to_string(),
+        flags: 2, // IP_VS_SVC_F_HASHED, as always in the kernel
+        timeout: 0,
+        netmask: if family == IpFamily::V4 { u32::MAX } else { 128 },
+        persistence_engine: None,
+        stats: IpvsStats::default(),
+        real_servers: Vec::new(),
+    }
+}
+
+fn real(address: IpAddr, port: u16) -> RealServer {
+    RealServer {
+        address,
+        port,
+        forwarding: Forwarding::Masquerade,
+        weight: 1,
+        upper_threshold: 0,
+        lower_threshold: 0,
+        active: 0,
+        inactive: 0,
+        persistent: 0,
+        stats: IpvsStats::default(),
+    }
+}
+
+/// `1234`, `12K`: what ipvsadm prints without `--exact`.
+fn figure(text: &str) -> Option<u64> {
+    let (number, factor) = match text.char_indices().next_back()? {
+        (i, 'K') => (&text[..i], 1000),
+        (i, 'M') => (&text[..i], 1_000_000),
+        (i, 'G') => (&text[..i], 1_000_000_000),
+        _ => (text, 1),
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// Reads one of them into what is known. The error names the line.
+pub(super) fn read(text: &str, into: &mut Ipvs) -> Result<(), String> {
+    // What `-Sn` and `-Ln` both tell is told once.
+    match text.lines().any(|l| l.starts_with("IP Virtual Server")) {
+        true => list(text, into),
+        false => save(text, into),
+    }
+}
+
+fn find<'a>(ipvs: &'a mut Ipvs, address: &VirtualAddress, scheduler: &str) -> &'a mut VirtualServer {
+    let i = match ipvs.servers.iter().position(|s| s.address == *address) {
+        Some(i) => i,
+        None => {
+            ipvs.servers.push(server(*address, scheduler));
+            ipvs.servers.len() - 1
+        }
+    };
+    &mut ipvs.servers[i]
+}
+
+fn find_real(s: &mut VirtualServer, address: IpAddr, port: u16) -> &mut RealServer {
+    let i = match s.real_servers.iter().position(|r| (r.address, r.port) == (address, port)) {
+        Some(i) => i,
+        None => {
+            s.real_servers.push(real(address, port));
+            s.real_servers.len() - 1
+        }
+    };
+    &mut s.real_servers[i]
+}
+
+/// `-A -t 10.0.0.1:80 -s rr -p 10800`, `-a -t 10.0.0.1:80 -r 10.244.0.3:8080 -m -w 1`
+fn save(text: &str, into: &mut Ipvs) -> Result<(), String> {
+    for (i, line) in text.lines().enumerate() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let wrong = || format!("line {}: `{line}` is nothing that ipvsadm -S prints", i + 1);
+        let (Some(command), rest) = (words.first(), words.get(1..).unwrap_or_default()) else { continue };
+        if !matches!(*command, "-A" | "-a") {
+            return Err(wrong());
+        }
+        let (mut address, mut to, mut scheduler) = (None, None, "");
+        let (mut persistent, mut one_packet, mut weight, mut forwarding) =
+            (None, false, 1, Forwarding::Masquerade);
+        let (mut upper, mut lower, mut engine) = (0, 0, None);
+        let mut rest = rest.iter();
+        while let Some(word) = rest.next() {
+            let mut value = || rest.next().copied().ok_or_else(wrong);
+            match *word {
+                kind @ ("-t" | "-u" | "--sctp-service") => {
+                    let (a, port) = place(value()?).ok_or_else(wrong)?;
+                    let protocol = match kind {
+                        "-t" => 6,
+                        "-u" => 17,
+                        _ => 132,
+                    };
+                    address = Some(VirtualAddress::Socket { protocol, address: a, port });
+                }
+                "-f" => address = Some(VirtualAddress::Mark(value()?.parse().map_err(|_| wrong())?)),
+                "-s" => scheduler = value()?,
+                "-p" => persistent = Some(value()?.parse::<u32>().map_err(|_| wrong())?),
+                "-r" => to = Some(place(value()?).ok_or_else(wrong)?),
+                "-w" => weight = value()?.parse().map_err(|_| wrong())?,
+                "-x" => upper = value()?.parse().map_err(|_| wrong())?,
+                "-y" => lower = value()?.parse().map_err(|_| wrong())?,
+                "--pe" => engine = Some(value()?.to_string()),
+                "-o" => one_packet = true,
+                "-m" => forwarding = Forwarding::Masquerade,
+                "-g" => forwarding = Forwarding::DirectRoute,
+                "-i" => forwarding = Forwarding::Tunnel,
+                // What else it prints has a value or none: -M 255.255.255.0, -6, --tun-type …
+                _ => {}
+            }
+        }
+        let address = address.ok_or_else(wrong)?;
+        let s = find(into, &address, scheduler);
+        if *command == "-A" {
+            s.scheduler = scheduler.to_string();
+            s.persistence_engine = engine;
+            if let Some(t) = persistent {
+                s.flags |= SVC_PERSISTENT;
+                s.timeout = t;
+            }
+            s.flags |= if one_packet { SVC_ONE_PACKET } else { 0 };
+            continue;
+        }
+        let (a, port) = to.ok_or_else(wrong)?;
+        let r = find_real(s, a, port);
+        (r.weight, r.forwarding) = (weight, forwarding);
+        (r.upper_threshold, r.lower_threshold) = (upper, lower);
+    }
+    Ok(())
+}
+
+fn list(text: &str, into: &mut Ipvs) -> Result<(), String> {
+    let stats = text.lines().any(|l| l.contains("InPkts"));
+    // Rates are the kernel's own estimates, and stand in columns of the same number.
+    if text.lines().any(|l| l.contains("CPS")) {
+        return Ok(());
+    }
+    let mut now: Option<VirtualAddress> = None;
+    for (i, line) in text.lines().enumerate() {
+        let wrong = || format!("line {}: `{line}` is nothing that ipvsadm -Ln prints", i + 1);
+        if let Some(rest) = line.strip_prefix("IP Virtual Server version ") {
+            let (version, size) = rest.split_once(' ').unwrap_or((rest, ""));
+            into.version = version.to_string();
+            let size = size.trim_matches(|c: char| !c.is_ascii_digit());
+            into.connection_table_size = size.parse().unwrap_or(into.connection_table_size);
+            continue;
+        }
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let figures = |from: usize| -> Option<IpvsStats> {
+            let n = |i: usize| figure(words.get(from + i)?);
+            Some(IpvsStats {
+                connections: n(0)?,
+                in_packets: n(1)?,
+                out_packets: n(2)?,
+                in_bytes: n(3)?,
+                out_bytes: n(4)?,
+                ..IpvsStats::default()
+            })
+        };
+        match words[..] {
+            [] | ["Prot", ..] | ["->", "RemoteAddress:Port", ..] => {}
+            ["->", to, ..] => {
+                let (a, port) = place(to).ok_or_else(wrong)?;
+                let Some(at) = &now else { return Err(wrong()) };
+                let s = find(into, at, "");
+                let r = find_real(s, a, port);
+                if stats {
+                    r.stats = figures(2).ok_or_else(wrong)?;
+                } else if let [_, _, forward, weight, active, inactive, ..] = words[..] {
+                    r.forwarding = match forward {
+                        "Masq" => Forwarding::Masquerade,
+                        "Route" => Forwarding::DirectRoute,
+                        "Tunnel" => Forwarding::Tunnel,
+                        "Local" => Forwarding::Local,
+                        _ => return Err(wrong()),
+                    };
+                    let n = |t: &str| t.parse().map_err(|_| wrong());
+                    (r.weight, r.active, r.inactive) = (n(weight)?, n(active)?, n(inactive)?);
+                } else {
+                    return Err(wrong());
+                }
+            }
+            [protocol, to, ..] => {
+                let address = match protocol {
+                    "FWM" => VirtualAddress::Mark(to.parse().map_err(|_| wrong())?),
+                    _ => {
+                        let number = protocol_number(&protocol.to_lowercase()).ok_or_else(wrong)?;
+                        let (address, port) = place(to).ok_or_else(wrong)?;
+                        VirtualAddress::Socket { protocol: number, address, port }
+                    }
+                };
+                now = Some(address);
+                let s = find(into, &address, "");
+                if stats {
+                    s.stats = figures(2).ok_or_else(wrong)?;
+                    continue;
+                }
+                let mut rest = words[2..].iter();
+                while let Some(word) = rest.next() {
+                    match *word {
+                        "persistent" => {
+                            s.flags |= SVC_PERSISTENT;
+                            s.timeout = rest.next().and_then(|t| t.parse().ok()).ok_or_else(wrong)?;
+                        }
+                        "ops" => s.flags |= SVC_ONE_PACKET,
+                        "mask" => drop(rest.next()),
+                        "pe" => s.persistence_engine = rest.next().map(|p| (*p).to_string()),
+                        scheduler if s.scheduler.is_empty() => s.scheduler = scheduler.to_string(),
+                        _ => {}
+                    }
+                }
+            }
+            _ => return Err(wrong()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_three_tell_of_the_same() {
+        let mut ipvs = Ipvs::default();
+        let saved = "-A -t 10.0.0.1:80 -s rr -p 10800\n-a -t 10.0.0.1:80 -r 10.244.0.3:8080 -m -w 3\n-A -u [fd00::1]:53 -s wlc\n";
+        read(saved, &mut ipvs).unwrap();
+        let listed = "IP Virtual Server version 1.2.1 (size=4096)\nProt LocalAddress:Port Scheduler Flags\n  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\nTCP  10.0.0.1:80 rr persistent 10800\n  -> 10.244.0.3:8080              Masq    3      5          1         \nUDP  [fd00::1]:53 wlc\nFWM  7 lc\n";
+        read(listed, &mut ipvs).unwrap();
+        let figures = "IP Virtual Server version 1.2.1 (size=4096)\nProt LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes\n  -> RemoteAddress:Port\nTCP  10.0.0.1:80                         3      18K       12     1152      660\n  -> 10.244.0.3:8080                     1        6        4      384      220\n";
+        read(figures, &mut ipvs).unwrap();
+        assert_eq!((ipvs.servers.len(), ipvs.connection_table_size), (3, 4096));
+        let s = &ipvs.servers[0];
+        assert_eq!((s.timeout, s.stats.in_packets, s.scheduler.as_str()), (10800, 18_000, "rr"));
+        let r = &s.real_servers[0];
+        assert_eq!((r.weight, r.active, r.inactive, r.stats.out_bytes), (3, 5, 1, 220));
+        assert!(read("-A -t nonsense -s rr", &mut ipvs).unwrap_err().contains("line 1"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_survived(text in "(IP Virtual Server version 1\\n)?([-A-Za-z0-9.: >\\[\\]]{0,60}\n){0,6}") {
+            let _ = read(&text, &mut Ipvs::default());
+        }
+    }
+}

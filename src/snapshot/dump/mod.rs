@@ -1,0 +1,570 @@
+//! A snapshot out of files that other tools wrote: what people send each other.
+//!
+//! What a file is, its content says (and for small ones, its name). The same snapshot, so the same panes, doctor and
+//! explanations; what files cannot tell is named in `unread`.
+
+mod conntrack;
+mod ipset;
+mod ipvsadm;
+mod listing;
+mod node;
+
+use super::{Conntrack, MemoryList, Reading, Remembered, RememberedClient, Snapshot, TableState, Unread};
+use crate::api::{ApiState, Cluster, read_list};
+use crate::kernel::conntrack::{Limits, Stats};
+use crate::kernel::counters::{self, Counters};
+use crate::kernel::nfacct::Object;
+use crate::kernel::{ipvs, recent, sysctl};
+use crate::ruleset::{
+    Counter, Family, IpFamily, NfTable, SavedTable, TableBackend, parse_nft, parse_nft_json, parse_save,
+};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Larger files are none that these tools write.
+const LARGEST: u64 = 1 << 30;
+/// How deep directories are looked into: a sosreport has its files five deep.
+const DEEPEST: usize = 8;
+/// Files that a directory may have.
+const MOST_FILES: usize = 100_000;
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Kind {
+    Save,
+    NftJson,
+    Nft,
+    Listing,
+    IpvsSave,
+    IpvsList,
+    IpvsStats,
+    Ipset,
+    Flows,
+    FlowStats,
+    Sysctl,
+    Addresses,
+    Routes,
+    Objects,
+    Accounts,
+    Recent,
+    Snmp,
+    Softnet,
+    Small,
+    /// Nothing, or only remarks: a tool had nothing to print.
+    Empty,
+}
+
+impl Kind {
+    fn words(self) -> &'static str {
+        match self {
+            Kind::Save => "iptables-save",
+            Kind::NftJson => "nft -j list ruleset",
+            Kind::Nft => "nft list ruleset",
+            Kind::Listing => "iptables -nvL",
+            Kind::IpvsSave => "ipvsadm -Sn",
+            Kind::IpvsList => "ipvsadm -Ln",
+            Kind::IpvsStats => "ipvsadm -Ln --stats",
+            Kind::Ipset => "ipset save",
+            Kind::Flows => "conntrack -L",
+            Kind::FlowStats => "conntrack -S",
+            Kind::Sysctl => "sysctl -a",
+            Kind::Addresses => "ip addr",
+            Kind::Routes => "ip route",
+            Kind::Objects => "kubectl get -o json",
+            Kind::Accounts => "nfacct list",
+            Kind::Recent => "a list of xt_recent",
+            Kind::Snmp => "/proc/net/snmp or netstat",
+            Kind::Softnet => "/proc/net/softnet_stat",
+            Kind::Small => "a fact of the node",
+            Kind::Empty => "an empty file",
+        }
+    }
+
+    /// True where a second file of the kind tells of the same once more, or of another namespace.
+    fn is_single(self) -> bool {
+        !matches!(
+            self,
+            Kind::Save
+                | Kind::Listing
+                | Kind::Objects
+                | Kind::Recent
+                | Kind::Snmp
+                | Kind::Small
+                | Kind::Empty
+        )
+    }
+}
+
+fn kind(name: &str, text: &str) -> Option<Kind> {
+    let lines = || text.lines().map(str::trim_end).filter(|l| !l.trim().is_empty());
+    let first = lines().next()?;
+    let any = |n: usize, f: &dyn Fn(&str) -> bool| lines().take(n).any(f);
+    if matches!(name, "os-release" | "hostname" | "uname" | "uname_-a") {
+        return Some(Kind::Small);
+    }
+    if first.starts_with('{') || first.starts_with('[') {
+        let beginning = &text[..text.char_indices().nth(4096).map_or(text.len(), |c| c.0)];
+        return match () {
+            () if beginning.contains("\"nftables\"") => Some(Kind::NftJson),
+            () if beginning.contains("\"apiVersion\"") || beginning.contains("\"items\"") => {
+                Some(Kind::Objects)
+            }
+            () => None,
+        };
+    }
+    Some(match () {
+        () if any(20, &|l| l.starts_with('*')) && any(20, &|l| l.starts_with(':') || l == "COMMIT") => {
+            Kind::Save
+        }
+        () if any(20, &|l| l.starts_with("table ") && l.ends_with('{')) => Kind::Nft,
+        () if any(3, &|l| l.starts_with("Chain ") && l.contains('(')) => Kind::Listing,
+        () if first.starts_with("IP Virtual Server") => match any(3, &|l| l.contains("InPkts")) {
+            true => Kind::IpvsStats,
+            false => Kind::IpvsList,
+        },
+        () if first.starts_with("-A -t ") || first.starts_with("-A -u ") || first.starts_with("-A -f ") => {
+            Kind::IpvsSave
+        }
+        () if first.starts_with("-A --sctp-service ") => Kind::IpvsSave,
+        () if first.starts_with("create ") && first.contains(':') => Kind::Ipset,
+        () if first.starts_with("Name: ") && any(3, &|l| l.starts_with("Type: ")) => Kind::Ipset,
+        () if any(3, &conntrack::is_flow) => Kind::Flows,
+        () if first.trim_start().starts_with("cpu=") && first.contains("insert") => Kind::FlowStats,
+        () if any(3, &|l| l.starts_with("1: lo") && l.contains('<')) => Kind::Addresses,
+        () if first.starts_with("src=") && first.contains("last_seen") => Kind::Recent,
+        () if first.starts_with("{ pkts =") => Kind::Accounts,
+        () if first.starts_with("Ip: ") || first.starts_with("TcpExt: ") => Kind::Snmp,
+        () if name == "softnet_stat" => Kind::Softnet,
+        () if any(50, &|l| l.starts_with("default ") && l.contains(" dev ")) => Kind::Routes,
+        () if any(5, &|l| l.split_once(" = ").is_some_and(|(k, _)| k.contains('.') && !k.contains(' '))) => {
+            Kind::Sysctl
+        }
+        () => return None,
+    })
+}
+
+struct Found {
+    path: PathBuf,
+    name: String,
+    kind: Kind,
+    text: String,
+}
+
+/// The text of a file, unpacked where it is gzipped; `None` for one that is no text.
+fn text_of(path: &Path, only_if_known: bool) -> std::io::Result<Option<String>> {
+    let mut file = File::open(path)?;
+    if file.metadata()?.len() > LARGEST {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    // In a directory a glance decides.
+    file.by_ref().take(8192).read_to_end(&mut bytes)?;
+    let packed = bytes.starts_with(&[0x1f, 0x8b]);
+    if !packed && bytes.contains(&0) {
+        return Ok(None);
+    }
+    if only_if_known && !packed {
+        let glance = String::from_utf8_lossy(&bytes);
+        if kind(&name_of(path), &glance).is_none() {
+            return Ok(None);
+        }
+    }
+    file.read_to_end(&mut bytes)?;
+    if packed {
+        let mut out = Vec::new();
+        flate2::read::MultiGzDecoder::new(&bytes[..]).take(LARGEST).read_to_end(&mut out)?;
+        bytes = out;
+    }
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Name of a file without what says how it is packed.
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    name.strip_suffix(".gz").map_or(name.clone(), str::to_string).trim_end_matches(".txt").to_string()
+}
+
+fn files_in(dir: &Path, depth: usize, out: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    let mut entries: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+    entries.sort();
+    // The files of a directory before those of the directories in it.
+    let (dirs, files): (Vec<PathBuf>, Vec<PathBuf>) =
+        entries.into_iter().filter(|p| !p.is_symlink()).partition(|p| p.is_dir());
+    out.extend(files.into_iter().filter(|p| p.is_file()));
+    for d in dirs {
+        // Other namespaces' files would be mixed in.
+        let other = d.file_name().is_some_and(|n| n == "namespaces" || n == "netns");
+        if depth < DEEPEST && !other && out.len() < MOST_FILES {
+            files_in(&d, depth + 1, out);
+        }
+    }
+}
+
+/// Reads files and directories.
+///
+/// # Errors
+/// A file that was named and is none of those that are read, and why; a directory without any.
+pub fn read(paths: &[PathBuf]) -> Result<Snapshot, String> {
+    let mut found = Vec::new();
+    for path in paths {
+        let wrong = |e: std::io::Error| format!("reading {}: {e}", path.display());
+        if path.is_dir() {
+            let (mut files, before) = (Vec::new(), found.len());
+            files_in(path, 0, &mut files);
+            for f in files {
+                // What cannot be opened in a directory is as if it were not there, like what is not known.
+                let Ok(Some(text)) = text_of(&f, true) else { continue };
+                let name = name_of(&f);
+                if let Some(kind) = kind(&name, &text) {
+                    found.push(Found { path: f, name, kind, text });
+                }
+            }
+            if found.len() == before {
+                return Err(format!(
+                    "{}: no file in it is one that kptop reads\n  -> {KNOWN}",
+                    path.display()
+                ));
+            }
+            continue;
+        }
+        let text = text_of(path, false).map_err(wrong)?;
+        let name = name_of(path);
+        let is_empty = |t: &str| t.lines().all(|l| l.trim().is_empty() || l.starts_with('#'));
+        let kind = match text.as_deref() {
+            Some(t) if is_empty(t) => Some(Kind::Empty),
+            other => other.and_then(|t| kind(&name, t)),
+        };
+        match (kind, text) {
+            (Some(kind), Some(text)) => found.push(Found { path: path.clone(), name, kind, text }),
+            _ => {
+                let packed =
+                    [".tar", ".tgz", ".xz", ".zip"].iter().any(|e| path.to_string_lossy().contains(e));
+                let hint = if packed { "unpack it first, and name the directory" } else { KNOWN };
+                return Err(format!("{} is nothing that kptop reads\n  -> {hint}", path.display()));
+            }
+        }
+    }
+    let mut reader = Reader { named: paths.iter().all(|p| !p.is_dir()), ..Reader::default() };
+    reader.all(found)?;
+    Ok(reader.finish())
+}
+
+const KNOWN: &str = "it reads iptables-save and ip6tables-save (with -c or without), nft list ruleset (with -j or without), \
+                     ipvsadm -Sn and -Ln (--stats), ipset save, conntrack -L and -S, ip addr, sysctl -a, \
+                     kubectl get services,endpointslices,nodes -A -o json, sosreports, and recordings of kptop";
+
+#[derive(Default)]
+struct Reader {
+    snapshot: Snapshot,
+    /// True where each file was named: what is wrong with one is an error then.
+    named: bool,
+    single: BTreeMap<Kind, PathBuf>,
+    nft: Vec<SavedTable>,
+    listed: Vec<SavedTable>,
+    ipvs: Option<ipvs::Ipvs>,
+    counters: Counters,
+    accounts: Vec<Object>,
+    objects: Vec<(String, String)>,
+    remembered: Remembered,
+    limits: Limits,
+    cpus: Vec<Stats>,
+    flows: Option<super::Flows>,
+    default_link: Option<String>,
+}
+
+impl Reader {
+    fn note(&mut self, what: &Path, why: String, failed: bool) {
+        let what = what.display().to_string();
+        self.snapshot.unread.push(Unread { what, why, hint: None, failed });
+    }
+
+    fn all(&mut self, found: Vec<Found>) -> Result<(), String> {
+        // When it was taken, the newest of the files says.
+        let modified = |f: &Found| std::fs::metadata(&f.path).and_then(|m| m.modified()).ok();
+        let newest = found.iter().filter_map(modified).max();
+        self.snapshot.taken_at = newest.and_then(|t| t.try_into().ok()).unwrap_or_default();
+        for f in found {
+            if f.kind.is_single() {
+                if let Some(first) = self.single.get(&f.kind) {
+                    let why = format!("{} was read from {} already", f.kind.words(), first.display());
+                    self.note(&f.path, why, false);
+                    continue;
+                }
+                self.single.insert(f.kind, f.path.clone());
+            }
+            if let Err(why) = self.one(&f) {
+                let why = format!("as {}: {why}", f.kind.words());
+                if self.named {
+                    return Err(format!("{}: {why}", f.path.display()));
+                }
+                self.note(&f.path, why, true);
+            }
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, f: &Found) -> Result<(), String> {
+        let text = f.text.as_str();
+        match f.kind {
+            Kind::Save => self.save(f)?,
+            Kind::Listing => {
+                let table = listing::table_of(&f.name);
+                let family = if f.name.starts_with("ip6") { IpFamily::V6 } else { IpFamily::V4 };
+                let (table, backend) = (listing::read(text, family, table)?, TableBackend::XTables);
+                self.listed.push(with_backend(table, backend));
+            }
+            Kind::NftJson => self.nft = parse_nft_json(text).map_err(|e| e.to_string())?,
+            Kind::Nft => {
+                if !self.single.contains_key(&Kind::NftJson) {
+                    self.nft = parse_nft(text).map_err(|e| e.to_string())?;
+                }
+            }
+            Kind::IpvsSave | Kind::IpvsList | Kind::IpvsStats => {
+                ipvsadm::read(text, self.ipvs.get_or_insert_default())?;
+            }
+            Kind::Ipset => {
+                let sets = ipset::read(text)?;
+                self.snapshot.ipsets = Some(reading(sets));
+            }
+            Kind::Flows => {
+                let (flows, other) = conntrack::read(text);
+                if other > 1 {
+                    self.note(&f.path, format!("{other} lines are no flows"), true);
+                }
+                self.flows = Some(flows);
+            }
+            Kind::FlowStats => self.cpus = conntrack::stats(text),
+            Kind::Sysctl => {
+                let (sysctls, all) = sysctl::of_text(text);
+                self.snapshot.sysctls = Arc::new(sysctls);
+                let n =
+                    |name: &str| all.get(&format!("net/netfilter/nf_conntrack_{name}"))?.parse::<u64>().ok();
+                self.limits = Limits {
+                    count: n("count"),
+                    max: n("max"),
+                    buckets: n("buckets"),
+                    accounting: n("acct").map(|n| n != 0),
+                    timestamps: n("timestamp").map(|n| n != 0),
+                };
+                let node = Arc::make_mut(&mut self.snapshot.node);
+                let named = |key: &str| all.get(key).cloned();
+                node.hostname = node.hostname.take().or_else(|| named("kernel/hostname"));
+                node.kernel = node.kernel.take().or_else(|| named("kernel/osrelease"));
+            }
+            Kind::Addresses => {
+                let (links, addresses) = node::addresses(text);
+                self.snapshot.links = Arc::new(links);
+                self.snapshot.addresses = Arc::new(addresses);
+            }
+            Kind::Routes => self.default_link = node::default_link(text),
+            Kind::Objects => self.objects.push((f.path.display().to_string(), f.text.clone())),
+            Kind::Accounts => self.accounts.extend(accounts(text)),
+            Kind::Recent => {
+                let clients = text.lines().filter_map(recent::parse).map(|c| RememberedClient {
+                    address: c.address,
+                    expires: None,
+                    packets: Some(c.packets),
+                });
+                let list = MemoryList::Recent(f.name.clone());
+                self.remembered.lists.push((list, clients.collect()));
+            }
+            Kind::Snmp => counters::parse(text, &mut self.counters.named),
+            Kind::Softnet => self.counters.softnet = counters::parse_softnet(text),
+            Kind::Empty => self.note(&f.path, "it holds nothing".into(), false),
+            Kind::Small => {
+                node::small(&f.name, text, &mut self.snapshot);
+            }
+        }
+        Ok(())
+    }
+
+    fn save(&mut self, f: &Found) -> Result<(), String> {
+        let head: String = f.text.lines().take(3).collect();
+        let is_v6 = head.contains("ip6tables") || f.name.contains("ip6");
+        let nft = head.contains("nf_tables") || head.contains("xtables-save") || f.name.contains("-nft");
+        let backend = if nft { TableBackend::NfTables } else { TableBackend::XTables };
+        let tables = match parse_save(&f.text, if is_v6 { IpFamily::V6 } else { IpFamily::V4 }) {
+            // Without its head the addresses tell.
+            Err(e) if !head.contains("Generated by") && !is_v6 => {
+                parse_save(&f.text, IpFamily::V6).map_err(|_| e.to_string())?
+            }
+            other => other.map_err(|e| e.to_string())?,
+        };
+        for t in tables {
+            let t = with_backend(t, backend);
+            let there = self.snapshot.table(backend, t.table.family, &t.table.name).is_some();
+            match there {
+                true => {
+                    let why = format!("table {} was read from another file already", t.table.name);
+                    self.note(&f.path, why, false);
+                }
+                false => self.push(t),
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, t: SavedTable) {
+        let state = TableState::new(Duration::ZERO, Arc::new(t.table), Arc::new(t.counters));
+        self.snapshot.tables.push(state);
+    }
+
+    fn finish(mut self) -> Snapshot {
+        for t in std::mem::take(&mut self.nft) {
+            let (family, name) = (t.table.family, t.table.name.clone());
+            if self.snapshot.table(TableBackend::NfTables, family, &name).is_some() {
+                continue; // iptables-save tells more of it
+            }
+            // iptables-nft's rules: nft prints them without comments, probabilities, DNAT targets and more.
+            let of_iptables = ["nat", "filter", "mangle", "raw", "security"].contains(&name.as_str())
+                && matches!(family, Family::Ip | Family::Ip6)
+                && t.table.chains.iter().any(|c| t.table.str(c.name).starts_with("KUBE-"));
+            if of_iptables && !self.listed.iter().any(|l| (l.table.family, &l.table.name) == (family, &name))
+            {
+                self.snapshot.unread.push(Unread {
+                    what: format!("table {} {name}", family.name()),
+                    why: "iptables-nft wrote it, and nft prints its rules without comments, probabilities and DNAT targets".into(),
+                    hint: Some("add what iptables-save -c prints".into()),
+                    failed: true,
+                });
+            }
+            if !of_iptables {
+                self.push(t);
+            }
+        }
+        let nft_there = self.single.contains_key(&Kind::Nft) || self.single.contains_key(&Kind::NftJson);
+        for t in std::mem::take(&mut self.listed) {
+            let there = |b| self.snapshot.table(b, t.table.family, &t.table.name).is_some();
+            if !there(TableBackend::XTables) && !there(TableBackend::NfTables) {
+                // Where nft listed a ruleset, iptables is the one that writes there.
+                let backend = if nft_there { TableBackend::NfTables } else { TableBackend::XTables };
+                self.push(with_backend(t, backend));
+            }
+        }
+        let family = |f: Family| [Family::Ip, Family::Ip6].iter().position(|x| *x == f).unwrap_or(9);
+        self.snapshot.tables.sort_by(|a, b| {
+            let key = |t: &TableState| (t.backend, family(t.family));
+            key(a).cmp(&key(b)).then_with(|| a.table.name.cmp(&b.table.name))
+        });
+        let s = &mut self.snapshot;
+        s.ipvs = self.ipvs.map(reading);
+        if self.counters != Counters::default() {
+            s.counters = Some(reading(self.counters));
+        }
+        if !self.accounts.is_empty() {
+            s.accounts = Some(reading(self.accounts));
+        }
+        if !self.remembered.lists.is_empty() {
+            s.remembered = Some(reading(self.remembered));
+        }
+        if let Some(link) = self.default_link {
+            Arc::make_mut(&mut s.addresses).sort_by_key(|a| a.interface != link);
+        }
+        if self.flows.is_some() || self.limits != Limits::default() || !self.cpus.is_empty() {
+            let mut limits = self.limits;
+            limits.count = limits.count.or(self.flows.as_ref().map(|f| f.total));
+            if let Some(f) = &self.flows {
+                limits.accounting = limits.accounting.or(Some(f.accounting));
+            }
+            s.conntrack = Some(Conntrack {
+                at: Duration::ZERO,
+                limits,
+                stats: (!self.cpus.is_empty()).then(|| Stats::sum(&self.cpus)),
+                cpus: self.cpus,
+                flows: self.flows.map(reading),
+            });
+        }
+        if !self.objects.is_empty() {
+            let texts = self.objects.iter().map(|(n, t)| (n.as_str(), t.as_str()));
+            match read_list(texts) {
+                Ok(mut listed) => {
+                    for why in listed.unread {
+                        s.unread.push(Unread {
+                            what: "objects of the Kubernetes API".into(),
+                            why,
+                            hint: None,
+                            failed: true,
+                        });
+                    }
+                    let own = |a: &std::net::IpAddr| s.addresses.iter().any(|x| x.address == *a);
+                    let by_name = s.node.hostname.as_deref().map(str::to_lowercase);
+                    let node = listed
+                        .nodes
+                        .iter()
+                        .position(|n| n.addresses.iter().any(own))
+                        .or_else(|| listed.nodes.iter().position(|n| Some(&n.name) == by_name.as_ref()));
+                    let endpoints = listed.services.iter().any(|s| !s.endpoints.is_empty());
+                    s.cluster = Some(Arc::new(Cluster {
+                        state: ApiState { access: "files".into(), ..ApiState::default() },
+                        complete: endpoints && !listed.services.is_empty(),
+                        services: listed.services,
+                        node: node.map(|i| listed.nodes.swap_remove(i)),
+                    }));
+                }
+                Err(why) => {
+                    s.unread.push(Unread {
+                        what: "objects of the Kubernetes API".into(),
+                        why,
+                        hint: None,
+                        failed: true,
+                    });
+                }
+            }
+        }
+        // What files could have told, and these do not.
+        for (what, is_there, which) in [
+            ("flows", s.conntrack.as_ref().is_some_and(|c| c.flows.is_some()), "conntrack -L"),
+            ("sysctls", !s.sysctls.is_empty(), "sysctl -a"),
+            ("the node's addresses", !s.addresses.is_empty(), "ip addr"),
+            ("EndpointSlices", s.cluster.is_some(), "kubectl get services,endpointslices,nodes -A -o json"),
+        ] {
+            if !is_there {
+                let why = "none of the files tells of them".into();
+                let hint = Some(format!("add what {which} prints"));
+                s.unread.push(Unread { what: what.into(), why, hint, failed: false });
+            }
+        }
+        if s.tables.is_empty() && s.ipvs.is_none() {
+            s.unread.push(Unread {
+                what: "rules and virtual servers".into(),
+                why: "none of the files holds any".into(),
+                hint: Some(KNOWN.into()),
+                failed: true,
+            });
+        }
+        self.snapshot
+    }
+}
+
+fn reading<T>(value: T) -> Reading<T> {
+    Reading { at: Duration::ZERO, value: Arc::new(value) }
+}
+
+fn with_backend(mut t: SavedTable, backend: TableBackend) -> SavedTable {
+    t.table.backend = backend;
+    t.table.nf = (backend == TableBackend::NfTables).then(|| Box::new(NfTable::default()));
+    t
+}
+
+/// `{ pkts = 00000000000000000007, bytes = 00000000000000000900 } = ct_state_invalid_dropped_pkts;`
+fn accounts(text: &str) -> Vec<Object> {
+    text.lines()
+        .filter_map(|l| {
+            let (figures, name) = l.split_once("} =")?;
+            let n = |key: &str| {
+                let rest = figures.split_once(key)?.1.trim_start_matches([' ', '=']);
+                rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+            };
+            Some(Object {
+                name: name.trim().trim_end_matches(';').to_string(),
+                counter: Counter { packets: n("pkts")?, bytes: n("bytes")? },
+                references: 0,
+            })
+        })
+        .collect()
+}
