@@ -119,7 +119,9 @@ fn nft_rulesets_are_as_good_as_the_kernel() {
 }
 
 /// Chains with their rules, and sets with their elements, as text.
-fn told(t: &Table) -> BTreeMap<String, Vec<String>> {
+type Told = BTreeMap<String, Vec<String>>;
+
+fn told(t: &Table) -> Told {
     let mut all = BTreeMap::new();
     for (i, c) in t.chains.iter().enumerate() {
         let rules = t.rules_of(kptop::ruleset::ChainId(i as u32));
@@ -143,7 +145,7 @@ fn told(t: &Table) -> BTreeMap<String, Vec<String>> {
     all
 }
 
-fn same_tables(what: &str, live: &[(Family, String, BTreeMap<String, Vec<String>>)], read: &[SavedTable]) {
+fn same_tables(what: &str, live: &[(Family, String, Told)], read: &[SavedTable]) {
     assert_eq!(live.len(), read.len(), "{what}");
     for (family, name, tables) in live {
         let mine = read.iter().find(|t| t.table.family == *family && t.table.name == *name);

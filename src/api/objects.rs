@@ -246,6 +246,23 @@ impl Catalog {
     }
 }
 
+/// `discovery.k8s.io/v1beta1`, of 1.20 and older, as v1: node and zone stood among the topology.
+fn as_v1(mut slice: Value) -> Value {
+    if slice["apiVersion"] != "discovery.k8s.io/v1beta1" {
+        return slice;
+    }
+    slice["apiVersion"] = "discovery.k8s.io/v1".into();
+    for e in slice.get_mut("endpoints").and_then(Value::as_array_mut).into_iter().flatten() {
+        for (field, key) in [("nodeName", "kubernetes.io/hostname"), ("zone", ZONE)] {
+            let told = e["topology"].get(key).cloned();
+            if let (Some(told), true) = (told, e[field].is_null()) {
+                e[field] = told;
+            }
+        }
+    }
+    slice
+}
+
 /// What `kubectl get services,endpointslices,nodes -A -o json` prints.
 #[derive(Debug, Default)]
 pub struct Listed {
@@ -282,7 +299,7 @@ pub fn read_list<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Res
                         catalog.put_service(s, None);
                     }
                 }),
-                "EndpointSlice" => EndpointSlice::deserialize(item).map(|s| {
+                "EndpointSlice" => EndpointSlice::deserialize(as_v1(item)).map(|s| {
                     let key = (
                         s.metadata.namespace.clone().unwrap_or_default(),
                         s.metadata.name.clone().unwrap_or_default(),

@@ -3,6 +3,7 @@
 use super::{Column, NEVER, Rows, Shape, Value, expected_share, figure};
 use crate::proxy::{Backend, Service, endpoint_text};
 use crate::rates::{BackendRates, NoRate, Rate, real_share};
+use crate::snapshot::facts::ClusterEndpoint;
 
 /// Rows of backends.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct BackendRow<'a> {
     pub backend: &'a Backend,
     /// Its rates.
     pub rates: Option<&'a BackendRates>,
+    /// What the Kubernetes API tells of it.
+    pub endpoint: Option<&'a ClusterEndpoint>,
 }
 
 impl Rows for Backends {
@@ -25,6 +28,25 @@ impl Rows for Backends {
 
 fn rate(row: &BackendRow<'_>, of: fn(&BackendRates) -> Rate) -> Value {
     Value::rate(row.rates.map_or(Err(NoRate::FirstSample), of))
+}
+
+/// Columns that the Kubernetes API fills.
+pub const API_ONLY: [&str; 4] = ["pod", "ready", "node", "zone"];
+
+/// A word that the API tells.
+const fn told(
+    key: &'static str,
+    head: &'static str,
+    width: u16,
+    from: u16,
+    help: &'static str,
+    value: fn(&BackendRow<'_>) -> Value,
+) -> Column<Backends> {
+    Column { key, head, unit: "", help, width, right: false, from, shape: Shape::Text, value }
+}
+
+fn word(row: &BackendRow<'_>, of: fn(&ClusterEndpoint) -> Option<String>) -> Value {
+    Value::Text(row.endpoint.and_then(of).unwrap_or_else(|| "-".into()))
 }
 
 /// Every column of backends.
@@ -97,6 +119,14 @@ pub const BACKENDS: &[Column<Backends>] = &[
     figure("unreplied", "UNREP", "flows", Shape::Count, 98, "of them, without any answer yet", |r| {
         Value::count(r.backend.unreplied_flows)
     }),
+    told("pod", "POD", 26, 100, "its pod, as the Kubernetes API names it", |r| word(r, |e| e.target.clone())),
+    told("ready", "READY", 9, 128, "whether its pod is ready, as the API tells", |r| {
+        word(r, |e| Some(e.readiness().into()))
+    }),
+    told("node", "NODE", 16, 140, "the node that it runs on, as the API tells", |r| {
+        word(r, |e| e.node.clone())
+    }),
+    told("zone", "ZONE", 12, 158, "the zone of that node, as the API tells", |r| word(r, |e| e.zone.clone())),
     figure("weight", "WEIGHT", "", Shape::Count, NEVER, "weight (IPVS)", |r| {
         Value::count(r.backend.weight.map(u64::from))
     }),

@@ -5,7 +5,7 @@ mod backends;
 mod filter;
 mod services;
 
-pub use backends::{BACKENDS, BackendRow, Backends};
+pub use backends::{API_ONLY, BACKENDS, BackendRow, Backends};
 pub use filter::{Filter, help as filter_help};
 pub use services::{
     SERVICES, ServiceRow, Services, expected_share, screen_label, skew, state_word, symbol, tracked,

@@ -106,6 +106,11 @@ impl<'a> Case<'a> {
         self.facts.before.map(|b| b.snapshot).ok_or_else(|| "one reading so far: what rises needs two".into())
     }
 
+    /// True for facts that stand still: files, of which there is never another reading.
+    pub(super) fn is_still(&self) -> bool {
+        self.snapshot.cluster.as_ref().is_some_and(|c| c.state.server.is_empty())
+    }
+
     /// The Service that is reached here.
     pub(super) fn service_at(&self, protocol: u8, address: IpAddr, port: u16) -> Option<usize> {
         self.frontends.find(protocol, address, port)

@@ -2,8 +2,9 @@
 
 use crate::cost::Lookup;
 use crate::observe::View;
-use crate::proxy::{Backend, Frontend, Model, Service, owners};
+use crate::proxy::{Backend, Frontend, Model, Service, cluster_endpoint, is_local, owners};
 use crate::ruleset::{Hook, TABLE_DORMANT};
+use crate::snapshot::facts::Cluster;
 use crate::snapshot::{Conntrack, Snapshot, TableState};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -17,6 +18,8 @@ struct Document<'a> {
     netns: Netns<'a>,
     modes: Vec<Mode>,
     tables: Vec<Table<'a>>,
+    /// The Kubernetes API; `None` where it was not asked.
+    api: Option<ApiOut<'a>>,
     services: Services<'a>,
     conntrack: Option<ConntrackOut>,
     ipvs: Option<IpvsOut<'a>>,
@@ -103,12 +106,12 @@ fn table(t: &TableState) -> Table<'_> {
 }
 
 /// Services are written one by one: a node may hold 10,000.
-struct Services<'a>(&'a [Service], &'a [Option<Lookup>]);
+struct Services<'a>(&'a [Service], &'a [Option<Lookup>], Option<&'a Cluster>);
 
 impl Serialize for Services<'_> {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let lookup = |i: usize| self.1.get(i).and_then(Option::as_ref);
-        s.collect_seq(self.0.iter().enumerate().map(|(i, s)| service(s, lookup(i))))
+        s.collect_seq(self.0.iter().enumerate().map(|(i, s)| service(s, lookup(i), self.2)))
     }
 }
 
@@ -128,7 +131,7 @@ struct ServiceOut<'a> {
     health_check_node_port: Option<u16>,
     /// Port of the kube-proxy process that takes its traffic (userspace mode).
     proxy_port: Option<u16>,
-    backends: Vec<BackendOut>,
+    backends: Vec<BackendOut<'a>>,
     /// True where another mode is at work.
     leftover: bool,
     lookup: Option<LookupOut>,
@@ -167,7 +170,7 @@ struct FrontendOut {
 }
 
 #[derive(Serialize)]
-struct BackendOut {
+struct BackendOut<'a> {
     address: IpAddr,
     port: u16,
     share: Option<f64>,
@@ -177,6 +180,29 @@ struct BackendOut {
     traffic_policies: Option<Vec<&'static str>>,
     counters: CountersOut,
     conntrack_flows: Option<u64>,
+    /// What the Kubernetes API tells of it.
+    endpoint: Option<EndpointOut<'a>>,
+}
+
+#[derive(Serialize)]
+struct EndpointOut<'a> {
+    pod: Option<&'a str>,
+    node: Option<&'a str>,
+    zone: Option<&'a str>,
+    ready: bool,
+    serving: bool,
+    terminating: bool,
+}
+
+/// How the connection to the Kubernetes API is.
+#[derive(Serialize)]
+struct ApiOut<'a> {
+    server: Option<&'a str>,
+    access: &'a str,
+    complete: bool,
+    node: Option<&'a str>,
+    zone: Option<&'a str>,
+    trouble: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -277,7 +303,15 @@ pub fn write_snapshot(view: &View, indented: bool, out: &mut dyn Write) -> io::R
             })
             .collect(),
         tables: snapshot.tables.iter().map(table).collect(),
-        services: Services(&model.services, &view.lookups),
+        services: Services(&model.services, &view.lookups, snapshot.cluster.as_deref()),
+        api: snapshot.cluster.as_deref().map(|c| ApiOut {
+            server: (!c.state.server.is_empty()).then_some(c.state.server.as_str()),
+            access: &c.state.access,
+            complete: c.complete,
+            node: c.node.as_ref().map(|n| n.name.as_str()),
+            zone: c.node.as_ref().and_then(|n| n.zone.as_deref()),
+            trouble: c.state.trouble.as_ref().map(|t| t.what.as_str()),
+        }),
         conntrack: snapshot.conntrack.as_ref().map(conntrack),
         ipvs: snapshot.ipvs.as_ref().map(|i| IpvsOut {
             version: &i.value.version,
@@ -323,7 +357,7 @@ pub(super) fn write_json(document: &impl Serialize, indented: bool, out: &mut dy
     out.flush()
 }
 
-fn service<'a>(s: &'a Service, lookup: Option<&Lookup>) -> ServiceOut<'a> {
+fn service<'a>(s: &'a Service, lookup: Option<&Lookup>, cluster: Option<&'a Cluster>) -> ServiceOut<'a> {
     ServiceOut {
         namespace: s.name.as_ref().map(|n| n.namespace.as_str()),
         name: s.name.as_ref().map(|n| n.name.as_str()),
@@ -339,7 +373,7 @@ fn service<'a>(s: &'a Service, lookup: Option<&Lookup>) -> ServiceOut<'a> {
         health_check_node_port: s.health_check_node_port,
         proxy_port: s.proxy_port,
         leftover: s.leftover,
-        backends: s.backends.iter().map(backend).collect(),
+        backends: s.backends.iter().map(|b| backend(s, b, cluster)).collect(),
         lookup: lookup.map(|l| LookupOut {
             rules: RulesOut { min: l.min, mean: l.mean, max: l.max },
             estimated_ns: l.ns,
@@ -368,15 +402,16 @@ fn frontend(f: &Frontend) -> FrontendOut {
     }
 }
 
-fn backend(b: &Backend) -> BackendOut {
+fn backend<'a>(s: &Service, b: &Backend, cluster: Option<&'a Cluster>) -> BackendOut<'a> {
     let c = &b.counters;
+    let endpoint = cluster.and_then(|c| cluster_endpoint(c, s, b.address, b.port));
     BackendOut {
         address: b.address,
         port: b.port,
         share: b.share,
         local_share: b.local_share,
         weight: b.weight,
-        local: b.local,
+        local: b.local.or_else(|| cluster.zip(endpoint).and_then(|(c, e)| is_local(c, e))),
         // IPVS does not tell which policy a virtual server follows.
         traffic_policies: (!b.traffic_policies.is_empty())
             .then(|| b.traffic_policies.iter().map(|p| p.name()).collect()),
@@ -389,6 +424,14 @@ fn backend(b: &Backend) -> BackendOut {
             inactive: c.inactive,
         },
         conntrack_flows: b.conntrack_flows,
+        endpoint: endpoint.map(|e| EndpointOut {
+            pod: e.target.as_deref(),
+            node: e.node.as_deref(),
+            zone: e.zone.as_deref(),
+            ready: e.ready,
+            serving: e.serving,
+            terminating: e.terminating,
+        }),
     }
 }
 

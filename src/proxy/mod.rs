@@ -1,6 +1,7 @@
 //! kube-proxy understood: the Services that it wrote into the kernel, per mode, and writing them again.
 
 mod addresses;
+mod cluster;
 mod families;
 mod frontends;
 pub mod iptables;
@@ -13,6 +14,9 @@ mod parts;
 mod userspace;
 
 pub use addresses::{any_pod, node_address, node_addresses, outside_client, pod_network};
+pub use cluster::{
+    Behind, Difference, Expected, cluster_endpoint, cluster_service, differences, expected, is_local,
+};
 pub use families::chain_families;
 pub use frontends::Frontends;
 pub use model::{ModeState, Model, State};

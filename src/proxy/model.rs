@@ -1,9 +1,11 @@
 //! All Services of a snapshot, and which modes hold them.
 
+use super::cluster::ApiNames;
 use super::{
     CounterSource, Mode, Names, Protocol, RuleRef, Service, Variant, iptables, ipvs, nftables, userspace,
 };
 use crate::ruleset::{Counter, IpFamily, Table, TableBackend};
+use crate::snapshot::facts::Cluster;
 use crate::snapshot::{FlowFigures, FlowKey, Flows, Snapshot};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -55,6 +57,8 @@ pub struct Model {
     pub modes: Vec<ModeState>,
     /// True where the structure changed with the last update: rows may stand elsewhere now.
     pub changed: bool,
+    api: Arc<ApiNames>,
+    cluster: Option<Arc<Cluster>>,
     tables: Vec<Arc<Table>>,
 }
 
@@ -68,10 +72,13 @@ impl Model {
 
     /// Brings the model up to date. The structure of the rules is read again only where a table changed.
     pub fn update(&mut self, snapshot: &Snapshot, names: &Names) {
+        let renamed = self.renamed(snapshot);
         let same = self.tables.len() == snapshot.tables.len()
             && self.tables.iter().zip(&snapshot.tables).all(|(a, b)| Arc::ptr_eq(a, &b.table))
-            && !self.modes.is_empty();
-        let ipvs = read_ipvs(snapshot);
+            && !self.modes.is_empty()
+            && !renamed;
+        let mut ipvs = read_ipvs(snapshot);
+        self.api.name(&mut ipvs);
         let same_ipvs = same && self.same_ipvs(&ipvs);
         self.changed = !same_ipvs;
         if same_ipvs {
@@ -80,12 +87,32 @@ impl Model {
         } else {
             self.tables = snapshot.tables.iter().map(|t| t.table.clone()).collect();
             self.services = read_tables(snapshot, names);
+            self.api.name(&mut self.services);
             self.services.extend(ipvs);
             self.modes = modes(snapshot, &self.services);
             mark_leftovers(&mut self.services, &self.modes);
             self.services.sort_by(order);
         }
         self.fill(snapshot);
+    }
+
+    /// Takes the names that the API tells; true where they are others than before.
+    fn renamed(&mut self, snapshot: &Snapshot) -> bool {
+        let same = match (&self.cluster, &snapshot.cluster) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        if same {
+            return false;
+        }
+        self.cluster.clone_from(&snapshot.cluster);
+        let new = self.api.renewed(snapshot.cluster.as_ref());
+        let is_new = new.is_some();
+        if let Some(new) = new {
+            self.api = Arc::new(new);
+        }
+        is_new
     }
 
     fn same_ipvs(&self, new: &[Service]) -> bool {
@@ -103,6 +130,7 @@ impl Model {
                 && a.frontends[0].traffic_policy == b.frontends[0].traffic_policy
                 && a.frontends[0].source_ranges == b.frontends[0].source_ranges
                 && a.protocol == b.protocol
+                && a.name == b.name
                 && a.backends.len() == b.backends.len()
                 && a.backends.iter().zip(&b.backends).all(|(x, y)| x.address == y.address && x.port == y.port)
         });

@@ -258,6 +258,11 @@ impl Live {
             snapshot.unread.extend(list.iter().cloned());
         }
         self.add_conntrack(&mut snapshot);
+        // Nothing of the node was missed by it.
+        if let Some(t) = snapshot.cluster.as_ref().and_then(|c| c.state.trouble.as_ref()) {
+            let what = "names from the Kubernetes API".into();
+            snapshot.unread.push(Unread { what, why: t.what.clone(), hint: None, failed: false });
+        }
         snapshot
     }
 

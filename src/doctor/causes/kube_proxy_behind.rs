@@ -1,8 +1,135 @@
-//! Rules that are older than the endpoints: kube-proxy is slow, stuck or not running. The truth to compare with is the Kubernetes
-//! API, which kptop does not ask yet.
+//! Rules or virtual servers that are older than the endpoints: kube-proxy is slow, stuck or not running. The truth to compare with
+//! is what the Kubernetes API tells; a moment of difference is no fault.
 
-use super::{Case, Finding};
+use super::{Case, Finding, Severity};
+use crate::doctor::Subject;
+use crate::figures::{duration, plural};
+use crate::proxy::{Behind, Difference, Service, cluster_service, differences, endpoint_text};
+use crate::snapshot::Snapshot;
+use crate::snapshot::facts::Cluster;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
 
-pub(super) fn find(_: &Case<'_>, _: &mut Vec<Finding>) -> Result<(), String> {
-    Err("what the endpoints should be is known to the Kubernetes API alone, which kptop does not ask".into())
+/// kube-proxy writes at most once a second (`minSyncPeriod`), and large rule sets take some: what is younger is on its way.
+const ON_ITS_WAY: Duration = Duration::from_secs(15);
+/// Services that are told one by one.
+const MOST: usize = 20;
+
+fn cluster(snapshot: &Snapshot) -> Result<&Cluster, String> {
+    let Some(cluster) = &snapshot.cluster else {
+        return Err("what the endpoints should be the Kubernetes API knows, and no access to it was found (--kubeconfig)".into());
+    };
+    match (&cluster.state.trouble, cluster.complete) {
+        (_, true) => Ok(cluster),
+        (Some(t), _) => {
+            Err(format!("the Kubernetes API did not tell what the endpoints should be: {}", t.what))
+        }
+        (None, false) => Err("the Kubernetes API has not told everything yet".into()),
+    }
+}
+
+fn list(endpoints: &BTreeSet<(IpAddr, u16)>) -> String {
+    let shown: Vec<String> = endpoints.iter().take(6).map(|(a, p)| endpoint_text(*a, *p)).collect();
+    let more = endpoints.len().saturating_sub(6);
+    shown.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
+}
+
+pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
+    let now = cluster(case.snapshot)?;
+    case.need_rules()?;
+    let differences = differences(now, &case.model.services);
+    if case.model.modes.is_empty() {
+        return Ok(()); // that all rules are gone is another cause's
+    }
+    let mut told = Vec::new();
+    for d in differences {
+        let age = d
+            .service
+            .changed_at
+            .map(|at| Duration::try_from(case.snapshot.taken_at.duration_since(at)).unwrap_or_default());
+        // Of what was so from the start the age is not known: it must have been so at the reading before, too.
+        let stays = || {
+            let before = case.facts.before.and_then(|b| Some((b.snapshot.cluster.as_ref()?, b.model)));
+            before.is_some_and(|(cluster, model)| {
+                was(cluster, &model.services, &d).as_ref() == Some(&d.difference)
+            })
+        };
+        let is_old = match age {
+            Some(age) => age >= ON_ITS_WAY,
+            // One reading of files: what differs there differs.
+            None if case.facts.before.is_none() => case.is_still(),
+            None => stays(),
+        };
+        if is_old {
+            told.push((d, age));
+        }
+    }
+    if told.is_empty() && case.facts.before.is_none() && !case.is_still() {
+        return Err("one reading so far: what stays needs two".into());
+    }
+    let all = told.len();
+    for (behind, age) in told.into_iter().take(MOST) {
+        let d = behind.difference;
+        let title = match (d.missing.len(), d.surplus.len()) {
+            (0, n) => format!(
+                "{} no longer, and still {}",
+                are(n, "an endpoint", "endpoints"),
+                if n == 1 { "gets traffic" } else { "get traffic" }
+            ),
+            (n, 0) => format!("{} without rules", plural(n as u64, "ready endpoint")),
+            (a, b) => format!(
+                "{} without rules, {} that are none any more",
+                plural(a as u64, "ready endpoint"),
+                plural(b as u64, "backend")
+            ),
+        };
+        let old =
+            age.map_or("since before kptop began to look".to_string(), |a| format!("{} ago", duration(a)));
+        let dead = !d.surplus.is_empty();
+        let mut f = Finding {
+            id: "kube_proxy_behind",
+            severity: if dead { Severity::Critical } else { Severity::Warning },
+            title,
+            subject: behind.place.map_or(Subject::Node, Subject::Service),
+            about: format!("{} {}", behind.name, behind.protocol.name()),
+            evidence: Vec::new(),
+            advice: Vec::new(),
+        };
+        if dead {
+            f = f.proved_by(format!(
+                "backends here that no EndpointSlice has as usable: {}",
+                list(&d.surplus)
+            ));
+        }
+        if !d.missing.is_empty() {
+            f = f.proved_by(format!("ready in EndpointSlices and no backend here: {}", list(&d.missing)));
+        }
+        found.push(
+            f.proved_by(format!("its endpoints last changed {old}"))
+                .advise("is kube-proxy running here, and what does it log? kubectl -n kube-system get pods -o wide | grep kube-proxy")
+                .advise("its metric kubeproxy_sync_proxy_rules_last_timestamp_seconds tells when it last wrote"),
+        );
+    }
+    if all > MOST {
+        found.push(Finding::node(
+            "kube_proxy_behind",
+            Severity::Warning,
+            "kube-proxy",
+            format!("{} more Services are not as the EndpointSlices say", all - MOST),
+        ));
+    }
+    Ok(())
+}
+
+fn are(n: usize, one: &str, many: &str) -> String {
+    if n == 1 { format!("a backend is {one}") } else { format!("{n} backends are {many}") }
+}
+
+/// What differed of the same Service in an earlier reading.
+fn was(cluster: &Cluster, services: &[Service], now: &Behind<'_>) -> Option<Difference> {
+    let of = cluster_service(cluster, &now.name)?;
+    let alone = Cluster { services: vec![of.clone()], node: cluster.node.clone(), ..Cluster::default() };
+    let same = |d: &Behind<'_>| (&d.name, d.protocol, d.family) == (&now.name, now.protocol, now.family);
+    differences(&alone, services).into_iter().find(same).map(|d| d.difference)
 }

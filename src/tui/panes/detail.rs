@@ -2,11 +2,12 @@
 //! it up, and the clients that these remember.
 
 use crate::columns::{
-    BACKENDS, BackendRow, Backends, Column, expected_share, screen_label, state_word, tracked,
+    API_ONLY, BACKENDS, BackendRow, Backends, Column, expected_share, screen_label, state_word, tracked,
 };
 use crate::figures::{clip, clip_rule, count, duration, plural};
 use crate::proxy::{
-    Action, Frontend, FrontendKind, Mode, Part, Service, TrafficPolicy, endpoint_text, frontend_text,
+    Action, Frontend, FrontendKind, Mode, Part, Service, TrafficPolicy, cluster_endpoint, endpoint_text,
+    frontend_text,
 };
 use crate::rates::real_share;
 use crate::ruleset::IpFamily;
@@ -227,6 +228,8 @@ fn backend_style(theme: Theme, key: &str, row: &BackendRow<'_>, few: bool) -> St
         // Few flows say little of the balance.
         "real" | "balance" if few => theme.dim(),
         "balance" | "trend" => theme.busy(),
+        "ready" if row.endpoint.is_some_and(|e| !e.ready) => theme.warn(),
+        "pod" | "node" | "zone" => theme.dim(),
         // None of its flows was ever answered.
         "unreplied"
             if row
@@ -264,8 +267,11 @@ fn draw_backends(
     let list = Rect { y: rest.y + 1, height: rest.height - 1, ..rest };
     app.below.fit(service.backends.len(), list);
     let place = Rect { x: rest.x + 1, width: rest.width.saturating_sub(2), ..rest };
+    let cluster = update.snapshot.cluster.as_deref().filter(|c| !c.services.is_empty());
     let is_shown = |c: &&'static Column<Backends>| {
-        c.from <= place.width && (service.mode == Mode::Ipvs || !IPVS_ONLY.contains(&c.key))
+        c.from <= place.width
+            && (service.mode == Mode::Ipvs || !IPVS_ONLY.contains(&c.key))
+            && (cluster.is_some() || !API_ONLY.contains(&c.key))
     };
     let columns: Vec<&'static Column<Backends>> = BACKENDS.iter().filter(is_shown).collect();
     let places = columns_that_fit(&columns, place, "backend", if rest.width >= 140 { 48 } else { 24 });
@@ -275,7 +281,9 @@ fn draw_backends(
     let rates = update.rates.get(i);
     draw_list(frame, theme, &app.below, focus, |frame, line, at| {
         let backend = &service.backends[line];
-        let row = BackendRow { service, backend, rates: rates.and_then(|r| r.backends.get(line)) };
+        let endpoint = cluster.and_then(|c| cluster_endpoint(c, service, backend.address, backend.port));
+        let rates = rates.and_then(|r| r.backends.get(line));
+        let row = BackendRow { service, backend, rates, endpoint };
         for (column, place) in &places {
             let width = usize::from(place.width);
             let text = match column.key {

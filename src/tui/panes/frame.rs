@@ -88,6 +88,11 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
             let words = if known { " · no Services" } else { " · Services not known" };
             left.push(Span::styled(words, if known { theme.warn() } else { theme.bad() }));
         }
+        // The API is never in the way: what is wrong with it is said here, and changes nothing else.
+        if let Some(t) = s.cluster.as_ref().and_then(|c| c.state.trouble.as_ref()) {
+            let room = usize::from(area.width / 3);
+            left.push(Span::styled(format!(" · API: {}", clip_end(&t.what, room)), theme.warn()));
+        }
         let kernel = format!(" · kernel {}", s.node.kernel.as_deref().unwrap_or("?"));
         let needed: usize = right.iter().map(|g| width(g)).sum();
         if width(&left) + needed + kernel.len() < usize::from(area.width) {

@@ -1,0 +1,260 @@
+//! What the Kubernetes API tells, joined with what the kernel holds: names by hash and by address, pods behind backends,
+//! and the endpoints that a Service should have here.
+
+use super::{Mode, NamedBy, Protocol, Service, ServiceName, service_hash};
+use crate::ruleset::IpFamily;
+use crate::snapshot::facts::{Cluster, ClusterEndpoint, ClusterNode, ClusterPort, ClusterService};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
+
+/// Names of Services as the API tells them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ApiNames {
+    /// What they were made of, to see whether they are others.
+    fingerprint: u64,
+    by_hash: Map<String, ServiceName>,
+    by_address: Map<(IpAddr, Protocol, u16), ServiceName>,
+    by_node_port: Map<(Protocol, u16), ServiceName>,
+}
+
+impl Protocol {
+    /// From Kubernetes' spelling: `TCP`.
+    pub fn from_kubernetes(name: &str) -> Option<Protocol> {
+        [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].into_iter().find(|p| p.name() == name)
+    }
+}
+
+fn fingerprint(cluster: &Cluster) -> u64 {
+    let mut h = foldhash::fast::FixedState::default().build_hasher();
+    for s in &cluster.services {
+        (&s.namespace, &s.name, &s.cluster_ips, &s.external_ips, &s.load_balancer_ips).hash(&mut h);
+        for p in &s.ports {
+            (&p.name, &p.protocol, p.port, p.node_port).hash(&mut h);
+        }
+    }
+    h.finish() | 1 // 0 is none at all
+}
+
+impl ApiNames {
+    /// Those of a cluster; `None` where they are what they were.
+    pub(super) fn renewed(&self, cluster: Option<&Arc<Cluster>>) -> Option<ApiNames> {
+        let new = cluster.map_or(0, |c| fingerprint(c));
+        if new == self.fingerprint {
+            return None;
+        }
+        let mut names = ApiNames { fingerprint: new, ..ApiNames::default() };
+        for s in cluster.iter().flat_map(|c| &c.services) {
+            for p in &s.ports {
+                let Some(protocol) = Protocol::from_kubernetes(&p.protocol) else { continue };
+                let name = name_of(s, p);
+                for a in s.cluster_ips.iter().chain(&s.external_ips).chain(&s.load_balancer_ips) {
+                    names.by_address.insert((*a, protocol, p.port), name.clone());
+                }
+                if let Some(port) = p.node_port {
+                    names.by_node_port.insert((protocol, port), name.clone());
+                }
+                names.by_hash.insert(service_hash(&name, protocol), name);
+            }
+        }
+        Some(names)
+    }
+
+    /// Gives Services their names, where the kernel does not tell them.
+    pub(super) fn name(&self, services: &mut [Service]) {
+        if self.fingerprint == 0 {
+            return;
+        }
+        for s in services.iter_mut().filter(|s| s.name.is_none()) {
+            let by_hash = s.chain_hash.as_ref().and_then(|h| self.by_hash.get(h));
+            let by_address = || {
+                s.frontends.iter().find_map(|f| {
+                    let exact = f.address.and_then(|a| self.by_address.get(&(a, s.protocol, f.port)));
+                    // A node port stands on an address of the node's.
+                    exact.or_else(|| {
+                        self.by_node_port
+                            .get(&(s.protocol, f.port))
+                            .filter(|_| f.address.is_none() || f.kind == Some(super::FrontendKind::NodePort))
+                    })
+                })
+            };
+            if let Some(name) = by_hash.or_else(by_address) {
+                s.name = Some(name.clone());
+                s.named_by = Some(NamedBy::Api);
+            }
+        }
+    }
+}
+
+fn name_of(s: &ClusterService, p: &ClusterPort) -> ServiceName {
+    ServiceName { namespace: s.namespace.clone(), name: s.name.clone(), port: p.name.clone() }
+}
+
+/// The Service of a name.
+pub fn cluster_service<'a>(cluster: &'a Cluster, name: &ServiceName) -> Option<&'a Arc<ClusterService>> {
+    let wanted = (name.namespace.as_str(), name.name.as_str());
+    let at =
+        cluster.services.binary_search_by(|s| (s.namespace.as_str(), s.name.as_str()).cmp(&wanted)).ok()?;
+    cluster.services.get(at)
+}
+
+/// What is known of a backend: its pod, node, zone and readiness.
+pub fn cluster_endpoint<'a>(
+    cluster: &'a Cluster,
+    service: &Service,
+    address: IpAddr,
+    port: u16,
+) -> Option<&'a ClusterEndpoint> {
+    let name = service.name.as_ref()?;
+    let of = cluster_service(cluster, name)?;
+    of.endpoints.iter().find(|e| {
+        e.address == Some(address)
+            && e.port == port
+            && e.port_name == name.port
+            && e.protocol == service.protocol.name()
+    })
+}
+
+/// True where an endpoint is on this node; `None` where that is not known.
+pub fn is_local(cluster: &Cluster, endpoint: &ClusterEndpoint) -> Option<bool> {
+    Some(endpoint.node.as_ref()? == &cluster.node.as_ref()?.name)
+}
+
+/// The endpoints that kube-proxy may use for a Service port, and those that it must.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Ready ones, and those that end but still serve.
+    pub may: BTreeSet<(IpAddr, u16)>,
+    /// Ready ones that no zone or policy keeps from this node; `None` where that is not known.
+    pub must: Option<BTreeSet<(IpAddr, u16)>>,
+}
+
+/// What kube-proxy should have written for a port of a Service, in a family (`CategorizeEndpoints`, `pkg/proxy/topology.go`,
+/// 1.36): ready endpoints, or where none is, serving ones that end; hints keep those for this zone or node, where every
+/// endpoint has one; local policies those of this node.
+pub fn expected(
+    s: &ClusterService,
+    p: &ClusterPort,
+    family: IpFamily,
+    node: Option<&ClusterNode>,
+) -> Expected {
+    let mine = |e: &&ClusterEndpoint| {
+        e.port_name == p.name
+            && e.protocol == p.protocol
+            && e.address.is_some_and(|a| IpFamily::of(a) == family)
+    };
+    let place = |e: &ClusterEndpoint| e.address.map(|a| (a, e.port));
+    let all: Vec<&ClusterEndpoint> = s.endpoints.iter().filter(mine).collect();
+    let usable = |e: &&&ClusterEndpoint| e.ready || (e.serving && e.terminating);
+    let may = all.iter().filter(usable).filter_map(|e| place(e)).collect();
+    let ready: Vec<&ClusterEndpoint> = all.iter().copied().filter(|e| e.ready).collect();
+    let external = p.node_port.is_some() || !s.external_ips.is_empty() || !s.load_balancer_ips.is_empty();
+    // What policies leave is the local ones alone only where no frontend follows the cluster policy.
+    let only_local = s.internal_local && (!external || s.external_local);
+    let hinted =
+        !ready.is_empty() && ready.iter().all(|e| !e.for_zones.is_empty() || !e.for_nodes.is_empty());
+    let must = match (node, only_local || hinted) {
+        (None, true) => None,
+        (_, false) => Some(ready.iter().filter_map(|e| place(e)).collect()),
+        (Some(node), true) => {
+            let is_local = |e: &ClusterEndpoint| e.node.as_deref() == Some(&node.name);
+            let is_meant = |e: &ClusterEndpoint| {
+                let zone = node.zone.as_ref().is_some_and(|z| e.for_zones.contains(z));
+                zone || e.for_nodes.contains(&node.name)
+            };
+            // Hints of which none is for this node are passed over by kube-proxy.
+            let hints = hinted && ready.iter().any(|e| is_meant(e));
+            let kept = ready.iter().filter(|e| (!only_local || is_local(e)) && (!hints || is_meant(e)));
+            Some(kept.filter_map(|e| place(e)).collect())
+        }
+    };
+    Expected { may, must }
+}
+
+/// What a Service has in the kernel and should not, and what it should have and has not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Backends that are no endpoints any more.
+    pub surplus: BTreeSet<(IpAddr, u16)>,
+    /// Endpoints that are no backends yet.
+    pub missing: BTreeSet<(IpAddr, u16)>,
+}
+
+/// A Service port of which the kernel holds something else than the API tells.
+#[derive(Clone, Debug)]
+pub struct Behind<'a> {
+    /// The Service, as the API tells it.
+    pub service: &'a ClusterService,
+    /// Name of the port.
+    pub name: ServiceName,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Family.
+    pub family: IpFamily,
+    /// Its first place among the kernel's Services; `None` where the kernel has none of it.
+    pub place: Option<usize>,
+    /// What differs.
+    pub difference: Difference,
+}
+
+/// Where rules or virtual servers and the API differ, of what kube-proxy serves.
+pub fn differences<'a>(cluster: &'a Cluster, services: &[Service]) -> Vec<Behind<'a>> {
+    let mut by_name: Map<(&ServiceName, Protocol, IpFamily), Vec<usize>> = Map::default();
+    for (i, s) in services.iter().enumerate().filter(|(_, s)| !s.leftover && s.mode != Mode::Userspace) {
+        if let Some(name) = &s.name {
+            by_name.entry((name, s.protocol, s.family)).or_default().push(i);
+        }
+    }
+    let families: BTreeSet<IpFamily> = services.iter().map(|s| s.family).collect();
+    let mut found = Vec::new();
+    for s in cluster.services.iter().filter(|s| !s.not_proxied) {
+        for p in &s.ports {
+            let Some(protocol) = Protocol::from_kubernetes(&p.protocol) else { continue };
+            let name = name_of(s, p);
+            for family in &families {
+                if !s.cluster_ips.iter().any(|a| IpFamily::of(*a) == *family) {
+                    continue;
+                }
+                let expected = expected(s, p, *family, cluster.node.as_ref());
+                let places = by_name.get(&(&name, protocol, *family)).map_or(&[][..], Vec::as_slice);
+                let mut has = BTreeSet::new();
+                let mut draining = BTreeSet::new();
+                for b in places.iter().flat_map(|i| &services[*i].backends) {
+                    // Real servers that drain have weight 0; rules of a local policy alone are of local endpoints.
+                    if b.weight == Some(0) {
+                        draining.insert((b.address, b.port));
+                    } else {
+                        has.insert((b.address, b.port));
+                    }
+                }
+                let mut difference = Difference {
+                    surplus: has.difference(&expected.may).copied().collect(),
+                    missing: match &expected.must {
+                        Some(must) => {
+                            must.difference(&has).filter(|e| !draining.contains(*e)).copied().collect()
+                        }
+                        None => BTreeSet::new(),
+                    },
+                };
+                // Backends of the API server itself are written by another controller, as are those without slices.
+                if s.endpoints.is_empty() && places.iter().all(|i| services[*i].backends.is_empty()) {
+                    difference = Difference::default();
+                }
+                if difference != Difference::default() {
+                    found.push(Behind {
+                        service: s,
+                        name: name.clone(),
+                        protocol,
+                        family: *family,
+                        place: places.first().copied(),
+                        difference,
+                    });
+                }
+            }
+        }
+    }
+    found
+}
