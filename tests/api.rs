@@ -99,13 +99,16 @@ enum Manner {
     Garbage,
 }
 
+/// Who watches which kind.
+type Watchers = Mutex<Vec<(String, Sender<String>)>>;
+
 /// A server with the objects of a set, and what it was asked.
 struct Server {
     port: u16,
     manner: Arc<Mutex<Manner>>,
     lists: Arc<AtomicUsize>,
     /// Events for whoever watches this kind.
-    watchers: Arc<Mutex<Vec<(String, Sender<String>)>>>,
+    watchers: Arc<Watchers>,
     stop: Arc<AtomicBool>,
 }
 
@@ -207,7 +210,7 @@ fn serve(
     all: &Kinds,
     manner: &Mutex<Manner>,
     lists: &AtomicUsize,
-    watchers: &Mutex<Vec<(String, Sender<String>)>>,
+    watchers: &Watchers,
 ) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?);
     loop {

@@ -162,6 +162,8 @@ impl ApiWatch {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (to, options) = (shared.clone(), options.clone());
         let run = move || {
+            // It talks to the network: rules and flows are none of its business.
+            let _ = crate::kernel::privileges::keep_files_only();
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
                 return;
             };

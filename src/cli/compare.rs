@@ -40,6 +40,13 @@ pub(super) struct CompareArgs {
     output: TextOrJson,
 }
 
+impl CompareArgs {
+    /// True where it looks at a demo.
+    pub(super) fn is_demo(&self) -> bool {
+        self.demo.is_some()
+    }
+}
+
 pub(super) fn run(source: &SourceArgs, args: &CompareArgs) -> Result<ExitCode, String> {
     let names = source.names()?;
     let demo = args.demo.map(|mode| DemoOf { services: args.services, ..DemoOf::quiet(mode) });

@@ -31,6 +31,13 @@ pub(super) struct DoctorArgs {
     output: TextOrJson,
 }
 
+impl DoctorArgs {
+    /// True where it looks at a demo.
+    pub(super) fn is_demo(&self) -> bool {
+        self.demo.is_some()
+    }
+}
+
 pub(super) fn run(source: &SourceArgs, args: &DoctorArgs) -> Result<ExitCode, String> {
     let names = source.names()?;
     // Of a recording the end, or with --watch all of it.

@@ -32,6 +32,13 @@ pub(super) struct DropsArgs {
     output: TextOrJson,
 }
 
+impl DropsArgs {
+    /// True where it looks at a demo.
+    pub(super) fn is_demo(&self) -> bool {
+        self.demo.is_some()
+    }
+}
+
 /// Lines of single packets, at most: the sums tell the rest.
 const LINES: usize = 200;
 

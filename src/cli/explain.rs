@@ -32,6 +32,13 @@ pub(super) struct ExplainArgs {
     output: TextOrJson,
 }
 
+impl ExplainArgs {
+    /// True where it looks at a demo.
+    pub(super) fn is_demo(&self) -> bool {
+        self.demo.is_some()
+    }
+}
+
 pub(super) fn run(source: &SourceArgs, args: &ExplainArgs) -> Result<ExitCode, String> {
     let names = source.names()?;
     let mut source = Source::open(source, args.demo.map(DemoOf::quiet), Duration::ZERO)?;

@@ -10,6 +10,7 @@ mod drops;
 mod explain;
 mod pages;
 mod record;
+mod serve;
 mod shot;
 mod snapshot;
 mod source;
@@ -27,6 +28,7 @@ use crate::cost::{Calibration, Prices};
 use crate::observe::Observer;
 use crate::output;
 use crate::proxy::Names;
+use crate::snapshot::facts::keep_reading;
 use crate::snapshot::live::Wanted;
 use crate::tui::Options;
 use std::sync::Arc;
@@ -88,6 +90,8 @@ enum Command {
     Record(record::RecordArgs),
     /// Show a recording: the whole screen, with time travel.
     Replay(record::ReplayArgs),
+    /// Serve what is read as metrics for Prometheus: http://ADDRESS:PORT/metrics.
+    Serve(serve::ServeArgs),
     /// Measure what a lookup costs in this kernel, in private network namespaces, and keep it.
     Calibrate(calibrate::CalibrateArgs),
     /// Load an HTTP server behind a Service under each mode, in private network namespaces, and print what clients see.
@@ -155,9 +159,31 @@ fn prices() -> Arc<Prices> {
     Arc::new(Prices::choose(kept, kernel.as_deref(), cpu.as_deref()))
 }
 
+impl Cli {
+    /// True where the node is read and nothing else: no lab, and no file that is written later.
+    fn reads_only(&self) -> bool {
+        match &self.command {
+            None => true,
+            Some(Command::Snapshot(_) | Command::Replay(_)) => true,
+            Some(Command::Explain(a)) => !a.is_demo(),
+            Some(Command::Compare(a)) => !a.is_demo(),
+            Some(Command::Doctor(a)) => !a.is_demo(),
+            Some(Command::Watch(a)) => !a.is_demo(),
+            Some(Command::Drops(a)) => !a.is_demo(),
+            Some(Command::Serve(a)) => !a.is_demo(),
+            // It has a file to make first.
+            Some(Command::Record(_) | Command::Shot(_)) => false,
+            _ => false,
+        }
+    }
+}
+
 /// Runs the program; gives its exit code: 0 fine, 1 findings or differences, 2 could not do it.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    if cli.reads_only() {
+        source::give_up(keep_reading(cli.source.netns.is_some()));
+    }
     let result = match &cli.command {
         // It needs no choices, but a wrong file that was named is a mistake all the same.
         Some(Command::Snapshot(args)) => match cli.config.is_some().then(|| options(&cli)) {
@@ -174,6 +200,7 @@ pub fn run() -> ExitCode {
         }
         Some(Command::Record(args)) => record::record(&cli.source, args),
         Some(Command::Replay(args)) => options(&cli).and_then(|o| record::replay(args, o)),
+        Some(Command::Serve(args)) => serve::run(&cli.source, args),
         Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Calibrate(args)) => calibrate::run(args),
         Some(Command::Config) => config::run(),

@@ -1,10 +1,11 @@
 //! `kptop record` and `kptop replay`
 
 use super::demo::DemoMode;
-use super::source::{DemoOf, files, tell_cut};
+use super::source::{DemoOf, files, give_up, tell_cut};
 use super::{Source, SourceArgs, print, top};
 use crate::figures::{count, duration, plural};
 use crate::recording::{FileWriter, Head, Recording, Redactor};
+use crate::snapshot::facts::keep_reading;
 use crate::snapshot::live::Wanted;
 use crate::tui::{Input, Options};
 use clap::Args;
@@ -99,7 +100,6 @@ pub(super) fn record(source: &SourceArgs, args: &RecordArgs) -> Result<ExitCode,
         _ => format!("writing {}: {e}", file.display()),
     };
     let demo = args.demo.map(|mode| DemoOf { services: args.services, ..DemoOf::busy(mode) });
-    let mut source = Source::open(source, demo, Duration::MAX)?;
     let head = Head::new(args.every, args.redact);
     let mut writer = match args.append && file.exists() {
         true => {
@@ -108,6 +108,19 @@ pub(super) fn record(source: &SourceArgs, args: &RecordArgs) -> Result<ExitCode,
             FileWriter::append(file, &head, before.end()).map_err(wrong)?
         }
         false => FileWriter::create(file, &head).map_err(wrong)?,
+    };
+    // The file is there: from here on the node is read, and nothing else.
+    if demo.is_none() {
+        give_up(keep_reading(source.netns.is_some()));
+    }
+    let mut source = match Source::open(source, demo, Duration::MAX) {
+        Ok(s) => s,
+        Err(e) => {
+            if !args.append {
+                let _ = std::fs::remove_file(file); // it holds nothing
+            }
+            return Err(e);
+        }
     };
     let redactor = args.redact.then(Redactor::new);
     let stop = stop_signal()?;

@@ -7,7 +7,7 @@ use crate::lab::{Lab, become_root_if_needed};
 use crate::proxy::Names;
 use crate::recording::{Head, Recording, Ring};
 use crate::snapshot::dump;
-use crate::snapshot::facts::node_identity;
+use crate::snapshot::facts::{keep_reading_only, node_identity};
 use crate::snapshot::live::{Live, LookedAt, Wanted};
 use crate::snapshot::{Snapshot, Unread};
 use crate::tui::Input;
@@ -169,6 +169,7 @@ impl Source {
         }
         let api = args.api();
         let live = Live::open(args.netns.as_deref()).map_err(|e| explain(&e))?.with_api(api.clone());
+        give_up(keep_reading_only());
         Ok(Source::Live { live: Box::new(live), api, _lab: None })
     }
 
@@ -233,6 +234,13 @@ impl Source {
             Source::Live { live, api, _lab } => Source::Live { live: Box::new(live.paced()), api, _lab },
             other => other,
         }
+    }
+}
+
+/// Giving up privileges that are not needed: what fails is told, and is no reason to keep an operator from looking.
+pub(super) fn give_up(result: Result<(), crate::snapshot::Error>) {
+    if let Err(e) = result {
+        let _ = writeln!(io::stderr(), "kptop: {e}");
     }
 }
 

@@ -26,6 +26,13 @@ pub(super) struct WatchArgs {
     output: TextOrJson,
 }
 
+impl WatchArgs {
+    /// True where it looks at a demo.
+    pub(super) fn is_demo(&self) -> bool {
+        self.demo.is_some()
+    }
+}
+
 pub(super) fn run(source: &SourceArgs, args: &WatchArgs) -> Result<ExitCode, String> {
     let names = source.names()?;
     let mut source = Source::open(source, args.demo.map(DemoOf::quiet), Duration::MAX)?;

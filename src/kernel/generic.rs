@@ -57,6 +57,7 @@ pub fn find_family(what: &str, name: &str) -> Result<Option<Family>> {
                         }
                     }
                     if here {
+                        super::reads::learn(family.id, name);
                         found = Some(family);
                     }
                 }

@@ -20,6 +20,8 @@ pub mod nfacct;
 pub mod nftables;
 pub mod node;
 pub mod notices;
+pub mod privileges;
+pub mod reads;
 pub mod recent;
 pub mod sysctl;
 pub mod usage;

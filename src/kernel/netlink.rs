@@ -3,7 +3,7 @@
 //! Integers of netlink and attribute headers are in host order; what is inside depends on the protocol
 //! (`linux/netlink.h`).
 
-use super::{Error, ErrorKind, Result};
+use super::{Error, ErrorKind, Result, reads};
 pub use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket as RawSocket, SocketAddr};
 use std::io;
@@ -134,13 +134,11 @@ impl Request {
     }
 
     /// Its type.
-    #[cfg(test)]
     pub(crate) fn kind(&self) -> u16 {
         u16::from_ne_bytes([self.bytes[4], self.bytes[5]])
     }
 
     /// What follows the header.
-    #[cfg(test)]
     pub(crate) fn payload(&self) -> &[u8] {
         &self.bytes[16..]
     }
@@ -240,6 +238,7 @@ pub fn str_of(value: &[u8]) -> Option<&str> {
 #[derive(Debug)]
 pub struct Socket {
     raw: RawSocket,
+    protocol: isize,
     buffer: Vec<u8>,
     sequence: u32,
 }
@@ -261,7 +260,7 @@ impl Socket {
         let mut raw = RawSocket::new(protocol).map_err(|e| Error::io(what(), e))?;
         raw.bind_auto().map_err(|e| Error::io(what(), e))?;
         raw.connect(&SocketAddr::new(0, 0)).map_err(|e| Error::io(what(), e))?;
-        Ok(Socket { raw, buffer: Vec::with_capacity(buffer), sequence: 0 })
+        Ok(Socket { raw, protocol, buffer: Vec::with_capacity(buffer), sequence: 0 })
     }
 
     /// Sends a dump request and calls `each` with every message of the answer.
@@ -285,6 +284,7 @@ impl Socket {
     /// Sends messages as one, of which the first and last are its edges. For the lab only: nothing that is read
     /// comes in batches.
     pub fn batch(&mut self, what: &str, messages: Vec<Request>) -> Result<()> {
+        reads::check_write(what)?;
         let mut bytes = Vec::new();
         let inner = messages.len().saturating_sub(2);
         for (i, mut m) in messages.into_iter().enumerate() {
@@ -326,6 +326,7 @@ impl Socket {
         flags: u16,
         each: &mut dyn FnMut(Message<'_>),
     ) -> Result<()> {
+        reads::check(what, self.protocol, request.kind(), request.payload())?;
         self.sequence = self.sequence.wrapping_add(1);
         let sequence = self.sequence;
         self.raw.send(request.finish(sequence, flags), 0).map_err(|e| Error::io(what, e))?;

@@ -107,7 +107,9 @@ impl Netns {
     /// socket and descriptor. For the lab only.
     pub fn create() -> Result<Netns> {
         unshare(CloneFlags::CLONE_NEWNET).map_err(|e| Error::io("making a network namespace", e.into()))?;
-        Netns::current()
+        let made = Netns::current()?;
+        super::reads::own(made.inode);
+        Ok(made)
     }
 }
 

@@ -8,6 +8,7 @@ mod doctor;
 mod drops;
 mod explain;
 mod json;
+mod openmetrics;
 mod table;
 
 pub use bench::{BenchSetup, write_bench, write_bench_csv, write_bench_json, write_bench_markdown};
@@ -18,5 +19,6 @@ pub use doctor::{write_examination, write_examination_json, write_finding};
 pub use drops::{write_drops, write_drops_head, write_drops_json, write_drops_lines};
 pub use explain::{write_explanation, write_explanation_json};
 pub use json::write_snapshot as write_snapshot_json;
+pub use openmetrics::{Cardinality, METRICS, Metric, Samples, open_metrics, prometheus_text, samples};
 pub use table::write_snapshot as write_snapshot_table;
 pub use table::{Align, Columns};

@@ -33,6 +33,8 @@ pub mod facts {
     pub use crate::kernel::links::Link;
     pub use crate::kernel::nfacct::Object as AcctObject;
     pub use crate::kernel::node::{InterfaceAddress, Node, identity as node_identity, read as read_node};
+    pub use crate::kernel::privileges::{at_work, keep_files_only, keep_reading, keep_reading_only};
+    pub use crate::kernel::reads::{READS, Read};
     pub use crate::kernel::recent::Client as RecentClient;
     pub use crate::kernel::sysctl::{ANY_ROUTE_LOCALNET, NOT_FORWARDING, STRICT_RP_FILTER, Sysctls};
     pub use crate::kernel::usage::{Cost, Meter};

@@ -74,6 +74,7 @@ pub fn run(input: Input, names: Names, options: Options) -> Result<(), ScreenErr
         // Opened before the screen is taken over, so that an error is printed as one.
         let understanding = reader::Understanding { names, prices: options.prices.clone() };
         let mut reader = reader::start(input, understanding, options.interval).await?;
+        let _ = crate::snapshot::facts::keep_reading_only();
         let mut screen = terminal::Screen::enter(options.config.mouse != Some(false))?;
         let mut app =
             App::new(Theme::from_environment(options.config.theme), options.interval, &options.config);

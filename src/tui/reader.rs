@@ -8,7 +8,7 @@ use crate::proxy::RuleRef;
 use crate::recording::{Head, Recording, Ring};
 use crate::replay::{Moment, Player, Travel};
 use crate::ruleset::{RuleId, Table};
-use crate::snapshot::facts::Meter;
+use crate::snapshot::facts::{Meter, keep_reading_only};
 use crate::snapshot::live::{Live, LookedAt, Waker, Wanted};
 use crate::snapshot::{Error, Snapshot};
 use std::ops::Deref;
@@ -141,6 +141,8 @@ pub(super) async fn start(
     let run = move || match input {
         Input::Live(open) => match open() {
             Ok(live) => {
+                // What it took to enter a namespace is not needed any more.
+                let _ = keep_reading_only();
                 let _ = opened.send(Ok(()));
                 wake(to_reader);
                 read(live.paced(), &understanding, interval, &to_screen, &from_screen);
@@ -214,6 +216,10 @@ fn save(ring: &Ring, path: &Path) -> String {
             crate::figures::count(m.len()),
             path.display()
         ),
+        // A directory that is somebody else's: the one for temporary files is everybody's.
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied && path.is_relative() => {
+            save(ring, &std::env::temp_dir().join(path))
+        }
         Err(e) => format!("{}: {e}", path.display()),
     }
 }

@@ -132,6 +132,7 @@ impl Socket {
     /// `IPT_SO_SET_REPLACE`: puts a whole table in the place of the present one. For the lab only.
     pub fn replace(&self, table: &EncodedTable) -> Result<()> {
         let what = || format!("writing the {} table {}", self.layout.family, table.name);
+        crate::kernel::reads::check_write(&what())?;
         for _ in 0..super::TRIES {
             let old = self.info(&table.name)?;
             let mut counters = vec![0u8; old.num_entries as usize * 16];

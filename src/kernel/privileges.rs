@@ -1,0 +1,91 @@
+//! Fewer privileges than it was started with: capabilities that are not needed go, and none come back.
+
+use super::{Error, Result};
+use caps::{CapSet, Capability, CapsHashSet};
+
+/// What reading needs: `CAP_NET_ADMIN` for rules, IPVS, flows and the drop monitor; `CAP_DAC_READ_SEARCH` for the list of
+/// x_tables' tables where kptop is not root (`/proc/net/ip_tables_names` is root's, 0440), and for a kubeconfig that is
+/// somebody else's.
+const READING: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_DAC_READ_SEARCH];
+
+/// What entering another namespace needs beside: `setns`, and to look at another process' namespaces.
+const ENTERING: [Capability; 2] = [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_PTRACE];
+
+/// Keeps what is needed to read, and to enter a namespace where one is named, and takes care that no program that is run
+/// gains any. To be called before the first thread is started: threads begin with what their maker has.
+///
+/// # Errors
+/// The kernel refused; everything is as before then.
+pub fn keep_reading(entering: bool) -> Result<()> {
+    nix::sys::prctl::set_no_new_privs().map_err(|e| Error::io("setting no_new_privs", e.into()))?;
+    let mut keep: CapsHashSet = READING.into_iter().collect();
+    if entering {
+        keep.extend(ENTERING);
+    }
+    shrink(&keep)
+}
+
+/// Of the calling thread: keeps what is needed to read. For the time after a namespace was entered.
+pub fn keep_reading_only() -> Result<()> {
+    shrink(&READING.into_iter().collect())
+}
+
+/// Of the calling thread: keeps nothing but the right to read files, for threads that talk to the network.
+pub fn keep_files_only() -> Result<()> {
+    shrink(&[Capability::CAP_DAC_READ_SEARCH].into_iter().collect())
+}
+
+fn shrink(keep: &CapsHashSet) -> Result<()> {
+    let failed = |e: caps::errors::CapsError| {
+        Error::protocol("giving up capabilities that are not needed", e.to_string())
+    };
+    // What new programs may gain: without CAP_SETPCAP it cannot be made smaller, and no_new_privs does it all the same.
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP).unwrap_or(false) {
+        for cap in caps::read(None, CapSet::Bounding).map_err(failed)? {
+            if !keep.contains(&cap) {
+                caps::drop(None, CapSet::Bounding, cap).map_err(failed)?;
+            }
+        }
+    }
+    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        // An older kernel may have no ambient set.
+        let Ok(now) = caps::read(None, set) else { continue };
+        let left: CapsHashSet = now.intersection(keep).copied().collect();
+        if left != now {
+            caps::set(None, set, &left).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// The capabilities that the calling thread has at work, by name.
+pub fn at_work() -> Vec<String> {
+    let mut all: Vec<String> =
+        caps::read(None, CapSet::Effective).into_iter().flatten().map(|c| c.to_string()).collect();
+    all.sort_unstable();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_up_is_gone() {
+        std::thread::spawn(|| {
+            keep_reading_only().unwrap();
+            let left = at_work();
+            assert!(
+                left.iter().all(|c| ["CAP_NET_ADMIN", "CAP_DAC_READ_SEARCH"].contains(&c.as_str())),
+                "{left:?}"
+            );
+            keep_files_only().unwrap();
+            assert!(!at_work().contains(&"CAP_NET_ADMIN".to_string()));
+            // It does not come back.
+            keep_reading_only().unwrap();
+            assert!(!at_work().contains(&"CAP_NET_ADMIN".to_string()));
+        })
+        .join()
+        .unwrap();
+    }
+}
