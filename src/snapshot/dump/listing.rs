@@ -88,14 +88,6 @@ fn rule(line: &str, family: IpFamily) -> Option<(String, (u64, u64))> {
     let [packets, bytes, target, protocol, _, input, output, source, destination] = front;
     let counted = (figure(packets)?, figure(bytes)?);
     let mut out = String::new();
-    if !["all", "0"].contains(&protocol) {
-        let (not, name) = protocol.strip_prefix('!').map_or(("", protocol), |p| ("! ", p));
-        let name = match name.parse::<u16>() {
-            Ok(n) => protocol_name(n).map_or_else(|| n.to_string(), str::to_string),
-            Err(_) => name.to_string(),
-        };
-        let _ = write!(out, " {not}-p {name}");
-    }
     let any = ["0.0.0.0/0", "::/0", "anywhere"];
     for (flag, value) in [("-s", source), ("-d", destination)] {
         if !any.contains(&value) {
@@ -106,6 +98,14 @@ fn rule(line: &str, family: IpFamily) -> Option<(String, (u64, u64))> {
         if value != "*" && value != "any" {
             option(&mut out, flag, value);
         }
+    }
+    if !["all", "0"].contains(&protocol) {
+        let (not, name) = protocol.strip_prefix('!').map_or(("", protocol), |p| ("! ", p));
+        let name = match name.parse::<u16>() {
+            Ok(n) => protocol_name(n).map_or_else(|| n.to_string(), str::to_string),
+            Err(_) => name.to_string(),
+        };
+        let _ = write!(out, " {not}-p {name}");
     }
     let number = protocol.parse::<u16>().ok();
     let name = number.and_then(protocol_name).unwrap_or(protocol);
@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(texts.len(), 5);
         assert!(texts.iter().any(|t| t.contains("--to-destination 1.2.3.4:6443")), "{texts:?}");
         assert!(texts.iter().any(|t| t.contains("--probability 0.5")), "{texts:?}");
-        assert!(texts.iter().any(|t| t.contains("strange words")), "{texts:?}");
+        assert!(texts.iter().any(|t| t.contains("-m listing")), "{texts:?}");
         assert!(
             texts.iter().any(|t| t.contains("-d 10.96.0.1/32 -p tcp") && t.contains("--dport 443")),
             "{texts:?}"
