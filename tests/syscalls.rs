@@ -1,0 +1,200 @@
+//! Every system call of a live session: nothing but reading is asked of the kernel, and nothing else is run or written.
+
+mod common;
+
+use common::{in_new_netns, load_legacy, read, run, run_with, set, tell};
+use kptop::snapshot::facts::READS;
+use nix::pty::{Winsize, openpty};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::Command;
+use std::time::Duration;
+
+const KPTOP: &str = env!("CARGO_BIN_EXE_kptop");
+
+/// Calls that a session may make: memory and threads, waiting, its terminal and signals, reading files, sockets, and what it
+/// gives up. What they are called with is looked at below.
+const CALLS: &[&str] = &[
+    // Memory, threads, time.
+    "brk", "mmap", "munmap", "mremap", "mprotect", "madvise", "clone", "clone3", "set_robust_list", "rseq", "futex",
+    "set_tid_address", "sched_getaffinity", "sched_yield", "gettid", "getpid", "clock_gettime", "clock_nanosleep",
+    "nanosleep", "getrandom", "exit", "exit_group", "restart_syscall", "arch_prctl", "prlimit64", "sysinfo", "getuid",
+    "geteuid", "getgid", "getegid", "uname", "getrusage", "timerfd_create", "timerfd_settime", "membarrier",
+    // Waiting, and being told.
+    "poll", "ppoll", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "eventfd2", "pipe2", "rt_sigaction",
+    "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "socketpair",
+    // Reading files.
+    "openat", "open", "close", "read", "pread64", "readv", "lseek", "fstat", "stat", "lstat", "newfstatat", "statx",
+    "getdents64", "readlink", "readlinkat", "access", "faccessat", "faccessat2", "getcwd", "dup", "dup2", "dup3", "fcntl",
+    // Its terminal.
+    "ioctl", "write", "writev",
+    // Sockets.
+    "socket", "bind", "connect", "getsockname", "getpeername", "getsockopt", "setsockopt", "sendto", "sendmsg",
+    "recvfrom", "recvmsg", "shutdown",
+    // What it gives up.
+    "prctl", "capget", "capset",
+    // Itself, started.
+    "execve",
+];
+
+/// Starts kptop under strace on a terminal, presses keys, and gives what strace saw.
+fn traced(args: &[&str], keys: &[&str]) -> String {
+    let place = common::recordings::Place::new("syscalls");
+    let log = place.file("strace");
+    let size = Winsize { ws_row: 50, ws_col: 160, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = openpty(&size, None).unwrap();
+    let end = || pty.slave.try_clone().unwrap();
+    let mut child = Command::new("strace")
+        .args(["-f", "-y", "-s", "512", "-o"])
+        .arg(&log)
+        .arg(KPTOP)
+        .args(args)
+        .env("TERM", "xterm-256color")
+        .env_remove("KUBECONFIG")
+        .stdin(end())
+        .stdout(end())
+        .stderr(end())
+        .spawn()
+        .expect("strace (tests/setup installs it)");
+    let mut master = File::from(pty.master);
+    let mut reader = master.try_clone().unwrap();
+    drop(pty.slave);
+    let drain = std::thread::spawn(move || {
+        let mut chunk = [0u8; 65536];
+        while reader.read(&mut chunk).is_ok_and(|n| n > 0) {}
+    });
+    std::thread::sleep(Duration::from_secs(4));
+    for k in keys {
+        master.write_all(k.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(700));
+    }
+    for _ in 0..200 {
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let status = child.try_wait().unwrap();
+    let _ = child.kill();
+    drop(master);
+    let _ = drain.join();
+    assert!(status.is_some_and(|s| s.success()), "kptop did not end well: {status:?}");
+    std::fs::read_to_string(log).unwrap()
+}
+
+/// `1234  openat(AT_FDCWD, "x", O_RDONLY) = 3` -> the call and what stands in its brackets. Calls that were cut in two by
+/// another thread have their arguments in the first half.
+fn call(line: &str) -> Option<(&str, &str)> {
+    let rest = line.split_once(' ')?.1.trim_start();
+    if rest.starts_with(['<', '+', '-']) {
+        return None;
+    }
+    let (name, args) = rest.split_once('(')?;
+    Some((name, args))
+}
+
+/// Every `nlmsg_type=…` of a message.
+fn netlink_types(args: &str) -> impl Iterator<Item = &str> {
+    args.split("nlmsg_type=").skip(1).map(|r| r.split([',', '}']).next().unwrap_or_default())
+}
+
+/// Looks at each call; gives how often each was made, and which requests were sent.
+fn examine(log: &str) -> (BTreeMap<String, u32>, BTreeSet<String>) {
+    let (mut calls, mut sent) = (BTreeMap::new(), BTreeSet::new());
+    let mut started = 0;
+    for line in log.lines() {
+        let Some((name, args)) = call(line) else { continue };
+        *calls.entry(name.to_string()).or_default() += 1;
+        assert!(CALLS.contains(&name), "{line}");
+        match name {
+            "execve" => started += 1,
+            "openat" | "open" => {
+                let writes = ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND"].iter().any(|f| args.contains(f));
+                let own = args.contains("\"/dev/tty\"") || args.contains("\"/dev/null\"");
+                assert!(!writes || own, "opens for writing: {line}");
+            }
+            // To its terminal, and to itself.
+            "write" | "writev" => {
+                let to = args.split(',').next().unwrap_or_default();
+                let own = ["<pipe:", "<anon_inode:", "<socket:", "<UNIX", "/dev/pts/", "/dev/tty", "/dev/ptmx"];
+                assert!(own.iter().any(|o| to.contains(o)), "writes: {line}");
+            }
+            "setsockopt" => {
+                // Options of the socket itself; `IPT_SO_SET_*` and its kin stand in SOL_IP and SOL_IPV6 from 64 on.
+                let own = ["SOL_SOCKET", "SOL_NETLINK"].iter().any(|l| args.contains(l));
+                assert!(own, "sets: {line}");
+            }
+            "socket" => {
+                let known = ["AF_NETLINK", "AF_UNIX", "AF_INET, SOCK_DGRAM", "AF_INET6, SOCK_DGRAM"];
+                assert!(known.iter().any(|k| args.starts_with(k)), "opens: {line}");
+            }
+            "connect" => assert!(args.contains("AF_NETLINK") || args.contains("AF_UNIX"), "connects: {line}"),
+            "ioctl" => assert!(!args.contains("SIOCS") && !args.contains("TIOCSTI"), "ioctl: {line}"),
+            "prctl" => {
+                let known = ["PR_SET_NO_NEW_PRIVS", "PR_SET_NAME", "PR_GET_NAME", "PR_CAP", "PR_SET_VMA", "PR_GET_SECCOMP"];
+                assert!(known.iter().any(|k| args.starts_with(k)), "prctl: {line}");
+            }
+            "sendto" | "sendmsg" => {
+                let to = args.split(',').next().unwrap_or_default();
+                if to.contains("UNIX") || to.contains("<socket:") && !args.contains("nlmsg_type=") {
+                    continue;
+                }
+                let mut any = false;
+                for t in netlink_types(args) {
+                    any = true;
+                    // `NFNL_SUBSYS_NFTABLES<<8|NFT_MSG_GETGEN`, `RTM_GETLINK`, `nlctrl`
+                    let last = t.rsplit('|').next().unwrap_or(t).trim();
+                    let known = READS.iter().any(|r| r.name == last) || (last == "nlctrl" && (args.contains("CTRL_CMD_GETFAMILY") || args.contains("}, \"\\x03\\")));
+                    assert!(known, "sends {t}: {line}");
+                    sent.insert(t.to_string());
+                }
+                assert!(any, "sends what strace does not know: {line}");
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(started, 1, "another program was run");
+    (calls, sent)
+}
+
+#[test]
+fn a_live_session_only_reads() {
+    let legacy = set("1.36.2", "iptables-legacy");
+    let nft = read(&set("1.36.2", "nftables"), "nft-list-ruleset.txt").unwrap();
+    let log = in_new_netns(move || {
+        load_legacy(&legacy);
+        run_with("nft", &["-f", "-"], &nft);
+        let flow = "-I -p tcp -s 10.0.0.1 -d 10.0.0.2 --sport 9 --dport 80 --state ESTABLISHED -u SEEN_REPLY -t 300";
+        run("conntrack", &flow.split(' ').collect::<Vec<_>>());
+        // Every pane, an opened Service with each of its sections, a path, back in time, and out.
+        let keys = ["1", "3", "4", "5", "6", "7", "2", "\r", "]", "]", "]", "]", "\x1b", "e", "\x1b", ",", ",", "0", " ", " ", "o", "q"];
+        traced(&["--interval", "0.5"], &keys)
+    });
+    let (calls, sent) = examine(&log);
+    // It was a session: all of these were asked.
+    for wanted in ["NFT_MSG_GETGEN", "NFT_MSG_GETRULE", "IPCTNL_MSG_CT_GET", "RTM_GETLINK"] {
+        assert!(sent.iter().any(|s| s.ends_with(wanted)), "{wanted} was not asked: {sent:?}");
+    }
+    assert!(calls["getsockopt"] > 5, "x_tables were not read");
+    // Privileges went before anything was opened in the kernel.
+    let at = |what: &str| log.find(what).unwrap_or_else(|| panic!("no {what}"));
+    assert!(at("PR_SET_NO_NEW_PRIVS") < at("AF_NETLINK") && at("capset(") < at("AF_NETLINK"));
+    tell(&format!("{} calls of {} kinds, requests: {}", calls.values().sum::<u32>(), calls.len(), sent.into_iter().collect::<Vec<_>>().join(", ")));
+}
+
+/// The check itself: what writes is seen.
+#[test]
+fn what_writes_is_seen() {
+    for bad in [
+        "1 openat(AT_FDCWD, \"/etc/x\", O_WRONLY|O_CREAT, 0666) = 3",
+        "1 unlink(\"/etc/x\") = 0",
+        "1 setsockopt(3<socket:[1]>, SOL_IP, IPT_SO_SET_REPLACE, 0x1, 99) = 0",
+        "1 sendto(3<NETLINK:[1]>, [{nlmsg_len=40, nlmsg_type=NFNL_SUBSYS_NFTABLES<<8|NFT_MSG_NEWRULE, nlmsg_flags=0}], 40, 0, NULL, 0) = 40",
+        "1 socket(AF_INET, SOCK_STREAM, 0) = 3",
+        "1 write(5</etc/x>, \"y\", 1) = 1",
+    ] {
+        let seen = std::panic::catch_unwind(|| examine(&format!("1 execve(\"kptop\") = 0\n{bad}\n")));
+        assert!(seen.is_err(), "{bad}");
+    }
+}
