@@ -259,3 +259,89 @@ fn time_travel_leads_where_it_should() {
     }
     assert_eq!((index(&player), player.moment().speed), (4, None));
 }
+
+/// Without names and addresses it is the same story: as many Services, backends and refusals, the same findings, the same ways.
+#[test]
+fn a_redacted_recording_tells_the_same_without_names() {
+    use kptop::observe::Observer;
+    use kptop::recording::Redactor;
+    use kptop::snapshot::dump;
+    for (version, mode) in [
+        ("1.20.2", "iptables-legacy"),
+        ("1.30.5", "nftables"),
+        ("1.36.2", "iptables-nft"),
+        ("1.36.2", "nftables"),
+        ("1.36.2", "ipvs-nft"),
+    ] {
+        let what = format!("{version}/{mode}");
+        let plain = dump::read(&[common::set(version, mode)]).unwrap();
+        let mut hidden = plain.clone();
+        let redactor = Redactor::with_key([3; 32]);
+        redactor.redact(&mut hidden);
+        // Twice the same, and the same objects.
+        let mut again = plain.clone();
+        redactor.redact(&mut again);
+        assert!(
+            hidden.tables.iter().zip(&again.tables).all(|(a, b)| Arc::ptr_eq(&a.table, &b.table)),
+            "{what}"
+        );
+        let text = json(hidden.clone());
+        for word in
+            ["\"shop\"", "\"frontend\"", "\"ingress-nginx\"", "node-a", "192.168.50.10", "10.96.0.10", "10.244.0.3"]
+        {
+            assert!(json(plain.clone()).contains(word) || word == "node-a" || version == "1.20.2", "{what}: {word} was never there");
+            assert!(!text.contains(word), "{what}: {word} is still in its JSON");
+        }
+        // Nor does it stand in what is written.
+        let mut ring = Ring::new(Head::default(), usize::MAX, Duration::MAX);
+        ring.push(&hidden).unwrap();
+        let back = ring.recording().snapshot(0).unwrap();
+        let rules: String = back
+            .tables
+            .iter()
+            .flat_map(|t| t.table.rules.iter().map(|r| t.table.rule_text(r).to_string()))
+            .collect();
+        assert!(!rules.contains("shop/") && !rules.contains("10.244.0.3"), "{what}");
+        let [a, b] = [plain, back].map(|s| Observer::new(Names::default()).observe(s));
+        assert_eq!(a.model.services.len(), b.model.services.len(), "{what}");
+        let story = |v: &kptop::observe::View| {
+            let mut all: Vec<_> = v
+                .model
+                .services
+                .iter()
+                .map(|s| {
+                    let hits: u64 = s.frontends.iter().filter_map(|f| f.hits).sum();
+                    (
+                        s.backends.len(),
+                        s.frontends.len(),
+                        s.health(),
+                        s.protocol,
+                        s.family,
+                        s.name.is_some(),
+                        hits,
+                    )
+                })
+                .collect();
+            all.sort_by_key(|s| format!("{s:?}"));
+            all
+        };
+        assert_eq!(story(&a), story(&b), "{what}");
+        let found = |v: &kptop::observe::View| {
+            let mut ids: Vec<_> = v.examination.findings.iter().map(|f| f.id).collect();
+            ids.sort_unstable();
+            ids
+        };
+        assert_eq!(found(&a), found(&b), "{what}");
+        // The pod that stands for all pods may be another: a few ways are a rule or two shorter.
+        let ways = [&a, &b].map(|v| v.lookups.iter().map(|l| l.map(|l| (l.min, l.max))).collect::<Vec<_>>());
+        let mut rest = ways[1].clone();
+        let mut unlike = 0;
+        for w in &ways[0] {
+            match rest.iter().position(|r| r == w) {
+                Some(i) => drop(rest.swap_remove(i)),
+                None => unlike += 1,
+            }
+        }
+        assert!(unlike <= 4, "{what}: {unlike} of {} ways are others", ways[0].len());
+    }
+}

@@ -17,23 +17,100 @@ const KPTOP: &str = env!("CARGO_BIN_EXE_kptop");
 /// gives up. What they are called with is looked at below.
 const CALLS: &[&str] = &[
     // Memory, threads, time.
-    "brk", "mmap", "munmap", "mremap", "mprotect", "madvise", "clone", "clone3", "set_robust_list", "rseq", "futex",
-    "set_tid_address", "sched_getaffinity", "sched_yield", "gettid", "getpid", "clock_gettime", "clock_nanosleep",
-    "nanosleep", "getrandom", "exit", "exit_group", "restart_syscall", "arch_prctl", "prlimit64", "sysinfo", "getuid",
-    "geteuid", "getgid", "getegid", "uname", "getrusage", "timerfd_create", "timerfd_settime", "membarrier",
+    "brk",
+    "mmap",
+    "munmap",
+    "mremap",
+    "mprotect",
+    "madvise",
+    "clone",
+    "clone3",
+    "set_robust_list",
+    "rseq",
+    "futex",
+    "set_tid_address",
+    "sched_getaffinity",
+    "sched_yield",
+    "gettid",
+    "getpid",
+    "clock_gettime",
+    "clock_nanosleep",
+    "nanosleep",
+    "getrandom",
+    "exit",
+    "exit_group",
+    "restart_syscall",
+    "arch_prctl",
+    "prlimit64",
+    "sysinfo",
+    "getuid",
+    "geteuid",
+    "getgid",
+    "getegid",
+    "uname",
+    "getrusage",
+    "timerfd_create",
+    "timerfd_settime",
+    "membarrier",
     // Waiting, and being told.
-    "poll", "ppoll", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "eventfd2", "pipe2", "rt_sigaction",
-    "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "socketpair",
+    "poll",
+    "ppoll",
+    "epoll_create1",
+    "epoll_ctl",
+    "epoll_wait",
+    "epoll_pwait",
+    "eventfd2",
+    "pipe2",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "rt_sigreturn",
+    "sigaltstack",
+    "socketpair",
     // Reading files.
-    "openat", "open", "close", "read", "pread64", "readv", "lseek", "fstat", "stat", "lstat", "newfstatat", "statx",
-    "getdents64", "readlink", "readlinkat", "access", "faccessat", "faccessat2", "getcwd", "dup", "dup2", "dup3", "fcntl",
+    "openat",
+    "open",
+    "close",
+    "read",
+    "pread64",
+    "readv",
+    "lseek",
+    "fstat",
+    "stat",
+    "lstat",
+    "newfstatat",
+    "statx",
+    "getdents64",
+    "readlink",
+    "readlinkat",
+    "access",
+    "faccessat",
+    "faccessat2",
+    "getcwd",
+    "dup",
+    "dup2",
+    "dup3",
+    "fcntl",
     // Its terminal.
-    "ioctl", "write", "writev",
+    "ioctl",
+    "write",
+    "writev",
     // Sockets.
-    "socket", "bind", "connect", "getsockname", "getpeername", "getsockopt", "setsockopt", "sendto", "sendmsg",
-    "recvfrom", "recvmsg", "shutdown",
+    "socket",
+    "bind",
+    "connect",
+    "getsockname",
+    "getpeername",
+    "getsockopt",
+    "setsockopt",
+    "sendto",
+    "sendmsg",
+    "recvfrom",
+    "recvmsg",
+    "shutdown",
     // What it gives up.
-    "prctl", "capget", "capset",
+    "prctl",
+    "capget",
+    "capset",
     // Itself, started.
     "execve",
 ];
@@ -110,14 +187,16 @@ fn examine(log: &str) -> (BTreeMap<String, u32>, BTreeSet<String>) {
         match name {
             "execve" => started += 1,
             "openat" | "open" => {
-                let writes = ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND"].iter().any(|f| args.contains(f));
+                let writes =
+                    ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND"].iter().any(|f| args.contains(f));
                 let own = args.contains("\"/dev/tty\"") || args.contains("\"/dev/null\"");
                 assert!(!writes || own, "opens for writing: {line}");
             }
             // To its terminal, and to itself.
             "write" | "writev" => {
                 let to = args.split(',').next().unwrap_or_default();
-                let own = ["<pipe:", "<anon_inode:", "<socket:", "<UNIX", "/dev/pts/", "/dev/tty", "/dev/ptmx"];
+                let own =
+                    ["<pipe:", "<anon_inode:", "<socket:", "<UNIX", "/dev/pts/", "/dev/tty", "/dev/ptmx"];
                 assert!(own.iter().any(|o| to.contains(o)), "writes: {line}");
             }
             "setsockopt" => {
@@ -132,7 +211,14 @@ fn examine(log: &str) -> (BTreeMap<String, u32>, BTreeSet<String>) {
             "connect" => assert!(args.contains("AF_NETLINK") || args.contains("AF_UNIX"), "connects: {line}"),
             "ioctl" => assert!(!args.contains("SIOCS") && !args.contains("TIOCSTI"), "ioctl: {line}"),
             "prctl" => {
-                let known = ["PR_SET_NO_NEW_PRIVS", "PR_SET_NAME", "PR_GET_NAME", "PR_CAP", "PR_SET_VMA", "PR_GET_SECCOMP"];
+                let known = [
+                    "PR_SET_NO_NEW_PRIVS",
+                    "PR_SET_NAME",
+                    "PR_GET_NAME",
+                    "PR_CAP",
+                    "PR_SET_VMA",
+                    "PR_GET_SECCOMP",
+                ];
                 assert!(known.iter().any(|k| args.starts_with(k)), "prctl: {line}");
             }
             "sendto" | "sendmsg" => {
@@ -145,7 +231,9 @@ fn examine(log: &str) -> (BTreeMap<String, u32>, BTreeSet<String>) {
                     any = true;
                     // `NFNL_SUBSYS_NFTABLES<<8|NFT_MSG_GETGEN`, `RTM_GETLINK`, `nlctrl`
                     let last = t.rsplit('|').next().unwrap_or(t).trim();
-                    let known = READS.iter().any(|r| r.name == last) || (last == "nlctrl" && (args.contains("CTRL_CMD_GETFAMILY") || args.contains("}, \"\\x03\\")));
+                    let known = READS.iter().any(|r| r.name == last)
+                        || (last == "nlctrl"
+                            && (args.contains("CTRL_CMD_GETFAMILY") || args.contains("}, \"\\x03\\")));
                     assert!(known, "sends {t}: {line}");
                     sent.insert(t.to_string());
                 }
@@ -165,10 +253,14 @@ fn a_live_session_only_reads() {
     let log = in_new_netns(move || {
         load_legacy(&legacy);
         run_with("nft", &["-f", "-"], &nft);
-        let flow = "-I -p tcp -s 10.0.0.1 -d 10.0.0.2 --sport 9 --dport 80 --state ESTABLISHED -u SEEN_REPLY -t 300";
+        let flow =
+            "-I -p tcp -s 10.0.0.1 -d 10.0.0.2 --sport 9 --dport 80 --state ESTABLISHED -u SEEN_REPLY -t 300";
         run("conntrack", &flow.split(' ').collect::<Vec<_>>());
         // Every pane, an opened Service with each of its sections, a path, back in time, and out.
-        let keys = ["1", "3", "4", "5", "6", "7", "2", "\r", "]", "]", "]", "]", "\x1b", "e", "\x1b", ",", ",", "0", " ", " ", "o", "q"];
+        let keys = [
+            "1", "3", "4", "5", "6", "7", "2", "\r", "]", "]", "]", "]", "\x1b", "e", "\x1b", ",", ",", "0",
+            " ", " ", "o", "q",
+        ];
         traced(&["--interval", "0.5"], &keys)
     });
     let (calls, sent) = examine(&log);
@@ -180,7 +272,12 @@ fn a_live_session_only_reads() {
     // Privileges went before anything was opened in the kernel.
     let at = |what: &str| log.find(what).unwrap_or_else(|| panic!("no {what}"));
     assert!(at("PR_SET_NO_NEW_PRIVS") < at("AF_NETLINK") && at("capset(") < at("AF_NETLINK"));
-    tell(&format!("{} calls of {} kinds, requests: {}", calls.values().sum::<u32>(), calls.len(), sent.into_iter().collect::<Vec<_>>().join(", ")));
+    tell(&format!(
+        "{} calls of {} kinds, requests: {}",
+        calls.values().sum::<u32>(),
+        calls.len(),
+        sent.into_iter().collect::<Vec<_>>().join(", ")
+    ));
 }
 
 /// The check itself: what writes is seen.

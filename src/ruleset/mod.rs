@@ -13,6 +13,7 @@ mod nft_read;
 mod nft_text;
 mod recorded;
 pub(crate) mod reject;
+mod rewrite;
 mod save;
 mod strings;
 mod text;
@@ -29,6 +30,7 @@ pub use native::{
 };
 pub(crate) use native::{field_types, with_last_keys};
 pub use nft_read::{parse_nft, parse_nft_json};
+pub use rewrite::Rewrite;
 pub(crate) use save::iptables_priority;
 pub use save::{ParseError, SavedTable, parse_save};
 pub use strings::{StrId, Strings};

@@ -59,6 +59,23 @@ impl Strings {
         (0..self.ends.len() as u32).map(|i| self.slice(i))
     }
 
+    /// The same with other words under the same ids; two that become the same stay two.
+    pub(super) fn rewritten(&self, f: &dyn Fn(&str) -> String) -> Strings {
+        let mut new = Strings::default();
+        for s in self.iter() {
+            let s = f(s);
+            let id = new.ends.len() as u32;
+            new.text.push_str(&s);
+            new.ends.push(new.text.len() as u32);
+            let hash = new.hasher.hash_one(s.as_str());
+            if new.find(&s).is_none() {
+                let (text, ends, hasher) = (&new.text, &new.ends, &new.hasher);
+                new.index.insert_unique(hash, id, |&i| hasher.hash_one(slice(text, ends, i)));
+            }
+        }
+        new
+    }
+
     /// Gives back what growing took too much.
     pub fn shrink_to_fit(&mut self) {
         // Not the index: it would be hashed anew, for less than it costs.

@@ -10,6 +10,7 @@ use super::{
     BaseChain, ChainKind, Counter, Dialect, Family, Hook, Policy, Set, SetId, TableBackend, TableBuilder,
     VERDICT_DATA,
 };
+pub(super) use rule::as_ends;
 use rule::{RuleReader, elements, kinds_of};
 use serde_json::Value;
 use value::number;

@@ -760,7 +760,7 @@ pub(super) fn elements(b: &mut TableBuilder, id: SetId, list: &[Value], kinds: &
 }
 
 /// Ranges of one field, as the kernel holds them: where each begins, and where it ends.
-fn as_ends(mut all: Vec<(Element, Option<Vec<u8>>)>) -> Vec<Element> {
+pub(in crate::ruleset) fn as_ends(mut all: Vec<(Element, Option<Vec<u8>>)>) -> Vec<Element> {
     all.sort_by(|a, b| (a.0.catch_all, &a.0.key).cmp(&(b.0.catch_all, &b.0.key)));
     let mut out: Vec<Element> = Vec::new();
     let first = all.iter().find(|e| !e.0.catch_all).map(|e| e.0.key.clone());
