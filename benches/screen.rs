@@ -30,10 +30,11 @@ const CHANGING: usize = 30;
 fn main() {
     // One of them, or all.
     let wanted = std::env::args().skip(1).find(|a| !a.starts_with("--"));
-    let parts: [(&str, fn()); 6] = [
+    let parts: [(&str, fn()); 7] = [
         ("drawing", drawing),
         ("lookups", lookups),
         ("doctor", doctor),
+        ("recording", recording),
         ("bytes", bytes),
         ("live", live),
         ("keys", keys),
@@ -146,6 +147,51 @@ fn lookups() {
             walked / read
         );
         println!("  all modes side by side {compared:.0} ms");
+    }
+}
+
+/// A reading a second into a recording: what one takes to encode, its bytes, and what it takes to look at it again.
+fn recording() {
+    use kptop::recording::{Head, Ring};
+    for (mode, services) in
+        [("iptables", 1_000), ("iptables", 10_000), ("nftables", 1_000), ("nftables", 10_000)]
+    {
+        let tables = if mode == "iptables" { tables(services) } else { native_tables(services) };
+        let mut now = Snapshot { tables, ..Snapshot::default() };
+        let mut ring = Ring::new(Head::default(), usize::MAX, Duration::MAX);
+        let began = Instant::now();
+        ring.push(&now).unwrap();
+        let (first, first_bytes) = (began.elapsed().as_secs_f64() * 1e3, ring.bytes());
+        let mut times = Vec::new();
+        for i in 0..60usize {
+            now.taken_at += jiff::SignedDuration::from_secs(1);
+            for t in &mut now.tables {
+                t.at += Duration::from_secs(1);
+                // Every tenth rule counted something.
+                let counters = &mut Arc::make_mut(&mut t.counters).rules;
+                counters.iter_mut().skip(i % 10).step_by(10).for_each(|c| {
+                    c.packets += 3;
+                    c.bytes += 180;
+                });
+            }
+            let began = Instant::now();
+            ring.push(&now).unwrap();
+            times.push(began.elapsed().as_secs_f64() * 1e3);
+        }
+        let each = (ring.bytes() - first_bytes) / 60;
+        let mut kept = ring.recording();
+        let mut jumps = Vec::new();
+        for i in [50, 10, 59, 3, 30] {
+            let began = Instant::now();
+            kept.snapshot(i).unwrap();
+            jumps.push(began.elapsed().as_secs_f64() * 1e3);
+        }
+        println!(
+            "recording {services} Services in {mode} mode: first {first:.1} ms and {first_bytes} bytes, each further {:.1} ms and {each} bytes ({} MB an hour), a jump {:.1} ms",
+            median(times),
+            each * 3600 / 1_000_000,
+            median(jumps)
+        );
     }
 }
 

@@ -396,3 +396,86 @@ fn it_tells_its_version_and_makes_its_own_pages() {
     assert_eq!(kptop(&["man", "/no/such/directory"]).status.code(), Some(2));
     assert_eq!(kptop(&["completions", "tcsh"]).status.code(), Some(2));
 }
+
+#[test]
+fn recordings_and_files_are_read_by_every_command() {
+    let place = common::recordings::Place::new("cli");
+    let made = place.file("a.rec");
+    let made = made.to_str().unwrap();
+    let out = kptop(&["record", made, "--demo", "nftables", "--every", "0.3", "--for", "1.5"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert!(text(&out.stdout).contains("readings"));
+    // It is not written over; it is gone on with.
+    let again = kptop(&["record", made, "--demo", "nftables", "--for", "1"]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(text(&again.stderr).contains("is there already"));
+    let more = kptop(&["record", made, "--demo", "iptables", "--for", "1", "--append"]);
+    assert_eq!(more.status.code(), Some(0), "{}", text(&more.stderr));
+    let info = text(&kptop(&["replay", made, "--info"]).stdout);
+    assert!(info.contains("whole") && info.lines().count() == 4, "{info}");
+    // Every command, with the flag before and behind.
+    let snapshot = json(&kptop(&["--from", made, "snapshot", "-o", "json"]));
+    assert_eq!(snapshot["modes"][0]["mode"], "iptables", "the newest session's");
+    assert_eq!(snapshot["services"], json(&kptop(&["snapshot", "-o", "json", "--from", made]))["services"]);
+    let doctor = kptop(&["doctor", "--from", made, "--over", "0.5", "-o", "json"]);
+    assert_eq!(doctor.status.code(), Some(1));
+    assert!(json(&doctor)["findings"].as_array().unwrap().iter().any(|f| f["id"] == "no_endpoints"));
+    let explain = kptop(&["explain", "shop/frontend", "--from", made]);
+    assert!(text(&explain.stdout).contains("10.244."), "{}", text(&explain.stderr));
+    // `--from` has two meanings here, and takes what stands behind it.
+    for args in [
+        &["explain", "--from", "outside", made, "198.51.100.20:443"][..],
+        &["--from", made, "explain", "198.51.100.20:443", "--from", "outside"],
+        &["explain", "198.51.100.20:443", "--from", made, "outside"],
+    ] {
+        let out = text(&kptop(args).stdout);
+        assert!(out.contains("shop/partners") && out.contains("outside"), "{args:?}: {out}");
+    }
+    assert_eq!(kptop(&["compare", "--from", made]).status.code(), Some(0));
+    assert!(text(&kptop(&["watch", "--from", made]).stdout).contains("watching"));
+    // Cut off: what is there is shown, and what is missing said.
+    let bytes = std::fs::read(made).unwrap();
+    let cut = place.file("cut.rec");
+    std::fs::write(&cut, &bytes[..bytes.len() - 100]).unwrap();
+    let out = kptop(&["snapshot", "--from", cut.to_str().unwrap()]);
+    assert_eq!(out.status.code(), Some(0));
+    assert!(text(&out.stderr).contains("ends early"), "{}", text(&out.stderr));
+    // Redacted once more: the shop is gone.
+    let hidden = place.file("hidden.rec");
+    let hidden = hidden.to_str().unwrap();
+    assert_eq!(kptop(&["--from", made, "record", hidden, "--redact"]).status.code(), Some(0));
+    let out = text(&kptop(&["snapshot", "-o", "json", "--from", hidden]).stdout);
+    assert!(!out.contains("\"shop\"") && out.contains("\"svc-"));
+    // As small as asked for.
+    let small = place.file("small.rec");
+    let out = kptop(&[
+        "record",
+        small.to_str().unwrap(),
+        "--demo",
+        "iptables",
+        "--every",
+        "0.1",
+        "--max-size",
+        "64k",
+    ]);
+    assert!(text(&out.stdout).contains("--max-size"), "{}", text(&out.stderr));
+    assert!(std::fs::metadata(&small).unwrap().len() <= 64 * 1024);
+    for (args, part) in [
+        (&["replay", "/no/such/file"][..], "/no/such/file"),
+        (&["replay", "README.md"], "nothing that kptop reads"),
+        (&["replay", made, "--at", "noon", "--info"], "is no time"),
+        (&["--from", made, "README.md", "snapshot"], "does not go together"),
+        (&["drops", "--from", made], "needs a live node"),
+        (&["serve", "--from", made], "needs a live node"),
+        (&["serve", "--listen", "nowhere"], "invalid socket address"),
+        (&["record", "/no/such/dir/x.rec", "--for", "1"], "/no/such/dir/x.rec"),
+        (&["snapshot", "--from", made, "--netns", "x"], "do not go together"),
+        (&["explain"], "where to?"),
+        (&["explain", "10.0.0.1", "--from", "nonsense"], "and no file"),
+        (&["snapshot", "--kubeconfig", "x", "--no-api"], "cannot be used with"),
+    ] {
+        let out = kptop(args);
+        assert_eq!(out.status.code(), Some(2), "{args:?}: {}", text(&out.stdout));
+        assert!(text(&out.stderr).contains(part), "{args:?}: {}", text(&out.stderr));
+    }
+}

@@ -31,7 +31,10 @@ fn kptop(args: &[&str]) -> String {
 fn subcommands() -> Vec<String> {
     let help = kptop(&["--help"]);
     let list = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-    let names = list.lines().filter(|l| l.starts_with("  ") && !l.starts_with("   ")).filter_map(|l| l.split_whitespace().next());
+    let names = list
+        .lines()
+        .filter(|l| l.starts_with("  ") && !l.starts_with("   "))
+        .filter_map(|l| l.split_whitespace().next());
     names.filter(|n| *n != "help").map(str::to_string).collect()
 }
 
@@ -83,8 +86,15 @@ fn requests_and_metrics_are_told() {
     let text = page("permissions.md");
     for r in READS {
         // The family is told once: `IPVS_CMD_GET_SERVICE`, `GET_DEST`.
-        let short = ["NFT_MSG_", "IPVS_CMD_", "NET_DM_CMD_"].iter().find_map(|p| r.name.strip_prefix(p)).unwrap_or(r.name);
-        assert!(text.contains(r.name) || text.contains(&format!("`{short}`")), "docs/permissions.md does not tell of {}", r.name);
+        let short = ["NFT_MSG_", "IPVS_CMD_", "NET_DM_CMD_"]
+            .iter()
+            .find_map(|p| r.name.strip_prefix(p))
+            .unwrap_or(r.name);
+        assert!(
+            text.contains(r.name) || text.contains(&format!("`{short}`")),
+            "docs/permissions.md does not tell of {}",
+            r.name
+        );
     }
     let list = kptop(&["serve", "--list"]);
     for m in METRICS {
@@ -93,7 +103,9 @@ fn requests_and_metrics_are_told() {
     // Metrics that pages name are there.
     let served: BTreeSet<String> = METRICS.iter().map(|m| m.full_name()).collect();
     let text = page("metrics.md");
-    for name in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| w.starts_with("kptop_")) {
+    for name in
+        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| w.starts_with("kptop_"))
+    {
         assert!(served.contains(name), "docs/metrics.md names {name}");
     }
 }

@@ -26,10 +26,11 @@ fn terminal(rows: u16, columns: u16) -> OpenptyResult {
     pty
 }
 
-fn start_on(slave: &std::os::fd::OwnedFd, args: &[&str]) -> Child {
+fn start_on(slave: &std::os::fd::OwnedFd, args: &[&str], dir: &std::path::Path) -> Child {
     let end = || slave.try_clone().unwrap();
     Command::new(KPTOP)
         .args(args)
+        .current_dir(dir)
         .env("TERM", "xterm-256color")
         .env_remove("NO_COLOR")
         .stdin(end())
@@ -53,9 +54,13 @@ struct Terminal80 {
 
 impl Terminal80 {
     fn start(args: &[&str]) -> Terminal80 {
+        Terminal80::start_in(args, std::path::Path::new("."))
+    }
+
+    fn start_in(args: &[&str], dir: &std::path::Path) -> Terminal80 {
         let pty = terminal(24, 80);
         let before = tcgetattr(&pty.slave).unwrap();
-        let child = start_on(&pty.slave, args);
+        let child = start_on(&pty.slave, args, dir);
         let master = File::from(pty.master);
         let mut reader = master.try_clone().unwrap();
         let (sender, output) = channel();
@@ -298,7 +303,7 @@ fn signals_give_the_terminal_back() {
 fn a_terminal_that_goes_away_ends_it() {
     in_new_netns(|| {
         let pty = terminal(24, 80);
-        let mut child = start_on(&pty.slave, &[]);
+        let mut child = start_on(&pty.slave, &[], std::path::Path::new("."));
         drop(pty.slave);
         let mut master = File::from(pty.master);
         assert!(master.read(&mut [0u8; 4096]).unwrap() > 0);
@@ -320,7 +325,7 @@ fn a_stuck_terminal_does_not_keep_it_alive() {
     in_new_netns(|| {
         load_legacy(&set("1.36.2", "iptables-legacy"));
         let pty = terminal(60, 300);
-        let mut child = start_on(&pty.slave, &[]);
+        let mut child = start_on(&pty.slave, &[], std::path::Path::new("."));
         std::thread::sleep(Duration::from_secs(2)); // by now more is drawn than a terminal buffers
         kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
         let began = Instant::now();
@@ -341,4 +346,61 @@ fn an_unknown_namespace_is_said_on_a_usual_terminal() {
     let (code, text) = t.ended();
     assert_eq!(code, Some(2));
     assert!(text.contains("nowhere") && !text.contains("\u{1b}[?1049h"), "{text}");
+}
+
+/// A recording on the screen: time passes, stands, is jumped to, and its end is its end.
+#[test]
+fn a_recording_is_travelled_in() {
+    let mut t = Terminal80::start(&["replay", "tests/recordings/1.rec"]);
+    let before = t.before.clone();
+    t.wait_for("1 of 5");
+    t.keys("..");
+    t.wait_for("3 of 5");
+    t.keys(",");
+    t.wait_for("2 of 5");
+    t.keys(",,");
+    t.wait_for("this is the first reading");
+    t.keys("0");
+    t.wait_for("5 of 5");
+    t.keys("@+1.5\r");
+    t.wait_for("2 of 5");
+    t.keys("@nonsense\r");
+    t.wait_for("is no time");
+    t.keys("6");
+    t.wait_for("shop/payments:http");
+    t.keys("+++ ");
+    t.wait_for("5 of 5");
+    t.keys("q");
+    assert_eq!(t.ended().0, Some(0));
+    assert_eq!(tcgetattr(&t.slave).unwrap(), before);
+}
+
+/// The live screen goes back to what has just passed, saves it, and comes back to what is now.
+#[test]
+fn the_last_minutes_are_kept_and_saved() {
+    let place = common::recordings::Place::new("saved");
+    let dir = place.0.clone();
+    in_new_netns(move || {
+        load_legacy(&set("1.36.2", "iptables-legacy"));
+        std::thread::scope(|_| {
+            let mut t = Terminal80::start_in(&["--interval", "0.3"], &dir);
+            t.wait_for("default/webhook");
+            std::thread::sleep(Duration::from_secs(2));
+            t.keys(",");
+            t.wait_for("ago");
+            t.keys(",,");
+            t.wait_for(" ago");
+            t.keys("0");
+            t.wait_for("every 300 ms");
+            t.keys("W");
+            t.wait_for("readings");
+            t.keys("q");
+            assert_eq!(t.ended().0, Some(0));
+        });
+        let saved: Vec<_> = std::fs::read_dir(&dir).unwrap().flatten().map(|e| e.path()).collect();
+        assert_eq!(saved.len(), 1, "{saved:?}");
+        let mut recording = kptop::recording::Recording::open(&saved[0]).unwrap();
+        assert!(recording.len() >= 3 && recording.cut().is_none());
+        assert!(!recording.snapshot(0).unwrap().tables.is_empty());
+    });
 }

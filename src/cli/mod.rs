@@ -180,7 +180,7 @@ impl Cli {
 
 /// Runs the program; gives its exit code: 0 fine, 1 findings or differences, 2 could not do it.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(explain::with_files_behind(std::env::args_os().collect()));
     if cli.reads_only() {
         source::give_up(keep_reading(cli.source.netns.is_some()));
     }

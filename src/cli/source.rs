@@ -27,7 +27,7 @@ pub(super) struct SourceArgs {
     pub(super) netns: Option<String>,
     /// Look at files instead of this node: what iptables-save, nft list ruleset, ipvsadm, ipset save, conntrack -L and kubectl
     /// get -o json print, directories and sosreports with such files, or a recording of kptop.
-    #[arg(long, global = true, value_name = "PATH", num_args = 1.., conflicts_with = "netns")]
+    #[arg(long, global = true, value_name = "PATH", num_args = 1..)]
     pub(super) from: Vec<PathBuf>,
     /// File with one `namespace/name[:port]` a line: names for rules whose comments kube-proxy left off.
     #[arg(long, global = true, value_name = "FILE")]
@@ -76,8 +76,17 @@ impl SourceArgs {
         }
     }
 
+    /// An error where two different things are to be looked at.
+    fn check(&self) -> Result<(), String> {
+        match !self.from.is_empty() && self.netns.is_some() {
+            true => Err("--from and --netns do not go together: files or this kernel".into()),
+            false => Ok(()),
+        }
+    }
+
     /// What the screen is to show.
     pub(super) fn input(&self) -> Result<Input, String> {
+        self.check()?;
         if !self.from.is_empty() {
             return Ok(Input::Recording(Box::new(files(&self.from)?), 0));
         }
@@ -155,6 +164,7 @@ impl Source {
             let live = Live::enter(lab.node()).map_err(|e| explain(&e))?;
             return Ok(Source::Live { live: Box::new(live), api: None, _lab: Some(lab) });
         }
+        args.check()?;
         if !args.from.is_empty() {
             let recording = files(&args.from)?;
             tell_cut(&recording);

@@ -129,8 +129,8 @@ fn past(app: &App) -> Vec<Vec<Span<'static>>> {
     if m.count > 1 {
         let before = duration(m.last.duration_since(at).try_into().unwrap_or_default());
         let of = if m.live { "ago".to_string() } else { "before its end".to_string() };
-        groups.push(vec![Span::styled(format!("· {before} {of} "), theme.dim())]);
         groups.push(vec![Span::styled(format!("· {} of {} ", m.index + 1, m.count), theme.dim())]);
+        groups.push(vec![Span::styled(format!("· {before} {of} "), theme.dim())]);
     }
     groups
 }
