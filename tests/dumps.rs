@@ -2,66 +2,15 @@
 
 mod common;
 
+use common::dumps::{files, live_json, same_services, services};
 use common::recordings::{Place, json};
-use common::{in_new_netns, load_legacy, load_nft, read, run, run_with, set, tell};
+use common::{in_new_netns, load_legacy, load_nft, read, run, run_with, set};
 use kptop::kernel::nftables::Client;
 use kptop::ruleset::{Element, Family, SavedTable, Set, Table, parse_nft, parse_nft_json};
 use kptop::snapshot::dump;
-use kptop::snapshot::live::{Live, Wanted};
 use proptest::prelude::*;
-use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-/// The files of a set with these names, unpacked.
-fn files(place: &Place, dir: &Path, names: &[&str]) -> Vec<PathBuf> {
-    names
-        .iter()
-        .filter_map(|name| {
-            let file = place.file(name);
-            std::fs::write(&file, read(dir, name)?).unwrap();
-            Some(file)
-        })
-        .collect()
-}
-
-/// Services of a snapshot's JSON, without what changes by itself between two readings: flows in conntrack.
-fn services(text: &str) -> Vec<Value> {
-    let mut all: Value = serde_json::from_str(text).unwrap();
-    let Value::Array(mut services) = all["services"].take() else { panic!("no services") };
-    for s in &mut services {
-        // What a lookup costs hangs on the node's addresses and sysctls, too.
-        s["lookup"] = Value::Null;
-        s["frontends"].as_array_mut().unwrap().iter_mut().for_each(|f| f["flows"] = Value::Null);
-        for b in s["backends"].as_array_mut().unwrap() {
-            b["conntrack_flows"] = Value::Null;
-            b["unreplied_flows"] = Value::Null;
-            if b["counters"]["source"] == "conntrack" {
-                b["counters"] = Value::Null;
-            }
-        }
-    }
-    services
-}
-
-fn same_services(what: &str, live: &str, files: &[PathBuf]) {
-    let snapshot = dump::read(files).unwrap();
-    let failed: Vec<_> = snapshot.unread.iter().filter(|u| u.failed).collect();
-    assert!(failed.is_empty(), "{what}: {failed:?}");
-    let (live, from) = (services(live), services(&json(snapshot)));
-    assert!(live.len() > 10, "{what}: {} Services", live.len());
-    for (a, b) in live.iter().zip(&from) {
-        for (key, value) in a.as_object().unwrap() {
-            assert_eq!(value, &b[key], "{what}: {} {}: {key}", a["namespace"], a["name"]);
-        }
-    }
-    assert_eq!(live.len(), from.len(), "{what}");
-    tell(&format!("{what}: {} Services", live.len()));
-}
-
-fn live_json() -> String {
-    json(Live::open(None).unwrap().snapshot(Wanted::ALL))
-}
+use std::path::PathBuf;
 
 #[test]
 fn iptables_save_of_every_set_is_as_good_as_the_kernel() {

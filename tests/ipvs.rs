@@ -454,3 +454,41 @@ fn captured_sets_raise_no_false_alarm() {
 fn a_recording_replays_as_it_was() {
     common::recordings::replays_as_it_was(Mode::Ipvs, Variant::Legacy);
 }
+
+/// What ipvsadm, ipset, iptables-save and ip print gives the same Services as the kernel itself.
+#[test]
+#[ignore = "needs IPVS: run by tests/run, in the VM"]
+fn dump_files_are_as_good_as_the_kernel() {
+    for (version, mode) in [("1.20.2", "ipvs-legacy"), ("1.36.2", "ipvs-legacy"), ("1.36.2", "ipvs-nft")] {
+        let what = format!("{version}/{mode}");
+        let place = common::recordings::Place::new(&format!("dump-{version}-{mode}"));
+        let dir = place.0.clone();
+        let (live, files) = in_new_netns(move || {
+            load_ipvs(&set(version, mode), mode);
+            run("ip", &["link", "add", "cni0", "type", "dummy"]);
+            for a in NODE_ADDRESSES {
+                run("ip", &["addr", "add", a, "dev", "cni0", "nodad"]);
+            }
+            let variant = mode.strip_prefix("ipvs-").unwrap();
+            let dumps = [
+                ("ipvs.txt", "ipvsadm".to_string(), vec!["-Sn"]),
+                ("ipvs-n.txt", "ipvsadm".to_string(), vec!["-Ln"]),
+                ("ipvs-stats.txt", "ipvsadm".to_string(), vec!["-Ln", "--stats", "--exact"]),
+                ("ipset.txt", "ipset".to_string(), vec!["save"]),
+                ("addr.txt", "ip".to_string(), vec!["-d", "addr"]),
+                ("iptables.txt", format!("iptables-{variant}-save"), vec!["-c"]),
+                ("ip6tables.txt", format!("ip6tables-{variant}-save"), vec!["-c"]),
+            ];
+            let files: Vec<_> = dumps
+                .iter()
+                .map(|(name, program, args)| {
+                    let file = dir.join(name);
+                    std::fs::write(&file, run(program, args)).unwrap();
+                    file
+                })
+                .collect();
+            (common::dumps::live_json(), files)
+        });
+        common::dumps::same_services(&what, &live, &files);
+    }
+}
