@@ -1,7 +1,11 @@
 //! Reading `nft -j list ruleset` and `nft list ruleset`: the text becomes the same objects as the JSON.
 
+mod elements;
+mod fields;
 mod rule;
+mod statements;
 mod text;
+mod tokens;
 mod value;
 
 use super::native::set_flag;
@@ -10,8 +14,9 @@ use super::{
     BaseChain, ChainKind, Counter, Dialect, Family, Hook, Policy, Set, SetId, TableBackend, TableBuilder,
     VERDICT_DATA,
 };
-pub(super) use rule::as_ends;
-use rule::{RuleReader, elements, kinds_of};
+pub(super) use elements::as_ends;
+use elements::{elements, kinds_of};
+use rule::RuleReader;
 use serde_json::Value;
 use value::number;
 

@@ -1,19 +1,18 @@
 //! Statements of a rule, as `nft -j` prints them -> matches and a target, as the kernel's expressions become them.
 
-use super::value::{bytes, is_flags, named_type, number, type_of};
+use super::elements::verdict;
+use super::value::{bytes, is_flags, number};
 use crate::ruleset::lower::{self, Lowered};
-use crate::ruleset::native::{field_types, set_flag};
-use crate::ruleset::nft_text::fields as names;
-use crate::ruleset::nft_text::values::{self, Kind, width};
+use crate::ruleset::native::set_flag;
+use crate::ruleset::nft_text::values::{self, Kind};
 use crate::ruleset::{
-    Comparison, Condition, Counter, Data, Dialect, Element, Family, Field, IpFamily, Load, Mapped, Match,
-    NatRange, Op, RuleSpec, Set, SetId, Statement, TableBuilder, Target, Terminal, Test, Unknown,
-    VERDICT_DATA, Verdict, address, meta, nat_flags, payload_base, reject,
+    Comparison, Condition, Counter, Dialect, Family, Field, IpFamily, Load, Mapped, Match, NatRange, Op,
+    RuleSpec, Statement, TableBuilder, Target, Terminal, Test, Unknown, address, meta, nat_flags, reject,
 };
 use serde_json::Value;
 
 /// A field with how its values are written.
-type Known = (Load, Kind);
+pub(super) type Known = (Load, Kind);
 
 /// Reads the statements of one rule.
 pub(super) struct RuleReader<'a> {
@@ -21,11 +20,11 @@ pub(super) struct RuleReader<'a> {
     matches: Vec<Match>,
     target: Target,
     counter: Counter,
-    l3: Option<IpFamily>,
+    pub(super) l3: Option<IpFamily>,
     l4: Option<u8>,
 }
 
-fn arg<'a>(v: &'a Value, name: &str) -> Option<&'a str> {
+pub(super) fn arg<'a>(v: &'a Value, name: &str) -> Option<&'a str> {
     v.get(name)?.as_str()
 }
 
@@ -91,14 +90,14 @@ impl<'a> RuleReader<'a> {
     }
 
     /// Without it the offsets of a header mean nothing: nft writes it into the kernel and does not print it.
-    fn need_l4(&mut self, protocol: u8) {
+    pub(super) fn need_l4(&mut self, protocol: u8) {
         if self.l4 != Some(protocol) {
             self.l4 = Some(protocol);
             self.matches.push(Match::Protocol { number: u16::from(protocol), invert: false });
         }
     }
 
-    fn need_l3(&mut self, family: IpFamily) {
+    pub(super) fn need_l3(&mut self, family: IpFamily) {
         if self.l3 == Some(family) {
             return;
         }
@@ -113,210 +112,6 @@ impl<'a> RuleReader<'a> {
             Test::Compare { op: Comparison::Equal, value: value.into() },
         );
         self.l3 = Some(family);
-    }
-
-    /// A field by its header and name.
-    fn payload(&mut self, protocol: &str, field: &str) -> Option<Known> {
-        let name = format!("{protocol} {field}");
-        let lists: [(u8, names::Fields); 10] = [
-            (payload_base::LINK, names::ETHER),
-            (payload_base::NETWORK, names::IP),
-            (payload_base::NETWORK, names::IP6),
-            (payload_base::NETWORK, names::ARP),
-            (payload_base::TRANSPORT, names::TCP),
-            (payload_base::TRANSPORT, names::UDP),
-            (payload_base::TRANSPORT, names::SCTP),
-            (payload_base::TRANSPORT, names::ICMP_FIELDS),
-            (payload_base::TRANSPORT, names::ICMP6_FIELDS),
-            (payload_base::TRANSPORT, names::TRANSPORT),
-        ];
-        let (base, &(offset, len, _, kind)) =
-            lists.iter().find_map(|(base, list)| Some((*base, list.iter().find(|f| f.2 == name)?)))?;
-        match protocol {
-            "ip" => self.need_l3(IpFamily::V4),
-            "ip6" => self.need_l3(IpFamily::V6),
-            "tcp" => self.need_l4(6),
-            "udp" => self.need_l4(17),
-            "sctp" => self.need_l4(132),
-            "icmp" => self.need_l4(1),
-            "icmpv6" => self.need_l4(58),
-            _ => {}
-        }
-        Some((Load::new(Field::Payload { base, offset, len }, len), kind))
-    }
-
-    /// One field, with what is done to it.
-    fn field(&mut self, e: &Value) -> Option<Known> {
-        let (what, v) = e.as_object()?.iter().next()?;
-        match what.as_str() {
-            "payload" => match (arg(v, "protocol"), arg(v, "field")) {
-                (Some(protocol), Some(field)) => self.payload(protocol, field),
-                _ => {
-                    let base = match arg(v, "base")? {
-                        "ll" => payload_base::LINK,
-                        "nh" => payload_base::NETWORK,
-                        "th" => payload_base::TRANSPORT,
-                        _ => return None,
-                    };
-                    let bits = |n: &str| Some(number(v.get(n)?)? as u32).filter(|b| b % 8 == 0 && *b < 2048);
-                    let (offset, len) = (bits("offset")? / 8, bits("len")? / 8);
-                    Some((Load::new(Field::Payload { base, offset, len }, len), Kind::Number))
-                }
-            },
-            "meta" => {
-                let key = arg(v, "key")?;
-                let own = |name: &str| name == key || name.strip_prefix("meta ") == Some(key);
-                let (n, _, kind) = names::META.iter().find(|m| own(m.1))?;
-                Some((Load::new(Field::Meta(*n), lower::meta_len(*n)), *kind))
-            }
-            "ct" => {
-                let key = arg(v, "key")?;
-                let direction = match arg(v, "dir") {
-                    Some("original") => Some(0),
-                    Some("reply") => Some(1),
-                    Some(_) => return None,
-                    None => None,
-                };
-                let (n, _, kind) = names::CT.iter().find(|c| c.1 == key)?;
-                let len = lower::ct_len(*n, self.l3);
-                let kind = match (kind, len) {
-                    (Kind::Bytes, 4) => Kind::Ipv4,
-                    (Kind::Bytes, 16) => Kind::Ipv6,
-                    (k, _) => *k,
-                };
-                Some((Load::new(Field::Ct { key: *n, direction }, len), kind))
-            }
-            "fib" => {
-                // NFTA_FIB_F_*, enum nft_fib_result
-                let one = |f: &str| {
-                    ["saddr", "daddr", "mark", "iif", "oif"].iter().position(|n| *n == f).map(|i| 1 << i)
-                };
-                let mut flags = match v.get("flags")? {
-                    Value::Array(list) => list.iter().map(|f| one(f.as_str()?)).sum::<Option<u32>>()?,
-                    f => one(f.as_str()?)?,
-                };
-                let (result, len, kind) = match arg(v, "result")? {
-                    "oif" => (1, 4, Kind::HostNumber),
-                    "oifname" => (2, 16, Kind::Interface),
-                    "type" => (3, 4, Kind::FibType),
-                    "check" | "present" => {
-                        flags |= 32;
-                        (1, 1, Kind::Present)
-                    }
-                    _ => return None,
-                };
-                Some((Load::new(Field::Fib { result, flags }, len), kind))
-            }
-            "numgen" => {
-                let random = arg(v, "mode")? == "random";
-                let modulus = number(v.get("mod")?)? as u32;
-                let offset = v.get("offset").and_then(number).unwrap_or(0) as u32;
-                Some((Load::new(Field::Numgen { random, modulus, offset }, 4), Kind::HostNumber))
-            }
-            op @ ("&" | "|" | "^" | "<<" | ">>") => {
-                let (mut load, kind) = self.field(v.get(0)?)?;
-                let len = load.len as usize;
-                let word = v.get(1)?;
-                let ones = || vec![0xff; len];
-                let not = |b: &[u8]| b.iter().map(|x| !x).collect::<Vec<u8>>();
-                load.ops.push(match op {
-                    "&" => Op::Bitwise { mask: bytes(word, kind, len)?.into(), xor: vec![0; len].into() },
-                    "|" => {
-                        let b = bytes(word, kind, len)?;
-                        Op::Bitwise { mask: not(&b).into(), xor: b.into() }
-                    }
-                    "^" => Op::Bitwise { mask: ones().into(), xor: bytes(word, kind, len)?.into() },
-                    "<<" => Op::ShiftLeft(number(word)? as u32),
-                    _ => Op::ShiftRight(number(word)? as u32),
-                });
-                Some((load, kind))
-            }
-            "map" => {
-                let mut key = self.key(v.get("key")?)?;
-                let set = self.set_of(v.get("data")?, &mut key, true)?;
-                let s = &self.b.sets[set.0 as usize];
-                let kinds = values::kinds(s.data_type);
-                let kind = *kinds.first()?;
-                let mapped = Mapped { key: loads(&key), set, offset: 0 };
-                Some((Load::new(Field::Mapped(Box::new(mapped)), width(kind) as u32), kind))
-            }
-            _ => None,
-        }
-    }
-
-    /// One field or several.
-    fn key(&mut self, e: &Value) -> Option<Vec<Known>> {
-        match e.get("concat").and_then(Value::as_array) {
-            Some(fields) => fields.iter().map(|f| self.field(f)).collect(),
-            None => Some(vec![self.field(e)?]),
-        }
-    }
-
-    /// The set that is named, or that stands here without a name.
-    fn set_of(&mut self, v: &Value, key: &mut [Known], map: bool) -> Option<SetId> {
-        if let Some(name) = v.as_str() {
-            let id = self.b.strings.find(name.strip_prefix('@')?)?;
-            return self.b.sets.iter().position(|s| s.name == id).map(|i| SetId(i as u32));
-        }
-        let list = v.get("set")?;
-        let list = list.as_array().map_or_else(|| std::slice::from_ref(list), Vec::as_slice);
-        // Ranges want the order of the network: numbers of the host are turned before they are looked up.
-        let first = |e: &Value| if map { e.get(0).cloned() } else { Some(e.clone()) };
-        let is_range = |e: &Value| {
-            first(e).is_some_and(|e| plain(&e).get("range").or_else(|| plain(&e).get("prefix")).is_some())
-        };
-        if let [(load, kind @ (Kind::HostNumber | Kind::Mark))] = key
-            && list.iter().any(is_range)
-        {
-            *kind = Kind::Number;
-            load.ops.push(Op::Byteorder);
-        }
-        let kinds: Vec<Kind> = key.iter().map(|k| k.1).collect();
-        let mut set = Set::new(
-            self.b.strings.intern(if map { "__map%d" } else { "__set%d" }),
-            set_flag::ANONYMOUS | set_flag::CONSTANT,
-        );
-        set.key_type = kinds.iter().fold(0, |n, k| n << 6 | type_of(*k));
-        set.key_len = match kinds[..] {
-            [_] => key[0].0.len,
-            _ => kinds.iter().map(|k| width(*k).next_multiple_of(4) as u32).sum(),
-        };
-        if kinds.len() > 1 {
-            set.flags |= set_flag::CONCAT;
-        }
-        if map {
-            set.flags |= set_flag::MAP;
-            let data = list.first().and_then(|e| plain(e).get(1)).map(|d| self.data_type(d))?;
-            (set.data_type, set.data_len) = data?;
-        }
-        let id = self.b.set(set);
-        let done = elements(self.b, id, list, &kinds);
-        if done.is_none() {
-            self.b.sets.truncate(id.0 as usize);
-        }
-        done.map(|()| id)
-    }
-
-    /// The type of data that stand in a map without a name.
-    fn data_type(&self, v: &Value) -> Option<(u32, u32)> {
-        if verdict_name(v).is_some() {
-            return Some((VERDICT_DATA, 16));
-        }
-        let one = |v: &Value| -> Kind {
-            match v.as_str() {
-                Some(t) if t.parse::<std::net::Ipv4Addr>().is_ok() => Kind::Ipv4,
-                Some(t) if t.parse::<std::net::Ipv6Addr>().is_ok() => Kind::Ipv6,
-                None if number(v).is_some_and(|n| n <= 0xffff) => Kind::Port,
-                _ => Kind::HostNumber,
-            }
-        };
-        let parts = v.get("concat").and_then(Value::as_array);
-        let kinds: Vec<Kind> = match parts {
-            Some(parts) => parts.iter().map(one).collect(),
-            None => vec![one(v)],
-        };
-        let data_type = kinds.iter().fold(0, |n, k| n << 6 | type_of(*k));
-        Some((data_type, kinds.iter().map(|k| width(*k).next_multiple_of(4) as u32).sum()))
     }
 
     fn statement(&mut self, s: &Value) -> Option<()> {
@@ -604,36 +399,8 @@ impl<'a> RuleReader<'a> {
     }
 }
 
-fn loads(key: &[Known]) -> Vec<Load> {
+pub(super) fn loads(key: &[Known]) -> Vec<Load> {
     key.iter().map(|k| k.0.clone()).collect()
-}
-
-/// A verdict's name, and where it leads.
-fn verdict_name(v: &Value) -> Option<(&str, Option<&str>)> {
-    let (name, arg) = match v {
-        Value::Object(o) if o.len() == 1 => o.iter().next().map(|(k, v)| (k.as_str(), v))?,
-        Value::String(s) => (s.as_str(), &Value::Null),
-        _ => return None,
-    };
-    let to = arg.get("target").and_then(Value::as_str);
-    match name {
-        "accept" | "drop" | "return" | "continue" => Some((name, None)),
-        "jump" | "goto" => Some((name, Some(to?))),
-        _ => None,
-    }
-}
-
-fn verdict(b: &mut TableBuilder, v: &Value) -> Option<Verdict> {
-    let (name, to) = verdict_name(v)?;
-    Some(match (name, to) {
-        ("accept", _) => Verdict::Accept,
-        ("drop", _) => Verdict::Drop,
-        ("return", _) => Verdict::Return,
-        ("continue", _) => Verdict::Continue,
-        ("jump", Some(to)) => Verdict::Jump(b.chain(to)),
-        ("goto", Some(to)) => Verdict::Goto(b.chain(to)),
-        _ => return None,
-    })
 }
 
 fn nat_bits(flags: Option<&Value>) -> Option<u32> {
@@ -683,162 +450,4 @@ fn answer(family: Family, v: &Value) -> Option<(u32, u8)> {
             _ => (2, 1),
         },
     })
-}
-
-/// The value of an element without its comment and times.
-fn plain(e: &Value) -> &Value {
-    e.get("elem").and_then(|e| e.get("val")).unwrap_or(e)
-}
-
-/// Fills a set. `None` where an element is not understood.
-pub(super) fn elements(b: &mut TableBuilder, id: SetId, list: &[Value], kinds: &[Kind]) -> Option<()> {
-    let (data_type, is_map) = {
-        let set = &b.sets[id.0 as usize];
-        (set.data_type, set.is_map())
-    };
-    let mut all = Vec::new();
-    let mut ranges = false;
-    let mut count = 0;
-    for e in list {
-        // A map's elements are pairs; comments and times belong to the key.
-        let (left, data) = match e.as_array() {
-            Some(pair) if is_map => (pair.first()?, Some(pair.get(1)?)),
-            _ => (e, None),
-        };
-        let details = left.get("elem").or_else(|| e.get("elem"));
-        let val = plain(left);
-        let mut element = Element::new(&[], Data::None);
-        if let Some(d) = details {
-            let ms = |k: &str| d.get(k).and_then(number).map(|s| s * 1000);
-            (element.timeout_ms, element.expires_ms) = (ms("timeout"), ms("expires"));
-            element.comment = arg(d, "comment").map(|c| b.strings.intern(c));
-            element.counter = d.get("counter").map(|c| {
-                let n = |k: &str| c.get(k).and_then(number).unwrap_or(0);
-                Counter { packets: n("packets"), bytes: n("bytes") }
-            });
-        }
-        if let Some(d) = data {
-            element.data = match verdict(b, d) {
-                Some(v) => Data::Verdict(v),
-                None if b.sets[id.0 as usize].flags & set_flag::OBJECT != 0 => {
-                    Data::Object(b.strings.intern(d.as_str()?))
-                }
-                None => {
-                    let kinds: Vec<Kind> = values::kinds(data_type);
-                    Data::Value(joined(d, &kinds)?.0.into())
-                }
-            };
-        }
-        count += 1;
-        if val.as_str() == Some("*") {
-            element.catch_all = true;
-            all.push((element, None));
-            continue;
-        }
-        let (key, end) = joined(val, kinds)?;
-        element.key = key.into();
-        ranges |= end.is_some();
-        all.push((element, end));
-    }
-    let set = &mut b.sets[id.0 as usize];
-    set.count = Some(count);
-    if ranges {
-        set.flags |= set_flag::INTERVAL;
-    }
-    set.elements = Some(match (set.flags & set_flag::INTERVAL != 0, kinds.len() > 1) {
-        (false, _) => all.into_iter().map(|e| e.0).collect(),
-        (true, true) => all
-            .into_iter()
-            .map(|(mut e, end)| {
-                e.key_end = Some(end.map_or_else(|| e.key.clone(), Into::into));
-                e
-            })
-            .collect(),
-        (true, false) => as_ends(all),
-    });
-    Some(())
-}
-
-/// Ranges of one field, as the kernel holds them: where each begins, and where it ends.
-pub(in crate::ruleset) fn as_ends(mut all: Vec<(Element, Option<Vec<u8>>)>) -> Vec<Element> {
-    all.sort_by(|a, b| (a.0.catch_all, &a.0.key).cmp(&(b.0.catch_all, &b.0.key)));
-    let mut out: Vec<Element> = Vec::new();
-    let first = all.iter().find(|e| !e.0.catch_all).map(|e| e.0.key.clone());
-    if let Some(first) = first.filter(|k| k.iter().any(|b| *b != 0)) {
-        out.push(Element { end: true, ..Element::new(&vec![0; first.len()], Data::None) });
-    }
-    for (e, end) in all {
-        if e.catch_all {
-            out.push(e);
-            continue;
-        }
-        let mut next = end.unwrap_or_else(|| e.key.to_vec());
-        out.push(e);
-        // The first key behind it, where there is one.
-        let mut carry = true;
-        for b in next.iter_mut().rev() {
-            if carry {
-                (*b, carry) = b.overflowing_add(1);
-            }
-        }
-        if !carry {
-            out.push(Element { end: true, ..Element::new(&next, Data::None) });
-        }
-    }
-    out
-}
-
-/// The bytes of a value of these fields, and where it is a range its last ones.
-fn joined(v: &Value, kinds: &[Kind]) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
-    let parts = match v.get("concat").and_then(Value::as_array) {
-        Some(parts) => parts.as_slice(),
-        None => std::slice::from_ref(v),
-    };
-    if parts.len() != kinds.len() {
-        return None;
-    }
-    let (mut from, mut to, mut is_range) = (Vec::new(), Vec::new(), false);
-    for (part, kind) in parts.iter().zip(kinds) {
-        let len = width(*kind);
-        let (a, b) = if let Some([a, b]) = part.get("range").and_then(Value::as_array).map(Vec::as_slice) {
-            is_range = true;
-            (bytes(a, *kind, len)?, bytes(b, *kind, len)?)
-        } else if let Some(p) = part.get("prefix") {
-            is_range = true;
-            let (mut a, prefix) = (bytes(p.get("addr")?, *kind, len)?, number(p.get("len")?)? as usize);
-            let mut b = a.clone();
-            for i in prefix..len * 8 {
-                a[i / 8] &= !(0x80 >> (i % 8));
-                b[i / 8] |= 0x80 >> (i % 8);
-            }
-            (a, b)
-        } else {
-            let mut a = bytes(part, *kind, len)?;
-            a.resize(len.max(a.len()), 0); // a name that ends in `*`
-            (a.clone(), a)
-        };
-        from.extend(a);
-        to.extend(b);
-        if kinds.len() > 1 {
-            from.resize(from.len().next_multiple_of(4), 0);
-            to.resize(to.len().next_multiple_of(4), 0);
-        }
-    }
-    Some((from, is_range.then_some(to)))
-}
-
-/// Kinds of a named set's key or data: `"ipv4_addr"` or a list of such.
-pub(super) fn kinds_of(v: &Value) -> Option<(u32, u32, Vec<Kind>)> {
-    let names: Vec<&str> = match v {
-        Value::Array(list) => list.iter().map(Value::as_str).collect::<Option<_>>()?,
-        _ => vec![v.as_str()?],
-    };
-    let types: Vec<(u32, Kind)> = names.iter().map(|n| named_type(n)).collect();
-    let id = types.iter().fold(0u32, |n, t| n << 6 | t.0);
-    debug_assert!(types.len() < 2 || field_types(id).len() == types.len());
-    let len = match types[..] {
-        [(_, kind)] => width(kind) as u32,
-        _ => types.iter().map(|t| width(t.1).next_multiple_of(4) as u32).sum(),
-    };
-    Some((id, len, types.into_iter().map(|t| t.1).collect()))
 }
