@@ -5,6 +5,7 @@ use crate::doctor::Severity;
 use crate::observe::{Observer, View};
 use crate::proxy::Names;
 use crate::recording::Recording;
+use crate::snapshot::Snapshot;
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -70,6 +71,7 @@ pub struct Player {
     observer: Observer,
     index: usize,
     view: View,
+    before: Option<Arc<Snapshot>>,
     playing: bool,
     speed: f64,
     jumped: bool,
@@ -86,7 +88,7 @@ impl Player {
         names: Names,
         prices: Arc<Prices>,
     ) -> Result<Player, String> {
-        let (observer, view) = understand(&mut recording, index, &names, &prices)?;
+        let (observer, view, before) = understand(&mut recording, index, &names, &prices)?;
         Ok(Player {
             recording,
             names,
@@ -94,12 +96,34 @@ impl Player {
             observer,
             index,
             view,
+            before,
             playing: false,
             speed: 1.0,
             jumped: true,
             due: Instant::now(),
             live,
         })
+    }
+
+    /// Goes on in the same recording, which has more readings by now: the last minutes of a live session. What was dropped
+    /// from its beginning meanwhile stays until one goes elsewhere.
+    pub fn renew(&mut self, recording: Recording) {
+        let time = self.recording.time(self.index);
+        let index = recording.at(time);
+        if recording.time(index) == time {
+            (self.recording, self.index) = (recording, index);
+        }
+    }
+
+    /// The reading was shown: showing it once more is no jump.
+    pub fn settle(&mut self) {
+        self.jumped = false;
+        self.view.changed = false;
+    }
+
+    /// The reading before the one that was jumped to: what rates of single rules begin with.
+    pub fn before(&self) -> Option<&Arc<Snapshot>> {
+        self.before.as_ref().filter(|_| self.jumped)
     }
 
     /// The reading, understood.
@@ -168,7 +192,8 @@ impl Player {
     fn jump(&mut self, index: usize) -> Result<(), String> {
         self.index = index;
         self.jumped = true;
-        (self.observer, self.view) = understand(&mut self.recording, index, &self.names, &self.prices)?;
+        (self.observer, self.view, self.before) =
+            understand(&mut self.recording, index, &self.names, &self.prices)?;
         Ok(())
     }
 
@@ -300,7 +325,7 @@ fn understand(
     index: usize,
     names: &Names,
     prices: &Arc<Prices>,
-) -> Result<(Observer, View), String> {
+) -> Result<(Observer, View, Option<Arc<Snapshot>>), String> {
     let mut observer = Observer::new(names.clone()).priced(prices.clone());
     let (time, session) = (recording.time(index), recording.session(index));
     let is_near = |i: usize| {
@@ -312,13 +337,14 @@ fn understand(
     let step = near.div_ceil(MOST_BEFORE).max(1);
     let mut before: Vec<usize> = (index - near..index).step_by(step).collect();
     before.extend((index > 0 && near > 0).then(|| index - 1).filter(|i| !before.contains(i)));
+    let mut last = None;
     for i in before {
         if let Ok(snapshot) = recording.snapshot(i) {
-            observer.observe(snapshot);
+            last = Some(observer.observe(snapshot).snapshot);
         }
     }
     let snapshot = recording.snapshot(index)?;
     let mut view = observer.observe(snapshot);
     view.changed = true;
-    Ok((observer, view))
+    Ok((observer, view, last))
 }

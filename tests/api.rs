@@ -372,7 +372,7 @@ fn what_is_forbidden_is_said_and_the_rest_is_there() {
     let watch = server.watch(&place);
     let c = until(&watch, "Services", |c| !c.services.is_empty() && c.state.trouble.is_some());
     let trouble = c.state.trouble.clone().unwrap();
-    assert!(trouble.what.contains("EndpointSlices: forbidden (403)"), "{trouble:?}");
+    assert!(trouble.what.contains(": forbidden (403)"), "{trouble:?}");
     assert!(!c.complete);
     // Once it is allowed, all is well.
     *server.manner.lock().unwrap() = Manner::Well;

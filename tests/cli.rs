@@ -412,7 +412,7 @@ fn recordings_and_files_are_read_by_every_command() {
     let more = kptop(&["record", made, "--demo", "iptables", "--for", "1", "--append"]);
     assert_eq!(more.status.code(), Some(0), "{}", text(&more.stderr));
     let info = text(&kptop(&["replay", made, "--info"]).stdout);
-    assert!(info.contains("whole") && info.lines().count() == 4, "{info}");
+    assert!(info.contains("whole") && info.matches(": 34 Services, ").count() == 2, "{info}");
     // Every command, with the flag before and behind.
     let snapshot = json(&kptop(&["--from", made, "snapshot", "-o", "json"]));
     assert_eq!(snapshot["modes"][0]["mode"], "iptables", "the newest session's");
@@ -433,6 +433,45 @@ fn recordings_and_files_are_read_by_every_command() {
     }
     assert_eq!(kptop(&["compare", "--from", made]).status.code(), Some(0));
     assert!(text(&kptop(&["watch", "--from", made]).stdout).contains("watching"));
+    // All of it, and the end of it.
+    let of = |args: &[&str]| text(&kptop(args).stdout);
+    let copy = place.file("copy.rec");
+    assert!(
+        of(&["--from", made, "record", copy.to_str().unwrap()])
+            .starts_with(&format!("{} readings", of_session(&info)))
+    );
+    let taken = |o: Output| json(&o)["taken_at"].as_str().unwrap().to_string();
+    let end = taken(kptop(&["snapshot", "-o", "json", "--from", made]));
+    assert_eq!(taken(kptop(&["snapshot", "-o", "json", "--from", made, "--over", "0.7"])), end);
+    // A pipe gives its bytes once.
+    let mut piped = Command::new(KPTOP)
+        .args(["snapshot", "-o", "json", "--from", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let saved = common::read(&set("1.36.2", "iptables-legacy"), "iptables-save-c.txt").unwrap();
+    std::io::Write::write_all(&mut piped.stdin.take().unwrap(), saved.as_bytes()).unwrap();
+    let piped = piped.wait_with_output().unwrap();
+    assert!(json(&piped)["services"].as_array().unwrap().len() > 20);
+    // Without -c nothing is known of what was counted.
+    let bare: String = saved
+        .lines()
+        .map(|l| format!("{}\n", l.split_once("] ").filter(|_| l.starts_with('[')).map_or(l, |x| x.1)))
+        .collect();
+    let file = place.file("bare.txt");
+    std::fs::write(&file, bare).unwrap();
+    let bare = json(&kptop(&["snapshot", "-o", "json", "--from", file.to_str().unwrap()]));
+    let backends = |v: &Value| {
+        v["services"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|s| s["backends"].as_array().unwrap().clone())
+            .collect::<Vec<_>>()
+    };
+    assert!(backends(&bare).iter().all(|b| b["counters"]["flows"].is_null()));
+    assert!(backends(&json(&piped)).iter().any(|b| b["counters"]["flows"].as_u64() > Some(0)));
     // Cut off: what is there is shown, and what is missing said.
     let bytes = std::fs::read(made).unwrap();
     let cut = place.file("cut.rec");
@@ -462,12 +501,14 @@ fn recordings_and_files_are_read_by_every_command() {
     assert!(std::fs::metadata(&small).unwrap().len() <= 64 * 1024);
     for (args, part) in [
         (&["replay", "/no/such/file"][..], "/no/such/file"),
-        (&["replay", "README.md"], "nothing that kptop reads"),
+        (&["replay", "README.md"], "no recording of kptop"),
+        (&["snapshot", "--kubeconfig", "/no/such/file"], "/no/such/file"),
+        (&["record", hidden, "--demo", "iptables", "--append", "--for", "1"], "add --redact"),
         (&["replay", made, "--at", "noon", "--info"], "is no time"),
         (&["--from", made, "README.md", "snapshot"], "does not go together"),
         (&["drops", "--from", made], "needs a live node"),
         (&["serve", "--from", made], "needs a live node"),
-        (&["serve", "--listen", "nowhere"], "invalid socket address"),
+        (&["serve", "--listen", "nowhere"], "no address with a port"),
         (&["record", "/no/such/dir/x.rec", "--for", "1"], "/no/such/dir/x.rec"),
         (&["snapshot", "--from", made, "--netns", "x"], "do not go together"),
         (&["explain"], "where to?"),
@@ -478,4 +519,22 @@ fn recordings_and_files_are_read_by_every_command() {
         assert_eq!(out.status.code(), Some(2), "{args:?}: {}", text(&out.stdout));
         assert!(text(&out.stderr).contains(part), "{args:?}: {}", text(&out.stderr));
     }
+}
+
+/// Readings of the last session that `--info` tells.
+fn of_session(info: &str) -> usize {
+    let line = info.lines().rfind(|l| l.contains(" readings")).unwrap();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let at = words.iter().position(|w| w.starts_with("readings")).unwrap();
+    words[at - 1].parse().unwrap()
+}
+
+/// It writes into its own namespaces, flows among them, and keeps nothing.
+#[test]
+fn prices_are_measured_in_namespaces_of_its_own() {
+    let out = kptop(&["calibrate", "--dry-run"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert!(text(&out.stdout).contains("Nothing was kept"), "{}", text(&out.stdout));
+    let out = kptop(&["calibrate", "--from", "README.md"]);
+    assert_eq!(out.status.code(), Some(2));
 }

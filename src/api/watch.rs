@@ -331,8 +331,15 @@ fn reason(e: &watcher::Error) -> String {
         kube::Error::Api(status) if status.code == 403 => {
             format!("forbidden (403): {}", status.message)
         }
-        kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
-        other => chain(other),
+        // A proxy's page, or another server's.
+        kube::Error::Api(status) if status.message.trim_start().starts_with('<') => {
+            format!("what answers is no Kubernetes API ({})", status.code)
+        }
+        kube::Error::Api(status) => {
+            let first = status.message.lines().next().unwrap_or_default();
+            format!("{} ({})", first.chars().take(200).collect::<String>(), status.code)
+        }
+        other => chain(other).lines().next().unwrap_or_default().chars().take(300).collect(),
     }
 }
 
@@ -419,11 +426,13 @@ impl<'a> Told<'a> {
     }
 
     fn publish(&mut self) {
-        self.state.trouble = self
-            .failures
-            .iter()
-            .min_by_key(|f| f.1.since)
-            .map(|(part, t)| Trouble { what: format!("{part}: {}", t.what), since: t.since });
+        self.state.trouble = self.failures.iter().min_by_key(|f| f.1.since).map(|(part, t)| {
+            let server = match self.state.server.is_empty() {
+                true => String::new(),
+                false => format!(" from {}", self.state.server),
+            };
+            Trouble { what: format!("{part}{server}: {}", t.what), since: t.since }
+        });
         let cluster = Cluster {
             state: self.state.clone(),
             // A list that is on is not shown half.

@@ -54,7 +54,7 @@ pub(super) fn run(source: &SourceArgs, args: &CompareArgs) -> Result<ExitCode, S
     let prices = prices();
     let mut observer = Observer::new(names).priced(prices.clone());
     let mut view = observer.observe(source.snapshot(Wanted::ALL)?);
-    if source.pass(args.over) {
+    if source.pass_to_end(args.over) {
         view = observer.observe(source.snapshot(Wanted::ALL)?);
     }
     need_rules(&view.snapshot)?;

@@ -53,7 +53,8 @@ pub(super) fn run(source: &SourceArgs, args: &DoctorArgs) -> Result<ExitCode, St
         }
         return Err(why);
     }
-    if source.pass(args.over) {
+    let later = if args.watch { source.pass(args.over) } else { source.pass_to_end(args.over) };
+    if later {
         view = observer.observe(source.snapshot(Wanted::ALL)?);
     }
     write(&view, args)?;

@@ -201,8 +201,10 @@ pub fn run() -> ExitCode {
         Some(Command::Record(args)) => record::record(&cli.source, args),
         Some(Command::Replay(args)) => options(&cli).and_then(|o| record::replay(args, o)),
         Some(Command::Serve(args)) => serve::run(&cli.source, args),
-        Some(Command::Bench(args)) => bench::run(args),
-        Some(Command::Calibrate(args)) => calibrate::run(args),
+        Some(Command::Bench(args)) => cli.source.need_live("measuring").and_then(|()| bench::run(args)),
+        Some(Command::Calibrate(args)) => {
+            cli.source.need_live("measuring").and_then(|()| calibrate::run(args))
+        }
         Some(Command::Config) => config::run(),
         Some(Command::Completions(args)) => pages::completions(args),
         Some(Command::Man(args)) => pages::man(args),
@@ -245,7 +247,7 @@ fn print_snapshot(
     let mut observer = Observer::new(names).priced(prices());
     let mut view = observer.observe(source.snapshot(Wanted::ALL)?);
     if let Some(over) = over
-        && source.pass(over)
+        && source.pass_to_end(over)
     {
         view = observer.observe(source.snapshot(Wanted::ALL)?);
     }

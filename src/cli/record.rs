@@ -1,9 +1,10 @@
 //! `kptop record` and `kptop replay`
 
 use super::demo::DemoMode;
-use super::source::{DemoOf, files, give_up, tell_cut};
+use super::source::{DemoOf, give_up, tell_cut, tell_unread};
 use super::{Source, SourceArgs, print, top};
 use crate::figures::{count, duration, plural};
+use crate::proxy::Names;
 use crate::recording::{FileWriter, Head, Recording, Redactor};
 use crate::snapshot::facts::keep_reading;
 use crate::snapshot::live::Wanted;
@@ -105,6 +106,17 @@ pub(super) fn record(source: &SourceArgs, args: &RecordArgs) -> Result<ExitCode,
         true => {
             let before = Recording::open(file)?;
             tell_cut(&before);
+            let is = before.head(before.len() - 1).redacted;
+            if is != args.redact {
+                let (is, hint) = match is {
+                    true => (
+                        "is redacted, and what would be added is not",
+                        "add --redact, or record into another file",
+                    ),
+                    false => ("is not redacted, and what would be added is", "record into another file"),
+                };
+                return Err(format!("{} {is}\n  -> {hint}", file.display()));
+            }
             FileWriter::append(file, &head, before.end()).map_err(wrong)?
         }
         false => FileWriter::create(file, &head).map_err(wrong)?,
@@ -135,6 +147,9 @@ pub(super) fn record(source: &SourceArgs, args: &RecordArgs) -> Result<ExitCode,
         // What one more reading takes is not known before: the largest so far is a guess that holds.
         if !writer.fits(args.max_size) {
             break format!("--max-size {} is reached", count(args.max_size));
+        }
+        if writer.readings() == 0 {
+            tell_unread(&snapshot);
         }
         writer.write(&snapshot).map_err(wrong)?;
         if on_terminal && told.elapsed() > Duration::from_millis(500) {
@@ -207,13 +222,13 @@ fn stop_signal() -> Result<mpsc::Receiver<()>, String> {
 }
 
 pub(super) fn replay(args: &ReplayArgs, options: Options) -> Result<ExitCode, String> {
-    let recording = files(std::slice::from_ref(&args.file))?;
+    let mut recording = Recording::open(&args.file)?;
     let index = match &args.at {
         Some(text) => find(&recording, text)?,
         None => 0,
     };
     if args.info {
-        print(|out| info(&recording, out))?;
+        print(|out| info(&mut recording, out))?;
         return Ok(ExitCode::SUCCESS);
     }
     top::show(Input::Recording(Box::new(recording), index), Default::default(), options)
@@ -224,7 +239,7 @@ fn find(recording: &Recording, text: &str) -> Result<usize, String> {
     crate::figures::moment(text, first, last).map(|time| recording.at(time))
 }
 
-fn info(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
+fn info(recording: &mut Recording, out: &mut dyn Write) -> io::Result<()> {
     let last = recording.len() - 1;
     let time = |t: Timestamp| crate::figures::date_and_time(t);
     let mut session = None;
@@ -234,7 +249,7 @@ fn info(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
         }
         session = Some(recording.session(i));
         let end = (i..=last).take_while(|j| Some(recording.session(*j)) == session).last().unwrap_or(i);
-        let head = recording.head(i);
+        let head = recording.head(i).clone();
         let span =
             Duration::try_from(recording.time(end).duration_since(recording.time(i))).unwrap_or_default();
         let every = match head.every_ms {
@@ -251,11 +266,30 @@ fn info(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
             head.written_by,
             if head.redacted { ", redacted" } else { "" },
         )?;
+        if let Ok(s) = recording.snapshot(i) {
+            let model = crate::proxy::Model::read(&s, &Names::default());
+            let modes: Vec<&str> = model.modes.iter().map(|m| m.mode.name()).collect();
+            let node = s.node.hostname.as_deref().unwrap_or("a node without a name");
+            let services = plural(model.services.len() as u64, "Service");
+            writeln!(out, "  {node}: {services}, {}", modes.first().unwrap_or(&"no mode of kube-proxy"))?;
+            for u in s.unread.iter().filter(|u| u.failed) {
+                writeln!(out, "  not read: {}: {}", u.what, u.why)?;
+            }
+        }
+    }
+    let damaged: Vec<String> = (0..=last)
+        .filter_map(|i| {
+            recording.snapshot(i).err().map(|e| format!("reading {} cannot be shown: {e}", i + 1))
+        })
+        .collect();
+    for d in damaged.iter().take(10) {
+        writeln!(out, "{d}")?;
     }
     writeln!(out, "{} bytes", count(recording.end()))?;
     match recording.cut() {
         Some(cut) => writeln!(out, "ends early: {cut}"),
-        None => writeln!(out, "whole"),
+        None if damaged.is_empty() => writeln!(out, "whole"),
+        None => writeln!(out, "{} of {} readings are damaged", damaged.len(), last + 1),
     }
 }
 

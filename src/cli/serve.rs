@@ -15,7 +15,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
     /// Address and port to listen on; port 0 takes a free one.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9756")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9756", value_parser = parse_listen)]
     listen: SocketAddr,
     /// Seconds between readings.
     #[arg(long, value_name = "SECONDS", default_value = "5", allow_negative_numbers = true, value_parser = super::parse_interval)]
@@ -55,8 +55,16 @@ impl ServeArgs {
     }
 }
 
-/// Requests that are answered at once; more wait.
-const AT_ONCE: usize = 8;
+/// `10.0.0.5:9756`, `[::]:9756`, `localhost:9756`; `:9756` is every address.
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    let whole = if text.starts_with(':') { format!("[::]{text}") } else { text.to_string() };
+    let found = whole.to_socket_addrs().ok().and_then(|mut all| all.next());
+    found
+        .ok_or_else(|| format!("`{text}` is no address with a port: 127.0.0.1:9756, 0.0.0.0:9756, [::]:9756"))
+}
+
+/// Connections at once; those beyond are closed. An idle one costs nothing but its place.
+const AT_ONCE: usize = 256;
 /// A client that takes longer to ask is let go.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -105,6 +113,7 @@ pub(super) fn run(source: &SourceArgs, args: &ServeArgs) -> Result<ExitCode, Str
             Err(e) => return drop(opened.send(Err(e))),
         };
         let mut observer = Observer::new(names).priced(prices());
+        let mut first = true;
         loop {
             let began = Instant::now();
             let Ok(snapshot) = source.snapshot(Wanted::ALL) else { return };
@@ -112,6 +121,10 @@ pub(super) fn run(source: &SourceArgs, args: &ServeArgs) -> Result<ExitCode, Str
                 true => observer.again(snapshot),
                 false => observer.observe(snapshot),
             };
+            if first {
+                super::source::tell_unread(&view.snapshot);
+                first = false;
+            }
             let now = Last { view, took: began.elapsed(), at: Instant::now() };
             *to.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
             std::thread::sleep(every.saturating_sub(began.elapsed()));
@@ -168,7 +181,7 @@ async fn serve(
         };
         let (last, limits, room) = (last.clone(), limits.clone(), room.clone());
         tokio::spawn(async move {
-            let Ok(_place) = room.acquire().await else { return };
+            let Ok(_place) = room.try_acquire() else { return };
             let answer = service_fn(move |request: Request<Incoming>| {
                 let now = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let answer = answer(&request, now, &limits, every);

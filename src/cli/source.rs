@@ -46,10 +46,13 @@ pub(super) struct SourceArgs {
 
 impl SourceArgs {
     /// Begins to ask the API, where there is one.
-    pub(super) fn api(&self) -> Option<Arc<ApiWatch>> {
+    pub(super) fn api(&self) -> Result<Option<Arc<ApiWatch>>, String> {
+        if let Some(path) = &self.kubeconfig {
+            std::fs::File::open(path).map_err(|e| format!("reading {}: {e}", path.display()))?;
+        }
         // Other namespaces belong to other things than this cluster, unless somebody says so.
         if self.no_api || !self.from.is_empty() || (self.netns.is_some() && self.kubeconfig.is_none()) {
-            return None;
+            return Ok(None);
         }
         let named = std::env::var("NODE_NAME").ok().filter(|n| !n.is_empty());
         let hostname = nix::unistd::gethostname().ok().and_then(|h| h.into_string().ok());
@@ -58,7 +61,7 @@ impl SourceArgs {
             node_name: self.node_name.clone().or(named),
             hostname: hostname.map(|h| h.to_lowercase()),
         };
-        ApiWatch::start(&options).map(Arc::new)
+        Ok(ApiWatch::start(&options).map(Arc::new))
     }
 
     /// The list of names that was asked for.
@@ -90,7 +93,7 @@ impl SourceArgs {
         if !self.from.is_empty() {
             return Ok(Input::Recording(Box::new(files(&self.from)?), 0));
         }
-        let (spec, api) = (self.netns.clone(), self.api());
+        let (spec, api) = (self.netns.clone(), self.api()?);
         Ok(Input::Live(Box::new(move || Ok(Live::open(spec.as_deref())?.with_api(api)))))
     }
 }
@@ -112,6 +115,10 @@ pub(super) fn files(paths: &[PathBuf]) -> Result<Recording, String> {
 }
 
 fn is_recording(path: &Path) -> bool {
+    // A pipe gives its bytes once.
+    if !path.is_file() {
+        return false;
+    }
     let mut beginning = [0; 8];
     let read = std::fs::File::open(path).and_then(|mut f| f.read_exact(&mut beginning));
     read.is_ok() && Recording::is_one(&beginning)
@@ -169,15 +176,16 @@ impl Source {
             let recording = files(&args.from)?;
             tell_cut(&recording);
             let last = recording.len() - 1;
-            let begin =
-                recording.time(last).checked_sub(jiff::SignedDuration::try_from(back).unwrap_or_default());
+            // More than any recording has is all of it.
+            let back = jiff::SignedDuration::try_from(back).unwrap_or(jiff::SignedDuration::MAX);
+            let begin = recording.time(last).checked_sub(back);
             let mut index = begin.map_or(0, |b| recording.at(b));
             while recording.session(index) != recording.session(last) {
                 index += 1;
             }
             return Ok(Source::Recording { recording: Box::new(recording), index });
         }
-        let api = args.api();
+        let api = args.api()?;
         let live = Live::open(args.netns.as_deref()).map_err(|e| explain(&e))?.with_api(api.clone());
         give_up(keep_reading_only());
         Ok(Source::Live { live: Box::new(live), api, _lab: None })
@@ -231,6 +239,19 @@ impl Source {
         }
     }
 
+    /// For commands that read twice: lets time pass, in a recording up to its end; false where there is no later reading.
+    pub(super) fn pass_to_end(&mut self, time: Duration) -> bool {
+        match self {
+            Source::Live { .. } => self.pass(time),
+            Source::Recording { recording, index } => {
+                let last = recording.len() - 1;
+                let is_later = *index < last;
+                *index = last;
+                is_later
+            }
+        }
+    }
+
     /// Reads also this, from now on; a recording holds what it holds.
     pub(super) fn look_at(&mut self, what: LookedAt) {
         if let Source::Live { live, .. } = self {
@@ -251,6 +272,13 @@ impl Source {
 pub(super) fn give_up(result: Result<(), crate::snapshot::Error>) {
     if let Err(e) = result {
         let _ = writeln!(io::stderr(), "kptop: {e}");
+    }
+}
+
+/// Tells what of a node could not be read, for commands that do not print it.
+pub(super) fn tell_unread(snapshot: &Snapshot) {
+    for u in snapshot.unread.iter().filter(|u| u.failed) {
+        let _ = writeln!(io::stderr(), "kptop: not read: {}: {}", u.what, u.why);
     }
 }
 

@@ -42,6 +42,7 @@ pub(super) struct Case<'a> {
     pub(super) model: &'a Model,
     frontends: Frontends,
     asked_rules: Cell<bool>,
+    asked_sysctls: Cell<bool>,
     /// Flows of each Service at work, in the model's order.
     flows: Vec<Vec<(FlowKey, FlowFigures)>>,
 }
@@ -54,6 +55,7 @@ impl<'a> Case<'a> {
             model: facts.model,
             frontends: Frontends::new(facts.snapshot, facts.model),
             asked_rules: Cell::new(false),
+            asked_sysctls: Cell::new(false),
             flows: vec![Vec::new(); facts.model.services.len()],
         };
         if let Some(flows) = case.flows_read() {
@@ -96,9 +98,11 @@ impl<'a> Case<'a> {
     }
 
     /// Why a cause that was looked for since the last call, and not found, is not ruled out all the same: it looked at
-    /// rules, and some could not be read.
+    /// rules or sysctls, and some could not be read.
     pub(super) fn doubt(&self) -> Option<String> {
-        self.asked_rules.take().then(|| self.unread())?
+        let sysctls = self.asked_sysctls.take() && self.snapshot.sysctls.is_empty();
+        let rules = self.asked_rules.take().then(|| self.unread()).flatten();
+        rules.or_else(|| sysctls.then(|| "the node's sysctls are not known".to_string()))
     }
 
     /// The earlier snapshot.
@@ -152,6 +156,7 @@ impl<'a> Case<'a> {
 
     /// A sysctl.
     pub(super) fn sysctl(&self, name: &str) -> Option<&'a str> {
+        self.asked_sysctls.set(true);
         self.snapshot.sysctls.get(name).map(String::as_str)
     }
 

@@ -181,6 +181,9 @@ pub struct Ipvs {
     pub connection_table_size: u32,
     /// Timeouts.
     pub timeouts: Timeouts,
+    /// True where nobody told what was counted: a dump without statistics.
+    #[serde(default)]
+    pub uncounted: bool,
     /// Virtual servers in the kernel's order.
     pub servers: Vec<VirtualServer>,
 }

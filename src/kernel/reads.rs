@@ -1,5 +1,5 @@
 //! The one list of requests that kptop sends to the kernel outside of the lab. Any other is refused before it is sent,
-//! unless the calling thread is in a network namespace that this process made itself.
+//! unless the socket was opened in a network namespace that this process made itself.
 
 use super::{Error, Result};
 use std::collections::HashSet;
@@ -101,23 +101,28 @@ fn is_read(protocol: isize, kind: u16, payload: &[u8]) -> bool {
     READS.iter().any(|r| (r.protocol, r.family, r.kind) == (protocol, family, kind))
 }
 
-/// An error for a request that is none of [`READS`], outside of the lab's own namespaces.
-pub(super) fn check(what: &str, protocol: isize, kind: u16, payload: &[u8]) -> Result<()> {
+/// An error for a request that is none of [`READS`], by a socket that is not `own`.
+pub(super) fn check(what: &str, own: bool, protocol: isize, kind: u16, payload: &[u8]) -> Result<()> {
     match is_read(protocol, kind, payload) {
         true => Ok(()),
-        false => check_write(what),
+        false => check_write(what, own),
     }
 }
 
-/// An error outside of the namespaces that this process made itself: what follows writes.
-pub(super) fn check_write(what: &str) -> Result<()> {
-    let here = std::fs::metadata("/proc/thread-self/ns/net").map(|m| m.ino());
-    let own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let is_own = |inode: &u64| own.as_ref().is_some_and(|o| o.contains(inode));
-    match here.ok().filter(is_own) {
-        Some(_) => Ok(()),
-        None => Err(Error::protocol(what, "kptop writes only into network namespaces that it made itself")),
+/// An error for a write by a socket that was not opened in a namespace that this process made itself.
+pub(super) fn check_write(what: &str, own: bool) -> Result<()> {
+    match own {
+        true => Ok(()),
+        false => Err(Error::protocol(what, "kptop writes only into network namespaces that it made itself")),
     }
+}
+
+/// True where the calling thread is in a namespace that this process made: a socket that is opened there stays there.
+pub(super) fn is_own() -> bool {
+    let made = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+    // Most processes make none, and need not ask.
+    let Some(made) = made.as_ref() else { return false };
+    std::fs::metadata("/proc/thread-self/ns/net").is_ok_and(|m| made.contains(&m.ino()))
 }
 
 #[cfg(test)]
@@ -141,7 +146,7 @@ mod tests {
             assert!(is_read(NETFILTER, 10 << 8 | 16, &[]));
             assert!(!is_read(NETFILTER, 10 << 8, &[]) && !is_read(GENERIC, 99, &[4]));
             let ns = Netns::create().unwrap();
-            check_write("writing").unwrap();
+            check_write("writing", is_own()).unwrap();
             drop(ns);
         })
         .join()

@@ -208,7 +208,11 @@ pub fn differences<'a>(cluster: &'a Cluster, services: &[Service]) -> Vec<Behind
             by_name.entry((name, s.protocol, s.family)).or_default().push(i);
         }
     }
-    let families: BTreeSet<IpFamily> = services.iter().map(|s| s.family).collect();
+    // The process of userspace mode alone knows the endpoints.
+    let by_process =
+        |f: IpFamily| services.iter().any(|s| s.family == f && s.mode == Mode::Userspace && !s.leftover);
+    let families: BTreeSet<IpFamily> =
+        services.iter().map(|s| s.family).filter(|f| !by_process(*f)).collect();
     let mut found = Vec::new();
     for s in cluster.services.iter().filter(|s| !s.not_proxied) {
         for p in &s.ports {

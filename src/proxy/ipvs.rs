@@ -92,6 +92,9 @@ pub fn read(ipvs: &Ipvs, addresses: &[InterfaceAddress], ipsets: &[Ipset]) -> Ve
                 None => (on_dummy.get(&address) == Some(&false)).then_some(FrontendKind::NodePort),
             };
             let mut service = service(server, protocol, address, port, kind);
+            if ipvs.uncounted {
+                forget_figures(&mut service);
+            }
             let f = &mut service.frontends[0];
             f.traffic_policy = known.and_then(|k| k.1);
             f.source_ranges = index.ranges.get(&(address, protocol, port)).cloned();
@@ -198,6 +201,15 @@ fn service(
         scheduler: Some(server.scheduler.clone()),
         session_affinity_s: (server.flags & SVC_PERSISTENT != 0).then_some(server.timeout),
         ..Service::new(protocol, server.family, Mode::Ipvs)
+    }
+}
+
+/// What nobody told is not 0.
+fn forget_figures(service: &mut Service) {
+    service.frontends.iter_mut().for_each(|f| f.hits = None);
+    for b in &mut service.backends {
+        let c = &mut b.counters;
+        (c.flows, c.packets, c.bytes) = (None, None, None);
     }
 }
 

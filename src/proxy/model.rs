@@ -4,7 +4,7 @@ use super::cluster::ApiNames;
 use super::{
     CounterSource, Mode, Names, Protocol, RuleRef, Service, Variant, iptables, ipvs, nftables, userspace,
 };
-use crate::ruleset::{Counter, IpFamily, Table, TableBackend};
+use crate::ruleset::{IpFamily, Table, TableBackend};
 use crate::snapshot::facts::Cluster;
 use crate::snapshot::{FlowFigures, FlowKey, Flows, Snapshot};
 use std::collections::HashMap;
@@ -150,16 +150,16 @@ impl Model {
         for service in &mut self.services {
             for f in &mut service.frontends {
                 if let Some(rule) = f.rule {
-                    f.hits = Some(counter(snapshot, rule).packets);
+                    f.hits = counted(snapshot, rule);
                 }
-                f.refused = f.refusal.map(|rule| counter(snapshot, rule).packets);
+                f.refused = f.refusal.and_then(|rule| counted(snapshot, rule));
                 // Flows to an address go where the mode at work sends them.
                 let mine = flows.as_ref().filter(|_| !service.leftover);
                 f.flows = mine.map(|i| i.to(service.protocol, f.address, f.port));
             }
             for b in &mut service.backends {
                 if let Some(rule) = b.rule.filter(|_| b.counters.source == CounterSource::NatRule) {
-                    b.counters.flows = Some(counter(snapshot, rule).packets);
+                    b.counters.flows = counted(snapshot, rule);
                 }
                 let figures = flows.as_ref().filter(|_| !service.leftover).map(|i| {
                     let mut sum = FlowFigures::default();
@@ -181,8 +181,11 @@ impl Model {
     }
 }
 
-fn counter(snapshot: &Snapshot, rule: RuleRef) -> Counter {
-    snapshot.tables.get(rule.table).map(|t| t.counter(rule.rule)).unwrap_or_default()
+/// Packets that a rule counted; `None` where nothing counts them, or a dump does not tell.
+fn counted(snapshot: &Snapshot, rule: RuleRef) -> Option<u64> {
+    let t = snapshot.tables.get(rule.table)?;
+    let is_counted = t.table.rules.get(rule.rule.0 as usize).is_some_and(|r| r.counted);
+    is_counted.then(|| t.counter(rule.rule).packets)
 }
 
 /// Flows by where they were sent.

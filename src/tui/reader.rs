@@ -29,6 +29,8 @@ pub struct Update {
     pub spacing: Duration,
     /// Where one is in a recording, or in the last minutes of a live session; `None` for what is now.
     pub moment: Option<Moment>,
+    /// The reading before one that was jumped to.
+    pub before: Option<Arc<Snapshot>>,
     /// A word for the user.
     pub told: Option<String>,
 }
@@ -36,7 +38,7 @@ pub struct Update {
 impl Update {
     /// What is now.
     pub fn now(view: View, took: Duration, spacing: Duration) -> Update {
-        Update { view, took, spacing, moment: None, told: None }
+        Update { view, took, spacing, moment: None, before: None, told: None }
     }
 }
 
@@ -173,19 +175,22 @@ pub(super) async fn start(
 }
 
 /// What the player shows, for the screen.
-fn shown(player: &Player, told: Option<String>) -> Update {
-    Update {
+fn shown(player: &mut Player, told: Option<String>) -> Update {
+    let update = Update {
         moment: Some(player.moment()),
+        before: player.before().cloned(),
         told,
         ..Update::now(player.view().clone(), Duration::ZERO, Duration::ZERO)
-    }
+    };
+    player.settle();
+    update
 }
 
 /// Plays a recording until the screen goes.
 fn replay(mut player: Player, to_screen: &mpsc::Sender<Update>, orders: &Receiver<Order>) {
     let mut told = None;
     loop {
-        if to_screen.blocking_send(shown(&player, told.take())).is_err() {
+        if to_screen.blocking_send(shown(&mut player, told.take())).is_err() {
             return;
         }
         told = loop {
@@ -217,6 +222,19 @@ fn save(ring: &Ring, path: &Path) -> String {
             path.display()
         ),
         // A directory that is somebody else's: the one for temporary files is everybody's.
+        // The same moment once more.
+        Err(e)
+            if e.kind() == std::io::ErrorKind::AlreadyExists
+                && path.extension().is_some_and(|x| x == "rec") =>
+        {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let (front, n) = match stem.rsplit_once('_').map(|(f, n)| (f, n.parse::<u32>())) {
+                Some((front, Ok(n))) if n < 1000 => (front.to_string(), n + 1),
+                Some((_, Ok(_))) => return format!("{} is there already", path.display()),
+                _ => (stem, 2),
+            };
+            save(ring, &path.with_file_name(format!("{front}_{n}.rec")))
+        }
         Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied && path.is_relative() => {
             save(ring, &std::env::temp_dir().join(path))
         }
@@ -324,10 +342,14 @@ fn read(
         let mut fresh = true;
         let mut next = began + interval.max(spacing);
         loop {
-            // What is now is not told while somebody looks at what was.
-            let update = match &session.past {
-                Some(player) if session.told.is_some() || !fresh => Some(shown(player, session.told.take())),
-                Some(_) => None,
+            // What is now is not told while somebody looks at what was; how long ago that was is.
+            let update = match &mut session.past {
+                Some(player) => {
+                    if fresh {
+                        player.renew(session.ring.recording());
+                    }
+                    Some(shown(player, session.told.take()))
+                }
                 None => Some(Update { told: session.told.take(), ..now.clone() }),
             };
             if let Some(update) = update.filter(|u| fresh || u.moment.is_some() || u.told.is_some())

@@ -9,6 +9,9 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
     case.need_ipvs()?;
     let (true, Some(ipvs)) = (case.active(Mode::Ipvs), &case.snapshot.ipvs) else { return Ok(()) };
     let t = ipvs.value.timeouts;
+    if (t.tcp, t.udp) == (0, 0) {
+        return Err("the timeouts of IPVS are not known".into());
+    }
     let keepalive = case.sysctl_number("net/ipv4/tcp_keepalive_time").unwrap_or(7200);
     let mut f = Finding::node(
         "ipvs_timeouts",

@@ -156,7 +156,8 @@ struct Found {
 
 /// The text of a file, unpacked where it is gzipped; `None` for one that is no text.
 fn text_of(path: &Path, only_if_known: bool) -> std::io::Result<Option<String>> {
-    let mut file = File::open(path)?;
+    let stdin = path == Path::new("-");
+    let mut file = File::open(if stdin { Path::new("/dev/stdin") } else { path })?;
     if file.metadata()?.len() > LARGEST {
         return Ok(None);
     }
@@ -251,7 +252,7 @@ pub fn read(paths: &[PathBuf]) -> Result<Snapshot, String> {
     }
     let mut reader = Reader { named: paths.iter().all(|p| !p.is_dir()), ..Reader::default() };
     reader.all(found)?;
-    Ok(reader.finish())
+    reader.finish()
 }
 
 const KNOWN: &str = "it reads iptables-save and ip6tables-save (with -c or without), nft list ruleset (with -j or without), \
@@ -333,7 +334,13 @@ impl Reader {
             }
             Kind::Flows => {
                 let (flows, other) = conntrack::read(text);
-                if other > 1 {
+                let cut = text.lines().next_back().is_some_and(|l| !l.contains("flow entries")) && other > 0;
+                if cut && self.named {
+                    return Err(format!(
+                        "its last line is no flow: was the file cut off? ({other} such lines)"
+                    ));
+                }
+                if other > 1 || cut {
                     self.note(&f.path, format!("{other} lines are no flows"), true);
                 }
                 self.flows = Some(flows);
@@ -395,8 +402,11 @@ impl Reader {
             }
             other => other.map_err(|e| e.to_string())?,
         };
+        // Without -c nothing is known of what rules counted.
+        let counted = f.text.lines().any(|l| l.starts_with('['));
         for t in tables {
-            let t = with_backend(t, backend);
+            let mut t = with_backend(t, backend);
+            t.table.rules.iter_mut().for_each(|r| r.counted &= counted);
             let there = self.snapshot.table(backend, t.table.family, &t.table.name).is_some();
             match there {
                 true => {
@@ -414,7 +424,7 @@ impl Reader {
         self.snapshot.tables.push(state);
     }
 
-    fn finish(mut self) -> Snapshot {
+    fn finish(mut self) -> Result<Snapshot, String> {
         for t in std::mem::take(&mut self.nft) {
             let (family, name) = (t.table.family, t.table.name.clone());
             if self.snapshot.table(TableBackend::NfTables, family, &name).is_some() {
@@ -452,7 +462,8 @@ impl Reader {
             key(a).cmp(&key(b)).then_with(|| a.table.name.cmp(&b.table.name))
         });
         let s = &mut self.snapshot;
-        s.ipvs = self.ipvs.map(reading);
+        let stats = self.single.contains_key(&Kind::IpvsStats);
+        s.ipvs = self.ipvs.map(|i| reading(ipvs::Ipvs { uncounted: !stats, ..i }));
         if self.counters != Counters::default() {
             s.counters = Some(reading(self.counters));
         }
@@ -506,6 +517,7 @@ impl Reader {
                         node: node.map(|i| listed.nodes.swap_remove(i)),
                     }));
                 }
+                Err(why) if self.named => return Err(format!("{why} (was the file cut off?)")),
                 Err(why) => {
                     s.unread.push(Unread {
                         what: "objects of the Kubernetes API".into(),
@@ -537,7 +549,7 @@ impl Reader {
                 failed: true,
             });
         }
-        self.snapshot
+        Ok(self.snapshot)
     }
 }
 

@@ -44,6 +44,10 @@ impl App {
 
     /// Switches the drop monitor on or off.
     pub(super) fn switch_monitor(&mut self) {
+        if self.moment().is_some_and(|m| !m.live) {
+            self.message = Some("packets die on a live node: this is a recording, or files".into());
+            return;
+        }
         let on = self.dying.monitor != Monitor::On;
         self.orders.push(Order::Monitor(on));
         if on {

@@ -379,6 +379,9 @@ impl App {
         let jumped = update.moment.as_ref().is_some_and(|m| m.jumped) || was == Some(update.moment.is_none());
         if jumped {
             self.rule_rates = RuleRates::default();
+            if let Some(before) = &update.before {
+                self.rule_rates.update(&before.tables);
+            }
         }
         let changed = update.changed || self.update.is_none();
         self.rule_rates.update(&update.snapshot.tables);

@@ -119,7 +119,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, update: &Update, i: usi
     };
     let Some(flows) = flows.filter(|f| wanted(f)) else {
         app.below.fit(0, rest);
-        frame.render_widget(Paragraph::new(" Reading its flows one by one …").style(theme.dim()), rest);
+        let words = match &update.moment {
+            None => " Reading its flows one by one …",
+            Some(_) => {
+                " Not recorded: flows are read one by one only while somebody looks at a Service. How many there are, the backends tell."
+            }
+        };
+        let text = Paragraph::new(words).style(theme.dim()).wrap(ratatui::widgets::Wrap { trim: false });
+        frame.render_widget(text, rest);
         return;
     };
     let v6 = service.family == IpFamily::V6;
