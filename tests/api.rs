@@ -48,6 +48,10 @@ fn captured_sets_and_their_objects_agree() {
         assert!(nameless.is_empty(), "{what}: {nameless:?}");
         if mode.starts_with("ipvs") {
             assert!(model.services.iter().all(|s| s.named_by == Some(NamedBy::Api)), "{what}");
+            // A virtual server is one of its Service's frontends: on the screen each has a label of its own.
+            let label = |s: &kptop::proxy::Service| (kptop::columns::screen_label(s), s.protocol, s.family);
+            let distinct: std::collections::HashSet<_> = model.services.iter().map(label).collect();
+            assert_eq!(distinct.len(), model.services.len(), "{what}");
         }
         let different = differences(&cluster, &model.services);
         let told: Vec<String> =
@@ -184,7 +188,8 @@ impl Server {
             watchers.retain(|(k, to)| {
                 let ok = k != kind || to.send(event.to_string()).is_ok();
                 sent |= ok && k == kind;
-                ok
+                // Who is cut off hears nothing more.
+                ok && !(k == kind && event == "cut")
             });
             if sent || Instant::now() > until {
                 assert!(sent, "nobody watches {kind}");

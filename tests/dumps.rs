@@ -157,6 +157,23 @@ fn wrong_and_cut_files_are_told() {
     let why = refused(&[write("notes.txt", "buy milk\n")]);
     assert!(why.contains("nothing that kptop reads") && why.contains("iptables-save"), "{why}");
     assert!(refused(&[place.file("nope")]).contains("nope"));
+    // A mark that some editors put before a text is none of it; an archive is unpacked by whoever sends it.
+    let saved = read(&set("1.36.2", "iptables-legacy"), "iptables-save-c.txt").unwrap();
+    assert!(dump::read(&[write("bom.txt", &format!("\u{feff}{saved}"))]).unwrap().rules_read());
+    let mut tar = vec![b'x'; 512];
+    tar[257..262].copy_from_slice(b"ustar");
+    std::fs::write(place.file("dump.tar"), tar).unwrap();
+    assert!(refused(&[place.file("dump.tar")]).contains("unpack it first"));
+    // Files that end in the middle of a line or an object.
+    let flows = read(&set("1.36.2", "iptables-legacy"), "conntrack-L.txt").unwrap();
+    let why = refused(&[write(
+        "conntrack.txt",
+        &flows[..flows.len() - flows.lines().next_back().unwrap().len() / 2],
+    )]);
+    assert!(why.contains("cut off"), "{why}");
+    let objects = read(&set("1.36.2", "iptables-legacy"), "services.json").unwrap();
+    let why = refused(&[write("services.json", &objects[..objects.len() / 2])]);
+    assert!(why.contains("cut off"), "{why}");
     // nft's view of iptables-nft's rules is not taken for the whole.
     let nft = read(&set("1.36.2", "iptables-nft"), "nft-list-ruleset.txt").unwrap();
     let snapshot = dump::read(&[write("ruleset.nft", &nft)]).unwrap();

@@ -57,7 +57,12 @@ impl ServeArgs {
 
 /// `10.0.0.5:9756`, `[::]:9756`, `localhost:9756`; `:9756` is every address.
 fn parse_listen(text: &str) -> Result<SocketAddr, String> {
-    let whole = if text.starts_with(':') { format!("[::]{text}") } else { text.to_string() };
+    let whole = match text.rsplit_once(':') {
+        Some(("", _)) => format!("[::]{text}"),
+        // An IPv6 address without brackets, as the downward API gives it to a pod.
+        Some((a, port)) if a.parse::<std::net::Ipv6Addr>().is_ok() => format!("[{a}]:{port}"),
+        _ => text.to_string(),
+    };
     let found = whole.to_socket_addrs().ok().and_then(|mut all| all.next());
     found
         .ok_or_else(|| format!("`{text}` is no address with a port: 127.0.0.1:9756, 0.0.0.0:9756, [::]:9756"))

@@ -2,7 +2,7 @@
 
 use super::{Column, NEVER, Rows, Shape, Value, figure};
 use crate::cost::Lookup;
-use crate::proxy::{Backend, Health, Mode, Service, Variant, frontend_text};
+use crate::proxy::{Backend, FrontendKind, Health, Mode, Service, Variant, frontend_text};
 use crate::rates::{NoRate, Rate, ServiceRates, real_share};
 use crate::ruleset::IpFamily;
 
@@ -64,8 +64,13 @@ pub fn expected_share(s: &Service, b: &Backend) -> Option<f64> {
     b.share.or(b.local_share).filter(|_| !mixed_policies(s))
 }
 
-/// The name of a Service where both families stand beside each other: `dual/web:http v6`.
+/// The name of a Service where both families stand beside each other: `dual/web:http v6`. IPVS has a virtual server for
+/// each frontend: those beside the cluster IP's have their address behind the name.
 pub fn screen_label(s: &Service) -> String {
+    let frontend = s.frontends.first().filter(|f| f.kind != Some(FrontendKind::ClusterIp));
+    if let (Mode::Ipvs, true, Some(f)) = (s.mode, s.name.is_some(), frontend) {
+        return format!("{} {}", s.label(), frontend_text(f));
+    }
     match s.family {
         IpFamily::V6 if s.name.is_some() => format!("{} v6", s.label()),
         _ => s.label(),

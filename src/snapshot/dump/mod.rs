@@ -180,7 +180,12 @@ fn text_of(path: &Path, only_if_known: bool) -> std::io::Result<Option<String>> 
         flate2::read::MultiGzDecoder::new(&bytes[..]).take(LARGEST).read_to_end(&mut out)?;
         bytes = out;
     }
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    // A tar inside: its files are not one.
+    if bytes.get(257..262) == Some(b"ustar") {
+        return Ok(None);
+    }
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Some(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text)))
 }
 
 /// Name of a file without what says how it is packed.
@@ -243,8 +248,9 @@ pub fn read(paths: &[PathBuf]) -> Result<Snapshot, String> {
         match (kind, text) {
             (Some(kind), Some(text)) => found.push(Found { path: path.clone(), name, kind, text }),
             _ => {
-                let packed =
-                    [".tar", ".tgz", ".xz", ".zip"].iter().any(|e| path.to_string_lossy().contains(e));
+                let packed = [".tar", ".tgz", ".tar.gz", ".xz", ".zip"]
+                    .iter()
+                    .any(|e| path.to_string_lossy().contains(e));
                 let hint = if packed { "unpack it first, and name the directory" } else { KNOWN };
                 return Err(format!("{} is nothing that kptop reads\n  -> {hint}", path.display()));
             }
@@ -510,6 +516,9 @@ impl Reader {
                         .position(|n| n.addresses.iter().any(own))
                         .or_else(|| listed.nodes.iter().position(|n| Some(&n.name) == by_name.as_ref()));
                     let endpoints = listed.services.iter().any(|s| !s.endpoints.is_empty());
+                    if let Some(i) = node.filter(|_| s.node.hostname.is_none()) {
+                        Arc::make_mut(&mut s.node).hostname = Some(listed.nodes[i].name.clone());
+                    }
                     s.cluster = Some(Arc::new(Cluster {
                         state: ApiState { access: "files".into(), ..ApiState::default() },
                         complete: endpoints && !listed.services.is_empty(),
