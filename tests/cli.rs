@@ -402,7 +402,7 @@ fn recordings_and_files_are_read_by_every_command() {
     let place = common::recordings::Place::new("cli");
     let made = place.file("a.rec");
     let made = made.to_str().unwrap();
-    let out = kptop(&["record", made, "--demo", "nftables", "--every", "0.3", "--for", "1.5"]);
+    let out = kptop(&["record", made, "--demo", "nftables", "--every", "300ms", "--for", "1.5s"]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     assert!(text(&out.stdout).contains("readings"));
     // It is not written over; it is gone on with.

@@ -128,17 +128,37 @@ enum TextOrJson {
     Json,
 }
 
+/// Seconds, or a number with its unit: `0.5`, `1s`, `250ms`, `10m`, `2h`, `1h30m`.
+fn seconds(text: &str) -> Result<f64, String> {
+    let wrong = || format!("`{text}` is not a number of seconds, or one with its unit: 90, 250ms, 10m, 2h");
+    let (mut sum, mut rest) = (0.0, text);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(rest.len());
+        let number: f64 = rest[..end].parse().map_err(|_| wrong())?;
+        let unit_end = rest[end..].find(|c: char| !c.is_ascii_alphabetic()).map_or(rest.len(), |n| end + n);
+        sum += number
+            * match &rest[end..unit_end] {
+                "ms" => 0.001,
+                "" | "s" => 1.0,
+                "m" => 60.0,
+                "h" => 3600.0,
+                "d" => 86_400.0,
+                _ => return Err(wrong()),
+            };
+        rest = &rest[unit_end..];
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(sum) }
+}
+
 fn parse_interval(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of seconds"))?;
-    interval(seconds).map_err(str::to_string)
+    interval(seconds(text)?).map_err(str::to_string)
 }
 
 /// How long to go on: up to a week.
 fn parse_span(text: &str) -> Result<Duration, String> {
-    match text.parse::<f64>() {
-        Ok(s) if (0.1..=604_800.0).contains(&s) => Ok(Duration::from_secs_f64(s)),
-        Ok(_) => Err("choose between 0.1 and 604800 seconds".into()),
-        Err(_) => Err(format!("`{text}` is not a number of seconds")),
+    match seconds(text)? {
+        s if (0.1..=604_800.0).contains(&s) => Ok(Duration::from_secs_f64(s)),
+        _ => Err("choose between 0.1 seconds and a week".into()),
     }
 }
 

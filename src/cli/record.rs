@@ -26,8 +26,8 @@ pub(super) struct RecordArgs {
     /// Seconds between readings.
     #[arg(long, value_name = "SECONDS", default_value = "1", allow_negative_numbers = true, value_parser = super::parse_interval)]
     every: Duration,
-    /// End after so many seconds (10m, 2h are understood, too) [default: with Ctrl-C].
-    #[arg(long = "for", value_name = "TIME", allow_negative_numbers = true, value_parser = parse_time)]
+    /// End after this time: seconds, or 10m, 2h [default: with Ctrl-C].
+    #[arg(long = "for", value_name = "TIME", allow_negative_numbers = true, value_parser = super::parse_span)]
     span: Option<Duration>,
     /// End before the file is larger than this: 500M, 2G [default: 1G].
     #[arg(long, value_name = "BYTES", default_value = "1G", value_parser = parse_size)]
@@ -58,22 +58,6 @@ pub(super) struct ReplayArgs {
     /// Tell what is in it, and what is missing, and end.
     #[arg(long)]
     info: bool,
-}
-
-/// Seconds, or a number with s, m, h or d: up to a week.
-fn parse_time(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.char_indices().next_back() {
-        Some((i, 's')) => (&text[..i], 1.0),
-        Some((i, 'm')) => (&text[..i], 60.0),
-        Some((i, 'h')) => (&text[..i], 3600.0),
-        Some((i, 'd')) => (&text[..i], 86_400.0),
-        _ => (text, 1.0),
-    };
-    match number.parse::<f64>().map(|n| n * unit) {
-        Ok(s) if (0.1..=604_800.0).contains(&s) => Ok(Duration::from_secs_f64(s)),
-        Ok(_) => Err("choose between 0.1 seconds and a week".into()),
-        Err(_) => Err(format!("`{text}` is no time: 90, 90s, 10m, 2h")),
-    }
 }
 
 /// Bytes, or a number with k, M or G.
@@ -295,17 +279,19 @@ fn info(recording: &mut Recording, out: &mut dyn Write) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::parse_span;
     use super::*;
 
     #[test]
     fn times_and_sizes_are_read_as_one_writes_them() {
-        assert_eq!(parse_time("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_time("10m"), Ok(Duration::from_secs(600)));
-        assert_eq!(parse_time("1.5h"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_span("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_span("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(parse_span("1.5h"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_span("1h30m"), Ok(Duration::from_secs(5400)));
         assert_eq!(parse_size("2G"), Ok(2 << 30));
         assert_eq!(parse_size("64k"), Ok(65_536));
         for bad in ["", "m", "-1", "1x", "9999d", "0"] {
-            assert!(parse_time(bad).is_err(), "{bad}");
+            assert!(parse_span(bad).is_err(), "{bad}");
         }
         for bad in ["", "G", "-1G", "1", "1x"] {
             assert!(parse_size(bad).is_err(), "{bad}");

@@ -262,3 +262,105 @@ pub fn differences<'a>(cluster: &'a Cluster, services: &[Service]) -> Vec<Behind
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::{Action, Frontend, FrontendKind};
+
+    fn cluster() -> Cluster {
+        let port = |name: &str, protocol: &str, port, node_port| ClusterPort {
+            name: name.into(),
+            protocol: protocol.into(),
+            port,
+            node_port,
+        };
+        let endpoint =
+            |a: &str, node: &str, ready: bool, terminating: bool, zones: &[&str]| ClusterEndpoint {
+                port_name: "http".into(),
+                protocol: "TCP".into(),
+                address: a.parse().ok(),
+                port: 8080,
+                node: Some(node.into()),
+                ready,
+                serving: true,
+                terminating,
+                for_zones: zones.iter().map(|z| (*z).to_string()).collect(),
+                ..ClusterEndpoint::default()
+            };
+        let service = ClusterService {
+            namespace: "shop".into(),
+            name: "frontend".into(),
+            cluster_ips: vec!["10.96.2.2".parse().unwrap()],
+            ports: vec![port("http", "TCP", 80, Some(30080)), port("dns", "UDP", 53, None)],
+            endpoints: vec![
+                endpoint("10.244.0.1", "a", true, false, &["z1"]),
+                endpoint("10.244.1.1", "b", true, false, &["z2"]),
+                endpoint("10.244.1.2", "b", false, true, &["z2"]),
+            ],
+            ..ClusterService::default()
+        };
+        let node = ClusterNode { name: "a".into(), zone: Some("z1".into()), ..ClusterNode::default() };
+        Cluster { services: vec![Arc::new(service)], node: Some(node), complete: true, ..Cluster::default() }
+    }
+
+    /// Rules whose comments were left off, virtual servers, and what the API does not know.
+    #[test]
+    fn names_are_found_by_hash_address_and_node_port() {
+        let names = ApiNames::default().renewed(Some(&Arc::new(cluster()))).unwrap();
+        assert!(names.renewed(Some(&Arc::new(cluster()))).is_none(), "the same names are not new");
+        let nameless = |protocol| Service::new(protocol, IpFamily::V4, Mode::Ipvs);
+        let at = |kind, address: &str, port| Frontend::new(kind, address.parse().ok(), port, Action::Balance);
+        let hash = service_hash(&ServiceName::parse("shop/frontend:http").unwrap(), Protocol::Tcp);
+        let mut all = [
+            Service { chain_hash: Some(hash), ..nameless(Protocol::Tcp) },
+            Service { frontends: vec![at(None, "10.96.2.2", 53)], ..nameless(Protocol::Udp) },
+            Service {
+                frontends: vec![at(Some(FrontendKind::NodePort), "192.168.50.10", 30080)],
+                ..nameless(Protocol::Tcp)
+            },
+            // Another protocol, and an address that only shares the port.
+            Service { frontends: vec![at(None, "10.96.2.2", 53)], ..nameless(Protocol::Tcp) },
+            Service { frontends: vec![at(None, "198.51.100.1", 30080)], ..nameless(Protocol::Tcp) },
+        ];
+        names.name(&mut all);
+        let found = all.map(|s| s.name.map(|n| n.to_string()));
+        let named = |n: &str| Some(n.to_string());
+        assert_eq!(
+            found,
+            [
+                named("shop/frontend:http"),
+                named("shop/frontend:dns"),
+                named("shop/frontend:http"),
+                None,
+                None
+            ]
+        );
+    }
+
+    #[test]
+    fn what_should_be_here_follows_readiness_hints_and_policies() {
+        let c = cluster();
+        let (s, node) = ((*c.services[0]).clone(), c.node.as_ref());
+        let set = |list: &[&str]| list.iter().map(|a| (a.parse().unwrap(), 8080)).collect::<BTreeSet<_>>();
+        let of = |s: &ClusterService, node| expected(s, &s.ports[0], IpFamily::V4, node);
+        // One that ends may still be used; this zone's must be.
+        let e = of(&s, node);
+        assert_eq!(e.may, set(&["10.244.0.1", "10.244.1.1", "10.244.1.2"]));
+        assert_eq!(e.must, Some(set(&["10.244.0.1"])));
+        // Without knowing this node, hints say nothing of it.
+        assert_eq!(of(&s, None).must, None);
+        let mut plain = s.clone();
+        plain.endpoints.iter_mut().for_each(|e| e.for_zones.clear());
+        assert_eq!(of(&plain, None).must, Some(set(&["10.244.0.1", "10.244.1.1"])));
+        // Local alone, where no frontend follows the cluster policy.
+        let local = ClusterService { internal_local: true, external_local: true, ..plain.clone() };
+        assert_eq!(of(&local, node).must, Some(set(&["10.244.0.1"])));
+        let mixed = ClusterService { internal_local: true, ..plain.clone() };
+        assert_eq!(of(&mixed, node).must, Some(set(&["10.244.0.1", "10.244.1.1"])));
+        // None ready: nothing must be there.
+        let mut none = plain;
+        none.endpoints.iter_mut().for_each(|e| e.ready = false);
+        assert_eq!(of(&none, node).must, Some(BTreeSet::new()));
+    }
+}

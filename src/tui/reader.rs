@@ -221,7 +221,6 @@ fn save(ring: &Ring, path: &Path) -> String {
             crate::figures::count(m.len()),
             path.display()
         ),
-        // A directory that is somebody else's: the one for temporary files is everybody's.
         // The same moment once more.
         Err(e)
             if e.kind() == std::io::ErrorKind::AlreadyExists
@@ -235,6 +234,7 @@ fn save(ring: &Ring, path: &Path) -> String {
             };
             save(ring, &path.with_file_name(format!("{front}_{n}.rec")))
         }
+        // A directory that is somebody else's: the one for temporary files is everybody's.
         Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied && path.is_relative() => {
             save(ring, &std::env::temp_dir().join(path))
         }

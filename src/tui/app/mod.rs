@@ -377,6 +377,10 @@ impl App {
         }
         let was = self.update.as_ref().map(|u| u.moment.is_some());
         let jumped = update.moment.as_ref().is_some_and(|m| m.jumped) || was == Some(update.moment.is_none());
+        if was == Some(true) && update.moment.is_none() {
+            // What was asked for in the past was not for what is now.
+            (self.watching, self.looking) = (Vec::new(), LookedAt::default());
+        }
         if jumped {
             self.rule_rates = RuleRates::default();
             if let Some(before) = &update.before {
