@@ -12,6 +12,14 @@ impl App {
         self.update.as_ref()?.moment.as_ref()
     }
 
+    /// What figures "since …" and changes go back to.
+    pub(in crate::tui) fn beginning(&self) -> &'static str {
+        match self.moment() {
+            Some(m) if !m.live => "since the recording began",
+            _ => "since kptop began",
+        }
+    }
+
     pub(super) fn travel(&mut self, how: Travel) {
         self.orders.push(Order::Travel(how));
     }

@@ -1,4 +1,4 @@
-//! What changed since kptop began, the newest above.
+//! What changed since kptop or the recording began, the newest above.
 
 use crate::changes::{Change, What};
 use crate::figures::{clip, clip_end, duration, time_of_day, wrapped};
@@ -41,14 +41,16 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     let [upper, lower] = Layout::vertical([Constraint::Min(4), Constraint::Length(lower)]).areas(area);
     let note = match changes.len() as u64 {
         n if n < u.changes.seen() => format!("the last {n} of {}", u.changes.seen()),
-        _ => "since kptop began".into(),
+        _ => app.beginning().into(),
     };
     let inner = part(frame, theme, upper, &format!("Changes {}", changes.len()), &note, true);
     app.changes.fit(changes.len(), Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner });
     let Some(chosen) = changes.get(app.changes.chosen) else {
-        let text =
-            " Nothing changed since kptop began: no Service, frontend, backend, rule, mode, sysctl or limit.";
-        let lines: Vec<Line<'_>> = wrapped(text, usize::from(inner.width.saturating_sub(2)))
+        let text = format!(
+            " Nothing changed {}: no Service, frontend, backend, rule, mode, sysctl or limit.",
+            app.beginning()
+        );
+        let lines: Vec<Line<'_>> = wrapped(&text, usize::from(inner.width.saturating_sub(2)))
             .into_iter()
             .map(|l| Line::styled(format!(" {l}"), theme.dim()))
             .collect();

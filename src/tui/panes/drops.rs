@@ -107,7 +107,8 @@ fn draw_live(frame: &mut Frame<'_>, app: &App, area: Rect) {
 
 fn draw_counters(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let theme = app.theme;
-    let inner = part(frame, theme, area, "What counters tell", "since kptop began, and in all", false);
+    let note = format!("{}, and in all", app.beginning());
+    let inner = part(frame, theme, area, "What counters tell", &note, false);
     put(
         frame,
         Rect { height: 1, ..inner },
