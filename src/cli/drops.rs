@@ -37,6 +37,11 @@ impl DropsArgs {
     pub(super) fn is_demo(&self) -> bool {
         self.demo.is_some()
     }
+
+    /// True where it switches the monitor on.
+    pub(super) fn monitors(&self) -> bool {
+        !self.counters
+    }
 }
 
 /// Lines of single packets, at most: the sums tell the rest.

@@ -196,13 +196,22 @@ impl Cli {
             _ => false,
         }
     }
+
+    /// True where the drop monitor is, or can be, asked for.
+    fn may_monitor(&self) -> bool {
+        match &self.command {
+            None => self.source.from.is_empty(),
+            Some(Command::Drops(a)) => a.monitors(),
+            _ => false,
+        }
+    }
 }
 
 /// Runs the program; gives its exit code: 0 fine, 1 findings or differences, 2 could not do it.
 pub fn run() -> ExitCode {
     let cli = Cli::parse_from(explain::with_files_behind(std::env::args_os().collect()));
     if cli.reads_only() {
-        source::give_up(keep_reading(cli.source.netns.is_some()));
+        source::give_up(keep_reading(cli.source.netns.is_some(), cli.may_monitor()));
     }
     let result = match &cli.command {
         // It needs no choices, but a wrong file that was named is a mistake all the same.
@@ -216,6 +225,7 @@ pub fn run() -> ExitCode {
         Some(Command::Watch(args)) => watch::run(&cli.source, args),
         Some(Command::Drops(args)) => drops::run(&cli.source, args),
         Some(Command::Guard { before }) => {
+            source::give_up(keep_reading(false, false));
             crate::snapshot::guard(before).map(|()| ExitCode::SUCCESS).map_err(|e| explain(&e))
         }
         Some(Command::Record(args)) => record::record(&cli.source, args),

@@ -107,7 +107,7 @@ pub(super) fn record(source: &SourceArgs, args: &RecordArgs) -> Result<ExitCode,
     };
     // The file is there: from here on the node is read, and nothing else.
     if demo.is_none() {
-        give_up(keep_reading(source.netns.is_some()));
+        give_up(keep_reading(source.netns.is_some(), false));
     }
     let mut source = match Source::open(source, demo, Duration::MAX) {
         Ok(s) => s,

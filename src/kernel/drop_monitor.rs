@@ -6,7 +6,7 @@
 use super::generic::find_family;
 use super::netlink::{Request, Socket, attrs, host_uint, text};
 use super::notices::Listener;
-use super::{Error, Result};
+use super::{Error, ErrorKind, Result};
 use netlink_sys::protocols::NETLINK_GENERIC;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -122,7 +122,13 @@ impl DropMonitor {
         let mut control = Socket::open(NETLINK_GENERIC)?;
         let before = config(&mut control, family.id)?;
         // Listening before it is on: nothing is missed.
-        let listener = Listener::join(NETLINK_GENERIC, &[group], ROOM)?;
+        let listener = Listener::join(NETLINK_GENERIC, &[group], ROOM).map_err(|e| match e.kind {
+            // See `privileges::MONITORING`; older kernels ask for nothing here.
+            ErrorKind::Permission { .. } => {
+                Error { kind: ErrorKind::Permission { needs: "CAP_SYS_ADMIN" }, ..e }
+            }
+            _ => e,
+        })?;
         let set = Request::generic(family.id, CMD_CONFIG, VERSION, 0)
             .attr(ATTR_ALERT_MODE, &[MODE_PACKET])
             .attr_u32(ATTR_TRUNC_LEN, TRUNCATE)

@@ -11,21 +11,28 @@ const READING: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_DAC
 /// What entering another namespace needs beside: `setns`, and to look at another process' namespaces.
 const ENTERING: [Capability; 2] = [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_PTRACE];
 
-/// Keeps what is needed to read, and to enter a namespace where one is named, and takes care that no program that is run
+/// What switching the drop monitor on needs beside: since Linux 6.7, and in the stable kernels since December 2023, only
+/// `CAP_SYS_ADMIN` joins its group of events (`GENL_MCAST_CAP_SYS_ADMIN`, `net/core/drop_monitor.c`).
+const MONITORING: [Capability; 1] = [Capability::CAP_SYS_ADMIN];
+
+/// Keeps what is needed to read, to enter a namespace where one is named and to switch the drop monitor on where that may be asked for, and takes care that no program that is run
 /// gains any. To be called before the first thread is started: threads begin with what their maker has.
 ///
 /// # Errors
 /// The kernel refused; everything is as before then.
-pub fn keep_reading(entering: bool) -> Result<()> {
+pub fn keep_reading(entering: bool, monitoring: bool) -> Result<()> {
     nix::sys::prctl::set_no_new_privs().map_err(|e| Error::io("setting no_new_privs", e.into()))?;
     let mut keep: CapsHashSet = READING.into_iter().collect();
     if entering {
         keep.extend(ENTERING);
     }
+    if monitoring {
+        keep.extend(MONITORING);
+    }
     shrink(&keep)
 }
 
-/// Of the calling thread: keeps what is needed to read. For the time after a namespace was entered.
+/// Of the calling thread: keeps what is needed to read. For the time after a namespace was entered, or the drop monitor switched on.
 pub fn keep_reading_only() -> Result<()> {
     shrink(&READING.into_iter().collect())
 }

@@ -1,6 +1,7 @@
 //! The drop monitor, listened to by a thread of its own, as long as somebody asks for it.
 
 use crate::kernel::drop_monitor::{self, DropMonitor, Dropped};
+use crate::kernel::privileges::keep_reading_only;
 use crate::kernel::{Error, Result};
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -53,6 +54,8 @@ impl DropWatch {
         let thread = std::thread::Builder::new()
             .name("dropped packets".into())
             .spawn(move || {
+                // It is on: switching it off needs no more than reading does.
+                let _ = keep_reading_only();
                 let mut asked = Instant::now();
                 while !until.load(Ordering::Relaxed) {
                     let came = matches!(monitor.wait(Duration::from_millis(100)), Ok(true));

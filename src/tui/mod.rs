@@ -27,7 +27,7 @@ use crate::snapshot::{DropWatch, Error};
 use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -64,6 +64,31 @@ pub struct Options {
     pub prices: Arc<Prices>,
 }
 
+/// A thread that keeps what switching the drop monitor on takes, and does nothing else: the others give it up.
+struct MonitorSwitch {
+    ask: mpsc::Sender<()>,
+    answer: mpsc::Receiver<Result<DropWatch, String>>,
+}
+
+impl MonitorSwitch {
+    /// To be called in the machine's own network namespace, with all that kptop was started with.
+    fn new() -> io::Result<MonitorSwitch> {
+        let ((ask, asked), (tell, answer)) = (mpsc::channel(), mpsc::channel());
+        std::thread::Builder::new().name("monitor switch".into()).spawn(move || {
+            while asked.recv().is_ok() && tell.send(DropWatch::start(true).map_err(|e| e.to_string())).is_ok()
+            {
+            }
+        })?;
+        Ok(MonitorSwitch { ask, answer })
+    }
+
+    fn on(&self) -> Result<DropWatch, String> {
+        let gone = "the thread that switches the drop monitor on is gone";
+        self.ask.send(()).map_err(|_| gone.to_string())?;
+        self.answer.recv().map_err(|_| gone.to_string())?
+    }
+}
+
 /// Shows the screen until the user leaves or a signal ends it.
 pub fn run(input: Input, names: Names, options: Options) -> Result<(), ScreenError> {
     if !terminal::is_terminal() {
@@ -74,6 +99,7 @@ pub fn run(input: Input, names: Names, options: Options) -> Result<(), ScreenErr
         // Opened before the screen is taken over, so that an error is printed as one.
         let understanding = reader::Understanding { names, prices: options.prices.clone() };
         let mut reader = reader::start(input, understanding, options.interval).await?;
+        let switch = MonitorSwitch::new()?;
         let _ = crate::snapshot::facts::keep_reading_only();
         let mut screen = terminal::Screen::enter(options.config.mouse != Some(false))?;
         let mut app =
@@ -109,9 +135,8 @@ pub fn run(input: Input, names: Names, options: Options) -> Result<(), ScreenErr
             for order in app.take_orders() {
                 match order {
                     Order::Monitor(true) => {
-                        // In the machine's own namespace, where this thread has stayed.
-                        let started = DropWatch::start(true);
-                        app.monitor_is(started.as_ref().map(drop).map_err(ToString::to_string));
+                        let started = switch.on();
+                        app.monitor_is(started.as_ref().map(drop).map_err(Clone::clone));
                         monitor = started.ok();
                     }
                     Order::Monitor(false) => monitor = None,
