@@ -8,7 +8,7 @@ mod common;
 
 use common::{in_netns, median};
 use kptop::kernel::conntrack::{Client as Conntrack, Tuple};
-use kptop::kernel::ipvs::{Client as Ipvs, Forwarding, IpvsStats, RealServer, VirtualAddress, VirtualServer};
+use kptop::kernel::ipvs::{Client as Ipvs, IpvsStats, RealServer, VirtualAddress, VirtualServer};
 use kptop::kernel::netlink::{NETLINK_NETFILTER, Request, Socket as Netlink};
 use kptop::kernel::nftables;
 use kptop::kernel::usage::thread_cpu;
@@ -413,20 +413,8 @@ fn ipvs() {
         let mut client = Ipvs::open().unwrap();
         for i in 0..2_000u32 {
             let address = |net: u32| IpAddr::V4(Ipv4Addr::from(net + i));
-            let real_servers = (0..4u32)
-                .map(|n| RealServer {
-                    address: address(0x0af4_0000 + n * 0x4000),
-                    port: 8080,
-                    forwarding: Forwarding::Masquerade,
-                    weight: 1,
-                    upper_threshold: 0,
-                    lower_threshold: 0,
-                    active: 0,
-                    inactive: 0,
-                    persistent: 0,
-                    stats: IpvsStats::default(),
-                })
-                .collect();
+            let real_servers =
+                (0..4u32).map(|n| RealServer::new(address(0x0af4_0000 + n * 0x4000), 8080, 1)).collect();
             let server = VirtualServer {
                 family: IpFamily::V4,
                 address: VirtualAddress::Socket { protocol: 6, address: address(0x0a60_0000), port: 80 },

@@ -161,6 +161,24 @@ pub struct RealServer {
     pub stats: IpvsStats,
 }
 
+impl RealServer {
+    /// One with masquerading, as kube-proxy adds them; without limits, connections or figures.
+    pub fn new(address: IpAddr, port: u16, weight: u32) -> RealServer {
+        RealServer {
+            address,
+            port,
+            forwarding: Forwarding::Masquerade,
+            weight,
+            upper_threshold: 0,
+            lower_threshold: 0,
+            active: 0,
+            inactive: 0,
+            persistent: 0,
+            stats: IpvsStats::default(),
+        }
+    }
+}
+
 /// Timeouts of idle connections in seconds (`ipvsadm -L --timeout`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
@@ -432,18 +450,7 @@ fn parse_family(v: &[u8]) -> Option<IpFamily> {
 
 fn parse_dest(value: &[u8], family: IpFamily) -> Option<RealServer> {
     let (mut own_family, mut addr, mut stats, mut stats64) = (family, None, None, None);
-    let mut real = RealServer {
-        address: Ipv4Addr::UNSPECIFIED.into(),
-        port: 0,
-        forwarding: Forwarding::Masquerade,
-        weight: 0,
-        upper_threshold: 0,
-        lower_threshold: 0,
-        active: 0,
-        inactive: 0,
-        persistent: 0,
-        stats: IpvsStats::default(),
-    };
+    let mut real = RealServer::new(Ipv4Addr::UNSPECIFIED.into(), 0, 0);
     for (kind, v) in attrs(value) {
         let number = || host_uint(v).unwrap_or(0) as u32;
         match kind {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::ruleset::{IpFamily, IpNet};
 use crate::snapshot::facts::{
-    Forwarding, InterfaceAddress, Ipset, Ipvs, IpvsStats, Member, RealServer, SVC_PERSISTENT, VirtualAddress,
+    InterfaceAddress, Ipset, Ipvs, IpvsStats, Member, RealServer, SVC_PERSISTENT, VirtualAddress,
     VirtualServer,
 };
 use std::collections::HashMap;
@@ -300,16 +300,5 @@ pub fn write(services: &[Service], node_addresses: &[IpAddr]) -> Vec<VirtualServ
 }
 
 fn real_server(b: &Backend) -> RealServer {
-    RealServer {
-        address: b.address,
-        port: b.port,
-        forwarding: Forwarding::Masquerade,
-        weight: b.weight.unwrap_or(1),
-        upper_threshold: 0,
-        lower_threshold: 0,
-        active: 0,
-        inactive: 0,
-        persistent: 0,
-        stats: IpvsStats::default(),
-    }
+    RealServer::new(b.address, b.port, b.weight.unwrap_or(1))
 }

@@ -195,18 +195,7 @@ fn an_interface_and_a_state_decide_where_they_are_known() {
 
 #[test]
 fn ipvs_takes_a_packet_to_its_servers_by_weight() {
-    let real = |n: u8, weight: u32| RealServer {
-        address: Ipv4Addr::new(10, 1, 0, n).into(),
-        port: 8080,
-        forwarding: crate::snapshot::facts::Forwarding::Masquerade,
-        weight,
-        upper_threshold: 0,
-        lower_threshold: 0,
-        active: 0,
-        inactive: 0,
-        persistent: 0,
-        stats: IpvsStats::default(),
-    };
+    let real = |n: u8, weight: u32| RealServer::new(Ipv4Addr::new(10, 1, 0, n).into(), 8080, weight);
     let server = VirtualServer {
         family: IpFamily::V4,
         address: VirtualAddress::Socket { protocol: 6, address: ip("192.0.2.1"), port: 80 },

@@ -29,21 +29,6 @@ fn server(address: VirtualAddress, scheduler: &str) -> VirtualServer {
     }
 }
 
-fn real(address: IpAddr, port: u16) -> RealServer {
-    RealServer {
-        address,
-        port,
-        forwarding: Forwarding::Masquerade,
-        weight: 1,
-        upper_threshold: 0,
-        lower_threshold: 0,
-        active: 0,
-        inactive: 0,
-        persistent: 0,
-        stats: IpvsStats::default(),
-    }
-}
-
 /// `1234`, `12K`: what ipvsadm prints without `--exact`.
 fn figure(text: &str) -> Option<u64> {
     let (number, factor) = match text.char_indices().next_back()? {
@@ -79,7 +64,7 @@ fn find_real(s: &mut VirtualServer, address: IpAddr, port: u16) -> &mut RealServ
     let i = match s.real_servers.iter().position(|r| (r.address, r.port) == (address, port)) {
         Some(i) => i,
         None => {
-            s.real_servers.push(real(address, port));
+            s.real_servers.push(RealServer::new(address, port, 1));
             s.real_servers.len() - 1
         }
     };
