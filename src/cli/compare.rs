@@ -31,20 +31,13 @@ pub(super) struct CompareArgs {
     over: Duration,
     /// Compare for a demo of this mode instead of this node.
     #[arg(long, value_enum, value_name = "MODE")]
-    demo: Option<DemoMode>,
+    pub(super) demo: Option<DemoMode>,
     /// With --demo: Service ports in all; the shop has 31, more are made up with 4 backends each.
     #[arg(long, value_name = "N", requires = "demo", value_parser = clap::value_parser!(u32).range(1..=20_000))]
     services: Option<u32>,
     /// How to print.
     #[arg(short, long, value_enum, default_value = "text")]
     output: TextOrJson,
-}
-
-impl CompareArgs {
-    /// True where it looks at a demo.
-    pub(super) fn is_demo(&self) -> bool {
-        self.demo.is_some()
-    }
 }
 
 pub(super) fn run(source: &SourceArgs, args: &CompareArgs) -> Result<ExitCode, String> {

@@ -25,17 +25,10 @@ pub(super) struct DoctorArgs {
     span: Option<Duration>,
     /// Examine a demo of this mode, with its traffic, instead of this node.
     #[arg(long, value_enum, value_name = "MODE")]
-    demo: Option<DemoMode>,
+    pub(super) demo: Option<DemoMode>,
     /// How to print.
     #[arg(short, long, value_enum, default_value = "text")]
     output: TextOrJson,
-}
-
-impl DoctorArgs {
-    /// True where it looks at a demo.
-    pub(super) fn is_demo(&self) -> bool {
-        self.demo.is_some()
-    }
 }
 
 pub(super) fn run(source: &SourceArgs, args: &DoctorArgs) -> Result<ExitCode, String> {

@@ -26,18 +26,13 @@ pub(super) struct DropsArgs {
     counters: bool,
     /// Watch beside a demo of this mode, with its traffic.
     #[arg(long, value_enum, value_name = "MODE")]
-    demo: Option<DemoMode>,
+    pub(super) demo: Option<DemoMode>,
     /// How to print: text has a line for each packet of a Service as it comes, then sums.
     #[arg(short, long, value_enum, default_value = "text")]
     output: TextOrJson,
 }
 
 impl DropsArgs {
-    /// True where it looks at a demo.
-    pub(super) fn is_demo(&self) -> bool {
-        self.demo.is_some()
-    }
-
     /// True where it switches the monitor on.
     pub(super) fn monitors(&self) -> bool {
         !self.counters

@@ -28,17 +28,10 @@ pub(super) struct ExplainArgs {
     interface: Option<String>,
     /// Ask a demo of this mode instead of this node.
     #[arg(long, value_enum, value_name = "MODE")]
-    demo: Option<DemoMode>,
+    pub(super) demo: Option<DemoMode>,
     /// How to print.
     #[arg(short, long, value_enum, default_value = "text")]
     output: TextOrJson,
-}
-
-impl ExplainArgs {
-    /// True where it looks at a demo.
-    pub(super) fn is_demo(&self) -> bool {
-        self.demo.is_some()
-    }
 }
 
 /// `kptop --from FILE explain …`: the flag's values go behind the subcommand's name. clap would let a `--from outside` behind

@@ -185,12 +185,12 @@ impl Cli {
         match &self.command {
             None => true,
             Some(Command::Snapshot(_) | Command::Replay(_)) => true,
-            Some(Command::Explain(a)) => !a.is_demo(),
-            Some(Command::Compare(a)) => !a.is_demo(),
-            Some(Command::Doctor(a)) => !a.is_demo(),
-            Some(Command::Watch(a)) => !a.is_demo(),
-            Some(Command::Drops(a)) => !a.is_demo(),
-            Some(Command::Serve(a)) => !a.is_demo(),
+            Some(Command::Explain(a)) => a.demo.is_none(),
+            Some(Command::Compare(a)) => a.demo.is_none(),
+            Some(Command::Doctor(a)) => a.demo.is_none(),
+            Some(Command::Watch(a)) => a.demo.is_none(),
+            Some(Command::Drops(a)) => a.demo.is_none(),
+            Some(Command::Serve(a)) => a.demo.is_none(),
             // It has a file to make first.
             Some(Command::Record(_) | Command::Shot(_)) => false,
             _ => false,

@@ -45,14 +45,7 @@ pub(super) struct ServeArgs {
     list: bool,
     /// Serve a demo of this mode, with its traffic, instead of this node.
     #[arg(long, value_enum, value_name = "MODE")]
-    demo: Option<DemoMode>,
-}
-
-impl ServeArgs {
-    /// True where it looks at a demo.
-    pub(super) fn is_demo(&self) -> bool {
-        self.demo.is_some()
-    }
+    pub(super) demo: Option<DemoMode>,
 }
 
 /// `10.0.0.5:9756`, `[::]:9756`, `localhost:9756`; `:9756` is every address.

@@ -20,17 +20,10 @@ pub(super) struct WatchArgs {
     span: Option<Duration>,
     /// Watch a demo of this mode instead of this node.
     #[arg(long, value_enum, value_name = "MODE")]
-    demo: Option<DemoMode>,
+    pub(super) demo: Option<DemoMode>,
     /// How to print: a line is a change.
     #[arg(short, long, value_enum, default_value = "text")]
     output: TextOrJson,
-}
-
-impl WatchArgs {
-    /// True where it looks at a demo.
-    pub(super) fn is_demo(&self) -> bool {
-        self.demo.is_some()
-    }
 }
 
 pub(super) fn run(source: &SourceArgs, args: &WatchArgs) -> Result<ExitCode, String> {

@@ -1,6 +1,6 @@
 //! Columns of the backends of a Service.
 
-use super::{Column, NEVER, Rows, Shape, Value, expected_share, figure};
+use super::{Column, NEVER, Rows, Shape, Value, expected_share, figure, words};
 use crate::proxy::{Backend, Service, endpoint_text};
 use crate::rates::{BackendRates, NoRate, Rate, real_share};
 use crate::snapshot::facts::ClusterEndpoint;
@@ -32,18 +32,6 @@ fn rate(row: &BackendRow<'_>, of: fn(&BackendRates) -> Rate) -> Value {
 
 /// Columns that the Kubernetes API fills.
 pub const API_ONLY: [&str; 4] = ["pod", "ready", "node", "zone"];
-
-/// A word that the API tells.
-const fn told(
-    key: &'static str,
-    head: &'static str,
-    width: u16,
-    from: u16,
-    help: &'static str,
-    value: fn(&BackendRow<'_>) -> Value,
-) -> Column<Backends> {
-    Column { key, head, unit: "", help, width, right: false, from, shape: Shape::Text, value }
-}
 
 fn word(row: &BackendRow<'_>, of: fn(&ClusterEndpoint) -> Option<String>) -> Value {
     Value::Text(row.endpoint.and_then(of).unwrap_or_else(|| "-".into()))
@@ -119,14 +107,18 @@ pub const BACKENDS: &[Column<Backends>] = &[
     figure("unreplied", "UNREP", "flows", Shape::Count, 98, "of them, without any answer yet", |r| {
         Value::count(r.backend.unreplied_flows)
     }),
-    told("pod", "POD", 26, 100, "its pod, as the Kubernetes API names it", |r| word(r, |e| e.target.clone())),
-    told("ready", "READY", 9, 128, "whether its pod is ready, as the API tells", |r| {
+    words("pod", "POD", 26, 100, "its pod, as the Kubernetes API names it", |r| {
+        word(r, |e| e.target.clone())
+    }),
+    words("ready", "READY", 9, 128, "whether its pod is ready, as the API tells", |r| {
         word(r, |e| Some(e.readiness().into()))
     }),
-    told("node", "NODE", 16, 140, "the node that it runs on, as the API tells", |r| {
+    words("node", "NODE", 16, 140, "the node that it runs on, as the API tells", |r| {
         word(r, |e| e.node.clone())
     }),
-    told("zone", "ZONE", 12, 158, "the zone of that node, as the API tells", |r| word(r, |e| e.zone.clone())),
+    words("zone", "ZONE", 12, 158, "the zone of that node, as the API tells", |r| {
+        word(r, |e| e.zone.clone())
+    }),
     figure("weight", "WEIGHT", "", Shape::Count, NEVER, "weight (IPVS)", |r| {
         Value::count(r.backend.weight.map(u64::from))
     }),

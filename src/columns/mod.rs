@@ -129,6 +129,18 @@ const fn figure<R: Rows>(
     Column { key, head, unit, help, width: 6, right: true, from, shape, value }
 }
 
+/// A column of words, kept to the left.
+const fn words<R: Rows>(
+    key: &'static str,
+    head: &'static str,
+    width: u16,
+    from: u16,
+    help: &'static str,
+    value: for<'a> fn(&R::Row<'a>) -> Value,
+) -> Column<R> {
+    Column { key, head, unit: "", help, width, right: false, from, shape: Shape::Text, value }
+}
+
 /// No screen is so wide: the column is shown where somebody chose it.
 pub const NEVER: u16 = u16::MAX;
 

@@ -1,6 +1,6 @@
 //! Columns of Services.
 
-use super::{Column, NEVER, Rows, Shape, Value, figure};
+use super::{Column, NEVER, Rows, Shape, Value, figure, words};
 use crate::cost::Lookup;
 use crate::proxy::{Backend, FrontendKind, Health, Mode, Service, Variant, frontend_text};
 use crate::rates::{NoRate, Rate, ServiceRates, real_share};
@@ -120,17 +120,6 @@ fn frontends(s: &Service) -> String {
         [one] => frontend_text(one),
         [first, rest @ ..] => format!("{} +{}", frontend_text(first), rest.len()),
     }
-}
-
-const fn words(
-    key: &'static str,
-    head: &'static str,
-    width: u16,
-    from: u16,
-    help: &'static str,
-    value: fn(&ServiceRow<'_>) -> Value,
-) -> Column<Services> {
-    Column { key, head, unit: "", help, width, right: false, from, shape: Shape::Text, value }
 }
 
 fn text(t: impl Into<String>) -> Value {

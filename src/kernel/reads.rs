@@ -26,6 +26,10 @@ pub struct Read {
     pub what: &'static str,
 }
 
+const fn route(kind: u16, name: &'static str, what: &'static str) -> Read {
+    Read { protocol: ROUTE, family: "", kind, name, what }
+}
+
 const fn nf(subsystem: u8, message: u8, name: &'static str, what: &'static str) -> Read {
     Read { protocol: NETFILTER, family: "", kind: (subsystem as u16) << 8 | message as u16, name, what }
 }
@@ -36,14 +40,8 @@ const fn generic(family: &'static str, command: u8, name: &'static str, what: &'
 
 /// All of them.
 pub const READS: &[Read] = &[
-    Read { protocol: ROUTE, family: "", kind: 18, name: "RTM_GETLINK", what: "interfaces" },
-    Read {
-        protocol: ROUTE,
-        family: "",
-        kind: 22,
-        name: "RTM_GETADDR",
-        what: "addresses (asked by getifaddrs)",
-    },
+    route(18, "RTM_GETLINK", "interfaces"),
+    route(22, "RTM_GETADDR", "addresses (asked by getifaddrs)"),
     nf(1, 1, "IPCTNL_MSG_CT_GET", "flows of conntrack"),
     nf(1, 4, "IPCTNL_MSG_CT_GET_STATS_CPU", "statistics of conntrack"),
     nf(6, 7, "IPSET_CMD_LIST", "ipsets"),

@@ -67,36 +67,67 @@ impl Keys {
     }
 }
 
+/// The screen, on paper.
+struct Studio {
+    app: App,
+    observer: Observer,
+    terminal: Terminal<TestBackend>,
+    theme: Theme,
+}
+
+impl Studio {
+    fn new(names: Names, options: &Options, size: (u16, u16)) -> Studio {
+        let theme = Theme::new(options.config.theme.unwrap_or(ThemeName::Dark));
+        let Ok(terminal) = Terminal::new(TestBackend::new(size.0, size.1));
+        Studio {
+            app: App::new(theme, options.interval, &options.config),
+            observer: Observer::new(names).priced(options.prices.clone()),
+            terminal,
+            theme,
+        }
+    }
+
+    fn draw(&mut self) {
+        let Ok(_) = self.terminal.draw(|f| draw(f, &mut self.app));
+    }
+
+    fn press(&mut self, keys: &Keys) {
+        for code in &keys.0 {
+            self.draw(); // lists know their height by what was drawn
+            self.app.on_key(KeyEvent::new(*code, KeyModifiers::NONE));
+        }
+    }
+
+    fn picture(mut self) -> String {
+        self.draw();
+        svg(self.terminal.backend().buffer(), self.theme)
+    }
+}
+
 /// Watches for a while, presses the keys, and draws: the text of an SVG file.
 pub fn shot(live: &mut Live, names: Names, options: &Options, shot: &Shot) -> String {
-    let theme = Theme::new(options.config.theme.unwrap_or(ThemeName::Dark));
-    let mut app = App::new(theme, options.interval, &options.config);
-    let mut observer = Observer::new(names).priced(options.prices.clone());
-    let Ok(mut terminal) = Terminal::new(TestBackend::new(shot.size.0, shot.size.1));
+    let mut studio = Studio::new(names, options, shot.size);
     let began = Instant::now();
     let mut pressed = false;
     loop {
         let meter = Meter::start();
-        let view = observer.observe(live.snapshot(Wanted::ALL));
-        app.on_update(Update::now(view, meter.stop().wall, Duration::ZERO));
+        let view = studio.observer.observe(live.snapshot(Wanted::ALL));
+        studio.app.on_update(Update::now(view, meter.stop().wall, Duration::ZERO));
         let last = began.elapsed() + options.interval >= shot.watch;
         if last && pressed {
             break;
         }
         if last {
-            for code in &shot.keys.0 {
-                let Ok(_) = terminal.draw(|f| draw(f, &mut app)); // lists know their height by what was drawn
-                app.on_key(KeyEvent::new(*code, KeyModifiers::NONE));
-            }
+            studio.press(&shot.keys);
             pressed = true;
         }
-        let Ok(_) = terminal.draw(|f| draw(f, &mut app));
-        app.watch();
-        for order in app.take_orders() {
+        studio.draw();
+        studio.app.watch();
+        for order in studio.app.take_orders() {
             match order {
                 Order::LookAt(what) => live.look_at(what),
                 Order::Watch(rules) => {
-                    if let Some(u) = &app.update {
+                    if let Some(u) = &studio.app.update {
                         live.watch(by_table(&u.snapshot, &rules));
                     }
                 }
@@ -105,26 +136,19 @@ pub fn shot(live: &mut Live, names: Names, options: &Options, shot: &Shot) -> St
         }
         std::thread::sleep(options.interval);
     }
-    let Ok(_) = terminal.draw(|f| draw(f, &mut app));
-    svg(terminal.backend().buffer(), theme)
+    studio.picture()
 }
 
 /// The same of readings that were recorded: what is drawn is the last one.
 pub fn shot_of(snapshots: Vec<Snapshot>, names: Names, options: &Options, shot: &Shot) -> String {
-    let theme = Theme::new(options.config.theme.unwrap_or(ThemeName::Dark));
-    let mut app = App::new(theme, options.interval, &options.config);
-    let mut observer = Observer::new(names).priced(options.prices.clone());
-    let Ok(mut terminal) = Terminal::new(TestBackend::new(shot.size.0, shot.size.1));
+    let mut studio = Studio::new(names, options, shot.size);
     for snapshot in snapshots {
-        app.on_update(Update::now(observer.observe(snapshot), Duration::ZERO, Duration::ZERO));
+        let view = studio.observer.observe(snapshot);
+        studio.app.on_update(Update::now(view, Duration::ZERO, Duration::ZERO));
     }
-    for code in &shot.keys.0 {
-        let Ok(_) = terminal.draw(|f| draw(f, &mut app));
-        app.on_key(KeyEvent::new(*code, KeyModifiers::NONE));
-    }
-    let Ok(_) = terminal.draw(|f| draw(f, &mut app));
-    let Ok(_) = terminal.draw(|f| draw(f, &mut app));
-    svg(terminal.backend().buffer(), theme)
+    studio.press(&shot.keys);
+    studio.draw();
+    studio.picture()
 }
 
 #[cfg(test)]
