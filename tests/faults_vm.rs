@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::terminal::Terminal;
 use common::ward::{Ward, named_first, silent};
 use kptop::doctor::Severity;
 use kptop::kernel::conntrack;
@@ -314,48 +315,17 @@ fn dropped_packets_are_told_of_and_the_monitor_is_off_again() {
 #[ignore = "needs the drop monitor: run by tests/run, in the VM"]
 fn the_screen_switches_the_drop_monitor_on_and_off() {
     use kptop::kernel::drop_monitor::is_on;
-    use nix::pty::{Winsize, openpty};
-    use std::io::{Read, Write};
-    let pty = openpty(&Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }, None).unwrap();
-    let end = || pty.slave.try_clone().unwrap();
-    let mut kptop = std::process::Command::new(env!("CARGO_BIN_EXE_kptop"))
-        .env("TERM", "xterm-256color")
-        .stdin(end())
-        .stdout(end())
-        .stderr(end())
-        .spawn()
-        .unwrap();
-    let mut keys = fs::File::from(pty.master);
-    let mut screen = keys.try_clone().unwrap();
-    drop(pty.slave);
-    let drain = std::thread::spawn(move || {
-        let (mut all, mut chunk) = (Vec::new(), [0u8; 65536]);
-        while let Ok(n @ 1..) = screen.read(&mut chunk) {
-            all.extend_from_slice(&chunk[..n]);
-        }
-        String::from_utf8_lossy(&all).into_owned()
-    });
-    // It takes keys once its first frame is there.
-    std::thread::sleep(Duration::from_secs(4));
-    let mut until = |key: &str, wanted: bool| {
-        keys.write_all(key.as_bytes()).unwrap();
+    let mut terminal = Terminal::start(&[]);
+    terminal.wait_for("q quit");
+    for (key, wanted) in [("8w", true), ("w", false), ("w", true), ("q", false)] {
+        terminal.keys(key);
         let began = std::time::Instant::now();
-        while is_on().unwrap() != wanted && began.elapsed() < Duration::from_secs(30) {
+        while is_on().unwrap() != wanted {
+            assert!(began.elapsed() < Duration::from_secs(30), "{key}: never {wanted}");
             std::thread::sleep(Duration::from_millis(100));
         }
-        is_on().unwrap() == wanted
-    };
-    let seen = [until("8w", true), until("w", false), until("w", true), until("q", false)];
-    if kptop.try_wait().unwrap().is_none() {
-        let _ = nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(kptop.id().cast_signed()),
-            nix::sys::signal::Signal::SIGTERM,
-        );
     }
-    let status = kptop.wait().unwrap();
-    drop(keys);
-    let screen = drain.join().unwrap();
-    assert_eq!(seen, [true; 4], "{status}: {screen}");
+    assert_eq!(terminal.ended().0, Some(0));
 }
 
 #[test]

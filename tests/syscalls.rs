@@ -2,12 +2,10 @@
 
 mod common;
 
+use common::terminal::Terminal;
 use common::{in_new_netns, load_legacy, read, run, run_with, set, tell};
 use kptop::snapshot::facts::READS;
-use nix::pty::{Winsize, openpty};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{Read, Write};
 use std::process::Command;
 use std::time::Duration;
 
@@ -119,44 +117,16 @@ const CALLS: &[&str] = &[
 fn traced(args: &[&str], keys: &[&str]) -> String {
     let place = common::recordings::Place::new("syscalls");
     let log = place.file("strace");
-    let size = Winsize { ws_row: 50, ws_col: 160, ws_xpixel: 0, ws_ypixel: 0 };
-    let pty = openpty(&size, None).unwrap();
-    let end = || pty.slave.try_clone().unwrap();
-    let mut child = Command::new("strace")
-        .args(["-f", "-y", "-s", "512", "-o"])
-        .arg(&log)
-        .arg(KPTOP)
-        .args(args)
-        .env("TERM", "xterm-256color")
-        .env_remove("KUBECONFIG")
-        .stdin(end())
-        .stdout(end())
-        .stderr(end())
-        .spawn()
-        .expect("strace (tests/setup installs it)");
-    let mut master = File::from(pty.master);
-    let mut reader = master.try_clone().unwrap();
-    drop(pty.slave);
-    let drain = std::thread::spawn(move || {
-        let mut chunk = [0u8; 65536];
-        while reader.read(&mut chunk).is_ok_and(|n| n > 0) {}
-    });
+    let mut strace = Command::new("strace"); // tests/setup installs it
+    strace.args(["-f", "-y", "-s", "512", "-o"]).arg(&log).arg(KPTOP).args(args);
+    let mut terminal = Terminal::run(strace, 50, 160);
     std::thread::sleep(Duration::from_secs(4));
     for k in keys {
-        master.write_all(k.as_bytes()).unwrap();
+        terminal.keys(k);
         std::thread::sleep(Duration::from_millis(700));
     }
-    for _ in 0..200 {
-        if child.try_wait().unwrap().is_some() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    let status = child.try_wait().unwrap();
-    let _ = child.kill();
-    drop(master);
-    let _ = drain.join();
-    assert!(status.is_some_and(|s| s.success()), "kptop did not end well: {status:?}");
+    let (code, _) = terminal.ended_within(Duration::from_secs(20));
+    assert_eq!(code, Some(0), "kptop did not end well");
     std::fs::read_to_string(log).unwrap()
 }
 

@@ -2,142 +2,14 @@
 
 mod common;
 
+use common::terminal::{Terminal, kptop, start_on, terminal};
 use common::{in_new_netns, load_legacy, set};
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::termios::{Termios, tcgetattr};
+use nix::sys::termios::tcgetattr;
 use nix::unistd::Pid;
 use std::fs::File;
-use std::io::{Read, Write};
-use std::process::{Child, Command};
-use std::sync::mpsc::{Receiver, channel};
+use std::io::Read;
 use std::time::{Duration, Instant};
-
-const KPTOP: &str = env!("CARGO_BIN_EXE_kptop");
-
-/// A terminal of which the program will not hold the other end.
-fn terminal(rows: u16, columns: u16) -> OpenptyResult {
-    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    let pty = openpty(&size, None).unwrap();
-    for fd in [&pty.master, &pty.slave] {
-        fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
-    }
-    pty
-}
-
-fn start_on(slave: &std::os::fd::OwnedFd, args: &[&str], dir: &std::path::Path) -> Child {
-    let end = || slave.try_clone().unwrap();
-    Command::new(KPTOP)
-        .args(args)
-        .current_dir(dir)
-        .env("TERM", "xterm-256color")
-        .env_remove("NO_COLOR")
-        .stdin(end())
-        .stdout(end())
-        .stderr(end())
-        .spawn()
-        .unwrap()
-}
-
-/// The program on a terminal of its own.
-struct Terminal80 {
-    child: Child,
-    master: File,
-    slave: std::os::fd::OwnedFd,
-    output: Receiver<Vec<u8>>,
-    seen: Vec<u8>,
-    screen: vt100::Parser,
-    /// How the terminal was before the program began.
-    before: Termios,
-}
-
-impl Terminal80 {
-    fn start(args: &[&str]) -> Terminal80 {
-        Terminal80::start_in(args, std::path::Path::new("."))
-    }
-
-    fn start_in(args: &[&str], dir: &std::path::Path) -> Terminal80 {
-        let pty = terminal(24, 80);
-        let before = tcgetattr(&pty.slave).unwrap();
-        let child = start_on(&pty.slave, args, dir);
-        let master = File::from(pty.master);
-        let mut reader = master.try_clone().unwrap();
-        let (sender, output) = channel();
-        std::thread::spawn(move || {
-            let mut chunk = [0u8; 65536];
-            while let Ok(n) = reader.read(&mut chunk) {
-                if n == 0 || sender.send(chunk[..n].to_vec()).is_err() {
-                    break;
-                }
-            }
-        });
-        Terminal80 {
-            child,
-            master,
-            slave: pty.slave,
-            output,
-            seen: Vec::new(),
-            screen: vt100::Parser::new(24, 80, 0),
-            before,
-        }
-    }
-
-    /// Waits until the screen shows a text.
-    fn wait_for(&mut self, text: &str) {
-        let began = Instant::now();
-        loop {
-            let shown = self.screen.screen().contents();
-            if shown.contains(text) {
-                return;
-            }
-            assert!(began.elapsed() < Duration::from_secs(20), "no `{text}` in\n{shown}");
-            if let Ok(chunk) = self.output.recv_timeout(Duration::from_millis(100)) {
-                self.screen.process(&chunk);
-                self.seen.extend(chunk);
-            }
-        }
-    }
-
-    fn keys(&mut self, keys: &str) {
-        self.master.write_all(keys.as_bytes()).unwrap();
-    }
-
-    fn ended(&mut self) -> (Option<i32>, String) {
-        let began = Instant::now();
-        while self.child.try_wait().unwrap().is_none() {
-            assert!(began.elapsed() < Duration::from_secs(10), "it does not end");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        while let Ok(chunk) = self.output.recv_timeout(Duration::from_millis(200)) {
-            self.seen.extend(chunk);
-        }
-        (self.child.wait().unwrap().code(), String::from_utf8_lossy(&self.seen).into_owned())
-    }
-
-    /// As a window that is resized: by the terminal's own tool, as there is no safe call for it.
-    fn resize(&mut self, rows: u16, columns: u16) {
-        let status = Command::new("stty")
-            .args(["rows", &rows.to_string(), "cols", &columns.to_string()])
-            .stdin(self.master.try_clone().unwrap())
-            .status()
-            .unwrap();
-        assert!(status.success());
-        self.screen.screen_mut().set_size(rows, columns);
-        self.signal(Signal::SIGWINCH);
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
-    }
-}
-
-impl Drop for Terminal80 {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 const LEAVE: &str = "\u{1b}[?1049l";
 const SHOW_CURSOR: &str = "\u{1b}[?25h";
@@ -146,7 +18,7 @@ const SHOW_CURSOR: &str = "\u{1b}[?25h";
 fn keys_drive_the_real_program_and_the_terminal_comes_back() {
     in_new_netns(|| {
         load_legacy(&set("1.36.2", "iptables-legacy"));
-        let mut t = Terminal80::start(&["--interval", "0.2"]);
+        let mut t = Terminal::start(&["--interval", "0.2"]);
         let before = t.before.clone();
         t.wait_for("default/webhook");
         assert_ne!(tcgetattr(&t.slave).unwrap(), before, "raw mode");
@@ -178,7 +50,7 @@ fn click(column: usize, line: usize) -> String {
 fn every_pane_is_reached_by_keys_and_mouse() {
     in_new_netns(|| {
         load_legacy(&set("1.36.2", "iptables-legacy"));
-        let mut t = Terminal80::start(&["--interval", "0.2", "--pane", "overview"]);
+        let mut t = Terminal::start(&["--interval", "0.2", "--pane", "overview"]);
         let before = t.before.clone();
         let sights = [
             ("1", "Most new flows"),
@@ -253,7 +125,7 @@ fn it_is_given_back_out_of_every_state() {
     ] {
         in_new_netns(move || {
             load_legacy(&set("1.36.2", "iptables-legacy"));
-            let mut t = Terminal80::start(&["--interval", "0.2"]);
+            let mut t = Terminal::start(&["--interval", "0.2"]);
             let before = t.before.clone();
             t.wait_for("default/webhook");
             t.keys(keys);
@@ -271,7 +143,7 @@ fn it_is_given_back_out_of_every_state() {
 fn a_small_terminal_is_told_and_a_grown_one_goes_on() {
     in_new_netns(|| {
         load_legacy(&set("1.36.2", "iptables-legacy"));
-        let mut t = Terminal80::start(&[]);
+        let mut t = Terminal::start(&[]);
         t.wait_for("default/webhook");
         t.resize(10, 40);
         t.wait_for("too small");
@@ -286,7 +158,7 @@ fn a_small_terminal_is_told_and_a_grown_one_goes_on() {
 fn signals_give_the_terminal_back() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         in_new_netns(move || {
-            let mut t = Terminal80::start(&[]);
+            let mut t = Terminal::start(&[]);
             let before = t.before.clone();
             t.wait_for("No Services of kube-proxy");
             t.signal(signal);
@@ -303,7 +175,7 @@ fn signals_give_the_terminal_back() {
 fn a_terminal_that_goes_away_ends_it() {
     in_new_netns(|| {
         let pty = terminal(24, 80);
-        let mut child = start_on(&pty.slave, &[], std::path::Path::new("."));
+        let mut child = start_on(&pty.slave, kptop(&[]));
         drop(pty.slave);
         let mut master = File::from(pty.master);
         assert!(master.read(&mut [0u8; 4096]).unwrap() > 0);
@@ -325,7 +197,7 @@ fn a_stuck_terminal_does_not_keep_it_alive() {
     in_new_netns(|| {
         load_legacy(&set("1.36.2", "iptables-legacy"));
         let pty = terminal(60, 300);
-        let mut child = start_on(&pty.slave, &[], std::path::Path::new("."));
+        let mut child = start_on(&pty.slave, kptop(&[]));
         std::thread::sleep(Duration::from_secs(2)); // by now more is drawn than a terminal buffers
         kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
         let began = Instant::now();
@@ -342,7 +214,7 @@ fn a_stuck_terminal_does_not_keep_it_alive() {
 
 #[test]
 fn an_unknown_namespace_is_said_on_a_usual_terminal() {
-    let mut t = Terminal80::start(&["--netns", "nowhere"]);
+    let mut t = Terminal::start(&["--netns", "nowhere"]);
     let (code, text) = t.ended();
     assert_eq!(code, Some(2));
     assert!(text.contains("nowhere") && !text.contains("\u{1b}[?1049h"), "{text}");
@@ -351,7 +223,7 @@ fn an_unknown_namespace_is_said_on_a_usual_terminal() {
 /// A recording on the screen: time passes, stands, is jumped to, and its end is its end.
 #[test]
 fn a_recording_is_travelled_in() {
-    let mut t = Terminal80::start(&["replay", "tests/recordings/1.rec"]);
+    let mut t = Terminal::start(&["replay", "tests/recordings/1.rec"]);
     let before = t.before.clone();
     t.wait_for("1 of 5");
     t.keys("..");
@@ -383,7 +255,9 @@ fn the_last_minutes_are_kept_and_saved() {
     in_new_netns(move || {
         load_legacy(&set("1.36.2", "iptables-legacy"));
         std::thread::scope(|_| {
-            let mut t = Terminal80::start_in(&["--interval", "0.3"], &dir);
+            let mut command = kptop(&["--interval", "0.3"]);
+            command.current_dir(&dir);
+            let mut t = Terminal::run(command, 24, 80);
             t.wait_for("default/webhook");
             std::thread::sleep(Duration::from_secs(2));
             t.keys(",");

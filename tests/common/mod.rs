@@ -4,6 +4,7 @@
 pub mod dumps;
 pub mod recordings;
 pub mod screens;
+pub mod terminal;
 pub mod truth;
 pub mod walking;
 pub mod ward;
