@@ -412,8 +412,10 @@ impl<'a> Told<'a> {
                 if let Some(l) = &mut self.listing[1] {
                     l.insert(key.clone());
                 }
-                if let Some(s) = slice(&s) {
-                    self.catalog.put_slice(key, s, at(self.listed[1]));
+                // It may have been one that counts.
+                match slice(&s) {
+                    Some(s) => self.catalog.put_slice(key, s, at(self.listed[1])),
+                    None => self.catalog.drop_slice(&key, at(self.listed[1])),
                 }
             }
             News::Slice(Event::Delete(s)) => {
@@ -453,4 +455,43 @@ impl<'a> Told<'a> {
 
 fn key(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> Key {
     (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A slice that loses its label belongs to nobody any more.
+    #[test]
+    fn slices_leave_their_service() {
+        let shared = Shared { cluster: Mutex::default(), changed: Condvar::new() };
+        let mut told = Told {
+            shared: &shared,
+            state: ApiState::default(),
+            catalog: Catalog::default(),
+            node: None,
+            listing: [None, None],
+            listed: [true, true],
+            failures: Vec::new(),
+        };
+        told.take(News::Service(Event::Apply(
+            serde_json::from_str(
+                r#"{"metadata": {"namespace": "shop", "name": "cart"},
+                    "spec": {"clusterIP": "10.96.0.9", "ports": [{"port": 80}]}}"#,
+            )
+            .unwrap(),
+        )));
+        let slice = |label: &str| {
+            let text = r#"{"metadata": {"namespace": "shop", "name": "cart-x1", "labels": {"LABEL": "cart"}},
+                "addressType": "IPv4", "ports": [{"port": 8080}], "endpoints": [{"addresses": ["10.0.0.7"]}]}"#;
+            News::Slice(Event::Apply(serde_json::from_str(&text.replace("LABEL", label)).unwrap()))
+        };
+        let mut endpoints = |label| {
+            told.take(slice(label));
+            told.publish();
+            shared.lock().services[0].endpoints.len()
+        };
+        assert_eq!(endpoints("kubernetes.io/service-name"), 1);
+        assert_eq!(endpoints("was/service-name"), 0);
+    }
 }

@@ -94,7 +94,7 @@ fn name_of(s: &ClusterService, p: &ClusterPort) -> ServiceName {
 }
 
 /// The Service of a name.
-pub fn cluster_service<'a>(cluster: &'a Cluster, name: &ServiceName) -> Option<&'a Arc<ClusterService>> {
+fn cluster_service<'a>(cluster: &'a Cluster, name: &ServiceName) -> Option<&'a Arc<ClusterService>> {
     let wanted = (name.namespace.as_str(), name.name.as_str());
     let at =
         cluster.services.binary_search_by(|s| (s.namespace.as_str(), s.name.as_str()).cmp(&wanted)).ok()?;
@@ -211,8 +211,8 @@ pub fn differences<'a>(cluster: &'a Cluster, services: &[Service]) -> Vec<Behind
     // The process of userspace mode alone knows the endpoints.
     let by_process =
         |f: IpFamily| services.iter().any(|s| s.family == f && s.mode == Mode::Userspace && !s.leftover);
-    let families: BTreeSet<IpFamily> =
-        services.iter().map(|s| s.family).filter(|f| !by_process(*f)).collect();
+    let mut families: BTreeSet<IpFamily> = services.iter().map(|s| s.family).collect();
+    families.retain(|f| !by_process(*f));
     let mut found = Vec::new();
     for s in cluster.services.iter().filter(|s| !s.not_proxied) {
         for p in &s.ports {

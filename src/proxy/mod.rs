@@ -14,9 +14,7 @@ mod parts;
 mod userspace;
 
 pub use addresses::{any_pod, node_address, node_addresses, outside_client, pod_network};
-pub use cluster::{
-    Behind, Difference, Expected, cluster_endpoint, cluster_service, differences, expected, is_local,
-};
+pub use cluster::{Behind, Difference, Expected, cluster_endpoint, differences, expected, is_local};
 pub use families::chain_families;
 pub use frontends::Frontends;
 pub use model::{ModeState, Model, State};

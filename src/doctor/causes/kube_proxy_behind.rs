@@ -4,10 +4,12 @@
 use super::{Case, Finding, Severity};
 use crate::doctor::Subject;
 use crate::figures::{duration, plural};
-use crate::proxy::{Behind, Difference, Service, cluster_service, differences, endpoint_text};
+use crate::proxy::{Behind, Protocol, ServiceName, differences, endpoint_text};
+use crate::ruleset::IpFamily;
 use crate::snapshot::Snapshot;
 use crate::snapshot::facts::Cluster;
-use std::collections::BTreeSet;
+use std::cell::LazyCell;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -38,23 +40,23 @@ fn list(endpoints: &BTreeSet<(IpAddr, u16)>) -> String {
 pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
     let now = cluster(case.snapshot)?;
     case.need_rules()?;
-    let differences = differences(now, &case.model.services);
     if case.model.modes.is_empty() {
         return Ok(()); // that all rules are gone is another cause's
     }
+    // What differed at the reading before; asked for where something of unknown age differs.
+    let earlier = LazyCell::new(|| {
+        let (before, cluster) = case.facts.before.and_then(|b| Some((b, b.snapshot.cluster.as_ref()?)))?;
+        let all = differences(cluster, &before.model.services);
+        Some(all.into_iter().map(|d| (key(&d), d.difference)).collect::<HashMap<_, _>>())
+    });
     let mut told = Vec::new();
-    for d in differences {
+    for d in differences(now, &case.model.services) {
         let age = d
             .service
             .changed_at
             .map(|at| Duration::try_from(case.snapshot.taken_at.duration_since(at)).unwrap_or_default());
         // Of what was so from the start the age is not known: it must have been so at the reading before, too.
-        let stays = || {
-            let before = case.facts.before.and_then(|b| Some((b.snapshot.cluster.as_ref()?, b.model)));
-            before.is_some_and(|(cluster, model)| {
-                was(cluster, &model.services, &d).as_ref() == Some(&d.difference)
-            })
-        };
+        let stays = || earlier.as_ref().and_then(|e| e.get(&key(&d))) == Some(&d.difference);
         let is_old = match age {
             Some(age) => age >= ON_ITS_WAY,
             // One reading of files: what differs there differs.
@@ -126,10 +128,7 @@ fn are(n: usize, one: &str, many: &str) -> String {
     if n == 1 { format!("a backend is {one}") } else { format!("{n} backends are {many}") }
 }
 
-/// What differed of the same Service in an earlier reading.
-fn was(cluster: &Cluster, services: &[Service], now: &Behind<'_>) -> Option<Difference> {
-    let of = cluster_service(cluster, &now.name)?;
-    let alone = Cluster { services: vec![of.clone()], node: cluster.node.clone(), ..Cluster::default() };
-    let same = |d: &Behind<'_>| (&d.name, d.protocol, d.family) == (&now.name, now.protocol, now.family);
-    differences(&alone, services).into_iter().find(same).map(|d| d.difference)
+/// Whose difference it is.
+fn key(of: &Behind<'_>) -> (ServiceName, Protocol, IpFamily) {
+    (of.name.clone(), of.protocol, of.family)
 }
