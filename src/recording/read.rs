@@ -310,8 +310,10 @@ impl Recording {
     }
 
     fn piece(&mut self, session: usize, id: PieceId) -> Result<Piece, String> {
-        if let Some((_, piece)) = self.kept.iter().find(|k| k.0 == (session, id)) {
-            return Ok(piece.clone());
+        if let Some(at) = self.kept.iter().position(|k| k.0 == (session, id)) {
+            // What was needed last goes last.
+            self.kept[at..].rotate_left(1);
+            return Ok(self.kept[self.kept.len() - 1].1.clone());
         }
         let bytes = self.piece_bytes(session, id, false)?;
         let piece: Piece =
@@ -321,6 +323,11 @@ impl Recording {
         }
         self.kept.push(((session, id), piece.clone()));
         Ok(piece)
+    }
+
+    /// Takes over what an earlier view of the same ring unpacked: tables that are the same stay the same objects.
+    pub(crate) fn keep(&mut self, earlier: Recording) {
+        self.kept = earlier.kept;
     }
 
     /// A reading. The error says what of it is missing or damaged.

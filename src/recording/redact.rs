@@ -232,9 +232,6 @@ impl Redactor {
             return new.clone();
         }
         let new = Arc::new(self.rewrite(|r| old.rewritten(r)));
-        if tables.len() > 64 {
-            tables.remove(0);
-        }
         tables.push((old.clone(), new.clone()));
         new
     }
@@ -269,7 +266,10 @@ impl Redactor {
         let mut new = Cluster { services: old.services.iter().map(service).collect(), ..(**old).clone() };
         // They are looked up by name.
         new.services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-        new.state.server = String::new();
+        // Files come from no server, and are known by that.
+        if !new.state.server.is_empty() {
+            new.state.server = "redacted".into();
+        }
         new.state.access = "redacted".into();
         if let Some(t) = &mut new.state.trouble {
             t.what = "redacted".into();
@@ -320,9 +320,12 @@ impl Redactor {
         let node = Arc::make_mut(&mut s.node);
         node.hostname = node.hostname.take().map(|h| self.word("node", &h));
         s.netns.name = s.netns.name.take().map(|n| self.word("netns", &n));
+        let plain: Vec<Arc<Table>> = s.tables.iter().map(|t| t.table.clone()).collect();
         for t in &mut s.tables {
             t.table = self.table(&t.table);
         }
+        // What is no table any more will not come back.
+        self.tables.borrow_mut().retain(|(old, _)| plain.iter().any(|p| Arc::ptr_eq(p, old)));
         if let Some(r) = &mut s.ipvs {
             let ipvs = Arc::make_mut(&mut r.value);
             for v in &mut ipvs.servers {

@@ -114,11 +114,7 @@ impl<'de> Deserialize<'de> for Table {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Table, D::Error> {
         BOUNDS.set(Bounds::default()); // ids before the bounds are none
         let r = Recorded::deserialize(d)?;
-        let mut strings = Strings::default();
-        strings.reserve(r.strings.len());
-        for s in r.strings.iter() {
-            strings.intern(s);
-        }
+        let strings = Strings::of(r.strings.iter());
         let is = Bounds {
             strings: strings.len() as u32,
             chains: r.chains.len() as u32,

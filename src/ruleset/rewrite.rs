@@ -4,7 +4,8 @@ use super::native::{Condition, Field, Load, Statement, Terminal, Test, payload_b
 use super::nft_read::as_ends;
 use super::nft_text::values::{Kind, kinds, split};
 use super::{
-    Data, Element, IpFamily, IpNet, Match, NatRange, Set, Table, Target, address, octets, with_last_keys,
+    Data, Element, IpFamily, IpNet, Match, NatRange, Set, Strings, Table, Target, address, address_number,
+    octets, with_last_keys,
 };
 use std::net::IpAddr;
 
@@ -20,7 +21,7 @@ impl Table {
     /// The same rules with other names and addresses.
     pub fn rewritten(&self, r: &Rewrite<'_>) -> Table {
         let mut t = self.clone();
-        t.strings = self.strings.rewritten(r.text);
+        t.strings = Strings::of(self.strings.iter().map(r.text));
         t.matches.iter_mut().for_each(|m| r.one(m));
         t.rules.iter_mut().for_each(|rule| r.target(&mut rule.target));
         t.sets.iter_mut().for_each(|s| r.set(s));
@@ -50,21 +51,18 @@ impl Rewrite<'_> {
 
     /// First and last address of a range: a network stays one, another keeps its size.
     fn range(&self, from: IpAddr, to: IpAddr) -> (IpAddr, IpAddr) {
-        let (a, b) = (octets(from), octets(to));
         let family = IpFamily::of(from);
         let bits = u32::from(family.bits());
-        let number = |bytes: &[u8]| bytes.iter().fold(0u128, |n, x| n << 8 | u128::from(*x));
-        let size = number(&b).wrapping_sub(number(&a));
-        let is_network = (size.wrapping_add(1)).is_power_of_two() && number(&a) & size == 0;
+        let size = address_number(to).wrapping_sub(address_number(from));
+        let is_network = (size.wrapping_add(1)).is_power_of_two() && address_number(from) & size == 0;
         let new = (self.address)(from);
         let new = match is_network {
             true => masked(new, (bits - size.count_ones()) as u8),
             false => new,
         };
         let most = if bits == 128 { u128::MAX } else { (1 << bits) - 1 };
-        let last = number(&octets(new)).saturating_add(size).min(most);
-        let bytes = last.to_be_bytes();
-        (new, address(family, &bytes[16 - a.len()..]).unwrap_or(new))
+        let last = address_number(new).saturating_add(size).min(most).to_be_bytes();
+        (new, address(family, &last[16 - bits as usize / 8..]).unwrap_or(new))
     }
 
     fn one(&self, m: &mut Match) {
@@ -152,17 +150,28 @@ impl Rewrite<'_> {
 
     /// A key or data, field by field.
     fn fields(&self, of: &[Kind], bytes: &[u8]) -> Box<[u8]> {
-        let mut out = bytes.to_vec();
+        self.field_ranges(of, bytes, bytes).0
+    }
+
+    /// First and last key where each field is a range of its own.
+    fn field_ranges(&self, of: &[Kind], from: &[u8], to: &[u8]) -> (Box<[u8]>, Box<[u8]>) {
+        let (mut first, mut last) = (from.to_vec(), to.to_vec());
         let mut at = 0;
-        for (kind, field) in split(of, bytes) {
-            let mut new: Box<[u8]> = field.into();
-            if matches!(kind, Kind::Ipv4 | Kind::Ipv6) {
-                self.bytes(&mut new);
+        for ((kind, a), (_, b)) in split(of, from).into_iter().zip(split(of, to)) {
+            let family = match kind {
+                Kind::Ipv4 => Some(IpFamily::V4),
+                Kind::Ipv6 => Some(IpFamily::V6),
+                _ => None,
+            };
+            if let Some((a, b)) = family.and_then(|f| Some((address(f, a)?, address(f, b)?))) {
+                for (out, new) in [&mut first, &mut last].into_iter().zip(<[_; 2]>::from(self.range(a, b))) {
+                    let new = octets(new);
+                    out[at..at + new.len()].copy_from_slice(&new);
+                }
             }
-            out[at..at + new.len()].copy_from_slice(&new);
-            at += field.len().next_multiple_of(4);
+            at += a.len().next_multiple_of(4);
         }
-        out.into()
+        (first.into(), last.into())
     }
 
     fn set(&self, set: &mut Set) {
@@ -180,9 +189,13 @@ impl Rewrite<'_> {
         }
         if !holds_ranges {
             for e in elements.iter_mut().filter(|e| !e.catch_all) {
-                e.key = self.fields(&of, &e.key);
-                // Fields that are ranges of their own: a network keeps its size.
-                e.key_end = e.key_end.take().map(|end| self.fields(&of, &end));
+                match &e.key_end {
+                    Some(end) => {
+                        let (first, last) = self.field_ranges(&of, &e.key, end);
+                        (e.key, e.key_end) = (first, Some(last));
+                    }
+                    None => e.key = self.fields(&of, &e.key),
+                }
             }
             return;
         }

@@ -31,12 +31,7 @@ impl Strings {
         if let Some(&id) = self.index.find(hash, |&id| self.slice(id) == s) {
             return StrId(id);
         }
-        let id = self.ends.len() as u32;
-        self.text.push_str(s);
-        self.ends.push(self.text.len() as u32);
-        let (text, ends, hasher) = (&self.text, &self.ends, &self.hasher);
-        self.index.insert_unique(hash, id, |&i| hasher.hash_one(slice(text, ends, i)));
-        StrId(id)
+        self.put(hash, s)
     }
 
     /// The id of a string that is already there.
@@ -55,25 +50,38 @@ impl Strings {
     }
 
     /// All of them, in the order of their ids.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         (0..self.ends.len() as u32).map(|i| self.slice(i))
     }
 
-    /// The same with other words under the same ids; two that become the same stay two.
-    pub(super) fn rewritten(&self, f: &dyn Fn(&str) -> String) -> Strings {
+    /// These, under ids in their order: two that are the same stay two, and are found as the first.
+    pub(super) fn of(all: impl ExactSizeIterator<Item = impl AsRef<str>>) -> Strings {
         let mut new = Strings::default();
-        for s in self.iter() {
-            let s = f(s);
-            let id = new.ends.len() as u32;
-            new.text.push_str(&s);
-            new.ends.push(new.text.len() as u32);
-            let hash = new.hasher.hash_one(s.as_str());
-            if new.find(&s).is_none() {
-                let (text, ends, hasher) = (&new.text, &new.ends, &new.hasher);
-                new.index.insert_unique(hash, id, |&i| hasher.hash_one(slice(text, ends, i)));
+        new.reserve(all.len());
+        for s in all {
+            let s = s.as_ref();
+            let hash = new.hasher.hash_one(s);
+            if new.index.find(hash, |&id| new.slice(id) == s).is_none() {
+                new.put(hash, s);
+            } else {
+                new.push(s);
             }
         }
         new
+    }
+
+    fn push(&mut self, s: &str) -> u32 {
+        let id = self.ends.len() as u32;
+        self.text.push_str(s);
+        self.ends.push(self.text.len() as u32);
+        id
+    }
+
+    fn put(&mut self, hash: u64, s: &str) -> StrId {
+        let id = self.push(s);
+        let (text, ends, hasher) = (&self.text, &self.ends, &self.hasher);
+        self.index.insert_unique(hash, id, |&i| hasher.hash_one(slice(text, ends, i)));
+        StrId(id)
     }
 
     /// Gives back what growing took too much.
