@@ -2,6 +2,7 @@
 
 use crate::cost::Prices;
 use crate::doctor::Severity;
+use crate::figures::time_of_day;
 use crate::observe::{Observer, View};
 use crate::proxy::Names;
 use crate::recording::Recording;
@@ -111,7 +112,9 @@ impl Player {
         let time = self.recording.time(self.index);
         let index = recording.at(time);
         if recording.time(index) == time {
-            (self.recording, self.index) = (recording, index);
+            let earlier = std::mem::replace(&mut self.recording, recording);
+            self.recording.keep(earlier);
+            self.index = index;
         }
     }
 
@@ -271,12 +274,26 @@ impl Player {
     }
 
     fn next_finding(&mut self) -> Result<String, String> {
+        let from = self.index;
+        let told = self.search_on();
+        if self.index != from {
+            // Readings in between were not shown.
+            (self.jumped, self.view.changed) = (true, true);
+        }
+        told
+    }
+
+    fn search_on(&mut self) -> Result<String, String> {
         let began = Instant::now();
         let mut known = alarms(&self.view);
         while !self.is_at_end() {
+            let last = self.view.snapshot.clone();
             // What cannot be read is passed over.
             if self.on().is_err() {
                 continue;
+            }
+            if !self.jumped {
+                self.before = Some(last);
             }
             let now = alarms(&self.view);
             if let Some((id, about)) = now.iter().find(|a| !known.contains(*a)) {
@@ -293,23 +310,35 @@ impl Player {
     fn last_finding(&mut self) -> Result<String, String> {
         let (began, here) = (Instant::now(), self.index);
         let mut found: Option<(usize, String)> = None;
-        self.jump(0)?;
+        // What cannot be read is passed over.
+        if !(0..here).any(|i| self.jump(i).is_ok()) {
+            return self.jump(here).map(|()| "nothing is found before".into());
+        }
         let mut known = HashSet::new();
+        let mut up_to = None;
         loop {
             let now = alarms(&self.view);
             if let Some((id, about)) = now.iter().find(|a| !known.contains(*a)) {
                 found = Some((self.index, format!("{about}: {id}")));
             }
             known = now;
-            if self.index + 1 >= here || began.elapsed() > SEARCH {
+            if self.index + 1 >= here {
+                break;
+            }
+            if began.elapsed() > SEARCH {
+                up_to = Some(self.view.snapshot.taken_at);
                 break;
             }
             let _ = self.on();
         }
-        match found {
-            Some((index, words)) => self.jump(index).map(|()| words),
-            None => self.jump(here).map(|()| "nothing is found before".into()),
-        }
+        let (to, words) = found.unwrap_or_else(|| (here, "nothing is found before".into()));
+        let how_far = up_to.map_or(String::new(), |t| {
+            format!(
+                " (looked at no more than the readings up to {}: the rest takes too long)",
+                time_of_day(t)
+            )
+        });
+        self.jump(to).map(|()| words + &how_far)
     }
 }
 

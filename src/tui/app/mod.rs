@@ -387,7 +387,7 @@ impl App {
                 self.rule_rates.update(&before.tables);
             }
         }
-        let changed = update.changed || self.update.is_none();
+        let changed = update.changed || jumped || self.update.is_none();
         self.rule_rates.update(&update.snapshot.tables);
         if let (true, Some(before)) = (changed, &self.update) {
             let row = self.table_rows.get(self.tables.chosen).copied();
