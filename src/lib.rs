@@ -29,3 +29,4 @@ pub mod ruleset;
 pub mod snapshot;
 pub mod tui;
 pub mod walk;
+mod window;

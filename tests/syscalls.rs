@@ -106,6 +106,7 @@ const CALLS: &[&str] = &[
     "recvmsg",
     "shutdown",
     // What it gives up.
+    "seccomp",
     "prctl",
     "capget",
     "capset",
@@ -188,6 +189,7 @@ fn examine(log: &str) -> (BTreeMap<String, u32>, BTreeSet<String>) {
                     "PR_CAP",
                     "PR_SET_VMA",
                     "PR_GET_SECCOMP",
+                    "PR_SET_SECCOMP",
                 ];
                 assert!(known.iter().any(|k| args.starts_with(k)), "prctl: {line}");
             }
@@ -264,4 +266,123 @@ fn what_writes_is_seen() {
         let seen = std::panic::catch_unwind(|| examine(&format!("1 execve(\"kptop\") = 0\n{bad}\n")));
         assert!(seen.is_err(), "{bad}");
     }
+}
+
+/// Every subcommand, as few arguments as make it do its work for a short while.
+fn every_subcommand(dir: &std::path::Path) -> Vec<(&'static str, Vec<String>)> {
+    let file = |name: &str| dir.join(name).display().to_string();
+    let recording = "tests/recordings/1.rec".to_string();
+    let words = |text: &str| text.split(' ').map(str::to_string).collect::<Vec<_>>();
+    let mut all = vec![
+        ("snapshot", words("snapshot -o table")),
+        ("snapshot", words("snapshot -o json")),
+        ("explain", words("explain 10.96.2.3:80")),
+        ("compare", words("compare")),
+        ("doctor", words("doctor --over 0.2")),
+        ("watch", words("watch --for 0.5 --every 0.2")),
+        ("drops", words("drops --for 0.3")),
+        ("calibrate", words("calibrate --dry-run")),
+        ("bench", words("bench --services 10 --modes iptables --rounds 1 --seconds 0.2 --clients 1")),
+        ("demo", words("demo -o table --for 0")),
+        ("config", words("config")),
+        ("completions", words("completions bash")),
+        ("man", words("man")),
+    ];
+    all.push(("record", [words("record --for 0.5 --every 0.2"), vec![file("out.rec")]].concat()));
+    all.push(("replay", vec!["replay".into(), recording.clone(), "--info".into()]));
+    all.push(("replay", vec!["replay".into(), recording]));
+    all.push(("shot", [words("shot --for 0.2"), vec![file("out.svg")]].concat()));
+    all.push(("serve", words("serve --listen 127.0.0.1:0")));
+    all.push(("", Vec::new()));
+    all
+}
+
+/// How many programs were started, and the lines that say so.
+fn started(log: &std::path::Path) -> (usize, String) {
+    let log = std::fs::read_to_string(log).unwrap();
+    let lines: Vec<&str> = log.lines().filter(|l| l.contains("execve")).collect();
+    (lines.len(), lines.join("\n"))
+}
+
+/// No subcommand runs another program, with a terminal and without one (cron, systemd, `kubectl exec`).
+#[test]
+fn no_subcommand_runs_another_program() {
+    let legacy = set("1.36.2", "iptables-legacy");
+    let place = common::recordings::Place::new("execs");
+    let dir = place.0.clone();
+    in_new_netns(move || {
+        load_legacy(&legacy);
+        let commands = every_subcommand(&dir);
+        let help = run(KPTOP, &["--help"]);
+        let listed = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+        for name in listed.lines().filter_map(|l| l.strip_prefix("  ")?.split(' ').next()) {
+            let known = name.is_empty() || name == "help" || commands.iter().any(|c| c.0 == name);
+            assert!(known, "`{name}` is not tried here");
+        }
+        for (name, args) in commands {
+            for on_terminal in [false, true] {
+                let log = dir.join("log");
+                let mut strace = Command::new("timeout");
+                strace.args([
+                    "--signal=TERM",
+                    "20",
+                    "strace",
+                    "-f",
+                    "-qq",
+                    "-e",
+                    "trace=execve,execveat",
+                    "-o",
+                ]);
+                strace.arg(&log).arg(KPTOP).args(&args).arg("--no-api");
+                let goes_on = name == "serve" || on_terminal && matches!(args.len(), 0 | 2) && name != "man";
+                if on_terminal {
+                    let mut t = Terminal::run(common::terminal::session(strace), 24, 80);
+                    if goes_on {
+                        std::thread::sleep(Duration::from_secs(2));
+                        t.signal(nix::sys::signal::Signal::SIGTERM);
+                    }
+                    t.ended_within(Duration::from_secs(30));
+                } else {
+                    // A session of its own without a terminal, as cron's.
+                    let mut leader = Command::new("setsid");
+                    leader.arg("timeout").args(strace.get_args());
+                    let null = std::process::Stdio::null;
+                    let mut child = leader.stdin(null()).stdout(null()).stderr(null()).spawn().unwrap();
+                    if goes_on {
+                        std::thread::sleep(Duration::from_secs(2));
+                        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+                        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+                    }
+                    child.wait().unwrap();
+                }
+                let (count, lines) = started(&log);
+                assert_eq!(count, 1, "kptop {} (terminal: {on_terminal}):\n{lines}", args.join(" "));
+                let _ = std::fs::remove_file(dir.join("out.rec"));
+            }
+        }
+    });
+}
+
+/// The screen, whose terminal goes away.
+#[test]
+fn the_screen_runs_nothing_when_its_terminal_goes_away() {
+    let place = common::recordings::Place::new("gone");
+    let log = place.file("log");
+    let path = log.clone();
+    in_new_netns(move || {
+        let pty = common::terminal::terminal(24, 80);
+        let script = format!(
+            "trap '' HUP; exec strace -f -qq -e trace=execve,execveat -o {} {KPTOP} --no-api",
+            path.display()
+        );
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]);
+        let mut child = common::terminal::start_on(&pty.slave, common::terminal::session(shell));
+        drop(pty.slave);
+        std::thread::sleep(Duration::from_secs(2));
+        drop(pty.master);
+        assert_eq!(child.wait().unwrap().code(), Some(2));
+    });
+    let (count, lines) = started(&log);
+    assert_eq!(count, 1, "{lines}");
 }

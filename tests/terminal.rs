@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::terminal::{Terminal, kptop, start_on, terminal};
+use common::terminal::{Terminal, kptop, session, start_on, terminal};
 use common::{in_new_netns, load_legacy, set};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::tcgetattr;
@@ -156,39 +156,118 @@ fn a_small_terminal_is_told_and_a_grown_one_goes_on() {
 
 #[test]
 fn signals_give_the_terminal_back() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+    let asks = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
+    for (signal, expected) in asks.map(|s| (s, 0)).into_iter().chain([(Signal::SIGHUP, 2)]) {
         in_new_netns(move || {
             let mut t = Terminal::start(&[]);
             let before = t.before.clone();
             t.wait_for("No Services of kube-proxy");
             t.signal(signal);
             let (code, rest) = t.ended();
-            assert_eq!(code, Some(0), "{signal}");
+            assert_eq!(code, Some(expected), "{signal}");
             assert!(rest.contains(LEAVE), "{signal}: {rest:?}");
             assert_eq!(tcgetattr(&t.slave).unwrap(), before, "{signal}");
         });
     }
 }
 
+/// As by a shell: a signal from outside, and the key. What runs it finds a usual terminal, and `fg` a whole screen.
+#[test]
+fn it_stops_and_goes_on_as_a_job() {
+    in_new_netns(|| {
+        let mut shell = std::process::Command::new("bash");
+        shell
+            .args(["--norc", "--noprofile", "-i"])
+            .env("PS1", "ready> ")
+            .env("KPTOP", env!("CARGO_BIN_EXE_kptop"));
+        let mut t = Terminal::run(session(shell), 24, 80);
+        t.wait_for("ready>");
+        for way in ["key", "signal"] {
+            let start = if way == "key" { "$KPTOP --no-api\r" } else { "fg\r" };
+            t.keys(start);
+            t.wait_for("No Services of kube-proxy");
+            match way {
+                "key" => t.keys("\u{1a}"),
+                _ => {
+                    let status = std::process::Command::new("pkill")
+                        .args(["-TSTP", "-s", &t.child.id().to_string(), "-x", "kptop"])
+                        .status();
+                    assert!(status.unwrap().success());
+                }
+            }
+            t.wait_for("Stopped");
+            // The shell has a cooked terminal: it echoes, and lines end where they should.
+            t.keys("echo up to $((40 + 2))\r");
+            t.wait_for("up to 42");
+        }
+        t.keys("fg\r");
+        t.wait_for("No Services of kube-proxy");
+        t.keys("?");
+        t.wait_for("any other key closes");
+        t.keys("xq");
+        t.wait_for("ready>");
+        t.keys("exit\r");
+        assert_eq!(t.ended().0, Some(0));
+    });
+}
+
+/// Where no shell waits for it, Ctrl-Z stops nothing: nobody could continue it.
+#[test]
+fn without_a_shell_it_goes_on() {
+    in_new_netns(|| {
+        let mut t = Terminal::run(session(kptop(&["--no-api"])), 24, 80);
+        t.wait_for("No Services of kube-proxy");
+        t.keys("\u{1a}");
+        t.keys("?");
+        t.wait_for("any other key closes");
+        t.keys("xq");
+        assert_eq!(t.ended().0, Some(0));
+    });
+}
+
+/// A terminal may claim any size.
+#[test]
+fn a_huge_terminal_takes_little_memory() {
+    in_new_netns(|| {
+        load_legacy(&set("1.36.2", "iptables-legacy"));
+        let mut t = Terminal::run(kptop(&["--interval", "0.2"]), 65_535, 65_535);
+        std::thread::sleep(Duration::from_secs(2));
+        let status = std::fs::read_to_string(format!("/proc/{}/status", t.child.id())).unwrap();
+        let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
+        let kib: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
+        assert!(kib < 250_000, "{kib} KiB");
+        t.keys("q");
+        assert_eq!(t.ended().0, Some(0));
+    });
+}
+
 /// An SSH line that breaks, without even a signal.
 #[test]
 fn a_terminal_that_goes_away_ends_it() {
-    in_new_netns(|| {
-        let pty = terminal(24, 80);
-        let mut child = start_on(&pty.slave, kptop(&[]));
-        drop(pty.slave);
-        let mut master = File::from(pty.master);
-        assert!(master.read(&mut [0u8; 4096]).unwrap() > 0);
-        drop(master);
-        let began = Instant::now();
-        while child.try_wait().unwrap().is_none() {
-            if began.elapsed() > Duration::from_secs(10) {
-                child.kill().unwrap();
-                panic!("it goes on without a terminal");
+    for hangup_ignored in [false, true] {
+        in_new_netns(move || {
+            let pty = terminal(24, 80);
+            let mut command = kptop(&[]);
+            if hangup_ignored {
+                command = std::process::Command::new("sh");
+                command.args(["-c", "trap '' HUP; exec \"$0\"", env!("CARGO_BIN_EXE_kptop")]);
             }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    });
+            let mut child = start_on(&pty.slave, command);
+            drop(pty.slave);
+            let mut master = File::from(pty.master);
+            assert!(master.read(&mut [0u8; 4096]).unwrap() > 0);
+            drop(master);
+            let began = Instant::now();
+            while child.try_wait().unwrap().is_none() {
+                if began.elapsed() > Duration::from_secs(10) {
+                    child.kill().unwrap();
+                    panic!("it goes on without a terminal");
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            assert_eq!(child.wait().unwrap().code(), Some(2), "SIGHUP ignored: {hangup_ignored}");
+        });
+    }
 }
 
 /// A line that hangs: nobody reads what is drawn, and a signal still ends the program.

@@ -60,7 +60,7 @@ pub(super) fn run(source: &SourceArgs, args: &DoctorArgs) -> Result<ExitCode, St
 
 fn write(view: &View, args: &DoctorArgs) -> Result<(), String> {
     let on_terminal = io::stdout().is_terminal();
-    let width = crossterm::terminal::size().ok().filter(|_| on_terminal).map(|s| usize::from(s.0));
+    let width = crate::window::width();
     print(|out| match args.output {
         TextOrJson::Text => {
             output::write_examination(&view.examination, view.model.services.len(), width, out)

@@ -127,7 +127,7 @@ pub(super) fn run(source: &SourceArgs, args: &ExplainArgs) -> Result<ExitCode, S
     };
     let answer = explain(&snapshot, &model, destination, sender, args.interface.as_deref())?;
     let on_terminal = io::stdout().is_terminal();
-    let width = crossterm::terminal::size().ok().filter(|_| on_terminal).map(|s| usize::from(s.0));
+    let width = crate::window::width();
     print(|out| match args.output {
         TextOrJson::Text => output::write_explanation(&answer.lines(&snapshot, &model, 0), width, out),
         TextOrJson::Json => output::write_explanation_json(&answer, &snapshot, &model, on_terminal, out),

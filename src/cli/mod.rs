@@ -28,7 +28,7 @@ use crate::cost::{Calibration, Prices};
 use crate::observe::Observer;
 use crate::output;
 use crate::proxy::Names;
-use crate::snapshot::facts::keep_reading;
+use crate::snapshot::facts::{keep_reading, run_no_program};
 use crate::snapshot::live::Wanted;
 use crate::tui::Options;
 use std::sync::Arc;
@@ -197,6 +197,11 @@ impl Cli {
         }
     }
 
+    /// True where kptop may start a second process of itself, as a guard of the drop monitor.
+    fn may_start_itself(&self) -> bool {
+        self.may_monitor() || matches!(self.command, Some(Command::Demo(_)))
+    }
+
     /// True where the drop monitor is, or can be, asked for.
     fn may_monitor(&self) -> bool {
         match &self.command {
@@ -212,6 +217,10 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse_from(explain::with_files_behind(std::env::args_os().collect()));
     if cli.reads_only() {
         source::give_up(keep_reading(cli.source.netns.is_some(), cli.may_monitor()));
+    }
+    if !cli.may_start_itself() {
+        // A kernel without seccomp: there is no program that kptop would run.
+        let _ = run_no_program();
     }
     let result = match &cli.command {
         // It needs no choices, but a wrong file that was named is a mistake all the same.
@@ -283,7 +292,7 @@ fn print_snapshot(
     }
     drop(source); // its buffer is as large as the largest table
     let indented = io::stdout().is_terminal();
-    let width = crossterm::terminal::size().ok().filter(|_| indented).map(|s| usize::from(s.0));
+    let width = crate::window::width();
     print(|out| match format {
         Format::Table => output::write_snapshot_table(&view, over.is_some(), width, out),
         Format::Json => output::write_snapshot_json(&view, indented, out),

@@ -12,6 +12,7 @@ pub mod generic;
 pub mod hooks;
 pub mod ipset;
 pub mod ipvs;
+pub mod job;
 pub mod links;
 pub mod module;
 pub mod netlink;

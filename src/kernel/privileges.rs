@@ -2,6 +2,7 @@
 
 use super::{Error, Result};
 use caps::{CapSet, Capability, CapsHashSet};
+use seccompiler::{SeccompAction, SeccompFilter};
 
 /// What reading needs: `CAP_NET_ADMIN` for rules, IPVS, flows and the drop monitor; `CAP_DAC_READ_SEARCH` for the list of
 /// x_tables' tables where kptop is not root (`/proc/net/ip_tables_names` is root's, 0440), and for a kubeconfig that is
@@ -42,6 +43,26 @@ pub fn keep_files_only() -> Result<()> {
     shrink(&[Capability::CAP_DAC_READ_SEARCH].into_iter().collect())
 }
 
+/// Of the calling thread and those that it starts from now on: the kernel refuses to run another program (EPERM), whoever
+/// asks for it. Libraries do: crossterm runs `tput`, found through PATH, where it cannot ask a terminal for its size.
+///
+/// # Errors
+/// The kernel refused (it may be built without seccomp): programs can be run as before, and kptop has none to run.
+pub fn run_no_program() -> Result<()> {
+    const WHAT: &str = "forbidding that other programs are run";
+    let refused = |e: seccompiler::BackendError| Error::protocol(WHAT, e.to_string());
+    nix::sys::prctl::set_no_new_privs().map_err(|e| Error::io(WHAT, e.into()))?;
+    let calls = [libc::SYS_execve, libc::SYS_execveat].into_iter().map(|call| (call, Vec::new()));
+    let filter = SeccompFilter::new(
+        calls.collect(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EPERM as u32),
+        std::env::consts::ARCH.try_into().map_err(refused)?,
+    );
+    let program: seccompiler::BpfProgram = filter.and_then(TryInto::try_into).map_err(refused)?;
+    seccompiler::apply_filter(&program).map_err(|e| Error::protocol(WHAT, e.to_string()))
+}
+
 fn shrink(keep: &CapsHashSet) -> Result<()> {
     let failed = |e: caps::errors::CapsError| {
         Error::protocol("giving up capabilities that are not needed", e.to_string())
@@ -76,6 +97,20 @@ pub fn at_work() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_program_is_run() {
+        std::thread::spawn(|| {
+            std::process::Command::new("true").status().unwrap();
+            run_no_program().unwrap();
+            let refused = std::process::Command::new("true").status().unwrap_err();
+            assert_eq!(refused.raw_os_error(), Some(libc::EPERM));
+            let inherited = std::thread::spawn(|| std::process::Command::new("true").status().is_err());
+            assert!(inherited.join().unwrap());
+        })
+        .join()
+        .unwrap();
+    }
 
     #[test]
     fn what_is_given_up_is_gone() {

@@ -30,10 +30,13 @@ pub mod facts {
         Forwarding, Ipvs, IpvsStats, RealServer, SVC_PERSISTENT, Timeouts, VirtualAddress, VirtualServer,
         version as ipvs_version,
     };
+    pub use crate::kernel::job::stop;
     pub use crate::kernel::links::Link;
     pub use crate::kernel::nfacct::Object as AcctObject;
     pub use crate::kernel::node::{InterfaceAddress, Node, identity as node_identity, read as read_node};
-    pub use crate::kernel::privileges::{at_work, keep_files_only, keep_reading, keep_reading_only};
+    pub use crate::kernel::privileges::{
+        at_work, keep_files_only, keep_reading, keep_reading_only, run_no_program,
+    };
     pub use crate::kernel::reads::{READS, Read};
     pub use crate::kernel::recent::Client as RecentClient;
     pub use crate::kernel::sysctl::{ANY_ROUTE_LOCALNET, NOT_FORWARDING, STRICT_RP_FILTER, Sysctls};

@@ -7,6 +7,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ask {
     Quit,
+    Stop,
     Help,
     Palette,
     Down,
@@ -102,6 +103,7 @@ impl Key {
 
 pub(super) const KEYS: &[Key] = &[
     key(Ask::Quit, "q", "Ctrl-C F10", "leave (also Ctrl-C)").hint("quit", Where::All),
+    key(Ask::Stop, "Ctrl-Z", "", "stop, back to the shell; its `fg` goes on"),
     key(Ask::Help, "?", "h F1", "this help (also h)").hint("help", Where::All),
     key(Ask::Palette, ":", "Ctrl-P", "every command by name").hint("commands", Where::All),
     key(

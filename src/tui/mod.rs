@@ -29,7 +29,7 @@ use futures_util::StreamExt;
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Draws one frame.
 pub fn draw(frame: &mut ratatui::Frame<'_>, app: &mut App) {
@@ -45,6 +45,9 @@ pub enum ScreenError {
     /// The terminal failed.
     #[error("drawing on the terminal: {0}")]
     Io(#[from] io::Error),
+    /// The terminal went away.
+    #[error("the terminal is gone")]
+    TerminalGone,
     /// The source could not be opened.
     #[error("{0}")]
     Source(#[from] Error),
@@ -101,13 +104,16 @@ pub fn run(input: Input, names: Names, options: Options) -> Result<(), ScreenErr
         let mut reader = reader::start(input, understanding, options.interval).await?;
         let switch = MonitorSwitch::new()?;
         let _ = crate::snapshot::facts::keep_reading_only();
+        // This thread draws and waits for keys. The switch's own thread starts kptop a second time, as a guard.
+        let _ = crate::snapshot::facts::run_no_program();
         let mut screen = terminal::Screen::enter(options.config.mouse != Some(false))?;
         let mut app =
             App::new(Theme::from_environment(options.config.theme), options.interval, &options.config);
         let mut keys = EventStream::new();
-        let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut ends = Ends::new()?;
+        let mut stop = signal(SignalKind::from_raw(libc::SIGTSTP))?;
+        let mut go_on = signal(SignalKind::from_raw(libc::SIGCONT))?;
         let mut monitor: Option<DropWatch> = None;
         end_when_stuck();
         screen.draw(&mut app)?;
@@ -115,8 +121,7 @@ pub fn run(input: Input, names: Names, options: Options) -> Result<(), ScreenErr
             let flow = tokio::select! {
                 event = keys.next() => match event {
                     Some(Ok(event)) => on_event(&mut app, event),
-                    Some(Err(e)) => return Err(e.into()),
-                    None => Flow::Quit,
+                    Some(Err(_)) | None => return Err(ScreenError::TerminalGone),
                 },
                 update = reader.next() => match update {
                     Some(update) => {
@@ -128,9 +133,16 @@ pub fn run(input: Input, names: Names, options: Options) -> Result<(), ScreenErr
                     }
                     None => Flow::Quit,
                 },
-                _ = terminate.recv() => Flow::Quit,
-                _ = hangup.recv() => return Ok(()),
-                _ = interrupt.recv() => Flow::Quit,
+                () = ends.any() => Flow::Quit,
+                _ = hangup.recv() => return Err(ScreenError::TerminalGone),
+                _ = stop.recv() => {
+                    screen.stop(false)?;
+                    Flow::Draw
+                }
+                _ = go_on.recv() => {
+                    screen.take_again()?;
+                    Flow::Draw
+                }
             };
             for order in app.take_orders() {
                 match order {
@@ -145,6 +157,10 @@ pub fn run(input: Input, names: Names, options: Options) -> Result<(), ScreenErr
             }
             match flow {
                 Flow::Quit => return Ok(()),
+                Flow::Stop => {
+                    screen.stop(true)?;
+                    screen.draw(&mut app)?;
+                }
                 Flow::Draw => screen.draw(&mut app)?,
                 Flow::Redraw => {
                     screen.clear()?;
@@ -160,6 +176,38 @@ pub fn run(input: Input, names: Names, options: Options) -> Result<(), ScreenErr
     })
 }
 
+/// Signals that ask a program to end: each gives the terminal back first.
+struct Ends {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    user1: Signal,
+    user2: Signal,
+}
+
+impl Ends {
+    fn new() -> io::Result<Ends> {
+        Ok(Ends {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    /// Waits for one of them.
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.quit.recv() => {}
+            _ = self.user1.recv() => {}
+            _ = self.user2.recv() => {}
+        }
+    }
+}
+
 /// Ends the process where a signal asked for it and a stuck terminal keeps it: writing a frame to a line that
 /// hangs blocks for as long as the line does.
 fn end_when_stuck() {
@@ -171,13 +219,13 @@ fn end_when_stuck() {
             else {
                 return;
             };
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
-            }
+            let code = tokio::select! {
+                _ = terminate.recv() => 128 + libc::SIGTERM,
+                _ = hangup.recv() => i32::from(crate::cli::FAILED),
+            };
             tokio::time::sleep(Duration::from_secs(2)).await;
             let _ = crossterm::terminal::disable_raw_mode();
-            std::process::exit(128 + libc::SIGTERM);
+            std::process::exit(code);
         });
     };
     // Without this thread only the rare case is lost.

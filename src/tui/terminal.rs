@@ -18,6 +18,7 @@ pub(super) fn is_terminal() -> bool {
 /// The screen while kptop has it. Dropping it, also by a panic, gives it back.
 pub(super) struct Screen {
     terminal: Terminal<Wire<BufWriter<Stdout>>>,
+    mouse: bool,
 }
 
 static PANIC_HOOK: Once = Once::new();
@@ -31,16 +32,12 @@ impl Screen {
                 before(info);
             }));
         });
-        enable_raw_mode()?;
-        let entered = execute!(io::stdout(), EnterAlternateScreen).and_then(|()| match mouse {
-            true => execute!(io::stdout(), EnableMouseCapture),
-            false => Ok(()),
-        });
+        let entered = take(mouse);
         // One write for a frame: a slow line shows no half-drawn one.
         let backend = Wire::new(BufWriter::with_capacity(64 * 1024, io::stdout()));
         match entered.and_then(|()| Terminal::new(backend)) {
             Ok(terminal) => {
-                let mut screen = Screen { terminal };
+                let mut screen = Screen { terminal, mouse };
                 screen.clear()?; // what a killed program left in the alternate screen
                 Ok(screen)
             }
@@ -59,6 +56,30 @@ impl Screen {
     pub(super) fn clear(&mut self) -> io::Result<()> {
         self.terminal.clear()
     }
+
+    /// Gives the terminal back and stops; takes it again when somebody continues kptop. With `group` the shell's whole
+    /// job stops, as by Ctrl-Z.
+    pub(super) fn stop(&mut self, group: bool) -> io::Result<()> {
+        restore();
+        let stopped = crate::snapshot::facts::stop(group);
+        self.take_again()?;
+        stopped.map_err(io::Error::other)
+    }
+
+    /// Takes a terminal that a shell had in between.
+    pub(super) fn take_again(&mut self) -> io::Result<()> {
+        // crossterm believes that the terminal is still as it was made.
+        let _ = disable_raw_mode();
+        take(self.mouse)?;
+        self.terminal.hide_cursor()?;
+        self.clear()
+    }
+}
+
+fn take(mouse: bool) -> io::Result<()> {
+    enable_raw_mode()?;
+    execute!(io::stdout(), EnterAlternateScreen)?;
+    if mouse { execute!(io::stdout(), EnableMouseCapture) } else { Ok(()) }
 }
 
 impl Drop for Screen {

@@ -179,7 +179,7 @@ impl<W: Write> Backend for Wire<W> {
     {
         self.frame.clear();
         // Only used to know the last column: a terminal that is narrower by now is drawn anew anyway.
-        let columns = self.inner.size().map_or(u16::MAX, |s| s.width);
+        let columns = crate::window::size().map_or(u16::MAX, |s| s.0);
         encode(content, columns, &mut self.frame);
         self.inner.write_all(&self.frame)
     }
@@ -193,7 +193,9 @@ impl<W: Write> Backend for Wire<W> {
 
     fn show_cursor(&mut self) -> io::Result<()> {
         self.cursor_is_hidden = false;
-        self.inner.show_cursor()
+        // ratatui prints an error of this at its end, and panics where standard error is the same dead terminal.
+        let _ = self.inner.show_cursor();
+        Ok(())
     }
 
     fn get_cursor_position(&mut self) -> io::Result<Position> {
@@ -213,11 +215,12 @@ impl<W: Write> Backend for Wire<W> {
     }
 
     fn size(&self) -> io::Result<Size> {
-        self.inner.size()
+        let (width, height) = crate::window::size()?;
+        Ok(Size { width, height })
     }
 
     fn window_size(&mut self) -> io::Result<WindowSize> {
-        self.inner.window_size()
+        Ok(WindowSize { columns_rows: self.size()?, pixels: Size::ZERO }) // pixels are for pictures only
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -41,6 +41,19 @@ pub fn kptop(args: &[&str]) -> Command {
     command
 }
 
+/// The same program as the leader of a session that this terminal controls, as a login gives it.
+pub fn session(command: Command) -> Command {
+    let mut leader = Command::new("setsid");
+    leader.arg("--ctty").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(v) => leader.env(name, v),
+            None => leader.env_remove(name),
+        };
+    }
+    leader
+}
+
 /// The program on a terminal of its own.
 pub struct Terminal {
     pub child: Child,
@@ -81,7 +94,7 @@ impl Terminal {
             slave: pty.slave,
             output,
             seen: Vec::new(),
-            screen: vt100::Parser::new(rows, columns, 0),
+            screen: vt100::Parser::new(rows.min(500), columns.min(1_000), 0),
             before,
         }
     }

@@ -28,6 +28,9 @@ impl App {
         if ctrl && asked == Some(Ask::Quit) {
             return Flow::Quit;
         }
+        if asked == Some(Ask::Stop) {
+            return Flow::Stop;
+        }
         if let Some(overlay) = self.overlay.take() {
             return self.on_overlay_key(overlay, event, asked);
         }
@@ -190,6 +193,7 @@ impl App {
         let page = self.list().map_or(1, |l| l.height.max(2) as isize - 1);
         match ask {
             Ask::Quit => return Flow::Quit,
+            Ask::Stop => return Flow::Stop,
             Ask::Redraw => return Flow::Redraw,
             Ask::Help => self.overlay = Some(Overlay::Help(0)),
             Ask::Palette => {

@@ -41,6 +41,8 @@ pub enum Flow {
     Draw,
     /// Draw everything anew.
     Redraw,
+    /// Stop until the shell continues the job, and draw everything then.
+    Stop,
     /// Nothing changed.
     Nothing,
 }
