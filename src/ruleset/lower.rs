@@ -289,6 +289,30 @@ pub(crate) fn meta_len(key: u32) -> u32 {
     }
 }
 
+/// Bytes that a key of `rt` loads (`enum nft_rt_keys`: classid, nexthop4, nexthop6, tcpmss, xfrm).
+pub(crate) fn rt_len(key: u32) -> u32 {
+    match key {
+        2 => 16,
+        3 => 2,
+        4 => 1,
+        _ => 4,
+    }
+}
+
+/// The same of `socket` (`enum nft_socket_keys`: transparent, mark, wildcard, cgroupv2).
+pub(crate) fn socket_len(key: u32) -> u32 {
+    match key {
+        0 | 2 => 1,
+        3 => 8,
+        _ => 4,
+    }
+}
+
+/// The same of `ipsec` (`enum nft_xfrm_keys`: unspec, daddr_ip4, daddr_ip6, saddr_ip4, saddr_ip6, reqid, spi).
+pub(crate) fn xfrm_len(key: u32) -> u32 {
+    if matches!(key, 2 | 4) { 16 } else { 4 }
+}
+
 /// Bytes that a key of `ct` loads; addresses depend on the family.
 pub(crate) fn ct_len(key: u32, family: Option<IpFamily>) -> u32 {
     match key {

@@ -516,4 +516,6 @@ pub mod nat_flags {
     pub const PERSISTENT: u32 = 1 << 3;
     /// `--random-fully`
     pub const PROTO_RANDOM_FULLY: u32 = 1 << 4;
+    /// `snat prefix to`: networks for networks (`NF_NAT_RANGE_NETMAP`).
+    pub const NETMAP: u32 = 1 << 6;
 }

@@ -546,9 +546,26 @@ impl Table {
         text::RuleText { table: self, rule }
     }
 
+    /// A single condition, as it stands in the text of a rule.
+    pub fn match_text(&self, m: &Match) -> String {
+        let mut out = String::new();
+        // Writing to a String does not fail.
+        let _ = match self.dialect {
+            Dialect::Iptables => text::write_extension(&mut out, self, m),
+            Dialect::Nft => nft_text::single(&mut out, self, m),
+        };
+        out.trim().to_string()
+    }
+
     /// An element of a set as `nft list` prints it.
     pub fn element_text<'a>(&'a self, set: &'a Set, element: &'a Element) -> impl fmt::Display + 'a {
         nft_text::ElementText { table: self, set, element }
+    }
+
+    /// Elements of a set as `nft list` prints them, at most so many: in order, ranges from their first to their last key.
+    pub fn element_texts(&self, set: &Set, most: usize) -> Vec<String> {
+        let elements = set.elements.as_deref().unwrap_or_default();
+        nft_text::element_texts(self, set, elements, None, most)
     }
 
     /// The chain that a rule jumps or goes to, if it does.

@@ -46,6 +46,8 @@ pub mod meta {
     pub const IIFNAME: u32 = 6;
     /// `oifname`
     pub const OIFNAME: u32 = 7;
+    /// `meta iiftype`: the kind of link by which it came.
+    pub const IIFTYPE: u32 = 8;
     /// `meta skuid`
     pub const SKUID: u32 = 10;
     /// `meta skgid`
@@ -104,6 +106,55 @@ pub enum Field {
         modulus: u32,
         /// The first.
         offset: u32,
+    },
+    /// An IP option, an IPv6 extension header, a TCP option, a chunk of SCTP, an option of DCCP (`NFTA_EXTHDR_*`).
+    Exthdr {
+        /// `enum nft_exthdr_op`: 0 IPv6, 1 TCP option, 2 IPv4 option, 3 SCTP chunk, 4 DCCP option.
+        op: u8,
+        /// Its number: next header, kind of option, type of chunk.
+        kind: u8,
+        /// Where in it, in bytes.
+        offset: u32,
+        /// How many bytes.
+        len: u32,
+        /// True where only its presence is asked: 1 or 0 (`NFT_EXTHDR_F_PRESENT`).
+        present: bool,
+    },
+    /// A hash of the packet (`NFTA_HASH_*`).
+    Hash {
+        /// What is hashed; empty for the hash of the flow, which is the same in both directions (`symhash`).
+        key: Vec<Load>,
+        /// How many different numbers.
+        modulus: u32,
+        /// Seed, where a rule gives one; else the kernel chose it and does not say.
+        seed: Option<u32>,
+        /// The first number.
+        offset: u32,
+    },
+    /// A fact of the packet's route (`enum nft_rt_keys`).
+    Rt(u32),
+    /// A fact of the socket that the packet is for (`enum nft_socket_keys`); `level` of the cgroup.
+    Socket {
+        /// Key.
+        key: u32,
+        /// Level in the hierarchy of control groups.
+        level: u32,
+    },
+    /// The operating system that a TCP SYN looks like (`NFTA_OSF_*`).
+    Osf {
+        /// How the TTL is compared: 0 true, 1 loose, 2 skip.
+        ttl: u8,
+        /// `NFT_OSF_F_VERSION`
+        flags: u32,
+    },
+    /// A fact of the packet's IPsec state (`NFTA_XFRM_*`).
+    Xfrm {
+        /// `enum nft_xfrm_keys`
+        key: u32,
+        /// 0 in, 1 out.
+        direction: u8,
+        /// Which of several transformations.
+        number: u32,
     },
     /// A constant.
     Value(Box<[u8]>),
@@ -287,6 +338,9 @@ pub enum Statement {
         flags: u32,
         /// What each element carries: their names (`counter`, `limit`, …) and data.
         carries: Vec<Unknown>,
+        /// The same, as far as it is understood.
+        #[serde(default)]
+        does: Vec<Statement>,
     },
     /// `limit rate`
     Limit {
@@ -335,6 +389,66 @@ pub enum Statement {
     },
     /// `notrack`
     Notrack,
+    /// `ip daddr set …`: bytes of a header are written.
+    SetPayload {
+        /// Header, see [`payload_base`].
+        base: u8,
+        /// Where, in bytes.
+        offset: u32,
+        /// How many bytes.
+        len: u32,
+        /// Kind of the checksum that changes with it, where it stands, and flags (`NFTA_PAYLOAD_CSUM_*`).
+        checksum: (u32, u32, u32),
+        /// Value.
+        value: Load,
+    },
+    /// `tcp option … set …`: a part of an option is written.
+    SetExthdr {
+        /// As in [`Field::Exthdr`].
+        op: u8,
+        /// Number.
+        kind: u8,
+        /// Where in it, in bytes.
+        offset: u32,
+        /// How many bytes.
+        len: u32,
+        /// Value.
+        value: Load,
+    },
+    /// `reset tcp option …`: an option is taken out.
+    ResetExthdr {
+        /// As in [`Field::Exthdr`].
+        op: u8,
+        /// Number.
+        kind: u8,
+    },
+    /// A named object that a map holds for a key.
+    ObjectMap {
+        /// Key.
+        key: Vec<Load>,
+        /// Map.
+        set: SetId,
+    },
+    /// `tproxy to …`: the packet is given to a local socket, or the rule does not match.
+    Tproxy {
+        /// `NFPROTO_*`
+        family: u8,
+        /// Address, else the one of the interface by which it came.
+        addr: Option<Load>,
+        /// Port, else the packet's own.
+        port: Option<Load>,
+    },
+    /// `dup to …`: a copy is sent elsewhere.
+    Dup {
+        /// To which address.
+        addr: Option<Load>,
+        /// By which device.
+        device: Option<Load>,
+    },
+    /// `flow add @…`: the flow may go around the rules from now on.
+    FlowAdd(StrId),
+    /// `last`: keeps the time.
+    Last,
     /// Something that kptop does not decode.
     Unknown(Unknown),
     /// A verdict or translation that is not the last thing in the rule.
@@ -381,6 +495,31 @@ pub enum Terminal {
         /// `NFT_QUEUE_FLAG_*`
         flags: u16,
     },
+    /// `queue to` a number that is only known when the packet comes.
+    QueueBy {
+        /// The number.
+        value: Load,
+        /// `NFT_QUEUE_FLAG_*`
+        flags: u16,
+    },
+    /// `fwd to`: the packet leaves by another device (family netdev only).
+    Forward {
+        /// Device.
+        device: Load,
+        /// Neighbour's address.
+        addr: Option<Load>,
+        /// `NFPROTO_*` of that address; 0 without.
+        family: u8,
+    },
+    /// `synproxy`: the node answers for the server first.
+    Synproxy {
+        /// Maximum segment size.
+        mss: u16,
+        /// Window scale.
+        wscale: u8,
+        /// `NF_SYNPROXY_OPT_*`
+        flags: u32,
+    },
 }
 
 /// Flags of a set (`enum nft_set_flags`).
@@ -406,6 +545,7 @@ pub mod set_flag {
 /// Types of keys and data, as nft numbers them (`enum datatypes` in `include/datatype.h` of nftables).
 pub mod data_type {
     #![allow(missing_docs)] // nft's names
+    pub const NFPROTO: u32 = 2;
     pub const INTEGER: u32 = 4;
     pub const IPV4_ADDR: u32 = 7;
     pub const IPV6_ADDR: u32 = 8;
@@ -416,14 +556,30 @@ pub mod data_type {
     pub const INET_SERVICE: u32 = 13;
     pub const ICMP_TYPE: u32 = 14;
     pub const TCP_FLAG: u32 = 15;
+    pub const DCCP_TYPE: u32 = 16;
+    pub const MH_TYPE: u32 = 17;
+    pub const TIME: u32 = 18;
     pub const MARK: u32 = 19;
     pub const IFINDEX: u32 = 20;
+    pub const LINK_TYPE: u32 = 21;
     pub const UID: u32 = 24;
     pub const GID: u32 = 25;
     pub const CT_STATE: u32 = 26;
+    pub const CT_DIRECTION: u32 = 27;
     pub const CT_STATUS: u32 = 28;
     pub const ICMP6_TYPE: u32 = 29;
+    pub const CT_LABEL: u32 = 30;
+    pub const PACKET_TYPE: u32 = 31;
+    pub const DEVICE_GROUP: u32 = 35;
+    pub const DSCP: u32 = 36;
+    pub const ECN: u32 = 37;
+    pub const FIB_TYPE: u32 = 38;
+    pub const CT_EVENT: u32 = 40;
     pub const IFNAME: u32 = 41;
+    pub const IGMP_TYPE: u32 = 42;
+    pub const TIME_DATE: u32 = 43;
+    pub const TIME_HOUR: u32 = 44;
+    pub const TIME_DAY: u32 = 45;
 }
 
 /// The types of the fields of a (concatenated) type: six bits each, the first in the upper ones.

@@ -115,7 +115,23 @@ impl Rewrite<'_> {
         match s {
             Statement::Target(t) => self.target(t),
             Statement::Unknown(u) => u.bytes = vec![0; u.bytes.len()].into(),
+            Statement::SetPayload { base, offset, len, value, .. } => {
+                let field = Field::Payload { base: *base, offset: *offset, len: *len };
+                if is_address(&Load::new(field, *len)) {
+                    self.constant(value);
+                }
+            }
+            Statement::Tproxy { addr: Some(load), .. } | Statement::Dup { addr: Some(load), .. } => {
+                self.constant(load);
+            }
             _ => {}
+        }
+    }
+
+    /// An address that stands in a rule as it is.
+    fn constant(&self, load: &mut Load) {
+        if let Field::Value(v) = &mut load.field {
+            self.bytes(v);
         }
     }
 
@@ -134,15 +150,14 @@ impl Rewrite<'_> {
             }
             Target::DnatTo6(d) => d.addr = (self.address)(d.addr),
             Target::Dnat(r) | Target::Snat(r) | Target::Masquerade(r) | Target::Redirect(r) => self.nat(r),
-            Target::Native(n) => {
-                if let Terminal::Nat { addr: Some((a, b)), .. } = &mut **n {
-                    for load in [a, b] {
-                        if let Field::Value(v) = &mut load.field {
-                            self.bytes(v);
-                        }
-                    }
+            Target::Native(n) => match &mut **n {
+                Terminal::Nat { addr: Some((a, b)), .. } => {
+                    self.constant(a);
+                    self.constant(b);
                 }
-            }
+                Terminal::Forward { addr: Some(a), .. } => self.constant(a),
+                _ => {}
+            },
             Target::Unknown(u) => u.bytes = vec![0; u.bytes.len()].into(),
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! Whether a condition of iptables holds for a packet.
 
 use super::travel::Traveller;
-use super::{CtState, Entrance, Ground};
+use super::{CtState, End, Entrance, Ground};
 use crate::ruleset::{
     ConntrackMatch, Hook, IpFamily, Match, MultiportMatch, PortRange, RecentMatch, StrId, Table, addr_type,
     address_number, ct_state, recent,
@@ -22,6 +22,8 @@ pub(super) enum Held {
     Either(String, String),
     /// A random number below this is needed first.
     Draw(u32),
+    /// What is not understood may let the packet go on, not match, or end it like this.
+    Decides(String, End),
 }
 
 impl Held {
@@ -35,7 +37,7 @@ impl Held {
         Held::Either(what.clone(), format!("not: {what}"))
     }
 
-    fn invert(self, invert: bool) -> Held {
+    pub(super) fn invert(self, invert: bool) -> Held {
         if !invert {
             return self;
         }
@@ -45,6 +47,18 @@ impl Held {
             Held::Odds(p) => Held::Odds(1.0 - p),
             Held::Either(yes, no) => Held::Either(no, yes),
             Held::Draw(n) => Held::Draw(n),
+            Held::Decides(what, end) => Held::Decides(what, end),
+        }
+    }
+
+    /// What remains of a comparison where the bits of `unknown` are not known: `differs` holds all that differ.
+    fn of_bits(differs: u32, unknown: u32, invert: bool, question: impl FnOnce() -> String) -> Held {
+        if differs & !unknown != 0 {
+            return Held::from(invert);
+        }
+        match unknown {
+            0 => Held::from(!invert),
+            _ => Held::either(question()).invert(invert),
         }
     }
 }
@@ -72,8 +86,8 @@ impl Ground<'_> {
         match m {
             Match::Address4 { .. } | Match::Address6(_) => match m.address() {
                 Some(a) => {
-                    if !a.destination && t.masked_source {
-                        return Held::either("the address that masquerading puts in fits");
+                    if let Some(held) = self.address_in_doubt(table, t, m, a.destination) {
+                        return held.invert(a.invert);
                     }
                     let addr = if a.destination { p.destination } else { p.source };
                     Held::from(a.net.contains(addr) != a.invert)
@@ -81,8 +95,8 @@ impl Ground<'_> {
                 None => Held::No,
             },
             Match::MaskedAddress(a) => {
-                if !a.destination && t.masked_source {
-                    return Held::either("the address that masquerading puts in fits");
+                if let Some(held) = self.address_in_doubt(table, t, m, a.destination) {
+                    return held.invert(a.invert);
                 }
                 let addr = if a.destination { p.destination } else { p.source };
                 let mask = address_number(a.mask);
@@ -90,37 +104,44 @@ impl Ground<'_> {
                     && address_number(addr) & mask == address_number(a.addr) & mask;
                 Held::from(same != a.invert)
             }
-            Match::InInterface { name, invert } => interface(table, *name, t.in_interface(), *invert),
-            Match::OutInterface { name, invert } => interface(table, *name, t.out_interface(self), *invert),
+            Match::InInterface { name, invert } => {
+                interface(table, *name, t.in_interface(), *invert, "it comes in by")
+            }
+            Match::OutInterface { name, invert } => {
+                interface(table, *name, t.out_interface(self), *invert, "it leaves by")
+            }
             Match::Protocol { number, invert } => {
                 Held::from((*number == 0 || *number == u16::from(p.protocol)) != *invert)
             }
             Match::Fragment { invert } => Held::from(*invert),
             Match::Comment(_) | Match::Nfacct { .. } | Match::Counter => Held::Yes,
             Match::Tcp { source, destination, option, flag_mask, flag_set, invert } => {
-                if p.protocol != TCP
-                    || !in_range(*source, p.source_port, invert & INV_SOURCE != 0)
-                    || !in_range(*destination, p.destination_port, invert & INV_DESTINATION != 0)
-                {
+                let ports = match p.protocol {
+                    TCP => self.ports(table, t, m, *source, *destination, *invert),
+                    _ => Held::No,
+                };
+                if ports == Held::No {
                     return Held::No;
                 }
                 if (t.tcp_flags() & flag_mask == *flag_set) == (invert & INV_FLAGS != 0) {
                     return Held::No;
                 }
                 match option {
-                    0 => Held::Yes,
+                    0 => ports,
                     n => Held::either(format!("the packet has TCP option {n}")),
                 }
             }
-            Match::Udp { source, destination, invert } => Held::from(
-                p.protocol == UDP
-                    && in_range(*source, p.source_port, invert & INV_SOURCE != 0)
-                    && in_range(*destination, p.destination_port, invert & INV_DESTINATION != 0),
-            ),
+            Match::Udp { source, destination, invert } => match p.protocol {
+                UDP => self.ports(table, t, m, *source, *destination, *invert),
+                _ => Held::No,
+            },
             Match::Sctp { source, destination, flags, invert } => {
                 let side = |bit: u8, range: PortRange, port| {
                     flags & bit == 0 || in_range(range, port, invert & bit != 0)
                 };
+                if p.protocol == SCTP && (t.unsure.source_port || t.unsure.destination_port) {
+                    return Held::either(t.question(table, m, "the ports are not known"));
+                }
                 Held::from(
                     p.protocol == SCTP
                         && side(SCTP_SOURCE, *source, p.source_port)
@@ -135,12 +156,20 @@ impl Ground<'_> {
                 Held::Odds(1.0 / (f64::from(*every) + 1.0)).invert(*invert)
             }
             Match::Recent(r) => self.remembers(table, t, r),
-            Match::Mark { mark, mask, invert } => Held::from((p.mark & mask == *mark) != *invert),
+            Match::Mark { mark, mask, invert } => {
+                let differs = (p.mark & mask) ^ mark;
+                Held::of_bits(differs, t.unsure.mark & mask, *invert, || {
+                    t.question(table, m, "what the mark is, is not known")
+                })
+            }
             Match::Conntrack(c) => Held::from(tracked(t, c)),
             Match::AddrType { source, destination, flags, .. } => {
                 let limited = flags & (addr_type::LIMIT_IFACE_IN | addr_type::LIMIT_IFACE_OUT) != 0;
                 if limited {
-                    return Held::either("the address is of that type on the packet's interface");
+                    return Held::either(t.question(table, m, "the packet's interface is not known"));
+                }
+                if (*source != 0 && t.masked_source) || (*destination != 0 && t.unsure.destination) {
+                    return Held::either(t.question(table, m, "the address is not known"));
                 }
                 let side = |wanted: u16, addr: IpAddr, inverted: bool| {
                     wanted == 0 || (wanted & 1 << self.address_type(addr) != 0) != inverted
@@ -154,17 +183,63 @@ impl Ground<'_> {
                 Some(name) => self.in_ipset(table.str(*name), *dimensions, *flags, t),
                 None => Held::either("the packet is in an ipset whose name is not known"),
             },
+            Match::Multiport(_) if t.unsure.source_port || t.unsure.destination_port => {
+                Held::either(t.question(table, m, "the ports are not known"))
+            }
             Match::Multiport(m) => Held::from(multiport(m, p.source_port, p.destination_port)),
-            Match::Physdev(_) => Held::either("the packet crosses the ports of a bridge that physdev names"),
+            Match::Physdev(_) => Held::either(t.question(table, m, "the ports of bridges are not known")),
             Match::Ipvs(i) if i.operations == 1 => Held::from(t.via_ipvs != (i.invert & 1 != 0)),
             Match::Ipvs(_) if !t.via_ipvs => Held::No,
-            Match::Ipvs(_) => Held::either("the connection of IPVS is one that the ipvs match wants"),
+            Match::Ipvs(_) => Held::either(t.question(table, m, "the connection of IPVS is not known")),
             Match::Unknown(u) => {
-                let name = table.str(u.name);
-                Held::either(format!("the match `{name}`, which kptop does not know, holds"))
+                let (name, place) = (table.str(u.name), t.rule_place(table));
+                Held::either(format!("the match `{name}`, which kptop does not know, holds ({place})"))
             }
             Match::Native(c) => self.condition(table, t, c),
             Match::Does(_) => Held::Yes, // done by the traveller
+        }
+    }
+
+    /// The fork where the source or destination is not known.
+    fn address_in_doubt(&self, table: &Table, t: &Traveller, m: &Match, destination: bool) -> Option<Held> {
+        let unknown = if destination { t.unsure.destination } else { t.masked_source };
+        unknown.then(|| {
+            let what = if destination { "the destination" } else { "the source" };
+            // The same question, whether a rule asks for it or for its opposite.
+            let plain = match m.address() {
+                Some(a) => Match::from(crate::ruleset::AddressMatch { invert: false, ..a }),
+                None => m.clone(),
+            };
+            Held::either(t.question(table, &plain, &format!("{what} is not known")))
+        })
+    }
+
+    fn ports(
+        &self,
+        table: &Table,
+        t: &Traveller,
+        m: &Match,
+        source: PortRange,
+        destination: PortRange,
+        invert: u8,
+    ) -> Held {
+        let p = &t.packet;
+        let sides = [
+            (source, p.source_port, INV_SOURCE, t.unsure.source_port),
+            (destination, p.destination_port, INV_DESTINATION, t.unsure.destination_port),
+        ];
+        let mut doubt = false;
+        for (range, port, bit, unsure) in sides {
+            let asked = range != PortRange::ANY || invert & bit != 0;
+            if asked && unsure {
+                doubt = true;
+            } else if !in_range(range, port, invert & bit != 0) {
+                return Held::No;
+            }
+        }
+        match doubt {
+            true => Held::either(t.question(table, m, "the port is not known")),
+            false => Held::Yes,
         }
     }
 
@@ -199,13 +274,13 @@ impl Ground<'_> {
     }
 }
 
-fn interface(table: &Table, name: StrId, real: Option<&str>, invert: bool) -> Held {
+fn interface(table: &Table, name: StrId, real: Option<&str>, invert: bool, how: &str) -> Held {
     let wanted = table.str(name);
     match real {
         // One that leads elsewhere is not loopback, whatever its name.
         None if wanted == "lo" => Held::from(invert),
         None => {
-            let held = Held::either(format!("the interface is {wanted}"));
+            let held = Held::either(format!("{how} {wanted}"));
             held.invert(invert)
         }
         Some(real) => {
@@ -255,6 +330,11 @@ fn multiport(m: &MultiportMatch, source: u16, destination: u16) -> bool {
 }
 
 impl Traveller {
+    /// A condition that cannot be answered, as a question: why, and what the rule asks.
+    pub(super) fn question(&self, table: &Table, m: &Match, why: &str) -> String {
+        format!("`{}` ({why}{})", table.match_text(m), self.version())
+    }
+
     /// The flags of the packet: a first one asks for a connection.
     pub(super) fn tcp_flags(&self) -> u8 {
         match self.packet.state {
@@ -277,7 +357,8 @@ impl Traveller {
     pub(super) fn out_interface(&self, ground: &Ground<'_>) -> Option<&str> {
         match self.hook {
             Hook::Prerouting | Hook::Input => Some(""),
-            _ if ground.is_local(self.packet.destination) => Some("lo"),
+            _ if self.unsure.destination && self.local.is_none() => None,
+            _ if self.local.unwrap_or_else(|| ground.is_local(self.packet.destination)) => Some("lo"),
             _ => None,
         }
     }

@@ -27,6 +27,13 @@ impl Ground<'_> {
         };
         let sides: Vec<Side> =
             (0..dimensions).map(|d| Side { source: flags & (set_flags::DIM_ONE_SRC << d) != 0 }).collect();
+        let unknown = sides.iter().any(|s| match s.source {
+            true => t.masked_source || t.unsure.source_port,
+            false => t.unsure.destination || t.unsure.destination_port,
+        });
+        if unknown {
+            return Held::either(format!("the packet is in the ipset {name}{}", t.version()));
+        }
         match self.found((index, set), &sides, t) {
             Some(found) => Held::from(found != (flags & set_flags::INVERT != 0)),
             None => Held::either(format!("the packet is in the ipset {name} ({})", set.kind)),

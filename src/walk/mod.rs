@@ -17,6 +17,7 @@ mod targets;
 #[cfg(test)]
 mod tests;
 mod travel;
+mod unsure;
 
 pub use ground::Ground;
 
@@ -165,7 +166,7 @@ pub enum End {
     Queued,
     /// The kernel cannot route it.
     Lost,
-    /// A target that kptop does not know decides.
+    /// Not decided: by a target or expression that kptop does not know, or as the walk was given up.
     Undecided,
 }
 

@@ -4,8 +4,8 @@ use super::held::Held;
 use super::travel::Traveller;
 use super::{CtState, Ground};
 use crate::ruleset::{
-    Comparison, Condition, Data, Element, Field, IpFamily, Load, Op, SetId, Table, Test, ct, meta, octets,
-    payload_base,
+    Comparison, Condition, Data, Element, Field, IpFamily, Load, Match, Op, SetId, Table, Test, ct, meta,
+    octets,
 };
 use crate::snapshot::MemoryList;
 use std::net::IpAddr;
@@ -14,12 +14,22 @@ use std::net::IpAddr;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Loaded {
     Bytes(Vec<u8>),
+    /// Bytes of which some bits are not known, these bits, and what it is.
+    Partly(Vec<u8>, Vec<u8>, String),
     /// The packet has no such thing: the rule does not match (`NFT_BREAK`).
     Break,
     /// A random number below this is needed first.
     Draw(u32),
     /// The snapshot does not tell; what it is.
     Unknown(String),
+}
+
+/// A key of which some bits may not be known, and what that is.
+#[derive(Debug, Default)]
+struct Key {
+    bytes: Vec<u8>,
+    unknown: Vec<u8>,
+    why: Option<String>,
 }
 
 /// `enum nft_ct_keys` beyond those that `ruleset` names.
@@ -49,59 +59,101 @@ const IFNAMSIZ: usize = 16;
 
 impl Ground<'_> {
     pub(super) fn condition(&self, table: &Table, t: &Traveller, c: &Condition) -> Held {
-        if let Test::Set { set, invert } = &c.test {
-            let key = match self.key(table, t, &c.key) {
-                Ok(key) => key,
-                Err(held) => return held,
-            };
-            let held = match self.find(table, t, *set, &key) {
-                Ok(found) => Held::from(found.is_some()),
-                Err(held) => held,
-            };
-            return match (held, invert) {
-                (Held::Yes, true) => Held::No,
-                (Held::No, true) => Held::Yes,
-                (Held::Either(yes, no), true) => Held::Either(no, yes),
-                (held, _) => held,
-            };
-        }
-        let key = match self.key(table, t, &c.key) {
+        let question = |why: &str| {
+            // The same question, whether a rule asks for it or for its opposite.
+            let mut plain = c.clone();
+            match &mut plain.test {
+                Test::Compare { op: op @ Comparison::NotEqual, .. } => *op = Comparison::Equal,
+                Test::Range { invert, .. } | Test::Set { invert, .. } => *invert = false,
+                Test::Compare { .. } => {}
+            }
+            let text = table.match_text(&Match::Native(Box::new(plain)));
+            Held::either(format!("{why} is what the rule wants: `{text}`{}", t.version()))
+        };
+        let key = match self.key_in_parts(table, t, &c.key) {
             Ok(key) => key,
-            // Which interface it is may not be known; one that leads elsewhere is not loopback.
-            Err(held @ Held::Either(..)) => return not_loopback(c).unwrap_or(held),
             Err(held) => return held,
         };
-        Held::from(match &c.test {
-            Test::Compare { op, value } => {
-                // A shorter value is the beginning of a name: `eth*`.
-                let n = value.len().min(key.len());
-                let order = key[..n].cmp(&value[..n]);
-                match op {
-                    Comparison::Equal => order.is_eq(),
-                    Comparison::NotEqual => order.is_ne(),
+        let inverted = match &c.test {
+            Test::Compare { op, .. } => *op == Comparison::NotEqual,
+            Test::Range { invert, .. } | Test::Set { invert, .. } => *invert,
+        };
+        match (&c.test, &key.why) {
+            (Test::Set { set, .. }, None) => {
+                let held = match self.find(table, t, *set, &key.bytes) {
+                    Ok(found) => Held::from(found.is_some()),
+                    Err(held) => held,
+                };
+                held.invert(inverted)
+            }
+            // A shorter value is the beginning of a name: `eth*`.
+            (Test::Compare { op: Comparison::Equal | Comparison::NotEqual, value }, _) => {
+                let known_to_differ = value
+                    .iter()
+                    .zip(key.bytes.iter().zip(&key.unknown))
+                    .any(|(v, (b, unknown))| (v ^ b) & !unknown != 0);
+                let doubt = key.unknown.iter().take(value.len()).any(|u| *u != 0);
+                match &key.why {
+                    _ if known_to_differ => Held::from(inverted),
+                    // Which interface it is may not be known; one that leads elsewhere is not loopback.
+                    Some(why) if doubt => not_loopback(c).unwrap_or_else(|| question(why).invert(inverted)),
+                    _ => Held::from(!inverted),
+                }
+            }
+            (_, Some(why)) => question(why).invert(inverted),
+            (Test::Compare { op, value }, None) => {
+                let n = value.len().min(key.bytes.len());
+                let order = key.bytes[..n].cmp(&value[..n]);
+                Held::from(match op {
+                    Comparison::Equal | Comparison::NotEqual => return Held::No, // above
                     Comparison::Less => order.is_lt(),
                     Comparison::LessOrEqual => order.is_le(),
                     Comparison::Greater => order.is_gt(),
                     Comparison::GreaterOrEqual => order.is_ge(),
-                }
+                })
             }
-            Test::Range { invert, from, to } => (**from <= key[..] && key[..] <= **to) != *invert,
-            Test::Set { .. } => return Held::No, // above
-        })
+            (Test::Range { from, to, .. }, None) => {
+                Held::from((**from <= key.bytes[..] && key.bytes[..] <= **to) != inverted)
+            }
+        }
     }
 
     /// The bytes of a key of one field or several, these on multiples of four.
     pub(super) fn key(&self, table: &Table, t: &Traveller, loads: &[Load]) -> Result<Vec<u8>, Held> {
-        let mut key = Vec::with_capacity(40);
+        let key = self.key_in_parts(table, t, loads)?;
+        match key.why {
+            None => Ok(key.bytes),
+            Some(what) => {
+                let place = t.rule_place(table);
+                Err(Held::either(format!("{what} is what the rule wants ({place}){}", t.version())))
+            }
+        }
+    }
+
+    fn key_in_parts(&self, table: &Table, t: &Traveller, loads: &[Load]) -> Result<Key, Held> {
+        let mut key = Key::default();
         for load in loads {
             match self.load(table, t, load) {
-                Loaded::Bytes(bytes) => key.extend(bytes),
+                Loaded::Bytes(bytes) => {
+                    key.unknown.resize(key.unknown.len() + bytes.len(), 0);
+                    key.bytes.extend(bytes);
+                }
+                Loaded::Partly(bytes, unknown, what) => {
+                    key.bytes.extend(bytes);
+                    key.unknown.extend(unknown);
+                    key.why.get_or_insert(what);
+                }
+                Loaded::Unknown(what) => {
+                    key.bytes.resize(key.bytes.len() + load.len as usize, 0);
+                    key.unknown.resize(key.bytes.len(), 0xff);
+                    key.why.get_or_insert(what);
+                }
                 Loaded::Break => return Err(Held::No),
                 Loaded::Draw(n) => return Err(Held::Draw(n)),
-                Loaded::Unknown(what) => return Err(Held::either(format!("{what} is what the rule wants"))),
             }
             if loads.len() > 1 {
-                key.resize(key.len().next_multiple_of(4), 0);
+                key.bytes.resize(key.bytes.len().next_multiple_of(4), 0);
+                key.unknown.resize(key.bytes.len(), 0);
             }
         }
         Ok(key)
@@ -125,16 +177,25 @@ impl Ground<'_> {
         let name = table.str(table.set(set).name);
         let list = MemoryList::Set(table.family, table.name.clone(), name.to_string());
         let width = usize::from(t.packet.family().bits() / 8);
-        let client = (key.len() == width).then(|| crate::ruleset::address(t.packet.family(), key)).flatten();
+        let client = (key.len() == width && !t.masked_source)
+            .then(|| crate::ruleset::address(t.packet.family(), key))
+            .flatten();
         match client {
             Some(client) => Err(self.memory(&list, client, 0, t)),
-            None => Err(Held::either(format!("@{name}, whose elements are not known, has the packet"))),
+            None => {
+                let place = t.rule_place(table);
+                Err(Held::either(format!("@{name}, whose elements are not known, has the packet ({place})")))
+            }
         }
     }
 
     pub(super) fn load(&self, table: &Table, t: &Traveller, load: &Load) -> Loaded {
-        let mut bytes = match self.field(table, t, &load.field, load.len as usize) {
-            Loaded::Bytes(bytes) => bytes,
+        let (mut bytes, mut unknown, what) = match self.field(table, t, &load.field, load.len as usize) {
+            Loaded::Bytes(bytes) => {
+                let unknown = vec![0; bytes.len()];
+                (bytes, unknown, None)
+            }
+            Loaded::Partly(bytes, unknown, what) => (bytes, unknown, Some(what)),
             other => return other,
         };
         for op in &load.ops {
@@ -143,24 +204,49 @@ impl Ground<'_> {
                     for (i, b) in bytes.iter_mut().enumerate() {
                         *b = *b & mask.get(i).unwrap_or(&0xff) ^ xor.get(i).unwrap_or(&0);
                     }
+                    for (u, m) in unknown.iter_mut().zip(mask) {
+                        *u &= m;
+                    }
                 }
                 Op::ShiftLeft(n) | Op::ShiftRight(n) => {
-                    let Some(word) = bytes.first_chunk::<4>().map(|w| u32::from_ne_bytes(*w)) else {
-                        return Loaded::Unknown("a shifted field".into());
+                    // The kernel shifts whole words of its registers, whatever is in them.
+                    let shifted = |bytes: &[u8]| {
+                        let mut word = [0; 4];
+                        let len = bytes.len().min(4);
+                        word[..len].copy_from_slice(&bytes[..len]);
+                        let word = u32::from_ne_bytes(word);
+                        let left = matches!(op, Op::ShiftLeft(_));
+                        let moved = if left { word.checked_shl(*n) } else { word.checked_shr(*n) };
+                        moved.unwrap_or(0).to_ne_bytes().to_vec()
                     };
-                    let left = matches!(op, Op::ShiftLeft(_));
-                    let moved = if left { word.checked_shl(*n) } else { word.checked_shr(*n) };
-                    bytes = moved.unwrap_or(0).to_ne_bytes().to_vec();
+                    if bytes.len() > 4 {
+                        return Loaded::Unknown("a shifted field".into());
+                    }
+                    (bytes, unknown) = (shifted(&bytes), shifted(&unknown));
                 }
-                Op::Byteorder if cfg!(target_endian = "little") => bytes.reverse(),
+                Op::Byteorder if cfg!(target_endian = "little") => {
+                    bytes.reverse();
+                    unknown.reverse();
+                }
                 Op::Byteorder => {}
             }
         }
-        Loaded::Bytes(bytes)
+        match what {
+            Some(what) if unknown.iter().any(|u| *u != 0) => Loaded::Partly(bytes, unknown, what),
+            _ => Loaded::Bytes(bytes),
+        }
     }
 
     fn field(&self, table: &Table, t: &Traveller, field: &Field, len: usize) -> Loaded {
         let p = &t.packet;
+        if let Field::Meta(key) = field
+            && let Some((_, value)) = t.unsure.meta.iter().find(|m| m.0 == *key)
+        {
+            return match value {
+                Some(bytes) => Loaded::Bytes(bytes.clone()),
+                None => Loaded::Unknown("what a rule set".into()),
+            };
+        }
         match field {
             Field::Value(v) => Loaded::Bytes(v.to_vec()),
             Field::Payload { base, offset, len } => payload(t, *base, *offset as usize, *len as usize),
@@ -169,7 +255,7 @@ impl Ground<'_> {
                     IpFamily::V4 => vec![0x08, 0x00],
                     IpFamily::V6 => vec![0x86, 0xdd],
                 }),
-                meta::MARK => Loaded::Bytes(p.mark.to_ne_bytes().to_vec()),
+                meta::MARK => partly(p.mark, t.unsure.mark, "the mark"),
                 meta::NFPROTO => Loaded::Bytes(vec![if p.family() == IpFamily::V4 { 2 } else { 10 }]),
                 meta::L4PROTO => Loaded::Bytes(vec![p.protocol]),
                 meta::IIFNAME | meta::OIFNAME => {
@@ -178,8 +264,6 @@ impl Ground<'_> {
                         _ => (t.out_interface(self), "the interface by which it leaves"),
                     };
                     match name {
-                        // `nft_meta_get_eval`: no device, no match.
-                        Some("") => Loaded::Break,
                         Some(name) => {
                             let mut bytes = name.as_bytes().to_vec();
                             bytes.resize(IFNAMSIZ, 0);
@@ -193,7 +277,7 @@ impl Ground<'_> {
             Field::Ct { key, direction } => connection(t, *key, *direction, len),
             Field::Fib { result: FIB_ADDRESS_TYPE, flags } if flags & (FIB_SOURCE | FIB_DESTINATION) != 0 => {
                 let (addr, masked) = match flags & FIB_SOURCE {
-                    0 => (p.destination, false),
+                    0 => (p.destination, t.unsure.destination),
                     _ => (p.source, t.masked_source),
                 };
                 // Limited to an interface, or by mark: another table of routes may answer.
@@ -204,9 +288,35 @@ impl Ground<'_> {
             }
             Field::Fib { .. } => Loaded::Unknown("what the routing table answers".into()),
             Field::Numgen { modulus, offset, .. } => match t.drawn {
-                Some(n) => Loaded::Bytes((n + offset).to_ne_bytes().to_vec()),
+                Some(n) => Loaded::Bytes(n.wrapping_add(*offset).to_ne_bytes().to_vec()),
+                None if *modulus > MOST_DRAWN => Loaded::Unknown("the number that the kernel draws".into()),
                 None => Loaded::Draw((*modulus).max(1)),
             },
+            Field::Hash { modulus, offset, .. } => {
+                let known = t.unsure.hashes.borrow().iter().find(|h| h.0 == *field).map(|h| h.1);
+                match known.or(t.drawn) {
+                    Some(n) => {
+                        if known.is_none() {
+                            t.unsure.hashes.borrow_mut().push((field.clone(), n));
+                        }
+                        Loaded::Bytes(n.wrapping_add(*offset).to_ne_bytes().to_vec())
+                    }
+                    None if *modulus > MOST_DRAWN => Loaded::Unknown("a hash of the packet".into()),
+                    None => Loaded::Draw((*modulus).max(1)),
+                }
+            }
+            // Without such a header there is none of its options (`nft_exthdr_*_eval`: 0 for presence, else `NFT_BREAK`).
+            Field::Exthdr { op, present, .. } if !may_have(p.protocol, p.family(), *op) => match present {
+                true => Loaded::Bytes(vec![0]),
+                false => Loaded::Break,
+            },
+            Field::Exthdr { .. } => Loaded::Unknown("an option or extension of the header".into()),
+            Field::Rt(_) => Loaded::Unknown("a fact of the route".into()),
+            Field::Socket { .. } => Loaded::Unknown("the socket that the packet is for".into()),
+            // `nft_osf_eval`
+            Field::Osf { .. } if p.protocol != 6 => Loaded::Break,
+            Field::Osf { .. } => Loaded::Unknown("the sender's operating system".into()),
+            Field::Xfrm { .. } => Loaded::Unknown("the packet's IPsec state".into()),
             Field::Mapped(m) => {
                 let key = match self.key(table, t, &m.key) {
                     Ok(key) => key,
@@ -234,7 +344,6 @@ impl Ground<'_> {
     }
 }
 
-/// Bytes of the packet's headers, as far as a packet that is only thought of has them.
 /// The answer to a question for loopback, of an interface that is not known.
 fn not_loopback(c: &Condition) -> Option<Held> {
     let [load] = &c.key[..] else { return None };
@@ -249,49 +358,39 @@ fn not_loopback(c: &Condition) -> Option<Held> {
     }
 }
 
+/// Numbers that are drawn one by one, at most: each is a way of its own.
+const MOST_DRAWN: u32 = 1_024;
+
+/// A number in host order of which some bits are not known.
+fn partly(value: u32, unknown: u32, what: &str) -> Loaded {
+    match unknown {
+        0 => Loaded::Bytes(value.to_ne_bytes().to_vec()),
+        _ => Loaded::Partly(value.to_ne_bytes().to_vec(), unknown.to_ne_bytes().to_vec(), what.to_string()),
+    }
+}
+
+/// Whether a packet can have what an `exthdr` asks for: 0 IPv6, 1 TCP option, 2 IPv4 option, 3 SCTP, 4 DCCP.
+fn may_have(protocol: u8, family: IpFamily, op: u8) -> bool {
+    match op {
+        0 => family == IpFamily::V6,
+        1 => protocol == 6,
+        2 => family == IpFamily::V4,
+        3 => protocol == 132,
+        4 => protocol == 33,
+        _ => true,
+    }
+}
+
 fn payload(t: &Traveller, base: u8, offset: usize, len: usize) -> Loaded {
-    let p = &t.packet;
-    let mut header: Vec<Option<u8>> = Vec::with_capacity(40);
-    let known = |header: &mut Vec<Option<u8>>, bytes: &[u8]| header.extend(bytes.iter().map(|b| Some(*b)));
-    match (base, p.family()) {
-        (payload_base::NETWORK, family) => {
-            if family == IpFamily::V4 {
-                header.push(Some(0x45));
-                header.extend([None; 5]);
-                known(&mut header, &[0, 0]); // no fragment
-                header.push(None);
-                header.push(Some(p.protocol));
-                header.extend([None; 2]);
-            } else {
-                header.extend([None; 6]);
-                header.push(Some(p.protocol));
-                header.push(None);
-            }
-            let source = octets(p.source);
-            if t.masked_source {
-                header.resize(header.len() + source.len(), None);
-            } else {
-                known(&mut header, &source);
-            }
-            known(&mut header, &octets(p.destination));
-        }
-        (payload_base::TRANSPORT, _) if matches!(p.protocol, 6 | 17 | 132 | 136) => {
-            known(&mut header, &p.source_port.to_be_bytes());
-            known(&mut header, &p.destination_port.to_be_bytes());
-            if p.protocol == 6 {
-                header.extend([None; 9]);
-                header.push(Some(t.tcp_flags()));
-            }
-        }
-        _ => {}
+    let header = t.header(base);
+    let field: Vec<Option<u8>> = (offset..offset + len).map(|i| header.get(i).copied().flatten()).collect();
+    if let Some(bytes) = field.iter().copied().collect::<Option<Vec<u8>>>() {
+        return Loaded::Bytes(bytes);
     }
-    match header.get(offset..offset + len).map(|h| h.iter().copied().collect::<Option<Vec<u8>>>()) {
-        Some(Some(bytes)) => Loaded::Bytes(bytes),
-        _ => {
-            let layer = ["link", "network", "transport"].get(usize::from(base)).unwrap_or(&"other");
-            Loaded::Unknown(format!("a field of the {layer} header"))
-        }
-    }
+    let layer = ["link", "network", "transport"].get(usize::from(base)).unwrap_or(&"other");
+    let unknown = field.iter().map(|b| if b.is_none() { 0xff } else { 0 }).collect();
+    let bytes = field.into_iter().map(Option::unwrap_or_default).collect();
+    Loaded::Partly(bytes, unknown, format!("a field of the {layer} header"))
 }
 
 fn connection(t: &Traveller, key: u32, direction: Option<u8>, len: usize) -> Loaded {
@@ -334,7 +433,7 @@ fn connection(t: &Traveller, key: u32, direction: Option<u8>, len: usize) -> Loa
                 Loaded::Unknown("the status of the flow".into())
             }
         }
-        ct::MARK if state == CtState::New => Loaded::Bytes(t.flow_mark.to_ne_bytes().to_vec()),
+        ct::MARK if state == CtState::New => partly(t.flow_mark, t.unsure.flow_mark, "the flow's mark"),
         ct_key::L3PROTOCOL => Loaded::Bytes(vec![if t.packet.family() == IpFamily::V4 { 2 } else { 10 }]),
         ct_key::PROTOCOL => Loaded::Bytes(vec![t.packet.protocol]),
         ct_key::SRC | ct_key::SRC_IP | ct_key::SRC_IP6 if original => address(t.first.source),

@@ -1,5 +1,6 @@
 //! What rules do with a packet that matched, and on the way.
 
+use super::CtState;
 use super::End;
 use super::Ground;
 use super::held::Held;
@@ -40,55 +41,154 @@ const GOES_ON: [&str; 24] = [
 /// Of them, those after which the packet's mark may be another.
 const MARKS: [&str; 2] = ["CONNMARK", "HMARK"];
 
+/// A mark that is set to what was loaded, and which of its bits are not known.
+fn set_mark(t: &mut Traveller, loaded: &Loaded) -> (u32, u32) {
+    let word = |b: &[u8]| {
+        let mut word = [0; 4];
+        let len = b.len().min(4);
+        word[..len].copy_from_slice(&b[..len]);
+        u32::from_ne_bytes(word)
+    };
+    match loaded {
+        Loaded::Bytes(b) => (word(b), 0),
+        Loaded::Partly(b, unknown, _) => {
+            t.unsure.writes += 1;
+            (word(b), word(unknown))
+        }
+        _ => {
+            t.unsure.writes += 1;
+            (0, u32::MAX)
+        }
+    }
+}
+
 impl Ground<'_> {
+    /// Something of which not even the kind is known: it may end the packet, and write what it likes.
+    fn not_understood(&self, table: &Table, t: &mut Traveller, what: &str, end: End) -> Held {
+        let here = self.is_local(t.packet.destination);
+        let held = Held::Decides(format!("{what} ({})", t.rule_place(table)), end);
+        t.doubt_everything(t.local.unwrap_or(here));
+        held
+    }
+
     /// What a native rule does on the way; it may also limit.
     pub(super) fn does(&self, table: &Table, t: &mut Traveller, statement: &Statement) -> Held {
         match statement {
+            Statement::SetMeta { key: meta::MARK, value } => {
+                match self.load(table, t, value) {
+                    Loaded::Break => return Held::No,
+                    Loaded::Draw(n) => return Held::Draw(n),
+                    loaded => (t.packet.mark, t.unsure.mark) = set_mark(t, &loaded),
+                }
+                Held::Yes
+            }
             Statement::SetMeta { key, value } => {
-                if *key == meta::MARK {
-                    match self.load(table, t, value) {
-                        Loaded::Bytes(b) => {
-                            if let Some(word) = b.first_chunk::<4>() {
-                                t.packet.mark = u32::from_ne_bytes(*word);
-                            }
-                        }
-                        Loaded::Break => return Held::No,
-                        Loaded::Draw(n) => return Held::Draw(n),
-                        Loaded::Unknown(what) => {
-                            t.assume(format!("the mark stays as it is, though it is set to {what}"));
-                        }
+                let bytes = match self.load(table, t, value) {
+                    Loaded::Break => return Held::No,
+                    Loaded::Draw(n) => return Held::Draw(n),
+                    Loaded::Bytes(b) => Some(b),
+                    Loaded::Partly(..) | Loaded::Unknown(_) => None,
+                };
+                t.unsure.writes += u32::from(bytes.is_none());
+                t.unsure.meta.retain(|m| m.0 != *key);
+                t.unsure.meta.push((*key, bytes));
+                Held::Yes
+            }
+            Statement::SetCt { key: ct::MARK, value, .. } => {
+                match self.load(table, t, value) {
+                    Loaded::Break => return Held::No,
+                    Loaded::Draw(n) => return Held::Draw(n),
+                    // Without a flow nothing is written (`nft_ct_set_eval`).
+                    _ if matches!(t.state(), CtState::Untracked | CtState::Invalid) => {}
+                    loaded => (t.flow_mark, t.unsure.flow_mark) = set_mark(t, &loaded),
+                }
+                Held::Yes
+            }
+            // What else is kept with the flow: what conditions on it find is not known before either.
+            Statement::SetCt { value, .. } => match self.load(table, t, value) {
+                Loaded::Break => Held::No,
+                Loaded::Draw(n) => Held::Draw(n),
+                _ => {
+                    t.unsure.writes += 1;
+                    Held::Yes
+                }
+            },
+            Statement::SetPayload { base, offset, len, value, .. } => {
+                let mut bytes = match self.load(table, t, value) {
+                    Loaded::Break => return Held::No,
+                    Loaded::Draw(n) => return Held::Draw(n),
+                    Loaded::Bytes(b) => b.into_iter().map(Some).collect(),
+                    Loaded::Partly(b, unknown, _) => {
+                        b.into_iter().zip(unknown).map(|(b, u)| (u == 0).then_some(b)).collect()
                     }
-                }
+                    Loaded::Unknown(_) => Vec::new(),
+                };
+                bytes.resize(*len as usize, None);
+                let here = self.is_local(t.packet.destination);
+                t.write_header(*base, *offset as usize, bytes, t.local.unwrap_or(here));
                 Held::Yes
             }
-            Statement::SetCt { key, value, .. } => {
-                if *key == ct::MARK
-                    && let Loaded::Bytes(b) = self.load(table, t, value)
-                    && let Some(word) = b.first_chunk::<4>()
-                {
-                    t.flow_mark = u32::from_ne_bytes(*word);
-                }
+            // Only what a packet has can be written or taken out; what it has is not known.
+            Statement::SetExthdr { .. } | Statement::ResetExthdr { .. } => {
+                t.unsure.writes += 1;
                 Held::Yes
             }
-            Statement::Limit { rate, seconds, over, .. } => {
-                fork(*over, format!("the limit of {rate} in {seconds} s is reached"))
+            Statement::Limit { rate, seconds, over, .. } => fork(
+                *over,
+                format!("the limit of {rate} in {seconds} s is reached ({})", t.rule_place(table)),
+            ),
+            Statement::Quota { bytes, over } => {
+                fork(*over, format!("the quota of {bytes} bytes is used up ({})", t.rule_place(table)))
             }
-            Statement::Quota { bytes, over } => fork(*over, format!("the quota of {bytes} bytes is used up")),
             Statement::Connlimit { count, over } => {
-                fork(*over, format!("there are more than {count} connections"))
+                fork(*over, format!("there are more than {count} connections ({})", t.rule_place(table)))
             }
             Statement::Notrack => {
                 t.untrack();
                 Held::Yes
             }
+            Statement::Tproxy { .. } => {
+                Held::either(format!("a socket takes the packet by tproxy ({})", t.rule_place(table)))
+            }
             Statement::Unknown(u) => {
-                Held::either(format!("`{}`, which kptop does not know, lets it go on", table.str(u.name)))
+                let what = format!("`{}`, which kptop does not know", table.str(u.name));
+                self.not_understood(table, t, &what, End::Undecided)
             }
             Statement::Target(target) => match self.target(table, t, target) {
                 Next::Rule => Held::Yes,
-                _ => Held::either("a verdict in the middle of the rule lets it go on"),
+                _ => Held::either(format!(
+                    "a verdict in the middle of the rule lets it go on ({})",
+                    t.rule_place(table)
+                )),
             },
-            // These may fail, but not stop the rule: a full set, a log nobody reads.
+            // `NFT_OBJECT_QUOTA`, `NFT_OBJECT_LIMIT`: they hold or not. The others count, or do something to the flow.
+            Statement::Object { kind: kind @ (2 | 4), name } => {
+                let kind = if *kind == 2 { "quota" } else { "limit" };
+                Held::either(format!("the {kind} {} holds ({})", table.str(*name), t.rule_place(table)))
+            }
+            Statement::ObjectMap { key, set } => match self.key(table, t, key) {
+                Err(held) => held,
+                Ok(key) => match self.find(table, t, *set, &key) {
+                    Ok(found) => Held::from(found.is_some()),
+                    Err(held) => held,
+                },
+            },
+            // What elements carry may hold or not, as a limit for each client does.
+            Statement::Dynset { carries, set, .. }
+                if carries.iter().any(|c| table.str(c.name) != "counter") =>
+            {
+                let name = table.str(table.set(*set).name);
+                Held::either(format!("what @{name} keeps for the packet holds ({})", t.rule_place(table)))
+            }
+            // A set that is full takes no more, and the rule does not match (`nft_dynset_eval`).
+            Statement::Dynset { op: 0 | 1, set, .. }
+                if table.set(*set).size.is_some_and(|s| table.set(*set).count >= Some(u64::from(s))) =>
+            {
+                let name = table.str(table.set(*set).name);
+                Held::either(format!("@{name}, which is full, has the packet ({})", t.rule_place(table)))
+            }
+            // These do not stop the rule: a log nobody reads, a copy, a flow that may go around the rules later.
+            Statement::Dup { .. } | Statement::FlowAdd(_) | Statement::Last => Held::Yes,
             Statement::Dynset { .. } | Statement::Log { .. } | Statement::Object { .. } => Held::Yes,
         }
     }
@@ -117,6 +217,9 @@ impl Ground<'_> {
                 }
                 let port = port_of(range, t);
                 t.translate_destination(loopback, port);
+                if t.hook != Hook::Output {
+                    (t.unsure.destination, t.local) = (true, Some(true));
+                }
                 Next::Accept
             }
             Target::Snat(range) => {
@@ -129,6 +232,7 @@ impl Ground<'_> {
             }
             Target::Mark { mark, mask } => {
                 t.packet.mark = t.packet.mark & !mask ^ mark;
+                t.unsure.mark &= !mask;
                 Next::Rule
             }
             Target::Reject { .. } => Next::End(End::Rejected),
@@ -136,12 +240,17 @@ impl Ground<'_> {
             Target::Unknown(u) => {
                 let name = table.str(u.name);
                 if MARKS.contains(&name) {
-                    t.assume(format!("{name} leaves the mark as it is"));
+                    t.unsure.writes += 1;
+                    t.unsure.mark = u32::MAX;
+                    t.unsure.flow_mark = u32::MAX;
                 }
                 match GOES_ON.contains(&name) {
                     true => Next::Rule,
                     false => Next::Either(
-                        format!("the target {name}, which kptop does not know, lets the packet go on"),
+                        format!(
+                            "the target {name}, which kptop does not know, lets the packet go on ({})",
+                            t.rule_place(table)
+                        ),
                         Box::new(Next::Rule),
                         Box::new(Next::End(End::Undecided)),
                     ),
@@ -158,6 +267,11 @@ impl Ground<'_> {
                     t.assume(format!("of {first}-{last} the first is taken"));
                 }
                 t.translate_destination(first, port);
+                if first != last {
+                    t.unsure.destination = true;
+                    let here = self.is_local(first);
+                    t.local = (here == self.is_local(last)).then_some(here);
+                }
             }
             None => {
                 let same = t.packet.destination;
@@ -191,13 +305,15 @@ impl Ground<'_> {
                 }
             }
             Terminal::Nat { destination, addr, port, .. } => {
+                let mut unknown = addr.as_ref().is_some_and(|a| a.0 != a.1);
                 let addr = match addr.as_ref().map(|a| self.load(table, t, &a.0)) {
                     None => None,
                     Some(Loaded::Bytes(b)) => crate::ruleset::address(t.packet.family(), &b),
                     Some(Loaded::Draw(n)) => return Next::Draw(n),
                     Some(Loaded::Break) => return Next::Break,
-                    Some(Loaded::Unknown(what)) => {
-                        t.assume(format!("the address does not change, though it is set to {what}"));
+                    Some(Loaded::Partly(_, _, what) | Loaded::Unknown(what)) => {
+                        t.assume(format!("the address is another, as {what} says ({})", t.rule_place(table)));
+                        unknown = true;
                         None
                     }
                 };
@@ -210,11 +326,17 @@ impl Ground<'_> {
                     let to = addr.unwrap_or(t.packet.destination);
                     let port = port.unwrap_or(t.packet.destination_port);
                     t.translate_destination(to, port);
+                    t.unsure.destination |= unknown;
                 } else {
-                    t.translate_source(addr);
+                    t.translate_source(addr.filter(|_| !unknown));
                 }
                 Next::Accept
             }
+            Terminal::QueueBy { .. } => Next::End(End::Queued),
+            Terminal::Forward { .. } => Next::End(End::Sent),
+            // `nft_synproxy_do_eval`: only TCP is answered.
+            Terminal::Synproxy { .. } if t.packet.protocol != 6 => Next::Break,
+            Terminal::Synproxy { .. } => Next::End(End::Undecided),
             Terminal::Reject { .. } => Next::End(End::Rejected),
             Terminal::Queue { .. } => Next::End(End::Queued),
         }
@@ -226,8 +348,9 @@ impl Ground<'_> {
             Loaded::Bytes(b) => Ok(b.first_chunk::<2>().map(|p| u16::from_be_bytes(*p))),
             Loaded::Draw(n) => Err(Next::Draw(n)),
             Loaded::Break => Err(Next::Break),
-            Loaded::Unknown(what) => {
-                t.assume(format!("the port does not change, though it is set to {what}"));
+            Loaded::Partly(_, _, what) | Loaded::Unknown(what) => {
+                t.assume(format!("the port is another, as {what} says ({})", t.rule_place(table)));
+                t.unsure.destination_port = true;
                 Ok(None)
             }
         }
@@ -262,6 +385,7 @@ fn port_of(range: &NatRange, t: &mut Traveller) -> u16 {
     }
     if first != last {
         t.assume(format!("of the ports {first}-{last} the first is taken"));
+        t.unsure.destination_port = true;
     }
     first
 }

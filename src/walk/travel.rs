@@ -2,15 +2,18 @@
 
 use super::ground::Entry;
 use super::held::Held;
+use super::unsure::Unsure;
 use super::{CtState, End, Entrance, Ground, Options, Outcome, Packet, Place, Step, StepKind, Tally, Walk};
 use crate::ruleset::{ChainId, ChainKind, Dialect, Hook, Match, Policy, RuleId, Table, TableBackend};
 use std::cell::Cell;
 use std::net::IpAddr;
 
 /// A place in a chain.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Frame {
     chain: ChainId,
+    /// Chains that `goto` left for it.
+    left: Vec<ChainId>,
     /// The next rule, and the first behind the chain.
     next: u32,
     end: u32,
@@ -45,6 +48,9 @@ pub(super) struct Traveller {
     /// True where masquerading chose the source, which is not known.
     pub(super) masked_source: bool,
     pub(super) flow_mark: u32,
+    pub(super) unsure: Unsure,
+    /// Whether routing found that it is for this node, where its destination does not tell any more.
+    pub(super) local: Option<bool>,
     pub(super) via_ipvs: bool,
     /// True on the way in again over `lo`.
     pub(super) looped: bool,
@@ -93,7 +99,6 @@ impl Traveller {
             hook: if packet.entrance == Entrance::Node { Hook::Output } else { Hook::Prerouting },
             entry: 0,
             table: 0,
-
             frames: Vec::new(),
             tracked: false,
             notrack: packet.state == CtState::Untracked,
@@ -103,6 +108,8 @@ impl Traveller {
             translated_source: false,
             masked_source: false,
             flow_mark: 0,
+            unsure: Unsure::default(),
+            local: None,
             via_ipvs: false,
             looped: false,
             new_client: options.new_client,
@@ -125,6 +132,13 @@ impl Traveller {
         Place { table: self.table, chain: self.frames.last().map_or(ChainId(0), |f| f.chain) }
     }
 
+    /// The rule that it is at: `FORWARD, rule 3`.
+    pub(super) fn rule_place(&self, table: &Table) -> String {
+        let Some(frame) = self.frames.last() else { return String::new() };
+        let first = table.chains[frame.chain.0 as usize].rules.start;
+        format!("{}, rule {}", table.chain_name(frame.chain), frame.next.saturating_sub(first) + 1)
+    }
+
     /// What conntrack says of it here.
     pub(super) fn state(&self) -> CtState {
         match (self.tracked, self.notrack) {
@@ -143,9 +157,17 @@ impl Traveller {
     /// Sends it on to another address; that ends translation of destinations.
     pub(super) fn translate_destination(&mut self, to: IpAddr, port: u16) {
         self.translated_destination |= (self.packet.destination, self.packet.destination_port) != (to, port);
-        (self.packet.destination, self.packet.destination_port) = (to, port);
+        self.set_destination(to);
+        self.packet.destination_port = port;
         self.backend = Some((to, port));
         self.destination_done = true;
+        // The kernel looks for a new route (`ip_route_me_harder`).
+        self.local = None;
+    }
+
+    /// True once routing has decided where the packet goes: a process sent it, or it has left PREROUTING.
+    pub(super) fn is_routed(&self) -> bool {
+        self.hook != Hook::Prerouting || self.looped
     }
 
     /// Gives it another source: a known one, or one that the node chooses.
@@ -153,7 +175,7 @@ impl Traveller {
         self.translated_source = true;
         self.source_done = true;
         match from {
-            Some(a) => self.packet.source = a,
+            Some(a) => (self.packet.source, self.masked_source) = (a, false),
             None => self.masked_source = true,
         }
     }
@@ -171,7 +193,7 @@ impl Traveller {
     }
 }
 
-/// Chains that a packet may enter. The kernel lets no circle in; a text may hold one.
+/// Chains that one way may enter until the walk is given up: rules can jump through more of them than anybody can wait for.
 const MOST_ENTERED: u32 = 2_000;
 
 /// The walk under way.
@@ -214,8 +236,10 @@ impl Journey<'_, '_> {
     fn run(&mut self, mut t: Traveller) {
         loop {
             if t.entered > MOST_ENTERED {
-                self.note(&mut t, "chains lead in a circle".into());
-                self.end(t, End::Lost);
+                let bound = format!("not decided: the way goes through more than {MOST_ENTERED} chains");
+                self.note(&mut t, bound.clone());
+                t.assume(bound);
+                self.end(t, End::Undecided);
                 return;
             }
             let end = if t.frames.is_empty() { self.next_entry(&mut t) } else { self.in_chain(&mut t) };
@@ -299,7 +323,15 @@ impl Journey<'_, '_> {
         let Some(entry) = self.ground.entry(family, t.hook, t.entry) else { return self.next_hook(t) };
         t.entry += 1;
         match entry {
-            Entry::Conntrack => t.tracked = true,
+            Entry::Conntrack => {
+                if !t.tracked {
+                    // The flow is what conntrack sees: rules before may have written into the packet.
+                    let (p, f) = (&t.packet, &mut t.first);
+                    (f.source, f.destination) = (p.source, p.destination);
+                    (f.source_port, f.destination_port) = (p.source_port, p.destination_port);
+                }
+                t.tracked = true;
+            }
             Entry::Ipvs if !t.via_ipvs => return self.ipvs(t),
             Entry::Ipvs => {}
             Entry::Chain { table, chain, kind } => {
@@ -311,16 +343,28 @@ impl Journey<'_, '_> {
                 }
                 t.table = table;
                 t.tally.chains += 1;
-                self.enter(t, chain);
+                self.enter(t, chain, Vec::new());
             }
         }
         None
     }
 
-    fn enter(&mut self, t: &mut Traveller, chain: ChainId) {
+    fn enter(&mut self, t: &mut Traveller, chain: ChainId, left: Vec<ChainId>) {
         t.entered += 1;
         let rules = self.ground.table(t.table).chains[chain.0 as usize].rules.clone();
-        t.frames.push(Frame { chain, next: rules.start, end: rules.end });
+        t.frames.push(Frame { chain, left, next: rules.start, end: rules.end });
+    }
+
+    /// A chain that is on the way already would be entered again and again. The kernel takes no such rules; a text may
+    /// hold them.
+    fn circle(&mut self, t: &mut Traveller, to: ChainId) -> Option<End> {
+        let table = self.ground.table(t.table);
+        let way = t.frames.iter().flat_map(|f| f.left.iter().chain([&f.chain]));
+        let way: Vec<ChainId> = way.copied().collect();
+        let at = way.iter().position(|c| *c == to)?;
+        let names: Vec<&str> = way[at..].iter().chain([&to]).map(|c| table.chain_name(*c)).collect();
+        self.note(t, format!("chains lead in a circle: {}", names.join(" -> ")));
+        Some(End::Lost)
     }
 
     fn go(&mut self, t: &mut Traveller, hook: Hook) {
@@ -338,7 +382,8 @@ impl Journey<'_, '_> {
                 _ => {}
             }
         }
-        let local = self.ground.is_local(t.packet.destination);
+        let asked = matches!(t.hook, Hook::Output | Hook::Prerouting | Hook::Postrouting);
+        let local = asked && self.is_for_node(t);
         match t.hook {
             // `__mkroute_output` (net/ipv4/route.c): nothing is sent from 127.0.0.0/8 to another host without it.
             Hook::Output
@@ -368,6 +413,8 @@ impl Journey<'_, '_> {
             Hook::Forward => self.go(t, Hook::Postrouting),
             Hook::Postrouting if local && t.first.entrance == Entrance::Node && !t.looped => {
                 t.looped = true;
+                // Its route is known: none is looked for again (`skb_valid_dst` in `ip_rcv_finish_core`).
+                t.local = Some(true);
                 self.go(t, Hook::Prerouting);
             }
             Hook::Postrouting => return Some(End::Sent),
@@ -376,11 +423,38 @@ impl Journey<'_, '_> {
         None
     }
 
+    /// Whether routing brings the packet to a process of this node; both ways are gone where that is not known.
+    fn is_for_node(&mut self, t: &mut Traveller) -> bool {
+        if let Some(known) = t.local {
+            return known;
+        }
+        if !t.unsure.destination {
+            return self.ground.is_local(t.packet.destination);
+        }
+        let yes = format!("the packet is for an address of this node{}", t.version());
+        let no = format!("not: {yes}");
+        if !t.assuming.contains(&yes) {
+            if t.assuming.contains(&no) {
+                return false;
+            }
+            if let Some(mut other) = self.branch(t, 1.0) {
+                other.assume(no);
+                self.waiting.push(other);
+            }
+            t.assume(yes);
+        }
+        true
+    }
+
     /// One rule, or the end of the chain.
     fn in_chain(&mut self, t: &mut Traveller) -> Option<End> {
         let table = self.ground.table(t.table);
-        let frame = t.frames.last().copied()?;
-        let index = self.ground.chain_index(t.table, frame.chain);
+        let frame = t.frames.last().cloned()?;
+        // Which addresses rules want does not help where the packet's own is not known.
+        let index = match t.unsure.destination {
+            true => None,
+            false => self.ground.chain_index(t.table, frame.chain),
+        };
         let at = match index {
             Some(index) => index.next(t.packet.destination, frame.next).unwrap_or(frame.end).min(frame.end),
             None => frame.next,
@@ -444,7 +518,7 @@ impl Journey<'_, '_> {
                 _ => self.ground.holds(table, t, m),
             };
             match held {
-                Held::Yes => t.done = i + 1,
+                Held::Yes => (t.done, t.drawn) = (i + 1, None),
                 Held::No => {
                     self.miss(t, id);
                     return None;
@@ -453,7 +527,7 @@ impl Journey<'_, '_> {
                     self.miss(t, id);
                     return None;
                 }
-                Held::Odds(p) if p >= 1.0 => t.done = i + 1,
+                Held::Odds(p) if p >= 1.0 => (t.done, t.drawn) = (i + 1, None),
                 Held::Odds(p) => {
                     // The branch in which it does not hold waits.
                     if let Some(mut other) = self.branch(t, 1.0 - p) {
@@ -461,7 +535,7 @@ impl Journey<'_, '_> {
                         self.waiting.push(other);
                     }
                     t.take_odds(p);
-                    t.done = i + 1;
+                    (t.done, t.drawn) = (i + 1, None);
                 }
                 Held::Either(yes, no) => {
                     if !t.assuming.contains(&yes) {
@@ -476,9 +550,25 @@ impl Journey<'_, '_> {
                         }
                         t.assume(yes);
                     }
-                    t.done = i + 1;
+                    (t.done, t.drawn) = (i + 1, None);
                 }
                 Held::Draw(n) => return self.draw(t, n),
+                Held::Decides(what, end) => {
+                    // What is not understood may end the packet, not match, or let it go on.
+                    if let Some(mut other) = self.branch(t, 1.0) {
+                        other.assume(format!("{what} decides"));
+                        let place = other.here();
+                        self.step(&mut other, StepKind::Matched(id), Some(place), t.counted);
+                        self.end(other, end);
+                    }
+                    if let Some(mut other) = self.branch(t, 1.0) {
+                        other.assume(format!("{what} does not match"));
+                        self.miss(&mut other, id);
+                        self.waiting.push(other);
+                    }
+                    t.assume(format!("{what} lets it go on"));
+                    (t.done, t.drawn) = (i + 1, None);
+                }
             }
         }
         let counted = t.counted || table.dialect == Dialect::Iptables;
@@ -512,15 +602,22 @@ impl Journey<'_, '_> {
         let place = t.here();
         self.step(t, StepKind::Matched(id), Some(place), counted);
         Self::leave_rule(t, id);
+        if let Next::Jump(chain) | Next::Goto(chain) = next
+            && let Some(end) = self.circle(t, chain)
+        {
+            return Some(end);
+        }
         match next {
-            Next::Jump(chain) => self.enter(t, chain),
+            Next::Jump(chain) => self.enter(t, chain, Vec::new()),
             Next::Goto(chain) => {
-                t.frames.pop();
+                let mut left = t.frames.pop().map(|f| f.left).unwrap_or_default();
                 let base = t.frames.is_empty();
-                self.enter(t, chain);
+                left.push(place.chain);
+                self.enter(t, chain, left);
                 // The policy that waits behind is that of the chain that was left.
                 if base {
-                    t.frames.insert(0, Frame { chain: place.chain, next: 0, end: 0 });
+                    let waiting = Frame { chain: place.chain, left: Vec::new(), next: 0, end: 0 };
+                    t.frames.insert(0, waiting);
                 }
             }
             Next::Return => {

@@ -10,7 +10,7 @@ use crate::kernel::xtables::extensions;
 use crate::ruleset::lower::{self, Lowered};
 use crate::ruleset::{
     ChainId, Comparison, Condition, Counter, Dialect, Family, Field, IpFamily, Load, Mapped, Match, NatRange,
-    Op, Set, SetId, Statement, Strings, Target, Terminal, Test, Unknown, nat_flags, reject,
+    Op, Set, SetId, Statement, Strings, Target, Terminal, Test, Unknown, data_type, nat_flags, reject,
 };
 
 /// Words of 4 bytes that the registers have (`NFT_REG32_COUNT`).
@@ -47,6 +47,8 @@ pub(super) struct Decoded {
 pub(super) struct RuleDecoder {
     registers: [Option<Load>; WORDS],
     used: Vec<usize>,
+    /// An expression that is not understood, if there was one: every register may hold what it wrote.
+    overwritten: Option<Unknown>,
     /// Matches of the header, in the order in which iptables prints them.
     head: Vec<Match>,
     /// The others, as they come.
@@ -66,6 +68,11 @@ fn word(register: u32) -> Option<usize> {
         8..=23 => Some(register as usize - 8),
         _ => None,
     }
+}
+
+/// How many words of the registers a value fills.
+fn words(load: &Load) -> usize {
+    load.len.div_ceil(4).max(1) as usize
 }
 
 /// The attributes of an expression by number, as far as kptop knows them.
@@ -99,6 +106,23 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// Expressions that keep a state of their own, in a rule or in an element.
+fn stateful(p: &Parts<'_>, name: &str) -> Option<Statement> {
+    Some(match name {
+        "limit" => Statement::Limit {
+            rate: p.uint(1),
+            seconds: p.uint(2),
+            burst: p.u32(3),
+            bytes: p.u32(4) == 1,
+            over: p.u32(5) & 1 != 0,
+        },
+        "quota" => Statement::Quota { bytes: p.uint(1), over: p.u32(2) & 1 != 0 },
+        "connlimit" => Statement::Connlimit { count: p.u32(1), over: p.u32(2) & 1 != 0 },
+        "last" => Statement::Last,
+        _ => return None,
+    })
+}
+
 impl RuleDecoder {
     /// Decodes a rule; its matches are appended to `matches`.
     pub(super) fn rule(
@@ -111,6 +135,7 @@ impl RuleDecoder {
         for i in self.used.drain(..) {
             self.registers[i] = None;
         }
+        self.overwritten = None;
         self.head.clear();
         self.rest.clear();
         self.target = None;
@@ -124,6 +149,7 @@ impl RuleDecoder {
             }
             if self.expression(scope, name, data).is_none() {
                 let unknown = Unknown { name: scope.strings.intern(name), revision: 0, bytes: data.into() };
+                self.forget(unknown.clone());
                 self.rest.push(Match::Does(Box::new(Statement::Unknown(unknown))));
             }
         }
@@ -135,15 +161,44 @@ impl RuleDecoder {
         Decoded { target: self.target.take().unwrap_or(Target::None), counter: self.counter }
     }
 
+    /// After an expression that is not understood no register is known to hold what it held.
+    fn forget(&mut self, unknown: Unknown) {
+        self.registers.fill(None);
+        self.used.clear();
+        self.overwritten = Some(unknown);
+    }
+
     fn put(&mut self, register: u32, load: Load) -> Option<()> {
-        let w = word(register)?;
+        self.put_at(word(register)?, load)
+    }
+
+    fn put_at(&mut self, w: usize, load: Load) -> Option<()> {
+        let words = words(&load);
+        if w + words > WORDS {
+            return None;
+        }
+        // Wider values that reach in here are no longer whole.
+        for before in 0..w {
+            if self.registers[before].as_ref().is_some_and(|l| before + self::words(l) > w) {
+                self.registers[before] = None;
+            }
+        }
+        self.registers[w..w + words].fill(None);
         self.used.push(w);
         self.registers[w] = Some(load);
         Some(())
     }
 
-    fn get(&self, register: u32) -> Option<&Load> {
-        self.registers[word(register)?].as_ref()
+    fn get(&self, register: u32) -> Option<Load> {
+        self.at(word(register)?, 4)
+    }
+
+    /// What stands in the registers from this word on, of `len` bytes where that is not known.
+    fn at(&self, word: usize, len: u32) -> Option<Load> {
+        match self.registers.get(word)? {
+            Some(load) => Some(load.clone()),
+            None => self.overwritten.clone().map(|u| Load::new(Field::Unknown(Box::new(u)), len)),
+        }
     }
 
     /// The fields that fill `len` bytes from a register on.
@@ -151,11 +206,11 @@ impl RuleDecoder {
         let mut at = word(register)?;
         let (mut key, mut have) = (Vec::new(), 0);
         loop {
-            let load = self.registers.get(at)?.as_ref()?;
-            let words = load.len.div_ceil(4).max(1);
-            key.push(load.clone());
-            have += words * 4;
-            at += words as usize;
+            let load = self.at(at, len.saturating_sub(have).max(1))?;
+            let words = words(&load);
+            key.push(load);
+            have += 4 * words as u32;
+            at += words;
             if have >= len {
                 return Some(key);
             }
@@ -192,7 +247,12 @@ impl RuleDecoder {
     fn expression(&mut self, scope: &mut Scope<'_>, name: &str, data: &[u8]) -> Option<()> {
         let p = Parts::new(data);
         match name {
-            "payload" if p.has(5) => return None, // a write into the packet
+            "payload" if p.has(5) => {
+                let (base, offset, len) = (p.u32(2) as u8, p.u32(3), p.u32(4));
+                let value = self.at(word(p.u32(5))?, len)?;
+                let checksum = (p.u32(6), p.u32(7), p.u32(8));
+                self.does(Statement::SetPayload { base, offset, len, checksum, value });
+            }
             "payload" => {
                 let (base, offset, len) = (p.u32(2) as u8, p.u32(3), p.u32(4));
                 if offset > u32::from(u8::MAX) || len > REGISTER_BYTES {
@@ -201,7 +261,7 @@ impl RuleDecoder {
                 self.put(p.u32(1), Load::new(Field::Payload { base, offset, len }, len))?;
             }
             "meta" if p.has(3) => {
-                let value = self.get(p.u32(3))?.clone();
+                let value = self.get(p.u32(3))?;
                 self.does(Statement::SetMeta { key: p.u32(2), value });
             }
             "meta" => {
@@ -212,7 +272,7 @@ impl RuleDecoder {
                 let key = p.u32(2);
                 let direction = p.has(3).then(|| p.u32(3) as u8);
                 if p.has(4) {
-                    let value = self.get(p.u32(4))?.clone();
+                    let value = self.get(p.u32(4))?;
                     self.does(Statement::SetCt { key, direction, value });
                 } else {
                     self.put(p.u32(1), Load::new(Field::Ct { key, direction }, lower::ct_len(key, self.l3)))?;
@@ -220,8 +280,8 @@ impl RuleDecoder {
             }
             "cmp" => self.cmp(scope, &p)?,
             "range" => {
-                let load = self.registers[word(p.u32(1))?].as_ref()?;
                 let (from, to) = (data_value(p.0[3])?, data_value(p.0[4])?);
+                let load = &self.at(word(p.u32(1))?, from.len() as u32)?;
                 let invert = p.u32(2) == 1;
                 if let Some(l) = lower::range(load, invert, from, to, scope.dialect, self.l4, &mut self.rest)
                 {
@@ -233,7 +293,7 @@ impl RuleDecoder {
             }
             "bitwise" => self.bitwise(&p)?,
             "byteorder" => {
-                let mut load = self.get(p.u32(1))?.clone();
+                let mut load = self.at(word(p.u32(1))?, p.u32(4).max(1))?;
                 load.ops.push(Op::Byteorder);
                 self.put(p.u32(2), load)?;
             }
@@ -296,22 +356,19 @@ impl RuleDecoder {
                     None => Target::Native(Box::new(Terminal::Reject { kind, code })),
                 });
             }
-            "queue" if !p.has(4) => {
+            "queue" if p.has(4) => {
+                let value = self.get(p.u32(4))?;
+                let terminal = Terminal::QueueBy { value, flags: p.u32(3) as u16 };
+                self.target = Some(Target::Native(Box::new(terminal)));
+            }
+            "queue" => {
                 let (from, total, flags) = (p.u32(1) as u16, p.u32(2).max(1) as u16, p.u32(3) as u16);
                 self.target = Some(Target::Native(Box::new(Terminal::Queue { from, total, flags })));
             }
-            "limit" => self.does(Statement::Limit {
-                rate: p.uint(1),
-                seconds: p.uint(2),
-                burst: p.u32(3),
-                bytes: p.u32(4) == 1,
-                over: p.u32(5) & 1 != 0,
-            }),
-            "quota" => self.does(Statement::Quota { bytes: p.uint(1), over: p.u32(2) & 1 != 0 }),
-            "connlimit" => self.does(Statement::Connlimit { count: p.u32(1), over: p.u32(2) & 1 != 0 }),
+            "limit" | "quota" | "connlimit" | "last" => self.does(stateful(&p, name)?),
             "log" => {
                 let given = |i: usize| p.has(i).then(|| p.u32(i));
-                let prefix = p.text(2).map(|t| scope.strings.intern(t));
+                let prefix = p.text(2).filter(|_| p.has(2)).map(|t| scope.strings.intern(t));
                 self.does(Statement::Log {
                     prefix,
                     group: given(1).map(|g| g as u16),
@@ -323,10 +380,85 @@ impl RuleDecoder {
                 let name = scope.strings.intern(p.text(2)?);
                 self.does(Statement::Object { kind: p.u32(1), name });
             }
+            "objref" => {
+                let id = *scope.set_index.get(&scope.strings.find(p.text(4)?)?)?;
+                let key = self.key(p.u32(3), scope.sets[id.0 as usize].key_len)?;
+                self.does(Statement::ObjectMap { key, set: id });
+            }
             "notrack" => self.does(Statement::Notrack),
             "dynset" => self.dynset(scope, &p)?,
+            "exthdr" => self.exthdr(&p)?,
+            "hash" => {
+                let symmetric = p.u32(7) == 1; // NFT_HASH_SYM
+                let key = if symmetric { Vec::new() } else { self.key(p.u32(1), p.u32(3))? };
+                let seed = p.has(5).then(|| p.u32(5)).filter(|_| !symmetric);
+                let field = Field::Hash { key, modulus: p.u32(4), seed, offset: p.u32(6) };
+                self.put(p.u32(2), Load::new(field, 4))?;
+            }
+            "rt" => {
+                let key = p.u32(2);
+                self.put(p.u32(1), Load::new(Field::Rt(key), lower::rt_len(key)))?;
+            }
+            "socket" => {
+                let (key, level) = (p.u32(1), p.u32(3));
+                self.put(p.u32(2), Load::new(Field::Socket { key, level }, lower::socket_len(key)))?;
+            }
+            "osf" => {
+                let field = Field::Osf { ttl: p.u32(2) as u8, flags: p.u32(3) };
+                self.put(p.u32(1), Load::new(field, 16))?;
+            }
+            "xfrm" => {
+                let (key, direction, number) = (p.u32(2), p.u32(3) as u8, p.u32(4));
+                self.put(p.u32(1), Load::new(Field::Xfrm { key, direction, number }, lower::xfrm_len(key)))?;
+            }
+            "tproxy" => {
+                let addr = if p.has(2) { Some(self.get(p.u32(2))?) } else { None };
+                let port = if p.has(3) { Some(self.get(p.u32(3))?) } else { None };
+                self.does(Statement::Tproxy { family: p.u32(1) as u8, addr, port });
+            }
+            "dup" => {
+                let addr = if p.has(1) { Some(self.get(p.u32(1))?) } else { None };
+                let device = if p.has(2) { Some(self.get(p.u32(2))?) } else { None };
+                self.does(Statement::Dup { addr, device });
+            }
+            "fwd" => {
+                let addr = if p.has(2) { Some(self.get(p.u32(2))?) } else { None };
+                let terminal =
+                    Terminal::Forward { device: self.get(p.u32(1))?, addr, family: p.u32(3) as u8 };
+                self.target = Some(Target::Native(Box::new(terminal)));
+            }
+            "flow_offload" => {
+                let name = scope.strings.intern(p.text(1)?);
+                self.does(Statement::FlowAdd(name));
+            }
+            "synproxy" => {
+                let terminal =
+                    Terminal::Synproxy { mss: p.u32(1) as u16, wscale: p.u32(2) as u8, flags: p.u32(3) };
+                self.target = Some(Target::Native(Box::new(terminal)));
+            }
             _ => return None,
         }
+        Some(())
+    }
+
+    /// `NFTA_EXTHDR_*`: 1 dreg, 2 type, 3 offset, 4 len, 5 flags, 6 op, 7 sreg.
+    fn exthdr(&mut self, p: &Parts<'_>) -> Option<()> {
+        let (op, kind, offset, len) = (p.u32(6) as u8, p.u32(2) as u8, p.u32(3), p.u32(4));
+        if offset > u32::from(u8::MAX) || len > REGISTER_BYTES {
+            return None; // `struct nft_exthdr` has a byte for each
+        }
+        if p.has(1) {
+            let present = p.u32(5) & 1 != 0;
+            let width = if present { 1 } else { len };
+            return self.put(p.u32(1), Load::new(Field::Exthdr { op, kind, offset, len, present }, width));
+        }
+        self.does(match p.has(7) {
+            true => {
+                let value = self.at(word(p.u32(7))?, len)?;
+                Statement::SetExthdr { op, kind, offset, len, value }
+            }
+            false => Statement::ResetExthdr { op, kind },
+        });
         Some(())
     }
 
@@ -341,7 +473,11 @@ impl RuleDecoder {
             _ => return None,
         };
         let value = data_value(p.0[3])?;
-        let load = self.registers[word(p.u32(1))?].as_ref()?;
+        let mut key = self.key(p.u32(1), value.len() as u32)?;
+        let [load] = &key[..] else {
+            self.condition(key, Test::Compare { op, value: value.into() });
+            return Some(());
+        };
         let lowered = match op {
             Comparison::Equal | Comparison::NotEqual => {
                 let invert = op == Comparison::NotEqual;
@@ -360,7 +496,7 @@ impl RuleDecoder {
         match lowered {
             Some(l) => self.accept(l),
             None => {
-                let key = vec![load.clone()];
+                key.truncate(1);
                 self.condition(key, Test::Compare { op, value: value.into() });
             }
         }
@@ -368,7 +504,7 @@ impl RuleDecoder {
     }
 
     fn bitwise(&mut self, p: &Parts<'_>) -> Option<()> {
-        let mut load = self.get(p.u32(1))?.clone();
+        let mut load = self.at(word(p.u32(1))?, p.u32(3).max(1))?;
         let op = match p.u32(6) {
             0 => Op::Bitwise { mask: data_value(p.0[4])?.into(), xor: data_value(p.0[5])?.into() },
             1 | 2 => {
@@ -398,17 +534,19 @@ impl RuleDecoder {
         } else {
             // One load for each field of the data, each in its register.
             let first = word(p.u32(3))?;
-            let lens = lower::field_lens(set.data_type, set.data_len);
+            let mut lens = lower::field_lens(set.data_type, set.data_len);
+            // Networks for networks: the first address and the last.
+            if let (8 | 32, [len]) = (set.data_len, &mut lens[..])
+                && matches!(set.data_type, data_type::IPV4_ADDR | data_type::IPV6_ADDR)
+            {
+                *len /= 2;
+                lens.push(lens[0]);
+            }
             let mut offset = 0;
             for len in lens {
                 let mapped = Mapped { key: key.clone(), set: id, offset };
                 let load = Load::new(Field::Mapped(Box::new(mapped)), len);
-                let at = first + offset as usize / 4;
-                if at >= WORDS {
-                    return None;
-                }
-                self.used.push(at);
-                self.registers[at] = Some(load);
+                self.put_at(first + offset as usize / 4, load)?;
                 offset += len.next_multiple_of(4);
             }
         }
@@ -423,8 +561,8 @@ impl RuleDecoder {
             if !p.has(first) {
                 return Some(None);
             }
-            let from = self.get(p.u32(first))?.clone();
-            let to = if p.has(last) { self.get(p.u32(last))?.clone() } else { from.clone() };
+            let from = self.get(p.u32(first))?;
+            let to = if p.has(last) { self.get(p.u32(last))? } else { from.clone() };
             Some(Some((from, to)))
         };
         let (addr, port) = (pair(3, 4)?, pair(5, 6)?);
@@ -483,11 +621,13 @@ impl RuleDecoder {
         let key = self.key(p.u32(4), set.key_len)?;
         let data = if p.has(5) { self.key(p.u32(5), set.data_len)? } else { Vec::new() };
         let mut carries = Vec::new();
-        if p.has(7) {
-            let (name, data) = expression(p.0[7]);
-            carries.push(Unknown { name: scope.strings.intern(name), revision: 0, bytes: data.into() });
-        }
-        for (name, data) in expressions(p.0[10]) {
+        let mut does = Vec::new();
+        let one = p.has(7).then(|| expression(p.0[7]));
+        for (name, data) in one.into_iter().chain(expressions(p.0[10])) {
+            // As many as are understood from the first on: the text shows the others by their names.
+            if let (true, Some(s)) = (does.len() == carries.len(), stateful(&Parts::new(data), name)) {
+                does.push(s);
+            }
             carries.push(Unknown { name: scope.strings.intern(name), revision: 0, bytes: data.into() });
         }
         self.does(Statement::Dynset {
@@ -498,6 +638,7 @@ impl RuleDecoder {
             timeout_ms: Some(p.uint(6)).filter(|ms| *ms > 0),
             flags: p.u32(9),
             carries,
+            does,
         });
         Some(())
     }

@@ -102,6 +102,42 @@ impl<'a> Encoder<'a> {
             Field::Numgen { random, modulus, offset } => expression(list, "numgen", |r| {
                 r.attr(1, &dreg).attr(2, &be(*modulus)).attr(3, &be(u32::from(*random))).attr(4, &be(*offset))
             }),
+            Field::Exthdr { op, kind, offset, len, present } => expression(list, "exthdr", |r| {
+                let r = r.attr(1, &dreg).attr(2, &[*kind]).attr(3, &be(*offset)).attr(4, &be(*len));
+                let r = r.attr(6, &be(u32::from(*op)));
+                if *present { r.attr(5, &be(1)) } else { r }
+            }),
+            Field::Hash { key, modulus, seed, offset } => {
+                let symmetric = key.is_empty();
+                // The key may use the same registers as the hash.
+                let (list, first) = self.key_at(list, key, word)?;
+                let len: u32 = match &key[..] {
+                    [one] => one.len,
+                    many => many.iter().map(|l| l.len.next_multiple_of(4)).sum(),
+                };
+                expression(list, "hash", |r| {
+                    let mut r = r.attr(2, &dreg).attr(4, &be(*modulus)).attr(6, &be(*offset));
+                    if !symmetric {
+                        r = r.attr(1, &register(first)).attr(3, &be(len));
+                    }
+                    if let Some(seed) = seed {
+                        r = r.attr(5, &be(*seed));
+                    }
+                    r.attr(7, &be(u32::from(symmetric)))
+                })
+            }
+            Field::Rt(key) => expression(list, "rt", |r| r.attr(1, &dreg).attr(2, &be(*key))),
+            Field::Socket { key, level } => expression(list, "socket", |r| {
+                let r = r.attr(1, &be(*key)).attr(2, &dreg);
+                if *key == 3 { r.attr(3, &be(*level)) } else { r } // NFT_SOCKET_CGROUPV2
+            }),
+            Field::Osf { ttl, flags } => expression(list, "osf", |r| {
+                let r = r.attr(1, &dreg).attr(2, &[*ttl]);
+                if *flags != 0 { r.attr(3, &be(*flags)) } else { r }
+            }),
+            Field::Xfrm { key, direction, number } => expression(list, "xfrm", |r| {
+                r.attr(1, &dreg).attr(2, &be(*key)).attr(3, &[*direction]).attr(4, &be(*number))
+            }),
             Field::Value(bytes) => expression(list, "immediate", |r| plain_value(r.attr(1, &dreg), 2, bytes)),
             Field::Mapped(m) => {
                 if m.offset != 0 {
@@ -336,7 +372,7 @@ impl<'a> Encoder<'a> {
                     }
                 })
             }
-            Statement::Dynset { op, set, key, data, timeout_ms, flags, carries } => {
+            Statement::Dynset { op, set, key, data, timeout_ms, flags, carries, .. } => {
                 let (mut list, key_word) = self.key(list, key)?;
                 let mut data_word = None;
                 if !data.is_empty() {
@@ -404,6 +440,71 @@ impl<'a> Encoder<'a> {
                 expression(list, "objref", |r| r.attr(1, &be(*kind)).attr_str(2, self.table.str(*name)))
             }
             Statement::Notrack => list.nest(1, |r| r.attr_str(1, "notrack")),
+            Statement::SetPayload { base, offset, len, checksum: (kind, at, flags), value } => {
+                let (list, word) = self.load(list, value)?;
+                expression(list, "payload", |r| {
+                    let r = r.attr(5, &register(word)).attr(2, &be(u32::from(*base))).attr(3, &be(*offset));
+                    let r = r.attr(4, &be(*len)).attr(6, &be(*kind)).attr(7, &be(*at));
+                    if *flags != 0 { r.attr(8, &be(*flags)) } else { r }
+                })
+            }
+            Statement::SetExthdr { op, kind, offset, len, value } => {
+                let (list, word) = self.load(list, value)?;
+                expression(list, "exthdr", |r| {
+                    let r = r.attr(7, &register(word)).attr(2, &[*kind]).attr(3, &be(*offset));
+                    r.attr(4, &be(*len)).attr(6, &be(u32::from(*op)))
+                })
+            }
+            Statement::ResetExthdr { op, kind } => {
+                expression(list, "exthdr", |r| r.attr(2, &[*kind]).attr(6, &be(u32::from(*op))))
+            }
+            Statement::ObjectMap { key, set } => {
+                let (list, word) = self.key(list, key)?;
+                let name = set_name(self.table, self.table.set(*set));
+                expression(list, "objref", |r| {
+                    r.attr(3, &register(word)).attr_str(4, name).attr(5, &set_number(set.0 as usize))
+                })
+            }
+            Statement::Tproxy { family, addr, port } => {
+                let mut list = list;
+                let mut words = [None; 2];
+                for (word, load) in words.iter_mut().zip([addr, port]) {
+                    let Some(load) = load else { continue };
+                    let (l, w) = self.load(list, load)?;
+                    (list, *word) = (l, Some(w));
+                }
+                expression(list, "tproxy", |r| {
+                    let mut r = r.attr(1, &be(u32::from(*family)));
+                    for (kind, word) in [(2, words[0]), (3, words[1])] {
+                        if let Some(word) = word {
+                            r = r.attr(kind, &register(word));
+                        }
+                    }
+                    r
+                })
+            }
+            Statement::Dup { addr, device } => {
+                let mut list = list;
+                let mut words = [None; 2];
+                for (word, load) in words.iter_mut().zip([addr, device]) {
+                    let Some(load) = load else { continue };
+                    let (l, w) = self.load(list, load)?;
+                    (list, *word) = (l, Some(w));
+                }
+                expression(list, "dup", |r| {
+                    let mut r = r;
+                    for (kind, word) in [(1, words[0]), (2, words[1])] {
+                        if let Some(word) = word {
+                            r = r.attr(kind, &register(word));
+                        }
+                    }
+                    r
+                })
+            }
+            Statement::FlowAdd(name) => {
+                expression(list, "flow_offload", |r| r.attr_str(1, self.table.str(*name)))
+            }
+            Statement::Last => list.nest(1, |r| r.attr_str(1, "last")),
             Statement::Unknown(u) => {
                 list.nest(1, |r| r.attr_str(1, self.table.str(u.name)).nest(2, |r| r.append_bytes(&u.bytes)))
             }
@@ -552,6 +653,28 @@ impl<'a> Encoder<'a> {
             }
             Terminal::Queue { from, total, flags } => expression(list, "queue", |r| {
                 r.attr(1, &from.to_be_bytes()).attr(2, &total.to_be_bytes()).attr(3, &flags.to_be_bytes())
+            }),
+            Terminal::QueueBy { value, flags } => {
+                let (list, word) = self.load(list, value)?;
+                expression(list, "queue", |r| r.attr(3, &flags.to_be_bytes()).attr(4, &register(word)))
+            }
+            Terminal::Forward { device, addr, family } => {
+                let (mut list, word) = self.load(list, device)?;
+                let mut addr_word = None;
+                if let Some(addr) = addr {
+                    let (l, w) = self.load(list, addr)?;
+                    (list, addr_word) = (l, Some(w));
+                }
+                expression(list, "fwd", |r| {
+                    let r = r.attr(1, &register(word));
+                    match addr_word {
+                        Some(w) => r.attr(2, &register(w)).attr(3, &be(u32::from(*family))),
+                        None => r,
+                    }
+                })
+            }
+            Terminal::Synproxy { mss, wscale, flags } => expression(list, "synproxy", |r| {
+                r.attr(1, &mss.to_be_bytes()).attr(2, &[*wscale]).attr(3, &be(*flags))
             }),
         })
     }

@@ -602,6 +602,7 @@ impl Writer {
                     timeout_ms: None,
                     flags: 0,
                     carries: Vec::new(),
+                    does: Vec::new(),
                 };
                 self.b.rule(chain, vec![Match::Does(Box::new(remember))], Target::None);
             }

@@ -260,6 +260,7 @@ impl<'a> RuleReader<'a> {
                     timeout_ms,
                     flags: 0,
                     carries,
+                    does: Vec::new(),
                 });
             }
             _ => return None,

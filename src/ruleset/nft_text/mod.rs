@@ -1,5 +1,6 @@
 //! Native rules and elements as `nft list` prints them (checked against nftables 1.0.6 in `tests/nftables.rs`).
 
+mod conditions;
 mod elements;
 pub(super) mod fields;
 mod statements;
@@ -12,8 +13,8 @@ use super::native::{
 };
 use super::text::protocol_name;
 use super::{Family, IpFamily, IpNet, Rule, SetId, Table, reject};
-pub(super) use elements::ElementText;
 use elements::all_elements;
+pub(super) use elements::{ElementText, element_texts};
 use fields::*;
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
@@ -22,10 +23,14 @@ use values::*;
 /// Writes a whole rule.
 pub(super) fn rule(out: &mut String, table: &Table, rule: &Rule) -> fmt::Result {
     let matches = table.matches_of(rule);
-    let mut w = Writer { table, l3: table.family.ip(), l4: None };
+    let mut w = Writer::new(table);
     let implied = implied(table, matches, &rule.target);
-    let mut comment = None;
+    let (mut comment, mut skip) = (None, false);
     for (i, m) in matches.iter().enumerate() {
+        // The second half of a range.
+        if std::mem::take(&mut skip) {
+            continue;
+        }
         if let Match::Comment(id) = m {
             comment = Some(table.str(*id));
             continue;
@@ -33,7 +38,10 @@ pub(super) fn rule(out: &mut String, table: &Table, rule: &Rule) -> fmt::Result 
         w.learn(m);
         if !implied.contains(&i) {
             out.push(' ');
-            w.one(out, m)?;
+            skip = w.two_ends(out, m, matches.get(i + 1));
+            if !skip {
+                w.one(out, m)?;
+            }
         }
     }
     w.target(out, &rule.target)?;
@@ -46,50 +54,119 @@ pub(super) fn rule(out: &mut String, table: &Table, rule: &Rule) -> fmt::Result 
 /// A match or statement of nf_tables inside a rule of iptables' dialect.
 pub(super) fn single(out: &mut String, table: &Table, m: &Match) -> fmt::Result {
     out.push(' ');
-    Writer { table, l3: table.family.ip(), l4: None }.one(out, m)
+    Writer::new(table).one(out, m)
 }
 
 /// The end of a rule of iptables' dialect that only nf_tables has.
 pub(super) fn terminal(out: &mut String, table: &Table, target: &Target) -> fmt::Result {
-    Writer { table, l3: table.family.ip(), l4: None }.target(out, target)
+    Writer::new(table).target(out, target)
+}
+
+/// The layers of a packet that loads look at: link, network, transport.
+#[derive(Clone, Copy, Default)]
+struct Layers([bool; 3]);
+
+impl Layers {
+    fn of(loads: &[Load]) -> Layers {
+        let mut all = Layers::default();
+        loads.iter().for_each(|l| all.add(&l.field));
+        all
+    }
+
+    fn add(&mut self, field: &Field) {
+        match field {
+            Field::Payload { base, .. } => self.payload(*base),
+            Field::Exthdr { op, .. } => self.exthdr(*op),
+            Field::Hash { key, .. } => key.iter().for_each(|l| self.add(&l.field)),
+            Field::Mapped(m) => m.key.iter().for_each(|l| self.add(&l.field)),
+            _ => {}
+        }
+    }
+
+    fn payload(&mut self, base: u8) {
+        if let Some(layer) = self.0.get_mut(usize::from(base)) {
+            *layer = true;
+        }
+    }
+
+    /// Headers of IPv6 and options of IPv4 are the network's, the others the transport's.
+    fn exthdr(&mut self, op: u8) {
+        self.payload(if matches!(op, 0 | 2) { payload_base::NETWORK } else { payload_base::TRANSPORT });
+    }
+
+    fn of_match(m: &Match) -> Layers {
+        let mut all = Layers::default();
+        match m {
+            Match::Address4 { .. } | Match::Address6(_) | Match::MaskedAddress(_) => {
+                all.payload(payload_base::NETWORK);
+            }
+            Match::Tcp { .. } | Match::Udp { .. } | Match::Sctp { .. } => {
+                all.payload(payload_base::TRANSPORT)
+            }
+            Match::Native(c) => return Layers::of(&c.key),
+            Match::Does(s) => match &**s {
+                Statement::Dynset { key, .. } | Statement::ObjectMap { key, .. } => return Layers::of(key),
+                Statement::SetMeta { value, .. } | Statement::SetCt { value, .. } => all.add(&value.field),
+                Statement::SetPayload { base, value, .. } => {
+                    all.payload(*base);
+                    all.add(&value.field);
+                }
+                Statement::SetExthdr { op, .. } | Statement::ResetExthdr { op, .. } => all.exthdr(*op),
+                _ => {}
+            },
+            _ => {}
+        }
+        all
+    }
+
+    fn of_target(target: &Target) -> Layers {
+        let mut all = Layers::default();
+        if let Target::Native(t) = target {
+            match &**t {
+                Terminal::VerdictMap { key, .. } => return Layers::of(key),
+                Terminal::Nat { addr, port, .. } => {
+                    for (first, last) in addr.iter().chain(port) {
+                        all.add(&first.field);
+                        all.add(&last.field);
+                    }
+                }
+                // The answer's protocol tells the network layer; nft keeps the transport's (`meta l4proto tcp`).
+                Terminal::Reject { kind, .. } => all.0[1] = *kind != reject::ICMPX,
+                _ => {}
+            }
+        }
+        all
+    }
 }
 
 /// Conditions that nft leaves out, as what follows cannot be asked without them (`payload_dependency_kill` in
 /// nftables' `src/payload.c`).
 fn implied(table: &Table, matches: &[Match], target: &Target) -> Vec<usize> {
     let mut dead = Vec::new();
+    // What asked for the link's kind, a tag of a VLAN, the network layer, the transport.
+    let (mut link, mut tag): (Option<usize>, Option<usize>) = (None, None);
     let (mut network, mut transport): (Option<usize>, Option<usize>) = (None, None);
     let mut icmp = false;
-    let uses = |loads: &[Load]| -> (bool, bool) {
-        let has = |b| loads.iter().any(|l| matches!(l.field, Field::Payload { base, .. } if base == b));
-        (has(payload_base::NETWORK), has(payload_base::TRANSPORT))
-    };
-    let mut use_layers = |network: &mut Option<usize>, transport: &mut Option<usize>, (n, t), icmp: bool| {
+    let all = matches.iter().map(Layers::of_match).chain([Layers::of_target(target)]);
+    for (i, Layers([l, n, t])) in all.enumerate() {
+        if l {
+            dead.extend(link.take());
+            if matches.get(i).is_some_and(is_in_tag) {
+                dead.extend(tag.take());
+            }
+        }
         if n || (t && icmp) {
             dead.extend(network.take());
         }
         if t {
             dead.extend(transport.take());
         }
-    };
-    for (i, m) in matches.iter().enumerate() {
-        let layers = match m {
-            Match::Address4 { .. } | Match::Address6(_) | Match::MaskedAddress(_) => (true, false),
-            Match::Tcp { .. } | Match::Udp { .. } | Match::Sctp { .. } => (false, true),
-            Match::Native(c) => uses(&c.key),
-            Match::Does(s) => match &**s {
-                Statement::Dynset { key, .. } => uses(key),
-                _ => (false, false),
-            },
-            _ => (false, false),
-        };
-        use_layers(&mut network, &mut transport, layers, icmp);
-        match m {
-            Match::Protocol { number, invert: false } => {
+        match matches.get(i) {
+            Some(Match::Protocol { number, invert: false }) => {
                 transport = Some(i);
                 icmp = matches!(number, 1 | 58);
             }
-            Match::Native(c) => {
+            Some(Match::Native(c)) => {
                 let eq = matches!(c.test, Test::Compare { op: Comparison::Equal, .. });
                 let key = c.key.first().map(|l| &l.field);
                 let l3 = match table.family {
@@ -100,27 +177,47 @@ fn implied(table: &Table, matches: &[Match], target: &Target) -> Vec<usize> {
                 if eq && l3 {
                     network = Some(i);
                 }
+                if eq && key == Some(&Field::Meta(meta::IIFTYPE)) {
+                    link = Some(i);
+                }
+                if eq && is_tagged(c) {
+                    tag = Some(i);
+                }
             }
             _ => {}
         }
     }
-    let layers = match target {
-        Target::Native(t) => match &**t {
-            Terminal::VerdictMap { key, .. } => uses(key),
-            // The answer's protocol tells the network layer; nft keeps the transport's (`meta l4proto tcp`).
-            Terminal::Reject { kind, .. } => (*kind != reject::ICMPX, false),
-            _ => (false, false),
-        },
-        _ => (false, false),
-    };
-    use_layers(&mut network, &mut transport, layers, icmp);
     dead
+}
+
+/// `ether type 8021q`
+fn is_tagged(c: &Condition) -> bool {
+    let field = Field::Payload { base: payload_base::LINK, offset: 12, len: 2 };
+    let value = matches!(&c.test, Test::Compare { op: Comparison::Equal, value } if value[..] == [0x81, 0]);
+    value && matches!(&c.key[..], [load] if load.field == field)
+}
+
+/// A field of the tag that a VLAN puts behind the link's header.
+fn is_in_tag(m: &Match) -> bool {
+    let inside =
+        |l: &Load| matches!(l.field, Field::Payload { base: payload_base::LINK, offset, .. } if offset >= 14);
+    matches!(m, Match::Native(c) if c.key.iter().any(inside))
 }
 
 struct Writer<'a> {
     table: &'a Table,
+    /// True where the link is known to be Ethernet.
+    ethernet: bool,
+    tagged: bool,
     l3: Option<IpFamily>,
     l4: Option<u8>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(table: &'a Table) -> Writer<'a> {
+        let ethernet = matches!(table.family, Family::Bridge | Family::Netdev);
+        Writer { table, ethernet, tagged: false, l3: table.family.ip(), l4: None }
+    }
 }
 
 impl Writer<'_> {
@@ -128,14 +225,22 @@ impl Writer<'_> {
     fn learn(&mut self, m: &Match) {
         match m {
             Match::Protocol { number, invert: false } => self.l4 = u8::try_from(*number).ok(),
-            Match::Native(c) => c.learn(&mut self.l3, &mut self.l4),
+            Match::Native(c) => {
+                c.learn(&mut self.l3, &mut self.l4);
+                let of = c.key.first().map(|l| &l.field);
+                // 1 is `ARPHRD_ETHER`.
+                let is_ethernet = matches!(&c.test, Test::Compare { op: Comparison::Equal, value }
+                    if of == Some(&Field::Meta(meta::IIFTYPE)) && host_number(value) == 1);
+                self.ethernet |= is_ethernet;
+                self.tagged |= is_tagged(c);
+            }
             _ => {}
         }
     }
 
     fn header(&self, base: u8) -> Fields {
         match base {
-            payload_base::LINK => ETHER,
+            payload_base::LINK if self.ethernet => ETHER,
             payload_base::NETWORK => match (self.table.family, self.l3) {
                 (Family::Arp, _) => ARP,
                 (_, Some(IpFamily::V4)) => IP,
@@ -148,8 +253,26 @@ impl Writer<'_> {
                 Some(132) => SCTP,
                 Some(1) => ICMP_FIELDS,
                 Some(58) => ICMP6_FIELDS,
+                Some(2) => IGMP,
+                Some(33) => DCCP,
+                Some(50) => ESP,
+                Some(51) => AH,
+                Some(108) => COMP,
+                Some(136) => UDPLITE,
                 _ => TRANSPORT,
             },
+            _ => &[],
+        }
+    }
+
+    /// Fields of a header that are not made of whole bytes.
+    fn bit_fields(&self, base: u8) -> BitFields {
+        match (base, self.l3, self.l4) {
+            (payload_base::LINK, ..) if self.tagged => VLAN_BITS,
+            (payload_base::NETWORK, Some(IpFamily::V4), _) => IP_BITS,
+            (payload_base::NETWORK, Some(IpFamily::V6), _) => IP6_BITS,
+            (payload_base::TRANSPORT, _, Some(6)) => TCP_BITS,
+            (payload_base::TRANSPORT, _, Some(33)) => DCCP_BITS,
             _ => &[],
         }
     }
@@ -166,6 +289,10 @@ impl Writer<'_> {
                     Some((_, _, name, kind)) => {
                         out.push_str(name);
                         return *kind;
+                    }
+                    None if self.tagged && (*base, *offset, *len) == (payload_base::LINK, 16, 2) => {
+                        out.push_str("vlan type");
+                        return Kind::EtherType;
                     }
                     None => {
                         let base = ["ll", "nh", "th", "ih"].get(usize::from(*base)).unwrap_or(&"?");
@@ -233,14 +360,64 @@ impl Writer<'_> {
                 }
                 Kind::HostNumber
             }
+            Field::Exthdr { op, kind, offset, len, present } => {
+                self.exthdr(out, *op, *kind, *offset, *len, *present)
+            }
+            Field::Hash { key, modulus, seed, offset } => {
+                if key.is_empty() {
+                    out.push_str("symhash");
+                } else {
+                    out.push_str("jhash ");
+                    self.key(out, key);
+                }
+                let _ = write!(out, " mod {modulus}");
+                if let Some(seed) = seed {
+                    let _ = write!(out, " seed {seed:#x}");
+                }
+                if *offset > 0 {
+                    let _ = write!(out, " offset {offset}");
+                }
+                Kind::HostNumber
+            }
+            Field::Rt(key) => named_key(out, "rt", RT, *key),
+            Field::Socket { key, level } => {
+                match key {
+                    0 => out.push_str("socket transparent"),
+                    1 => out.push_str("socket mark"),
+                    2 => out.push_str("socket wildcard"),
+                    3 => {
+                        let _ = write!(out, "socket cgroupv2 level {level}");
+                    }
+                    _ => {
+                        let _ = write!(out, "socket [key {key}]");
+                    }
+                }
+                if *key == 1 { Kind::Mark } else { Kind::HostNumber }
+            }
+            Field::Osf { ttl, flags } => {
+                out.push_str(match ttl {
+                    1 => "osf ttl loose",
+                    2 => "osf ttl skip",
+                    _ => "osf",
+                });
+                out.push_str(if flags & 1 != 0 { " version" } else { " name" });
+                Kind::Interface
+            }
+            Field::Xfrm { key, direction, number } => {
+                out.push_str(if *direction == 0 { "ipsec in " } else { "ipsec out " });
+                if *number > 0 {
+                    let _ = write!(out, "spnum {number} ");
+                }
+                named_key(out, "ipsec", XFRM, *key)
+            }
             Field::Value(bytes) => {
                 value(out, Kind::Bytes, bytes);
                 Kind::Bytes
             }
             Field::Mapped(m) => {
-                self.key(out, &m.key);
+                let sides = self.key(out, &m.key);
                 out.push_str(" map ");
-                self.set(out, m.set, m.key.first());
+                self.set(out, m.set, sides);
                 Kind::Bytes
             }
             Field::Unknown(u) => {
@@ -250,44 +427,140 @@ impl Writer<'_> {
         }
     }
 
-    /// Fields joined to a key.
-    fn key(&self, out: &mut String, key: &[Load]) {
+    /// An option or extension header, or a part of it.
+    fn exthdr(&self, out: &mut String, op: u8, kind: u8, offset: u32, len: u32, present: bool) -> Kind {
+        let name = |out: &mut String, prefix: &str, names: &[(u8, &str)]| {
+            out.push_str(prefix);
+            let _ = named(out, names, kind);
+        };
+        let mut of = Kind::Number;
+        let field = match op {
+            0 => {
+                let segment =
+                    SEGMENT_FIELDS.iter().find(|f| kind == 43 && (f.0, f.1) == (offset * 8, len * 8));
+                if let (Some(f), false) = (segment, present) {
+                    let _ = write!(out, "srh {}", f.2);
+                    return of;
+                }
+                name(out, if present { "exthdr " } else { "" }, EXTENSION_HEADERS);
+                let found = EXTENSION_FIELDS
+                    .iter()
+                    .find(|f| f.0 == kind && f.1 / 8 == offset && (f.1 % 8 + f.2).div_ceil(8) == len);
+                found.map(|f| {
+                    of = f.4;
+                    f.3
+                })
+            }
+            1 => {
+                name(out, "tcp option ", TCP_OPTIONS);
+                TCP_OPTION_FIELDS.iter().find(|f| f.0 == kind && (f.1, f.2) == (offset, len)).map(|f| f.3)
+            }
+            2 => {
+                name(out, "ip option ", IP_OPTIONS);
+                match (offset, len, kind) {
+                    (2, 2, 148) => Some("value"),
+                    (2, 1, _) => Some("ptr"),
+                    (3, 4, _) => {
+                        of = Kind::Ipv4;
+                        Some("addr")
+                    }
+                    _ => None,
+                }
+            }
+            3 => {
+                name(out, "sctp chunk ", SCTP_CHUNKS);
+                match (offset, len) {
+                    (0, 1) => Some("type"),
+                    (1, 1) => Some("flags"),
+                    (2, 2) => Some("length"),
+                    _ => None,
+                }
+            }
+            _ => {
+                let _ = write!(out, "dccp option {kind}");
+                None
+            }
+        };
+        if present {
+            return Kind::Present;
+        }
+        let common = match (op, offset, len) {
+            (1, 0, 1) => Some("kind"),
+            (2, 0, 1) => Some("type"),
+            (1 | 2, 1, 1) => Some("length"),
+            _ => None,
+        };
+        match field.or(common) {
+            Some(f) => {
+                let _ = write!(out, " {f}");
+            }
+            None => {
+                // Where nft has no name: kind, offset and length in bits.
+                if op == 1 && TCP_OPTIONS.iter().any(|o| o.0 == kind) {
+                    out.push_str(" unknown");
+                    return Kind::Number;
+                } else if op == 1 {
+                    out.truncate(out.len() - out.rsplit(' ').next().map_or(0, str::len));
+                    let _ = write!(out, "@{kind},{},{}", offset * 8, len * 8);
+                } else {
+                    let _ = write!(out, " @{},{}", offset * 8, len * 8);
+                }
+                return Kind::Bytes;
+            }
+        }
+        of
+    }
+
+    /// Fields joined to a key; how the values of each are read.
+    fn key(&self, out: &mut String, key: &[Load]) -> Vec<Side> {
+        let mut sides = Vec::new();
         for (i, load) in key.iter().enumerate() {
             if i > 0 {
                 out.push_str(" . ");
             }
-            self.load(out, load);
+            sides.push(self.load(out, load));
         }
+        sides
     }
 
     /// A field with what is done to it.
-    fn load(&self, out: &mut String, load: &Load) -> Kind {
-        let kind = self.field(out, load);
-        for op in &load.ops {
+    fn load(&self, out: &mut String, load: &Load) -> Side {
+        let mut rest = &load.ops[..];
+        let mut side = match self.bits(load) {
+            Some((name, side)) => {
+                out.push_str(&name);
+                rest = &rest[1..];
+                // Moved to the right by as many bits as stand behind it: its own number.
+                if let [Op::ShiftRight(n), more @ ..] = rest
+                    && *n == side.shift
+                {
+                    rest = more;
+                }
+                side
+            }
+            None => Side::from(self.field(out, load)),
+        };
+        for op in rest {
             match op {
-                Op::Bitwise { mask, xor } => binary(out, kind, mask, xor),
+                Op::Bitwise { mask, xor } => binary(out, side.kind, mask, xor),
                 Op::ShiftLeft(n) => {
                     let _ = write!(out, " << {n}");
                 }
                 Op::ShiftRight(n) => {
                     let _ = write!(out, " >> {n}");
                 }
-                Op::Byteorder => {}
+                Op::Byteorder => side.swapped = !side.swapped,
             }
         }
-        kind
+        side
     }
 
-    /// `@name`, or the elements of a set without a name. Numbers of a key that the kernel makes are in host
-    /// order.
-    fn set(&self, out: &mut String, id: SetId, key: Option<&Load>) {
+    /// `@name`, or the elements of a set without a name.
+    fn set(&self, out: &mut String, id: SetId, key: Vec<Side>) {
         let set = self.table.set(id);
         match &set.elements {
             Some(elements) if set.flags & set_flag::ANONYMOUS != 0 => {
-                let host = key.is_some_and(|k| {
-                    matches!(k.field, Field::Numgen { .. }) && !k.ops.contains(&Op::Byteorder)
-                });
-                all_elements(out, self.table, set, elements, host.then_some(Kind::HostNumber));
+                all_elements(out, self.table, set, elements, Some(key));
             }
             _ => {
                 let _ = write!(out, "@{}", self.table.str(set.name));
@@ -342,84 +615,19 @@ impl Writer<'_> {
             None => write!(out, "{key} {}\"{name}\"", not(invert)),
         }
     }
+}
 
-    fn condition(&self, out: &mut String, c: &Condition) -> fmt::Result {
-        if let (Test::Compare { op, value: wanted }, [load]) = (&c.test, &c.key[..]) {
-            return self.compare(out, load, *op, wanted);
+/// A key by its name.
+fn named_key(out: &mut String, what: &str, names: &[(u32, &str, Kind)], key: u32) -> Kind {
+    match names.iter().find(|n| n.0 == key) {
+        Some((_, name, kind)) => {
+            out.push_str(name);
+            *kind
         }
-        match &c.test {
-            Test::Compare { op, value: wanted } => {
-                self.key(out, &c.key);
-                write!(out, " {} ", operator(*op))?;
-                value(out, Kind::Bytes, wanted);
-            }
-            Test::Range { invert, from, to } => {
-                let mut kind = Kind::Bytes;
-                for load in &c.key {
-                    kind = self.load(out, load);
-                }
-                write!(out, " {}", not(*invert))?;
-                value(out, kind, from);
-                out.push('-');
-                value(out, kind, to);
-            }
-            Test::Set { set, invert } => {
-                self.key(out, &c.key);
-                write!(out, " {}", not(*invert))?;
-                self.set(out, *set, c.key.first());
-            }
+        None => {
+            let _ = write!(out, "{what} [key {key}]");
+            Kind::Bytes
         }
-        Ok(())
-    }
-
-    fn compare(&self, out: &mut String, load: &Load, op: Comparison, wanted: &[u8]) -> fmt::Result {
-        let bits = match &load.ops[..] {
-            [Op::Bitwise { mask, xor }] if xor.iter().all(|b| *b == 0) => Some(mask),
-            _ => None,
-        };
-        let mut name = String::new();
-        let bare = Load { ops: Vec::new(), ..load.clone() };
-        let kind = self.field(&mut name, &bare);
-        let flags = matches!(kind, Kind::CtState | Kind::CtStatus | Kind::TcpFlags);
-        if let (Some(mask), true) = (bits, flags) {
-            let zero = wanted.iter().all(|b| *b == 0);
-            match (op, zero) {
-                // Any of these bits.
-                (Comparison::NotEqual, true) => {
-                    write!(out, "{name} ")?;
-                    value(out, kind, mask);
-                    return Ok(());
-                }
-                (Comparison::Equal, true) => {
-                    write!(out, "{name} ! ")?;
-                    value(out, kind, mask);
-                    return Ok(());
-                }
-                _ => {
-                    write!(out, "{name} {}", if op == Comparison::NotEqual { "!= " } else { "" })?;
-                    value(out, kind, wanted);
-                    out.push_str(" / ");
-                    value(out, kind, mask);
-                    return Ok(());
-                }
-            }
-        }
-        if kind == Kind::Present {
-            let there = wanted.iter().any(|b| *b != 0) == (op == Comparison::Equal);
-            return write!(out, "{name} {}", if there { "exists" } else { "missing" });
-        }
-        self.load(out, load);
-        match (op, load.ops.is_empty()) {
-            (Comparison::Equal, true) => out.push(' '),
-            _ => write!(out, " {} ", operator(op))?,
-        }
-        let whole = usize::try_from(load.len).is_ok_and(|l| l == wanted.len());
-        if kind == Kind::Interface && !whole && !wanted.contains(&0) {
-            write!(out, "\"{}*\"", String::from_utf8_lossy(wanted))?;
-        } else {
-            value(out, kind, wanted);
-        }
-        Ok(())
     }
 }
 
@@ -474,24 +682,21 @@ fn ports(out: &mut String, l4: &str, source: PortRange, destination: PortRange, 
     Ok(())
 }
 
-/// `& mask`, `| value`, `^ value`: the machine has only `(x & mask) ^ xor`.
+/// `& mask`, `^ value`, `| value`: the machine has only `(x & mask) ^ xor` (`netlink_parse_bitwise` of nftables).
 fn binary(out: &mut String, kind: Kind, mask: &[u8], xor: &[u8]) {
-    let none = xor.iter().all(|b| *b == 0);
-    let all = mask.iter().all(|b| *b == 0xff);
-    let or = mask.iter().zip(xor).all(|(m, x)| *m == !*x);
-    if none {
+    let both = |f: fn(u8, u8) -> u8| mask.iter().zip(xor).map(|(m, x)| f(*m, *x)).collect::<Vec<u8>>();
+    let (or, flipped) = (both(|m, x| x & !m), both(|m, x| x & m));
+    let and = both(|m, x| m | x);
+    let none = |bytes: &[u8]| bytes.iter().all(|b| *b == 0);
+    if !and.iter().all(|b| *b == 0xff) {
         out.push_str(" & ");
-        value(out, kind, mask);
-    } else if or {
-        out.push_str(" | ");
-        value(out, kind, xor);
-    } else {
-        if !all {
-            out.push_str(" & ");
-            value(out, kind, mask);
+        value(out, kind, &and);
+    }
+    for (sign, bytes) in [(" ^ ", flipped), (" | ", or)] {
+        if !none(&bytes) {
+            out.push_str(sign);
+            value(out, kind, &bytes);
         }
-        out.push_str(" ^ ");
-        value(out, kind, xor);
     }
 }
 

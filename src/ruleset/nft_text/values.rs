@@ -31,7 +31,60 @@ pub(in crate::ruleset) enum Kind {
     IcmpType,
     Icmp6Type,
     ArpOperation,
+    /// Major and minor number of a traffic class.
+    TcHandle,
+    /// A point in time, in nanoseconds since 1970, host order.
+    Time,
+    /// A day of the week.
+    Day,
+    /// A second of the day, in universal time.
+    Hour,
+    PacketType,
+    MobilityType,
+    CtLabel,
+    CtEvent,
+    /// The index of an interface. 1 is `lo` in every namespace; names of others are not known here.
+    InterfaceIndex,
+    /// A link's kind (`ARPHRD_*`).
+    LinkType,
+    DeviceGroup,
+    /// Milliseconds.
+    Duration,
+    Dscp,
+    Ecn,
+    DccpType,
+    IgmpType,
+    IcmpCode,
+    Icmp6Code,
     Bytes,
+}
+
+impl Kind {
+    /// True for numbers that the kernel keeps in the processor's own order.
+    pub(in crate::ruleset) fn is_host(self) -> bool {
+        matches!(
+            self,
+            Kind::HostNumber
+                | Kind::Mark
+                | Kind::CtState
+                | Kind::CtStatus
+                | Kind::CtEvent
+                | Kind::FibType
+                | Kind::Present
+                | Kind::TcHandle
+                | Kind::Time
+                | Kind::Hour
+                | Kind::InterfaceIndex
+                | Kind::LinkType
+                | Kind::DeviceGroup
+                | Kind::Duration
+        )
+    }
+
+    /// True for values that are sets of bits.
+    pub(in crate::ruleset) fn is_flags(self) -> bool {
+        matches!(self, Kind::CtState | Kind::CtStatus | Kind::CtEvent | Kind::CtLabel | Kind::TcpFlags)
+    }
 }
 
 pub(in crate::ruleset) const CT_STATE: &[(u32, &str)] =
@@ -109,6 +162,106 @@ pub(in crate::ruleset) const ICMP6_CODES: &[(u8, &str)] = &[
 /// Codes of ICMPx (`enum nft_reject_inet_code`).
 pub(in crate::ruleset) const ICMPX_CODES: &[(u8, &str)] =
     &[(0, "no-route"), (1, "port-unreachable"), (2, "host-unreachable"), (3, "admin-prohibited")];
+
+/// Types of Mobility Headers (`mh_type_tbl` of nftables).
+const MOBILITY: &[(u8, &str)] = &[
+    (0, "binding-refresh-request"),
+    (1, "home-test-init"),
+    (2, "careof-test-init"),
+    (3, "home-test"),
+    (4, "careof-test"),
+    (5, "binding-update"),
+    (6, "binding-acknowledgement"),
+    (7, "binding-error"),
+    (8, "fast-binding-update"),
+    (9, "fast-binding-acknowledgement"),
+    (10, "fast-binding-advertisement"),
+    (11, "experimental-mobility-header"),
+    (12, "home-agent-switch-message"),
+];
+/// Differentiated services (`dscp_type_tbl` of nftables) and congestion (`ecn_type_tbl`).
+const DSCP: &[(u8, &str)] = &[
+    (0, "cs0"),
+    (8, "cs1"),
+    (16, "cs2"),
+    (24, "cs3"),
+    (32, "cs4"),
+    (40, "cs5"),
+    (48, "cs6"),
+    (56, "cs7"),
+    (1, "lephb"),
+    (10, "af11"),
+    (12, "af12"),
+    (14, "af13"),
+    (18, "af21"),
+    (20, "af22"),
+    (22, "af23"),
+    (26, "af31"),
+    (28, "af32"),
+    (30, "af33"),
+    (34, "af41"),
+    (36, "af42"),
+    (38, "af43"),
+    (44, "va"),
+    (46, "ef"),
+];
+const ECN: &[(u8, &str)] = &[(0, "not-ect"), (1, "ect1"), (2, "ect0"), (3, "ce")];
+const DCCP_TYPES: &[(u8, &str)] = &[
+    (0, "request"),
+    (1, "response"),
+    (2, "data"),
+    (3, "ack"),
+    (4, "dataack"),
+    (5, "closereq"),
+    (6, "close"),
+    (7, "reset"),
+    (8, "sync"),
+    (9, "syncack"),
+];
+const IGMP_TYPES: &[(u8, &str)] = &[
+    (0x11, "membership-query"),
+    (0x12, "membership-report-v1"),
+    (0x16, "membership-report-v2"),
+    (0x22, "membership-report-v3"),
+    (0x17, "leave-group"),
+];
+/// `ARPHRD_*` (`arphrd_tbl` of nftables).
+const LINK_TYPES: &[(u64, &str)] = &[
+    (1, "ether"),
+    (512, "ppp"),
+    (768, "ipip"),
+    (769, "ipip6"),
+    (772, "loopback"),
+    (776, "sit"),
+    (778, "ipgre"),
+];
+const PACKET_TYPES: [&str; 4] = ["host", "broadcast", "multicast", "other"];
+const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+/// Events of conntrack (`enum ip_conntrack_events`, `ct_events_tbl` of nftables).
+const CT_EVENTS: &[(u32, &str)] = &[
+    (1 << 0, "new"),
+    (1 << 1, "related"),
+    (1 << 2, "destroy"),
+    (1 << 3, "reply"),
+    (1 << 4, "assured"),
+    (1 << 5, "protoinfo"),
+    (1 << 6, "helper"),
+    (1 << 7, "mark"),
+    (1 << 8, "seqadj"),
+    (1 << 9, "secmark"),
+    (1 << 10, "label"),
+];
+
+/// `1:2`, as tc writes it (`tchandle_type_print` of nftables).
+fn traffic_class(out: &mut String, n: u32) -> fmt::Result {
+    match (n >> 16, n & 0xffff) {
+        (0, 0) => out.write_str("none"),
+        (0xffff, 0xffff) => out.write_str("root"),
+        (0, minor) => write!(out, ":{minor:x}"),
+        (major, 0) => write!(out, "{major:x}:"),
+        (major, minor) => write!(out, "{major:x}:{minor:x}"),
+    }
+}
 
 pub(in crate::ruleset) fn flag_list(out: &mut String, names: &[(u32, &str)], bits: u32) {
     let mut first = true;
@@ -211,9 +364,66 @@ pub(in crate::ruleset) fn value(out: &mut String, kind: Kind, bytes: &[u8]) {
             2 => out.write_str("reply"),
             n => write!(out, "{n}"),
         },
+        Kind::TcHandle => traffic_class(out, host_number(bytes) as u32),
+        Kind::Time => match jiff::Timestamp::from_nanosecond(i128::from(host_number(bytes))) {
+            Ok(t) => write!(out, "\"{}\"", t.strftime("%Y-%m-%d %H:%M:%S")),
+            Err(_) => write!(out, "{}", host_number(bytes)),
+        },
+        Kind::Day => match DAYS.get(usize::from(first)) {
+            Some(day) => write!(out, "\"{day}\""),
+            None => write!(out, "{first}"),
+        },
+        Kind::Hour => {
+            let s = host_number(bytes);
+            let _ = write!(out, "\"{:02}:{:02}", s / 3600, s / 60 % 60);
+            if s % 60 != 0 {
+                let _ = write!(out, ":{:02}", s % 60);
+            }
+            out.write_char('"')
+        }
+        Kind::PacketType => match PACKET_TYPES.get(usize::from(first)) {
+            Some(name) => out.write_str(name),
+            None => write!(out, "{first}"),
+        },
+        Kind::MobilityType => named(out, MOBILITY, first),
+        Kind::Dscp => match DSCP.iter().find(|d| u64::from(d.0) == net_number(bytes)) {
+            Some((_, name)) => out.write_str(name),
+            None => write!(out, "{:#04x}", net_number(bytes)),
+        },
+        Kind::Ecn => named(out, ECN, net_number(bytes) as u8),
+        Kind::DccpType => named(out, DCCP_TYPES, net_number(bytes) as u8),
+        Kind::IgmpType => named(out, IGMP_TYPES, first),
+        Kind::IcmpCode => named(out, ICMP_CODES, first),
+        Kind::Icmp6Code => named(out, ICMP6_CODES, first),
+        Kind::InterfaceIndex => match host_number(bytes) {
+            1 => out.write_str("\"lo\""),
+            n => write!(out, "{n}"),
+        },
+        Kind::LinkType => match LINK_TYPES.iter().find(|l| l.0 == host_number(bytes)) {
+            Some((_, name)) => out.write_str(name),
+            None => write!(out, "{}", host_number(bytes)),
+        },
+        Kind::DeviceGroup => match host_number(bytes) {
+            0 => out.write_str("\"default\""),
+            n => write!(out, "{n}"),
+        },
+        Kind::Duration => {
+            super::translation::duration(out, host_number(bytes));
+            Ok(())
+        }
+        Kind::CtLabel => {
+            let bit = (0..bytes.len() * 8).find(|i| bytes[i / 8] >> (i % 8) & 1 == 1);
+            write!(out, "{}", bit.unwrap_or(0))
+        }
+        Kind::CtEvent => {
+            flag_list(out, CT_EVENTS, host_number(bytes) as u32);
+            Ok(())
+        }
         Kind::Bytes => {
             out.push_str("0x");
-            for b in bytes {
+            let mut rest = bytes.iter().skip_while(|b| **b == 0);
+            let _ = write!(out, "{:x}", rest.next().copied().unwrap_or(0));
+            for b in rest {
                 let _ = write!(out, "{b:02x}");
             }
             Ok(())
@@ -221,10 +431,64 @@ pub(in crate::ruleset) fn value(out: &mut String, kind: Kind, bytes: &[u8]) {
     };
 }
 
+/// How the values beside a field are to be read.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ruleset) struct Side {
+    pub(in crate::ruleset) kind: Kind,
+    /// Bits that are shifted out on the right first: a field that is not made of whole bytes.
+    pub(in crate::ruleset) shift: u32,
+    /// True where numbers of the host stand in network order.
+    pub(in crate::ruleset) swapped: bool,
+}
+
+impl From<Kind> for Side {
+    fn from(kind: Kind) -> Side {
+        Side { kind, shift: 0, swapped: false }
+    }
+}
+
+impl Side {
+    /// The bytes of a value as [`value`] reads them.
+    pub(in crate::ruleset) fn plain(self, bytes: &[u8]) -> Vec<u8> {
+        let mut plain = bytes.to_vec();
+        if self.shift > 0 {
+            let n = bytes.iter().take(16).fold(0u128, |n, b| n << 8 | u128::from(*b)) >> self.shift;
+            let all = n.to_be_bytes();
+            plain = all[16 - bytes.len().min(16)..].to_vec();
+        }
+        if self.swapped && self.kind.is_host() && cfg!(target_endian = "little") {
+            plain.reverse();
+        }
+        plain
+    }
+}
+
+/// A value as a field's side says.
+pub(in crate::ruleset) fn side_value(out: &mut String, side: Side, bytes: &[u8]) {
+    value(out, side.kind, &side.plain(bytes));
+}
+
 /// The kinds of a (concatenated) type, the first field first.
 pub(in crate::ruleset) fn kinds(of: u32) -> Vec<Kind> {
     use data_type::*;
     let one = |t: u32| match t {
+        NFPROTO => Kind::NfProto,
+        DCCP_TYPE => Kind::DccpType,
+        MH_TYPE => Kind::MobilityType,
+        TIME => Kind::Duration,
+        LINK_TYPE => Kind::LinkType,
+        CT_DIRECTION => Kind::CtDirection,
+        CT_LABEL => Kind::CtLabel,
+        PACKET_TYPE => Kind::PacketType,
+        DEVICE_GROUP => Kind::DeviceGroup,
+        DSCP => Kind::Dscp,
+        ECN => Kind::Ecn,
+        FIB_TYPE => Kind::FibType,
+        CT_EVENT => Kind::CtEvent,
+        IGMP_TYPE => Kind::IgmpType,
+        TIME_DATE => Kind::Time,
+        TIME_HOUR => Kind::Hour,
+        TIME_DAY => Kind::Day,
         IPV4_ADDR => Kind::Ipv4,
         IPV6_ADDR => Kind::Ipv6,
         ETHER_ADDR => Kind::Ether,
@@ -235,7 +499,8 @@ pub(in crate::ruleset) fn kinds(of: u32) -> Vec<Kind> {
         ICMP_TYPE => Kind::IcmpType,
         TCP_FLAG => Kind::TcpFlags,
         MARK => Kind::Mark,
-        IFINDEX | UID | GID => Kind::HostNumber,
+        IFINDEX => Kind::InterfaceIndex,
+        UID | GID => Kind::HostNumber,
         CT_STATE => Kind::CtState,
         CT_STATUS => Kind::CtStatus,
         ICMP6_TYPE => Kind::Icmp6Type,
@@ -275,21 +540,24 @@ pub(in crate::ruleset) fn split<'a>(kinds: &[Kind], bytes: &'a [u8]) -> Vec<(Kin
     fields
 }
 
-pub(in crate::ruleset) fn concat(out: &mut String, kinds: &[Kind], bytes: &[u8], end: Option<&[u8]>) {
-    let last = end.map(|e| split(kinds, e));
-    for (i, (kind, b)) in split(kinds, bytes).into_iter().enumerate() {
+pub(in crate::ruleset) fn concat(out: &mut String, sides: &[Side], bytes: &[u8], end: Option<&[u8]>) {
+    let kinds: Vec<Kind> = sides.iter().map(|s| s.kind).collect();
+    let last = end.map(|e| split(&kinds, e));
+    for (i, (kind, b)) in split(&kinds, bytes).into_iter().enumerate() {
         if i > 0 {
             out.push_str(" . ");
         }
+        let side = sides.get(i).copied().filter(|s| s.kind == kind).unwrap_or(kind.into());
         match last.as_ref().and_then(|l| l.get(i)) {
-            Some((_, e)) if *e != b => range(out, kind, b, e),
-            _ => value(out, kind, b),
+            Some((_, e)) if *e != b => range(out, side, b, e),
+            _ => side_value(out, side, b),
         }
     }
 }
 
-/// A range, as a prefix where it is one.
-pub(in crate::ruleset) fn range(out: &mut String, kind: Kind, from: &[u8], to: &[u8]) {
+/// A range, as a prefix or the beginning of a name where it is one.
+pub(in crate::ruleset) fn range(out: &mut String, side: Side, from: &[u8], to: &[u8]) {
+    let kind = side.kind;
     if matches!(kind, Kind::Ipv4 | Kind::Ipv6) {
         let diff: Vec<u8> = from.iter().zip(to).map(|(a, b)| a ^ b).collect();
         let zeros: u32 =
@@ -305,7 +573,27 @@ pub(in crate::ruleset) fn range(out: &mut String, kind: Kind, from: &[u8], to: &
             return;
         }
     }
-    value(out, kind, from);
-    out.push('-');
-    value(out, kind, to);
+    if kind == Kind::Interface {
+        let same = from.iter().zip(to).take_while(|(a, b)| a == b).count();
+        if from[same..].iter().all(|b| *b == 0) && to[same..].iter().all(|b| *b == 0xff) {
+            let _ = write!(out, "\"{}*\"", String::from_utf8_lossy(&from[..same]));
+            return;
+        }
+    }
+    for (i, bytes) in [from, to].into_iter().enumerate() {
+        if i > 0 {
+            out.push('-');
+        }
+        let plain = side.plain(bytes);
+        match kind {
+            // In ranges nft prints numbers, and times in seconds (`range_expr_print`).
+            Kind::Protocol => {
+                let _ = write!(out, "{}", net_number(&plain));
+            }
+            Kind::Duration => {
+                let _ = write!(out, "{}s", host_number(&plain) / 1000);
+            }
+            _ => value(out, kind, &plain),
+        }
+    }
 }

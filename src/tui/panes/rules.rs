@@ -30,12 +30,7 @@ fn members(snapshot: &Snapshot, row: TableRow) -> Option<(String, Vec<String>)> 
             let set = table.sets.get(set as usize)?;
             let title = format!("{} {} @{}", table.family, table.name, table.str(set.name));
             let lines = match &set.elements {
-                Some(all) => all
-                    .iter()
-                    .filter(|e| !e.end)
-                    .take(MOST_MEMBERS)
-                    .map(|e| table.element_text(set, e).to_string())
-                    .collect(),
+                Some(_) => table.element_texts(set, MOST_MEMBERS),
                 None => vec!["not read: it is only counted".into()],
             };
             Some((title, lines))

@@ -1,0 +1,183 @@
+//! What a packet on its way holds that is not known: bits of its marks, fields that a rule wrote with something that
+//! the snapshot does not tell.
+
+use super::travel::Traveller;
+use crate::ruleset::{Field, IpFamily, octets, payload_base};
+use std::cell::RefCell;
+use std::net::IpAddr;
+
+/// Bytes of a header that a rule wrote; those with `None` are not known.
+#[derive(Clone, Debug, PartialEq)]
+struct Written {
+    base: u8,
+    offset: usize,
+    bytes: Vec<Option<u8>>,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unsure {
+    /// True where the destination may be another.
+    pub(super) destination: bool,
+    /// The same of the ports.
+    pub(super) source_port: bool,
+    pub(super) destination_port: bool,
+    /// Bits of the packet's mark, and of the flow's.
+    pub(super) mark: u32,
+    pub(super) flow_mark: u32,
+    /// How often something was written that is not known: conditions on it before and after are different questions.
+    pub(super) writes: u32,
+    written: Vec<Written>,
+    /// Keys of `meta` that rules set; `None` where the value is not known.
+    pub(super) meta: Vec<(u32, Option<Vec<u8>>)>,
+    /// Hashes of this packet: the same question has the same answer.
+    pub(super) hashes: RefCell<Vec<(Field, u32)>>,
+}
+
+impl Traveller {
+    /// The bytes of a header, as far as a packet that is only thought of has them.
+    pub(super) fn header(&self, base: u8) -> Vec<Option<u8>> {
+        let p = &self.packet;
+        let mut header: Vec<Option<u8>> = Vec::with_capacity(40);
+        let put = |header: &mut Vec<Option<u8>>, bytes: &[u8], unsure: bool| {
+            header.extend(bytes.iter().map(|b| (!unsure).then_some(*b)));
+        };
+        match (base, p.family()) {
+            (payload_base::NETWORK, family) => {
+                if family == IpFamily::V4 {
+                    header.extend([None; 6]); // options may follow: not even its own length is known
+                    put(&mut header, &[0, 0], false); // no fragment
+                    header.push(None);
+                    header.push(Some(p.protocol));
+                    header.extend([None; 2]);
+                } else {
+                    header.extend([None; 6]);
+                    header.push(Some(p.protocol));
+                    header.push(None);
+                }
+                put(&mut header, &octets(p.source), self.masked_source);
+                put(&mut header, &octets(p.destination), self.unsure.destination);
+            }
+            (payload_base::TRANSPORT, _) if matches!(p.protocol, 6 | 17 | 132 | 136) => {
+                put(&mut header, &p.source_port.to_be_bytes(), self.unsure.source_port);
+                put(&mut header, &p.destination_port.to_be_bytes(), self.unsure.destination_port);
+                if p.protocol == 6 {
+                    header.extend([None; 9]);
+                    header.push(Some(self.tcp_flags()));
+                }
+            }
+            _ => {}
+        }
+        for w in self.unsure.written.iter().filter(|w| w.base == base) {
+            let end = w.offset + w.bytes.len();
+            if header.len() < end {
+                header.resize(end, None);
+            }
+            header[w.offset..end].copy_from_slice(&w.bytes);
+        }
+        header
+    }
+
+    /// A rule writes into a header. What routing decided stays decided: `here` says whether the packet is for this node.
+    pub(super) fn write_header(&mut self, base: u8, offset: usize, bytes: Vec<Option<u8>>, here: bool) {
+        self.unsure.writes += u32::from(bytes.contains(&None));
+        let mut header = self.header(base);
+        let end = offset + bytes.len();
+        if header.len() < end {
+            header.resize(end, None);
+        }
+        header[offset..end].copy_from_slice(&bytes);
+        let part = |from: usize, len: usize| {
+            let bytes = header.get(from..from + len)?.iter().copied().collect::<Option<Vec<u8>>>();
+            Some(bytes)
+        };
+        let touches = |from: usize, len: usize| offset < from + len && from < end;
+        match base {
+            payload_base::NETWORK => {
+                let family = self.packet.family();
+                let (source, destination, len) = match family {
+                    IpFamily::V4 => (12, 16, 4),
+                    IpFamily::V6 => (8, 24, 16),
+                };
+                if touches(source, len) {
+                    match part(source, len).flatten().and_then(|b| crate::ruleset::address(family, &b)) {
+                        Some(a) => (self.packet.source, self.masked_source) = (a, false),
+                        None => self.masked_source = true,
+                    }
+                }
+                if touches(destination, len) {
+                    if self.is_routed() {
+                        self.local = Some(here);
+                    }
+                    match part(destination, len).flatten().and_then(|b| crate::ruleset::address(family, &b)) {
+                        Some(a) => self.set_destination(a),
+                        None => self.unsure.destination = true,
+                    }
+                }
+            }
+            payload_base::TRANSPORT if matches!(self.packet.protocol, 6 | 17 | 132 | 136) => {
+                let number = |at: usize| part(at, 2).flatten().map(|b| u16::from_be_bytes([b[0], b[1]]));
+                if touches(0, 2) {
+                    let port = number(0);
+                    self.unsure.source_port = port.is_none();
+                    self.packet.source_port = port.unwrap_or(self.packet.source_port);
+                }
+                if touches(2, 2) {
+                    let port = number(2);
+                    self.unsure.destination_port = port.is_none();
+                    self.packet.destination_port = port.unwrap_or(self.packet.destination_port);
+                }
+            }
+            _ => {}
+        }
+        // Addresses and ports are the packet's own from here on; the rest is kept.
+        let kept: Vec<(usize, Option<u8>)> = bytes
+            .into_iter()
+            .enumerate()
+            .map(|(i, b)| (offset + i, b))
+            .filter(|(at, _)| !is_own(base, self.packet.family(), self.packet.protocol, *at))
+            .collect();
+        for (at, byte) in kept {
+            self.unsure.written.push(Written { base, offset: at, bytes: vec![byte] });
+        }
+    }
+
+    /// Another destination, which is known.
+    pub(super) fn set_destination(&mut self, to: IpAddr) {
+        self.packet.destination = to;
+        self.unsure.destination = false;
+    }
+
+    /// Something that is not understood had the packet: whatever it can write may be another.
+    pub(super) fn doubt_everything(&mut self, here: bool) {
+        if self.is_routed() {
+            self.local = Some(here);
+        }
+        self.masked_source = true;
+        let u = &mut self.unsure;
+        (u.destination, u.source_port, u.destination_port) = (true, true, true);
+        (u.mark, u.flow_mark) = (u32::MAX, u32::MAX);
+        u.written.iter_mut().for_each(|w| w.bytes.fill(None));
+        u.meta.iter_mut().for_each(|m| m.1 = None);
+        u.hashes.borrow_mut().clear();
+        u.writes += 1;
+    }
+
+    /// Whether what is asked now is another question than before.
+    pub(super) fn version(&self) -> String {
+        match self.unsure.writes {
+            0 => String::new(),
+            n => format!(", as {n} rule{} before left it", if n == 1 { "" } else { "s" }),
+        }
+    }
+}
+
+/// True for bytes that a packet of the walk has fields for.
+fn is_own(base: u8, family: IpFamily, protocol: u8, at: usize) -> bool {
+    match (base, family) {
+        (payload_base::NETWORK, IpFamily::V4) => (12..20).contains(&at),
+        (payload_base::NETWORK, IpFamily::V6) => (8..40).contains(&at),
+        (payload_base::TRANSPORT, _) => at < 4 && matches!(protocol, 6 | 17 | 132 | 136),
+        _ => false,
+    }
+}
