@@ -306,3 +306,11 @@ fn flows_fall_on_the_backends_by_the_odds() {
         assert!(chi_squared < 40.0, "{what}: {chi_squared} {fell:?} against {odds:?}");
     }
 }
+
+/// Random rules of every kind that this kernel's nft takes. `KPTOP_ODD_RULES` tries more.
+#[test]
+fn packets_go_as_told_through_odd_rules() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse().ok());
+    let rules = number("KPTOP_ODD_RULES").unwrap_or(300) as usize;
+    common::odd_rules::walk_odd_rules(number("KPTOP_WALK_SEED").unwrap_or(15), rules);
+}

@@ -105,10 +105,11 @@ impl Ground<'_> {
                 Held::from(same != a.invert)
             }
             Match::InInterface { name, invert } => {
-                interface(table, *name, t.in_interface(), *invert, "it comes in by")
+                let may_be_loopback = t.sender_has_device();
+                interface(table, *name, t.in_interface(), *invert, ("it comes in by", may_be_loopback))
             }
             Match::OutInterface { name, invert } => {
-                interface(table, *name, t.out_interface(self), *invert, "it leaves by")
+                interface(table, *name, t.out_interface(self), *invert, ("it leaves by", false))
             }
             Match::Protocol { number, invert } => {
                 Held::from((*number == 0 || *number == u16::from(p.protocol)) != *invert)
@@ -274,11 +275,17 @@ impl Ground<'_> {
     }
 }
 
-fn interface(table: &Table, name: StrId, real: Option<&str>, invert: bool, how: &str) -> Held {
+fn interface(
+    table: &Table,
+    name: StrId,
+    real: Option<&str>,
+    invert: bool,
+    (how, may_be_loopback): (&str, bool),
+) -> Held {
     let wanted = table.str(name);
     match real {
         // One that leads elsewhere is not loopback, whatever its name.
-        None if wanted == "lo" => Held::from(invert),
+        None if wanted == "lo" && !may_be_loopback => Held::from(invert),
         None => {
             let held = Held::either(format!("{how} {wanted}"));
             held.invert(invert)
@@ -346,17 +353,27 @@ impl Traveller {
     /// The interface by which the packet came; empty where there is none, `None` where it is not known.
     pub(super) fn in_interface(&self) -> Option<&str> {
         match (self.hook, &self.packet.entrance) {
-            (Hook::Output | Hook::Postrouting, _) => Some(""),
+            (Hook::Output, _) => Some(""),
+            _ if self.sender_has_device() => None,
+            // POSTROUTING knows it since Linux 5.7 (`indev` in `ip_output`).
             _ if self.looped => Some("lo"),
             (_, Entrance::Interface(name)) => name.as_deref(),
             (_, Entrance::Node) => Some(""),
         }
     }
 
+    /// True where a packet of the node itself may have an interface by which it comes: some senders set the one by which
+    /// it leaves (raw sockets, `raw_send_hdrinc`), others none.
+    pub(super) fn sender_has_device(&self) -> bool {
+        self.hook == Hook::Postrouting && self.packet.entrance == Entrance::Node && !self.looped
+    }
+
     /// The same of the interface by which it leaves.
     pub(super) fn out_interface(&self, ground: &Ground<'_>) -> Option<&str> {
         match self.hook {
             Hook::Prerouting | Hook::Input => Some(""),
+            // As routing found before the first rule: another destination counts from POSTROUTING on.
+            Hook::Output => self.first_is_local.then_some("lo"),
             _ if self.unsure.destination && self.local.is_none() => None,
             _ if self.local.unwrap_or_else(|| ground.is_local(self.packet.destination)) => Some("lo"),
             _ => None,

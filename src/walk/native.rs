@@ -68,7 +68,14 @@ impl Ground<'_> {
                 Test::Compare { .. } => {}
             }
             let text = table.match_text(&Match::Native(Box::new(plain)));
-            Held::either(format!("{why} is what the rule wants: `{text}`{}", t.version()))
+            // Of the packet itself the answer stays the same; what the kernel knows of it may be another by now.
+            let fixed = |l: &Load| matches!(l.field, Field::Payload { .. } | Field::Exthdr { .. });
+            let when = match (c.key.iter().all(fixed), t.looped) {
+                (true, _) => String::new(),
+                (false, false) => format!(" in {}", t.hook.name()),
+                (false, true) => format!(" in {} when it comes in again", t.hook.name()),
+            };
+            Held::either(format!("{why} is what the rule wants: `{text}`{when}{}", t.version()))
         };
         let key = match self.key_in_parts(table, t, &c.key) {
             Ok(key) => key,
@@ -96,7 +103,9 @@ impl Ground<'_> {
                 match &key.why {
                     _ if known_to_differ => Held::from(inverted),
                     // Which interface it is may not be known; one that leads elsewhere is not loopback.
-                    Some(why) if doubt => not_loopback(c).unwrap_or_else(|| question(why).invert(inverted)),
+                    Some(why) if doubt => {
+                        not_loopback(t, c).unwrap_or_else(|| question(why).invert(inverted))
+                    }
                     _ => Held::from(!inverted),
                 }
             }
@@ -345,9 +354,14 @@ impl Ground<'_> {
 }
 
 /// The answer to a question for loopback, of an interface that is not known.
-fn not_loopback(c: &Condition) -> Option<Held> {
+fn not_loopback(t: &Traveller, c: &Condition) -> Option<Held> {
     let [load] = &c.key[..] else { return None };
-    let named = matches!(load.field, Field::Meta(meta::IIFNAME | meta::OIFNAME)) && load.ops.is_empty();
+    let named = match load.field {
+        Field::Meta(meta::IIFNAME) => !t.sender_has_device(),
+        Field::Meta(meta::OIFNAME) => true,
+        _ => false,
+    };
+    let named = named && load.ops.is_empty();
     match &c.test {
         Test::Compare { op, value } if named && value.starts_with(b"lo\0") => match op {
             Comparison::Equal => Some(Held::No),
@@ -370,7 +384,7 @@ fn partly(value: u32, unknown: u32, what: &str) -> Loaded {
 }
 
 /// Whether a packet can have what an `exthdr` asks for: 0 IPv6, 1 TCP option, 2 IPv4 option, 3 SCTP, 4 DCCP.
-fn may_have(protocol: u8, family: IpFamily, op: u8) -> bool {
+pub(super) fn may_have(protocol: u8, family: IpFamily, op: u8) -> bool {
     match op {
         0 => family == IpFamily::V6,
         1 => protocol == 6,
@@ -417,6 +431,8 @@ fn connection(t: &Traveller, key: u32, direction: Option<u8>, len: usize) -> Loa
             Loaded::Bytes(bits.to_ne_bytes().to_vec())
         }
         _ if !tracked => Loaded::Break,
+        // Of a flow whose first packet it is not nothing else is known.
+        _ if state != CtState::New => Loaded::Unknown(format!("ct key {key}")),
         ct::DIRECTION => Loaded::Bytes(vec![0]),
         ct::STATUS => {
             let mut bits = 0;
@@ -427,13 +443,9 @@ fn connection(t: &Traveller, key: u32, direction: Option<u8>, len: usize) -> Loa
                 bits |= IPS_DST_NAT;
             }
             // The other bits say that NAT was tried, that the flow is known, that it was answered.
-            if state == CtState::New {
-                Loaded::Bytes(u32::to_ne_bytes(bits).to_vec())
-            } else {
-                Loaded::Unknown("the status of the flow".into())
-            }
+            Loaded::Bytes(u32::to_ne_bytes(bits).to_vec())
         }
-        ct::MARK if state == CtState::New => partly(t.flow_mark, t.unsure.flow_mark, "the flow's mark"),
+        ct::MARK => partly(t.flow_mark, t.unsure.flow_mark, "the flow's mark"),
         ct_key::L3PROTOCOL => Loaded::Bytes(vec![if t.packet.family() == IpFamily::V4 { 2 } else { 10 }]),
         ct_key::PROTOCOL => Loaded::Bytes(vec![t.packet.protocol]),
         ct_key::SRC | ct_key::SRC_IP | ct_key::SRC_IP6 if original => address(t.first.source),

@@ -4,7 +4,7 @@ use super::CtState;
 use super::End;
 use super::Ground;
 use super::held::Held;
-use super::native::Loaded;
+use super::native::{Loaded, may_have};
 use super::travel::{Next, Traveller};
 use crate::ruleset::{
     Data, Hook, IpFamily, Load, NatRange, Statement, Table, Target, Terminal, Verdict, ct, meta, nat_flags,
@@ -113,7 +113,7 @@ impl Ground<'_> {
                     Held::Yes
                 }
             },
-            Statement::SetPayload { base, offset, len, value, .. } => {
+            Statement::SetPayload { base, offset, len, checksum, value } => {
                 let mut bytes = match self.load(table, t, value) {
                     Loaded::Break => return Held::No,
                     Loaded::Draw(n) => return Held::Draw(n),
@@ -125,10 +125,17 @@ impl Ground<'_> {
                 };
                 bytes.resize(*len as usize, None);
                 let here = self.is_local(t.packet.destination);
-                t.write_header(*base, *offset as usize, bytes, t.local.unwrap_or(here));
+                // `NFT_PAYLOAD_CSUM_NONE`
+                let mends = checksum.0 != 0;
+                t.write_header(*base, *offset as usize, bytes, mends, t.local.unwrap_or(here));
                 Held::Yes
             }
-            // Only what a packet has can be written or taken out; what it has is not known.
+            // Only what a packet has can be written or taken out (`nft_exthdr_tcp_set_eval`); what it has is not known.
+            Statement::SetExthdr { op, .. } | Statement::ResetExthdr { op, .. }
+                if !may_have(t.packet.protocol, t.packet.family(), *op) =>
+            {
+                Held::No
+            }
             Statement::SetExthdr { .. } | Statement::ResetExthdr { .. } => {
                 t.unsure.writes += 1;
                 Held::Yes
@@ -194,6 +201,10 @@ impl Ground<'_> {
     }
 
     pub(super) fn target(&self, table: &Table, t: &mut Traveller, target: &Target) -> Next {
+        // In tables of both families a translation of the other one does nothing (`nft_nat_inet_eval`).
+        if family_of(target).is_some_and(|f| f != t.packet.family()) {
+            return Next::Rule;
+        }
         match target {
             Target::None => Next::Rule,
             Target::Verdict(v) => verdict(*v),
@@ -354,6 +365,20 @@ impl Ground<'_> {
                 Ok(None)
             }
         }
+    }
+}
+
+/// The family of packets that a translation is for, where its addresses tell.
+fn family_of(target: &Target) -> Option<IpFamily> {
+    match target {
+        Target::DnatTo4 { .. } | Target::DnatTo6(_) => target.as_dnat_to().map(|to| IpFamily::of(to.addr)),
+        Target::Dnat(r) | Target::Snat(r) => r.addrs.map(|a| IpFamily::of(a.0)),
+        Target::Native(n) => match **n {
+            Terminal::Nat { family: 2, .. } => Some(IpFamily::V4),
+            Terminal::Nat { family: 10, .. } => Some(IpFamily::V6),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

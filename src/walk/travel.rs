@@ -34,6 +34,8 @@ pub(super) struct Traveller {
     pub(super) packet: Packet,
     /// As it came.
     pub(super) first: Packet,
+    /// True where it was for this node when it came.
+    pub(super) first_is_local: bool,
     pub(super) hook: Hook,
     /// Which of the hook's entries is next.
     pub(super) entry: usize,
@@ -92,15 +94,17 @@ pub(super) enum Next {
 }
 
 impl Traveller {
-    fn new(packet: &Packet, options: &Options) -> Traveller {
+    fn new(packet: &Packet, options: &Options, first_is_local: bool) -> Traveller {
         Traveller {
             packet: packet.clone(),
             first: packet.clone(),
+            first_is_local,
             hook: if packet.entrance == Entrance::Node { Hook::Output } else { Hook::Prerouting },
             entry: 0,
             table: 0,
             frames: Vec::new(),
-            tracked: false,
+            // The kernel gives an error of a flow to it when it makes the error (`nf_ct_attach`).
+            tracked: packet.state == CtState::Related,
             notrack: packet.state == CtState::Untracked,
             destination_done: false,
             source_done: false,
@@ -159,6 +163,7 @@ impl Traveller {
         self.translated_destination |= (self.packet.destination, self.packet.destination_port) != (to, port);
         self.set_destination(to);
         self.packet.destination_port = port;
+        self.unsure.hashes.get_mut().clear();
         self.backend = Some((to, port));
         self.destination_done = true;
         // The kernel looks for a new route (`ip_route_me_harder`).
@@ -174,6 +179,7 @@ impl Traveller {
     pub(super) fn translate_source(&mut self, from: Option<IpAddr>) {
         self.translated_source = true;
         self.source_done = true;
+        self.unsure.hashes.get_mut().clear();
         match from {
             Some(a) => (self.packet.source, self.masked_source) = (a, false),
             None => self.masked_source = true,
@@ -211,7 +217,7 @@ impl Ground<'_> {
             ground: self,
             options: *options,
             walk: Walk::default(),
-            waiting: vec![Traveller::new(packet, options)],
+            waiting: vec![Traveller::new(packet, options, self.is_local(packet.destination))],
         };
         while let Some(traveller) = journey.waiting.pop() {
             if journey.walk.outcomes.len() >= options.most_outcomes {
@@ -411,6 +417,16 @@ impl Journey<'_, '_> {
                 self.go(t, Hook::Forward);
             }
             Hook::Forward => self.go(t, Hook::Postrouting),
+            // `ip_rcv_core` looks at the checksum of what comes in.
+            Hook::Postrouting
+                if local && t.first.entrance == Entrance::Node && !t.looped && t.unsure.broken =>
+            {
+                self.note(
+                    t,
+                    "its checksum is wrong: a rule wrote into the header and did not mend it".into(),
+                );
+                return Some(End::Lost);
+            }
             Hook::Postrouting if local && t.first.entrance == Entrance::Node && !t.looped => {
                 t.looped = true;
                 // Its route is known: none is looked for again (`skb_valid_dst` in `ip_rcv_finish_core`).
@@ -428,8 +444,11 @@ impl Journey<'_, '_> {
         if let Some(known) = t.local {
             return known;
         }
+        // `rt6_need_strict`: the route of ::1 leads over `lo` only.
+        let apart = t.packet.destination.is_ipv6() && t.packet.destination.is_loopback();
         if !t.unsure.destination {
-            return self.ground.is_local(t.packet.destination);
+            let from_outside = t.hook == Hook::Prerouting && !t.looped;
+            return self.ground.is_local(t.packet.destination) && !(apart && from_outside);
         }
         let yes = format!("the packet is for an address of this node{}", t.version());
         let no = format!("not: {yes}");

@@ -25,6 +25,8 @@ pub(super) struct Unsure {
     /// Bits of the packet's mark, and of the flow's.
     pub(super) mark: u32,
     pub(super) flow_mark: u32,
+    /// True where the checksum of the header is wrong: a rule wrote into it and did not mend that.
+    pub(super) broken: bool,
     /// How often something was written that is not known: conditions on it before and after are different questions.
     pub(super) writes: u32,
     written: Vec<Written>,
@@ -78,13 +80,27 @@ impl Traveller {
         header
     }
 
-    /// A rule writes into a header. What routing decided stays decided: `here` says whether the packet is for this node.
-    pub(super) fn write_header(&mut self, base: u8, offset: usize, bytes: Vec<Option<u8>>, here: bool) {
+    /// A rule writes into a header, and mends the checksum or not. What routing decided stays decided: `here` says
+    /// whether the packet is for this node.
+    pub(super) fn write_header(
+        &mut self,
+        base: u8,
+        offset: usize,
+        bytes: Vec<Option<u8>>,
+        mends: bool,
+        here: bool,
+    ) {
         self.unsure.writes += u32::from(bytes.contains(&None));
+        self.unsure.hashes.get_mut().clear();
         let mut header = self.header(base);
         let end = offset + bytes.len();
         if header.len() < end {
             header.resize(end, None);
+        }
+        let differs = header[offset..end].iter().zip(&bytes).any(|(a, b)| a.is_none() || a != b);
+        // IPv6 has no checksum of its header.
+        if base == payload_base::NETWORK && self.packet.family() == IpFamily::V4 && !mends {
+            self.unsure.broken |= differs;
         }
         header[offset..end].copy_from_slice(&bytes);
         let part = |from: usize, len: usize| {

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)] // each test binary uses a part
 
 pub mod dumps;
+pub mod odd_rules;
 pub mod recordings;
 pub mod screens;
 pub mod terminal;

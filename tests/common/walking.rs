@@ -116,7 +116,7 @@ struct Shot {
     packet: Packet,
 }
 
-const NODE_ORIGIN: usize = 0;
+pub const NODE_ORIGIN: usize = 0;
 const APPS: usize = 1;
 const PODS: usize = 2;
 const OUTSIDE: usize = 3;
@@ -186,14 +186,14 @@ impl Aim<'_> {
 }
 
 /// Counters of every rule that counts, by table and rule.
-type Counts = BTreeMap<(String, u32), u64>;
+pub type Counts = BTreeMap<(String, u32), u64>;
 
-fn table_name(snapshot: &Snapshot, table: usize) -> String {
+pub fn table_name(snapshot: &Snapshot, table: usize) -> String {
     let t = &snapshot.tables[table];
     format!("{} {} {}", t.backend.name(), t.family, t.table.name)
 }
 
-fn counts(snapshot: &Snapshot) -> Counts {
+pub fn counts(snapshot: &Snapshot) -> Counts {
     let mut all = Counts::new();
     for (i, t) in snapshot.tables.iter().enumerate() {
         let name = table_name(snapshot, i);
@@ -206,7 +206,7 @@ fn counts(snapshot: &Snapshot) -> Counts {
     all
 }
 
-fn rose(before: &Counts, after: &Counts) -> Counts {
+pub fn rose(before: &Counts, after: &Counts) -> Counts {
     let moved = |(key, n): (&(String, u32), &u64)| {
         let more = n - before.get(key).copied().unwrap_or(0);
         (more > 0).then(|| (key.clone(), more))
@@ -225,7 +225,7 @@ fn told(snapshot: &Snapshot, walk: &Walk, outcome: &Outcome, into: &mut Counts) 
 
 /// Every set of rules that may have counted, with the outcome that it belongs to. A refusal's answer is a packet of
 /// its own, which the node sends.
-fn expectations<'w>(
+pub fn expectations<'w>(
     ground: &Ground<'_>,
     snapshot: &Snapshot,
     packet: &Packet,
@@ -257,6 +257,17 @@ fn expectations<'w>(
         }
     }
     all
+}
+
+/// Rules that counted, as text.
+pub fn names_of(snapshot: &Snapshot, counts: &Counts) -> Vec<String> {
+    let name = |(key, n): (&(String, u32), &u64)| {
+        let index = (0..snapshot.tables.len()).find(|t| table_name(snapshot, *t) == key.0).unwrap();
+        let table = &snapshot.tables[index].table;
+        let chain = table.chain_of(RuleId(key.1)).map_or("?", |c| table.chain_name(c));
+        format!("{n}x {} {chain}: {}", key.0, table.rule_text(table.rule(RuleId(key.1))))
+    };
+    counts.iter().map(name).collect()
 }
 
 /// What became of a run.
@@ -355,16 +366,7 @@ fn run_packets(seed: u64, n: usize, senders: &[Sender; 4]) -> Report {
             std::thread::sleep(Duration::from_millis(1));
         };
         let Some(mut outcome) = alike.first().copied() else {
-            let names = |c: &Counts| {
-                let name = |(key, n): (&(String, u32), &u64)| {
-                    let index =
-                        (0..snapshot.tables.len()).find(|t| table_name(&snapshot, *t) == key.0).unwrap();
-                    let table = &snapshot.tables[index].table;
-                    let chain = table.chain_of(RuleId(key.1)).map_or("?", |c| table.chain_name(c));
-                    format!("{n}x {} {chain}: {}", key.0, table.rule_text(table.rule(RuleId(key.1))))
-                };
-                c.iter().map(name).collect::<Vec<_>>()
-            };
+            let names = |c: &Counts| names_of(&snapshot, c);
             let told: Vec<_> = expected
                 .iter()
                 .take(3)
