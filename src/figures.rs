@@ -88,14 +88,36 @@ pub fn plural(n: u64, what: &str) -> String {
     format!("{} {what}{}", count(n), if n == 1 { "" } else { "s" })
 }
 
+/// A point in time as part of a file's name: `20261123-140320`.
+pub fn for_file_name(at: jiff::Timestamp) -> String {
+    at.to_zoned(zone()).strftime("%Y%m%d-%H%M%S").to_string()
+}
+
+/// The time zone of this machine, or the one that `TZ` names. A `TZ` that leads to anything but a small file is left alone:
+/// reading `/dev/zero` would never end.
+fn zone() -> jiff::tz::TimeZone {
+    static ZONE: std::sync::OnceLock<jiff::tz::TimeZone> = std::sync::OnceLock::new();
+    let find = || {
+        let named = std::env::var_os("TZ").map(|t| t.to_string_lossy().trim_start_matches(':').to_string());
+        let path = named.map(std::path::PathBuf::from).filter(|p| p.has_root());
+        let is_zone =
+            |p: &std::path::PathBuf| std::fs::metadata(p).is_ok_and(|m| m.is_file() && m.len() < 1 << 20);
+        match path {
+            Some(p) if !is_zone(&p) => jiff::tz::TimeZone::UTC,
+            _ => jiff::tz::TimeZone::system(),
+        }
+    };
+    ZONE.get_or_init(find).clone()
+}
+
 /// The time of a day, as the node's clock shows it: `14:03:59`.
 pub fn time_of_day(at: jiff::Timestamp) -> String {
-    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
+    at.to_zoned(zone()).strftime("%H:%M:%S").to_string()
 }
 
 /// Date and time of day, of this machine's zone.
 pub fn date_and_time(at: jiff::Timestamp) -> String {
-    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    at.to_zoned(zone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// The time that somebody means in a recording from `first` to `last`: a time of day (`14:03`, `14:03:20`), a whole time
@@ -125,7 +147,7 @@ pub fn moment(text: &str, first: jiff::Timestamp, last: jiff::Timestamp) -> Resu
         return Ok(time);
     }
     let of_day: jiff::civil::Time = text.parse().map_err(|_| wrong())?;
-    let zone = jiff::tz::TimeZone::system();
+    let zone = zone();
     // The last time in the recording that the clock showed this; before its beginning, the first day's.
     let mut day = last.to_zoned(zone.clone()).date();
     loop {

@@ -17,10 +17,12 @@ pub mod explain;
 pub mod figures;
 #[cfg(test)]
 mod fuzz;
+mod input;
 pub mod kernel;
 pub mod lab;
 pub mod observe;
 pub mod output;
+pub mod plain;
 pub mod proxy;
 pub mod rates;
 pub mod recording;

@@ -1,6 +1,7 @@
 //! What the Kubernetes API tells of Services: names, endpoints, this node. Optional everywhere: without it kptop
 //! shows what the kernel tells.
 
+mod client;
 mod objects;
 mod watch;
 

@@ -104,11 +104,17 @@ impl Access {
         }
     }
 
-    async fn config(&self) -> Result<Config, String> {
+    /// The configuration, and the proxy that the kubeconfig names.
+    async fn config(&self) -> Result<(Config, Option<String>), String> {
+        let mut proxy = None;
         let mut config = match self {
             Access::Pod => Config::incluster().map_err(|e| e.to_string())?,
             Access::File(path) => {
-                let read = Kubeconfig::read_from(path).map_err(|e| chain(&e))?;
+                // kube reads files whole, however large they are.
+                let text = crate::input::small_text(path).map_err(|e| e.to_string())?;
+                let mut read = Kubeconfig::from_yaml(&text).map_err(|e| chain(&e))?;
+                proxy = own_proxy(&mut read);
+                from_here(&mut read, path);
                 Config::from_custom_kubeconfig(read, &KubeConfigOptions::default())
                     .await
                     .map_err(|e| chain(&e))?
@@ -116,7 +122,7 @@ impl Access {
         };
         no_helper(&config.auth_info)?;
         config.connect_timeout = Some(CONNECT);
-        Ok(config)
+        Ok((config, proxy))
     }
 }
 
@@ -135,8 +141,36 @@ fn no_helper(auth: &AuthInfo) -> Result<(), String> {
     }
 }
 
+/// Takes the proxy out of the cluster that is used; the environment's is looked for apart.
+fn own_proxy(read: &mut Kubeconfig) -> Option<String> {
+    let now = read.current_context.clone()?;
+    let context = read.contexts.iter().find(|c| c.name == now)?.context.as_ref()?;
+    let cluster = context.cluster.clone();
+    read.clusters.iter_mut().find(|c| c.name == cluster)?.cluster.as_mut()?.proxy_url.take()
+}
+
+/// Relative paths in a kubeconfig are those of its own directory (`Kubeconfig::read_from`).
+fn from_here(read: &mut Kubeconfig, path: &Path) {
+    let Some(dir) = path.parent() else { return };
+    let join = |text: &mut Option<String>| {
+        if let Some(t) = text
+            && !t.is_empty()
+        {
+            *t = dir.join(&*t).to_string_lossy().into_owned();
+        }
+    };
+    for c in read.clusters.iter_mut().filter_map(|c| c.cluster.as_mut()) {
+        join(&mut c.certificate_authority);
+    }
+    for a in read.auth_infos.iter_mut().filter_map(|a| a.auth_info.as_mut()) {
+        join(&mut a.client_certificate);
+        join(&mut a.client_key);
+        join(&mut a.token_file);
+    }
+}
+
 /// An error with its causes.
-fn chain(e: &dyn std::error::Error) -> String {
+pub(super) fn chain(e: &dyn std::error::Error) -> String {
     let mut text = e.to_string();
     let mut cause = e.source();
     while let Some(c) = cause {
@@ -195,6 +229,12 @@ impl ApiWatch {
             }
             now = self.shared.changed.wait_timeout(now, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+        if !now.complete && now.state.trouble.is_none() {
+            // Said as long as nothing else is known: the next thing that is heard replaces it.
+            let server = if now.state.server.is_empty() { &now.state.access } else { &now.state.server };
+            let what = format!("no whole answer from {server} within {} s", most.as_secs());
+            Arc::make_mut(&mut now).state.trouble = Some(Trouble { what, since: Timestamp::now() });
+        }
         now.clone()
     }
 }
@@ -224,9 +264,9 @@ async fn follow(access: &Access, options: &ApiOptions, shared: &Shared) {
     let mut wait = Duration::from_secs(1);
     let client = loop {
         let made = match access.config().await {
-            Ok(config) => {
+            Ok((config, proxy)) => {
                 told.state.server = config.cluster_url.to_string().trim_end_matches('/').to_string();
-                Client::try_from(config).map_err(|e| chain(&e))
+                super::client::client(config, proxy.as_deref())
             }
             Err(e) => Err(e),
         };
@@ -321,6 +361,9 @@ fn reason(e: &watcher::Error) -> String {
         watcher::Error::InitialListFailed(e)
         | watcher::Error::WatchStartFailed(e)
         | watcher::Error::WatchFailed(e) => e,
+        watcher::Error::WatchError(status) if status.message.is_empty() && status.code == 0 => {
+            return "what it sends is no event of a watch".into();
+        }
         watcher::Error::WatchError(status) => return format!("{} ({})", status.message, status.code),
         watcher::Error::NoResourceVersion => return e.to_string(),
     };
@@ -335,6 +378,10 @@ fn reason(e: &watcher::Error) -> String {
         kube::Error::Api(status) if status.message.trim_start().starts_with('<') => {
             format!("what answers is no Kubernetes API ({})", status.code)
         }
+        kube::Error::Api(status) if status.message.trim().is_empty() => match status.code {
+            0 => "what it sends is no object of the API".into(),
+            code => format!("it answers with {code}"),
+        },
         kube::Error::Api(status) => {
             let first = status.message.lines().next().unwrap_or_default();
             format!("{} ({})", first.chars().take(200).collect::<String>(), status.code)

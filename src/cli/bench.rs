@@ -1,6 +1,6 @@
 //! `kptop bench`: HTTP through a Service among many, under each mode of kube-proxy, in private namespaces.
 
-use super::{explain, print};
+use super::{explain, print_as};
 use crate::bench::{Connections, Run};
 use crate::cost::Engine;
 use crate::lab::become_root_if_needed;
@@ -8,7 +8,7 @@ use crate::lab::http::Stage;
 use crate::output::{self, BenchSetup};
 use crate::snapshot::facts::{ipvs_version, read_node};
 use clap::{Args, ValueEnum};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, String> {
     let on_terminal = io::stderr().is_terminal();
     let tell = |text: &str| {
         if on_terminal {
-            let _ = writeln!(io::stderr(), "kptop: {text}");
+            super::say(&format!("{text}"));
         }
     };
     tell(
@@ -126,7 +126,12 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, String> {
         emulated,
     };
     let indented = io::stdout().is_terminal();
-    print(|out| match args.output {
+    let form = match args.output {
+        Form::Text | Form::Markdown => output::Form::Text,
+        Form::Csv => output::Form::Csv,
+        Form::Json => output::Form::Json,
+    };
+    print_as(form, |out| match args.output {
         Form::Text => output::write_bench(&setup, &runs, out),
         Form::Markdown => output::write_bench_markdown(&setup, &runs, out),
         Form::Csv => output::write_bench_csv(&runs, out),

@@ -1,6 +1,6 @@
 //! `kptop calibrate`: what a lookup costs in this kernel on this CPU.
 
-use super::{TextOrJson, explain, print};
+use super::{TextOrJson, explain, print_as};
 use crate::cost::{Calibration, Engine, EnginePrices, Sample, VERSION, fit};
 use crate::figures::nanoseconds;
 use crate::lab::become_root_if_needed;
@@ -75,7 +75,7 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode, String> {
     let on_terminal = io::stderr().is_terminal();
     let tell = |text: &str| {
         if on_terminal {
-            let _ = writeln!(io::stderr(), "kptop: {text}");
+            super::say(&format!("{text}"));
         }
     };
     tell("measuring in private network namespaces; this node's own rules and traffic are not touched");
@@ -138,7 +138,7 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode, String> {
     };
     let kept = keep(args, &calibration)?;
     let errors = predictions(&calibration, &measured);
-    print(|out| match args.output {
+    print_as(args.output.form(), |out| match args.output {
         TextOrJson::Json => {
             serde_json::to_writer_pretty(&mut *out, &calibration)?;
             writeln!(out)

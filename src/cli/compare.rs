@@ -2,7 +2,7 @@
 
 use super::demo::DemoMode;
 use super::source::DemoOf;
-use super::{Source, SourceArgs, TextOrJson, need_rules, prices, print};
+use super::{Source, SourceArgs, TextOrJson, need_rules, prices, print_as};
 use crate::cost::{moving, under};
 use crate::observe::Observer;
 use crate::output;
@@ -66,7 +66,7 @@ pub(super) fn run(source: &SourceArgs, args: &CompareArgs) -> Result<ExitCode, S
     };
     let differences = to.map(|to| moving(&view.snapshot, &view.model, to));
     let indented = io::stdout().is_terminal();
-    print(|out| match args.output {
+    print_as(args.output.form(), |out| match args.output {
         TextOrJson::Json => {
             output::write_comparison_json(&comparison, &prices, flows, differences.as_deref(), indented, out)
         }

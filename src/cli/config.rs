@@ -1,6 +1,6 @@
 //! `kptop config`, and finding the config file.
 
-use super::print;
+use super::print_as;
 use crate::config::{Config, commented_default};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 /// Prints the commented default.
 pub(super) fn run() -> Result<ExitCode, String> {
-    print(|out| out.write_all(commented_default().as_bytes()))?;
+    print_as(crate::output::Form::Own, |out| out.write_all(commented_default().as_bytes()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -21,7 +21,7 @@ fn usual_place() -> Option<PathBuf> {
 /// The user's choices: of the file that was named, or of the usual one where it is there.
 pub(super) fn load(named: Option<&Path>) -> Result<Config, String> {
     let Some(path) = named.map(Path::to_path_buf).or_else(usual_place) else { return Ok(Config::default()) };
-    match std::fs::read_to_string(&path) {
+    match crate::input::small_text(&path) {
         Ok(text) => Config::parse(&text).map_err(|e| {
             format!("{}: {e}\n  -> kptop config prints what a config file may hold", path.display())
         }),

@@ -2,7 +2,7 @@
 
 use super::demo::DemoMode;
 use super::source::DemoOf;
-use super::{Source, SourceArgs, TextOrJson, need_rules, print};
+use super::{Source, SourceArgs, TextOrJson, need_rules, print, print_as};
 use crate::doctor::{Examination, Finding};
 use crate::observe::{Observer, View};
 use crate::output;
@@ -61,7 +61,7 @@ pub(super) fn run(source: &SourceArgs, args: &DoctorArgs) -> Result<ExitCode, St
 fn write(view: &View, args: &DoctorArgs) -> Result<(), String> {
     let on_terminal = io::stdout().is_terminal();
     let width = crate::window::width();
-    print(|out| match args.output {
+    print_as(args.output.form(), |out| match args.output {
         TextOrJson::Text => {
             output::write_examination(&view.examination, view.model.services.len(), width, out)
         }
@@ -128,7 +128,8 @@ fn tell(view: &View, come: &[Finding], gone: &[Finding]) -> Result<(), String> {
             output::write_finding(f, None, out)?;
         }
         for f in gone {
-            writeln!(out, "\n{time}  ✓ over      {}: {} [{}]", f.about, f.title, f.id)?;
+            let over = format!("{}: {} [{}]", f.about, f.title, f.id);
+            writeln!(out, "\n{time}  ✓ over      {}", output::one_line(&over))?;
         }
         Ok(())
     })

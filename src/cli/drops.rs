@@ -2,7 +2,7 @@
 
 use super::demo::DemoMode;
 use super::source::DemoOf;
-use super::{Source, SourceArgs, TextOrJson, explain, need_rules, print};
+use super::{Source, SourceArgs, TextOrJson, explain, need_rules, print, print_as};
 use crate::drops::{Drops, Places, counted};
 use crate::lab::become_root_if_needed;
 use crate::observe::Observer;
@@ -93,11 +93,12 @@ pub(super) fn run(source: &SourceArgs, args: &DropsArgs) -> Result<ExitCode, Str
     let last = observer.observe(source.snapshot(Wanted { flows: false, ..Wanted::ALL })?);
     let counters = counted((&first.snapshot, &first.node), (&last.snapshot, &last.node));
     let on_terminal = io::stdout().is_terminal();
-    print(|out| match args.output {
+    print_as(args.output.form(), |out| match args.output {
         TextOrJson::Text => {
             output::write_drops(&drops, why.is_none(), &counters, out)?;
             for u in last.snapshot.unread.iter().filter(|u| u.failed) {
-                writeln!(out, "  not read: {}: {}", u.what, u.why)?;
+                let line = format!("not read: {}: {}", u.what, u.why);
+                writeln!(out, "  {}", output::one_line(&line))?;
             }
             if last.model.modes.iter().any(|m| m.mode == Mode::Nftables && m.state == State::Active) {
                 writeln!(

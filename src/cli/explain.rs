@@ -2,7 +2,7 @@
 
 use super::demo::DemoMode;
 use super::source::DemoOf;
-use super::{Source, SourceArgs, TextOrJson, need_rules, print};
+use super::{Source, SourceArgs, TextOrJson, need_rules, print_as};
 use crate::explain::{Explanation, Sender, destinations, explain};
 use crate::output;
 use crate::proxy::{Model, memory_lists};
@@ -128,7 +128,7 @@ pub(super) fn run(source: &SourceArgs, args: &ExplainArgs) -> Result<ExitCode, S
     let answer = explain(&snapshot, &model, destination, sender, args.interface.as_deref())?;
     let on_terminal = io::stdout().is_terminal();
     let width = crate::window::width();
-    print(|out| match args.output {
+    print_as(args.output.form(), |out| match args.output {
         TextOrJson::Text => output::write_explanation(&answer.lines(&snapshot, &model, 0), width, out),
         TextOrJson::Json => output::write_explanation_json(&answer, &snapshot, &model, on_terminal, out),
     })?;

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use crate::config::{PaneName, ThemeName, interval};
 use crate::cost::{Calibration, Prices};
 use crate::observe::Observer;
-use crate::output;
+use crate::output::{self, Form};
 use crate::proxy::Names;
 use crate::snapshot::facts::{keep_reading, run_no_program};
 use crate::snapshot::live::Wanted;
@@ -126,6 +126,15 @@ enum TextOrJson {
     Text,
     /// The contract for scripts.
     Json,
+}
+
+impl TextOrJson {
+    fn form(self) -> Form {
+        match self {
+            TextOrJson::Text => Form::Text,
+            TextOrJson::Json => Form::Json,
+        }
+    }
 }
 
 /// Seconds, or a number with its unit: `0.5`, `1s`, `250ms`, `10m`, `2h`, `1h30m`.
@@ -260,20 +269,31 @@ pub fn run() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(message) => {
-            let _ = writeln!(io::stderr(), "kptop: {message}");
+            say(&message);
             ExitCode::from(FAILED)
         }
     }
 }
 
-/// Prints through a closure. A closed pipe is not an error: the reader has seen enough.
+/// Prints lines for people through a closure. A closed pipe is not an error: the reader has seen enough.
 fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), String> {
-    let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+    print_as(Form::Text, write)
+}
+
+/// The same of what has another form. Nothing that comes from outside reaches the terminal unescaped.
+fn print_as(form: Form, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), String> {
+    let out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+    let mut out = output::Plain::new(out, form);
     match write(&mut out).and_then(|()| out.flush()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(e) => Err(format!("writing the output: {e}")),
         Ok(()) => Ok(()),
     }
+}
+
+/// Says something beside the output, on standard error.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "kptop: {}", output::visible(text));
 }
 
 /// Reads once, or twice for rates, and prints; gives the exit code.
@@ -293,14 +313,19 @@ fn print_snapshot(
     drop(source); // its buffer is as large as the largest table
     let indented = io::stdout().is_terminal();
     let width = crate::window::width();
-    print(|out| match format {
+    let form = match format {
+        Format::Table => Form::Text,
+        Format::Json => Form::Json,
+        Format::Csv => Form::Csv,
+    };
+    print_as(form, |out| match format {
         Format::Table => output::write_snapshot_table(&view, over.is_some(), width, out),
         Format::Json => output::write_snapshot_json(&view, indented, out),
         Format::Csv => output::write_snapshot_csv(&view, out),
     })?;
     if format == Format::Csv {
         for u in view.snapshot.unread.iter().filter(|u| u.failed) {
-            let _ = writeln!(io::stderr(), "kptop: not read: {}: {}", u.what, u.why);
+            say(&output::one_line(&format!("not read: {}: {}", u.what, u.why)));
         }
     }
     let read = view.snapshot.anything_read();

@@ -1,6 +1,6 @@
 //! `kptop completions` and `kptop man`: both are made from the one definition of the command line.
 
-use super::{Cli, print};
+use super::{Cli, print_as};
 use clap::{Args, CommandFactory};
 use clap_complete::{Shell, generate};
 use std::fs;
@@ -17,7 +17,7 @@ pub(super) struct CompletionsArgs {
 pub(super) fn completions(args: &CompletionsArgs) -> Result<ExitCode, String> {
     let mut bytes = Vec::new();
     generate(args.shell, &mut Cli::command(), "kptop", &mut bytes);
-    print(|out| out.write_all(&bytes))?;
+    print_as(crate::output::Form::Own, |out| out.write_all(&bytes))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -44,7 +44,7 @@ pub(super) fn man(args: &ManArgs) -> Result<ExitCode, String> {
     };
     let Some(directory) = &args.directory else {
         let bytes = page(&command, "kptop")?;
-        print(|out| out.write_all(&bytes))?;
+        print_as(crate::output::Form::Own, |out| out.write_all(&bytes))?;
         return Ok(ExitCode::SUCCESS);
     };
     let subcommands = command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help");

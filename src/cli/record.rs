@@ -61,7 +61,7 @@ pub(super) struct ReplayArgs {
 }
 
 /// Bytes, or a number with k, M or G.
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let (number, unit) = match text.char_indices().next_back() {
         Some((i, 'k' | 'K')) => (&text[..i], 1u64 << 10),
         Some((i, 'm' | 'M')) => (&text[..i], 1 << 20),
@@ -255,9 +255,11 @@ fn info(recording: &mut Recording, out: &mut dyn Write) -> io::Result<()> {
             let modes: Vec<&str> = model.modes.iter().map(|m| m.mode.name()).collect();
             let node = s.node.hostname.as_deref().unwrap_or("a node without a name");
             let services = plural(model.services.len() as u64, "Service");
+            let node = crate::output::one_line(node);
             writeln!(out, "  {node}: {services}, {}", modes.first().unwrap_or(&"no mode of kube-proxy"))?;
             for u in s.unread.iter().filter(|u| u.failed) {
-                writeln!(out, "  not read: {}: {}", u.what, u.why)?;
+                let line = format!("not read: {}: {}", u.what, u.why);
+                writeln!(out, "  {}", crate::output::one_line(&line))?;
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::demo::{DemoMode, start};
 use super::explain;
+use super::record::parse_size;
 use crate::api::{ApiOptions, ApiWatch};
 use crate::lab::{Lab, become_root_if_needed};
 use crate::proxy::Names;
@@ -12,7 +13,7 @@ use crate::snapshot::live::{Live, LookedAt, Wanted};
 use crate::snapshot::{Snapshot, Unread};
 use crate::tui::Input;
 use clap::Args;
-use std::io::{self, Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,9 @@ pub(super) struct SourceArgs {
     /// get -o json print, directories and sosreports with such files, or a recording of kptop.
     #[arg(long, global = true, value_name = "PATH", num_args = 1..)]
     pub(super) from: Vec<PathBuf>,
+    /// With --from: bytes that are read of all files together, unpacked: 500M, 4G.
+    #[arg(long, global = true, value_name = "BYTES", default_value = "1G", value_parser = parse_size)]
+    pub(super) max_input: u64,
     /// File with one `namespace/name[:port]` a line: names for rules whose comments kube-proxy left off.
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) names: Option<PathBuf>,
@@ -48,7 +52,7 @@ impl SourceArgs {
     /// Begins to ask the API, where there is one.
     pub(super) fn api(&self) -> Result<Option<Arc<ApiWatch>>, String> {
         if let Some(path) = &self.kubeconfig {
-            std::fs::File::open(path).map_err(|e| format!("reading {}: {e}", path.display()))?;
+            crate::input::small_text(path).map_err(|e| format!("reading {}: {e}", path.display()))?;
         }
         // Other namespaces belong to other things than this cluster, unless somebody says so.
         if self.no_api || !self.from.is_empty() || (self.netns.is_some() && self.kubeconfig.is_none()) {
@@ -67,7 +71,7 @@ impl SourceArgs {
     /// The list of names that was asked for.
     pub(super) fn names(&self) -> Result<Names, String> {
         let Some(path) = &self.names else { return Ok(Names::default()) };
-        let text = std::fs::read_to_string(path).map_err(|e| format!("reading {}: {e}", path.display()))?;
+        let text = crate::input::small_text(path).map_err(|e| format!("reading {}: {e}", path.display()))?;
         Names::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
     }
 
@@ -91,7 +95,7 @@ impl SourceArgs {
     pub(super) fn input(&self) -> Result<Input, String> {
         self.check()?;
         if !self.from.is_empty() {
-            return Ok(Input::Recording(Box::new(files(&self.from)?), 0));
+            return Ok(Input::Recording(Box::new(files(&self.from, self.max_input)?), 0));
         }
         let (spec, api) = (self.netns.clone(), self.api()?);
         Ok(Input::Live(Box::new(move || Ok(Live::open(spec.as_deref())?.with_api(api)))))
@@ -99,7 +103,7 @@ impl SourceArgs {
 }
 
 /// A recording, or files as a recording of one reading.
-pub(super) fn files(paths: &[PathBuf]) -> Result<Recording, String> {
+pub(super) fn files(paths: &[PathBuf], max_input: u64) -> Result<Recording, String> {
     if let [one] = paths
         && is_recording(one)
     {
@@ -108,7 +112,7 @@ pub(super) fn files(paths: &[PathBuf]) -> Result<Recording, String> {
     if let Some(path) = paths.iter().find(|p| is_recording(p)) {
         return Err(format!("{} is a recording: it does not go together with other files", path.display()));
     }
-    let snapshot = dump::read(paths)?;
+    let snapshot = dump::read_within(paths, max_input)?;
     let mut ring = Ring::new(Head::default(), usize::MAX, Duration::MAX);
     ring.push(&snapshot).map_err(|e| format!("keeping what was read: {e}"))?;
     Ok(ring.recording())
@@ -127,7 +131,7 @@ fn is_recording(path: &Path) -> bool {
 /// Tells what of a recording is missing, once.
 pub(super) fn tell_cut(recording: &Recording) {
     if let Some(cut) = recording.cut() {
-        let _ = writeln!(io::stderr(), "kptop: the recording ends early: {cut}");
+        super::say(&format!("the recording ends early: {cut}"));
     }
 }
 
@@ -173,7 +177,7 @@ impl Source {
         }
         args.check()?;
         if !args.from.is_empty() {
-            let recording = files(&args.from)?;
+            let recording = files(&args.from, args.max_input)?;
             tell_cut(&recording);
             let last = recording.len() - 1;
             // More than any recording has is all of it.
@@ -271,14 +275,14 @@ impl Source {
 /// Giving up privileges that are not needed: what fails is told, and is no reason to keep an operator from looking.
 pub(super) fn give_up(result: Result<(), crate::snapshot::Error>) {
     if let Err(e) = result {
-        let _ = writeln!(io::stderr(), "kptop: {e}");
+        super::say(&format!("{e}"));
     }
 }
 
 /// Tells what of a node could not be read, for commands that do not print it.
 pub(super) fn tell_unread(snapshot: &Snapshot) {
     for u in snapshot.unread.iter().filter(|u| u.failed) {
-        let _ = writeln!(io::stderr(), "kptop: not read: {}: {}", u.what, u.why);
+        super::say(&crate::output::one_line(&format!("not read: {}: {}", u.what, u.why)));
     }
 }
 

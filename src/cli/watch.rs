@@ -2,7 +2,7 @@
 
 use super::demo::DemoMode;
 use super::source::DemoOf;
-use super::{Source, SourceArgs, TextOrJson, need_rules, print};
+use super::{Source, SourceArgs, TextOrJson, need_rules, print, print_as};
 use crate::observe::Observer;
 use crate::output;
 use crate::snapshot::live::{Waker, Wanted};
@@ -55,7 +55,7 @@ pub(super) fn run(source: &SourceArgs, args: &WatchArgs) -> Result<ExitCode, Str
         let view = observer.observe(source.snapshot(wanted)?);
         let fresh = (view.changes.seen() - told) as usize;
         told = view.changes.seen();
-        print(|out| match args.output {
+        print_as(args.output.form(), |out| match args.output {
             TextOrJson::Text => {
                 output::write_changes(view.changes.newest(fresh), crate::figures::time_of_day, out)
             }

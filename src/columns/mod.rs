@@ -188,6 +188,11 @@ impl<R: Rows> Column<R> {
 
 /// A field of CSV (RFC 4180): quoted where it must be.
 pub fn csv_field(text: &str) -> String {
+    // A spreadsheet takes such a cell for a formula, and runs it: as text it begins with an apostrophe.
+    let formula =
+        text.len() > 1 && text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err();
+    let defused = if formula { format!("'{text}") } else { text.to_string() };
+    let text = defused.as_str();
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {

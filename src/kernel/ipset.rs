@@ -193,9 +193,85 @@ fn member(bytes: &[u8]) -> Member {
     m
 }
 
+/// In [`Member::other`]: the whole member as a tool printed it, where it was not understood.
+pub const AS_TEXT: u16 = u16::MAX;
+
+/// Names of ICMP's types and codes, as ipset prints them (`lib/ipset_parse.c`, `icmp_typecodes` and `icmpv6_typecodes` of
+/// ipset 7.17): type, code, name.
+const ICMP: &[(u8, u8, &str)] = &[
+    (0, 0, "echo-reply"),
+    (3, 0, "network-unreachable"),
+    (3, 1, "host-unreachable"),
+    (3, 2, "protocol-unreachable"),
+    (3, 3, "port-unreachable"),
+    (3, 4, "fragmentation-needed"),
+    (3, 5, "source-route-failed"),
+    (3, 6, "network-unknown"),
+    (3, 7, "host-unknown"),
+    (3, 9, "network-prohibited"),
+    (3, 10, "host-prohibited"),
+    (3, 11, "TOS-network-unreachable"),
+    (3, 12, "TOS-host-unreachable"),
+    (3, 13, "communication-prohibited"),
+    (3, 14, "host-precedence-violation"),
+    (3, 15, "precedence-cutoff"),
+    (4, 0, "source-quench"),
+    (5, 0, "network-redirect"),
+    (5, 1, "host-redirect"),
+    (5, 2, "TOS-network-redirect"),
+    (5, 3, "TOS-host-redirect"),
+    (8, 0, "echo-request"),
+    (9, 0, "router-advertisement"),
+    (10, 0, "router-solicitation"),
+    (11, 0, "ttl-zero-during-transit"),
+    (11, 1, "ttl-zero-during-reassembly"),
+    (12, 0, "ip-header-bad"),
+    (12, 1, "required-option-missing"),
+    (13, 0, "timestamp-request"),
+    (14, 0, "timestamp-reply"),
+    (17, 0, "address-mask-request"),
+    (18, 0, "address-mask-reply"),
+];
+const ICMP6: &[(u8, u8, &str)] = &[
+    (1, 0, "no-route"),
+    (1, 1, "communication-prohibited"),
+    (1, 3, "address-unreachable"),
+    (1, 4, "port-unreachable"),
+    (2, 0, "packet-too-big"),
+    (3, 0, "ttl-zero-during-transit"),
+    (3, 1, "ttl-zero-during-reassembly"),
+    (4, 0, "bad-header"),
+    (4, 1, "unknown-header-type"),
+    (4, 2, "unknown-option"),
+    (128, 0, "echo-request"),
+    (129, 0, "echo-reply"),
+    (133, 0, "router-solicitation"),
+    (134, 0, "router-advertisement"),
+    (135, 0, "neighbour-solicitation"),
+    (136, 0, "neighbour-advertisement"),
+    (137, 0, "redirect"),
+];
+
+fn icmp_names(protocol: u8) -> &'static [(u8, u8, &'static str)] {
+    if protocol == 1 { ICMP } else { ICMP6 }
+}
+
+/// Type and code of ICMP (protocol 1) or ICMPv6 (58), as the kernel holds them in place of a port: `echo-request`, `8/0`.
+pub fn icmp_number(protocol: u8, text: &str) -> Option<u16> {
+    let both = |t: u8, c: u8| u16::from_be_bytes([t, c]);
+    if let Some((t, c, _)) = icmp_names(protocol).iter().find(|n| n.2 == text) {
+        return Some(both(*t, *c));
+    }
+    let (t, c) = text.split_once('/')?;
+    Some(both(t.parse().ok()?, c.parse().ok()?))
+}
+
 impl std::fmt::Display for Member {
     /// As `ipset save` prints it, without timeout and counters: `10.0.0.1,tcp:80,192.0.2.0/24`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let [(AS_TEXT, text)] = &self.other[..] {
+            return f.write_str(&String::from_utf8_lossy(text));
+        }
         let mut parts: Vec<String> = Vec::new();
         let net = |a: IpAddr, prefix: Option<u8>| match prefix {
             Some(p) if p != IpFamily::of(a).bits() => format!("{a}/{p}"),
@@ -205,6 +281,14 @@ impl std::fmt::Display for Member {
             parts.push(net(a, self.prefix));
         }
         match (self.protocol, self.port) {
+            (Some(p @ (1 | 58)), Some(port)) => {
+                let [t, c] = port.to_be_bytes();
+                let name = if p == 1 { "icmp" } else { "icmpv6" };
+                match icmp_names(p).iter().find(|n| (n.0, n.1) == (t, c)) {
+                    Some((.., of)) => parts.push(format!("{name}:{of}")),
+                    None => parts.push(format!("{name}:{t}/{c}")),
+                }
+            }
             (Some(p), Some(port)) => match ruleset::protocol_name(u16::from(p)) {
                 Some(name) => parts.push(format!("{name}:{port}")),
                 None => parts.push(format!("{p}:{port}")),

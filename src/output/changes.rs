@@ -1,5 +1,6 @@
 //! `kptop watch`: a line is a change, as text or as JSON (`kptop.change/1`).
 
+use super::one_line;
 use crate::changes::Change;
 use crate::figures::duration;
 use serde::Serialize;
@@ -18,7 +19,8 @@ pub fn write_changes<'a>(
             format!("  (last {} before)", duration(passed))
         });
         let text = c.text();
-        writeln!(out, "{}  {} {:<9} {}: {text}{again}", time(c.seen_at), c.mark(), c.what.name(), c.subject)?;
+        let line = format!("{}: {text}{again}", c.subject);
+        writeln!(out, "{}  {} {:<9} {}", time(c.seen_at), c.mark(), c.what.name(), one_line(&line))?;
     }
     out.flush()
 }

@@ -239,9 +239,9 @@ pub fn write_moving(differences: &[Difference], to: &str, out: &mut dyn Write) -
     writeln!(out, "What would behave differently in {to} mode, found on this node:\n")?;
     for d in differences {
         let mark = if d.blocks { "✗" } else { "•" };
-        writeln!(out, "{mark} {}", d.title)?;
+        writeln!(out, "{mark} {}", super::one_line(&d.title))?;
         for e in &d.evidence {
-            writeln!(out, "    {e}")?;
+            writeln!(out, "    {}", super::one_line(e))?;
         }
         for line in wrapped(d.reason, 100) {
             writeln!(out, "  {line}")?;

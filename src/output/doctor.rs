@@ -1,5 +1,6 @@
 //! `kptop doctor` as text and as JSON (`kptop.doctor/1`).
 
+use super::one_line;
 use crate::doctor::{Examination, Finding, Severity, Subject, causes};
 use crate::figures::{plural, wrapped};
 use crate::proxy::Model;
@@ -43,7 +44,9 @@ pub fn write_examination(
     if !done.unchecked.is_empty() {
         writeln!(out, "Not looked for:")?;
         for u in &done.unchecked {
-            for (i, line) in wrapped(&format!("{}: {}", u.id, u.why), wide - 4).into_iter().enumerate() {
+            for (i, line) in
+                wrapped(&one_line(&format!("{}: {}", u.id, u.why)), wide - 4).into_iter().enumerate()
+            {
                 writeln!(out, "  {}{line}", if i == 0 { "" } else { "  " })?;
             }
         }
@@ -55,12 +58,13 @@ pub fn write_examination(
 pub fn write_finding(f: &Finding, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
     let wide = width.unwrap_or(160).clamp(40, 160);
     let head = format!("{:<11} {}: {} [{}]", f.severity.mark(), f.about, f.title, f.id);
+    let head = one_line(&head);
     for (i, line) in wrapped(&head, wide).into_iter().enumerate() {
         writeln!(out, "{}{line}", if i == 0 { "" } else { "            " })?;
     }
     for (mark, texts) in [("·", &f.evidence), ("→", &f.advice)] {
-        for text in texts {
-            for (i, line) in wrapped(text, wide - 6).into_iter().enumerate() {
+        for text in texts.iter().map(|t| one_line(t)) {
+            for (i, line) in wrapped(&text, wide - 6).into_iter().enumerate() {
                 writeln!(out, "    {} {line}", if i == 0 { mark } else { " " })?;
             }
         }

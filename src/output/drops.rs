@@ -1,6 +1,6 @@
 //! `kptop drops` as text and as JSON (`kptop.drops/1`).
 
-use super::{Align, Columns};
+use super::{Align, Columns, one_line};
 use crate::drops::{Counted, Drops, Seen, packet_text};
 use crate::figures::{count, duration};
 use serde::Serialize;
@@ -24,6 +24,7 @@ pub fn write_drops_lines(seen: &[&Seen], out: &mut dyn Write) -> io::Result<()> 
         let owner =
             s.owner.as_ref().map_or(String::new(), |(name, role)| format!("{name}, {}", role.words()));
         let reason = s.dropped.reason.as_deref().unwrap_or("?");
+        let (owner, reason) = (one_line(&owner), one_line(reason));
         writeln!(out, "  {:>7}  {:<24} {}  ({owner})", duration(s.at), reason, packet_text(&s.dropped))?;
     }
     out.flush()

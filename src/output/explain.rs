@@ -1,5 +1,6 @@
 //! `kptop explain` as text and as JSON (`kptop.explain/1`).
 
+use super::{one_line, visible};
 use crate::explain::{Explanation, Line, LineKind, verdict};
 use crate::figures::{clip_end, clip_rule, plural};
 use crate::proxy::{Mode, Model};
@@ -28,6 +29,7 @@ pub fn write_explanation(lines: &[Line], width: Option<usize>, out: &mut dyn Wri
             false => format!("{}{}  ", l.place, " ".repeat(widths.1 - l.place.width())),
         };
         let mut text = format!("{}{place}{}", " ".repeat(indent), l.text);
+        text = visible(&one_line(&text)).into_owned();
         if let Some(width) = width.filter(|w| *w > 40) {
             let room = width - figures - 2;
             text = if l.kind == LineKind::Step { clip_rule(&text, room) } else { clip_end(&text, room) };

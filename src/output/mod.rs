@@ -11,6 +11,7 @@ mod json;
 mod openmetrics;
 mod table;
 
+pub use crate::plain::{Form, Plain, one_line, visible};
 pub use bench::{BenchSetup, write_bench, write_bench_csv, write_bench_json, write_bench_markdown};
 pub use changes::{write_changes, write_changes_json};
 pub use compare::{write_comparison, write_comparison_json, write_moving};

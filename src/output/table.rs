@@ -1,5 +1,6 @@
 //! Text for people: columns that fit, and what could not be read.
 
+use super::{one_line, visible};
 use crate::columns::{Column, SERVICES, ServiceRow, Services};
 use crate::observe::View;
 use crate::proxy::{Model, owners};
@@ -31,7 +32,8 @@ impl Columns {
 
     /// Adds a row.
     pub fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        // As wide as they are shown.
+        self.rows.push(cells.iter().map(|c| visible(&one_line(c)).into_owned()).collect());
     }
 
     /// Writes them.
@@ -65,16 +67,16 @@ impl Columns {
 pub fn write_snapshot(view: &View, rates: bool, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
     let (snapshot, model): (&Snapshot, &Model) = (&view.snapshot, &view.model);
     let node = &snapshot.node;
-    let unknown = "unknown".to_string();
+    let of_node = |fact: &Option<String>| one_line(fact.as_deref().unwrap_or("unknown")).into_owned();
     writeln!(
         out,
         "{} · kernel {} · {}",
-        node.hostname.as_ref().unwrap_or(&unknown),
-        node.kernel.as_ref().unwrap_or(&unknown),
-        node.distribution.as_ref().unwrap_or(&unknown)
+        of_node(&node.hostname),
+        of_node(&node.kernel),
+        of_node(&node.distribution)
     )?;
     if let Some(name) = &snapshot.netns.name {
-        writeln!(out, "network namespace {name}")?;
+        writeln!(out, "network namespace {}", one_line(name))?;
     }
     if model.modes.is_empty() {
         let text = match snapshot.rules_read() {
@@ -140,14 +142,15 @@ pub fn write_snapshot(view: &View, rates: bool, width: Option<usize>, out: &mut 
         writeln!(out, "\nipset: {} sets with {members} members", sets.value.len())?;
     }
     for o in snapshot.accounts.iter().flat_map(|a| a.value.iter()) {
-        writeln!(out, "nfacct: {} {} packets, {} bytes", o.name, o.counter.packets, o.counter.bytes)?;
+        let name = one_line(&o.name);
+        writeln!(out, "nfacct: {name} {} packets, {} bytes", o.counter.packets, o.counter.bytes)?;
     }
     if !snapshot.unread.is_empty() {
         writeln!(out, "\nNot read:")?;
         for u in &snapshot.unread {
-            writeln!(out, "  {}: {}", u.what, u.why)?;
+            writeln!(out, "  {}: {}", one_line(&u.what), one_line(&u.why))?;
             if let Some(hint) = u.hint.as_ref().filter(|h| !u.why.contains(h.as_str())) {
-                writeln!(out, "    -> {hint}")?;
+                writeln!(out, "    -> {}", one_line(hint))?;
             }
         }
     }

@@ -70,6 +70,10 @@ impl Recording {
     /// Opens a file. The error says what it is instead; a file that is cut off is none.
     pub fn open(path: &Path) -> Result<Recording, String> {
         let wrong = |e: std::io::Error| format!("reading {}: {e}", path.display());
+        // A pipe or a device has no end to look at, and opening one may wait for ever.
+        if !std::fs::metadata(path).map_err(wrong)?.is_file() {
+            return Err(format!("{} is no file: a recording is read from its end, too", path.display()));
+        }
         let file = File::open(path).map_err(wrong)?;
         let mut recording = Recording::empty(Some(file));
         recording.index().map_err(|e| format!("{}: {e}", path.display()))?;

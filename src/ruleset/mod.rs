@@ -29,6 +29,7 @@ pub use native::{
     TABLE_DORMANT, Terminal, Test, VERDICT_DATA, ct, data_type, meta, payload_base, set_flag,
 };
 pub(crate) use native::{field_types, with_last_keys};
+pub(crate) use nft_read::UNREAD;
 pub use nft_read::{parse_nft, parse_nft_json};
 pub use rewrite::Rewrite;
 pub(crate) use save::iptables_priority;

@@ -25,7 +25,7 @@ pub mod facts {
     pub use crate::kernel::conntrack::{ASSURED, Flow, Limits, SEEN_REPLY, Stats, Traffic, Tuple};
     pub use crate::kernel::counters::{Counters, Softnet};
     pub use crate::kernel::drop_monitor::{Dropped as DroppedPacket, Header as PacketHeader};
-    pub use crate::kernel::ipset::{Ipset, Member};
+    pub use crate::kernel::ipset::{AS_TEXT, Ipset, Member};
     pub use crate::kernel::ipvs::{
         Forwarding, Ipvs, IpvsStats, RealServer, SVC_PERSISTENT, Timeouts, VirtualAddress, VirtualServer,
         version as ipvs_version,

@@ -55,7 +55,10 @@ fn colour(c: Color, default: &str, light: bool) -> String {
     }
 }
 
+/// Text between tags. What XML 1.0 does not allow (`Char`, section 2.2) is replaced.
 fn escape(text: &str) -> String {
+    let allowed = |c: char| matches!(c, ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
+    let text: String = text.chars().map(|c| if allowed(c) { c } else { '\u{fffd}' }).collect();
     text.replace('&', "&amp;").replace('<', "&lt;").replace(' ', "\u{a0}")
 }
 

@@ -142,13 +142,16 @@ fn encode<'a>(cells: impl Iterator<Item = (u16, u16, &'a Cell)>, columns: u16, o
             looks.push(look);
             looks.len() - 1
         });
-        let width = (cell.symbol().width() as u16).max(1);
+        // What turns the direction of text, or is a control character, is drawn as nothing.
+        let symbol = crate::plain::visible(cell.symbol());
+        let symbol = if symbol == cell.symbol() { cell.symbol() } else { "\u{fffd}" };
+        let width = (symbol.width() as u16).max(1);
         match runs.last_mut() {
             Some(r) if r.y == y && r.x + r.width == x && r.look == at => {
-                r.text.push_str(cell.symbol());
+                r.text.push_str(symbol);
                 r.width += width;
             }
-            _ => runs.push(Run { x, y, look: at, text: cell.symbol().to_string(), width }),
+            _ => runs.push(Run { x, y, look: at, text: symbol.to_string(), width }),
         }
     }
     // Changes of a list stand below each other in the same colours, figures with the same right edge.

@@ -4,7 +4,7 @@ use super::Ground;
 use super::held::Held;
 use super::travel::Traveller;
 use crate::ruleset::{IpNet, set_flags};
-use crate::snapshot::facts::{Ipset, Member};
+use crate::snapshot::facts::{AS_TEXT, Ipset, Member};
 use std::net::IpAddr;
 
 /// A packet's side of one dimension.
@@ -43,6 +43,10 @@ impl Ground<'_> {
     /// `None` for kinds of sets that are not understood here, and sets whose members were not read.
     fn found(&self, (index, set): (usize, &Ipset), sides: &[Side], t: &Traveller) -> Option<bool> {
         let members = set.members.as_ref()?;
+        // A member that was not understood may be the packet's.
+        if members.iter().any(|m| m.other.first().is_some_and(|o| o.0 == AS_TEXT)) {
+            return None;
+        }
         let (_, fields) = set.kind.split_once(':')?;
         let fields: Vec<&str> = fields.split(',').collect();
         if fields.len() > sides.len() || fields.iter().any(|f| !matches!(*f, "ip" | "net" | "port")) {

@@ -7,7 +7,8 @@ use super::held::Held;
 use super::native::{Loaded, may_have};
 use super::travel::{Next, Traveller};
 use crate::ruleset::{
-    Data, Hook, IpFamily, Load, NatRange, Statement, Table, Target, Terminal, Verdict, ct, meta, nat_flags,
+    Data, Hook, IpFamily, Load, NatRange, Statement, Table, Target, Terminal, UNREAD, Verdict, ct, meta,
+    nat_flags,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -41,6 +42,29 @@ const GOES_ON: [&str; 24] = [
 /// Of them, those after which the packet's mark may be another.
 const MARKS: [&str; 2] = ["CONNMARK", "HMARK"];
 
+/// True where a text of nft that is not understood holds a word that ends a packet's way or translates it.
+fn may_end(text: &str) -> bool {
+    let mut words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'));
+    const ENDS: [&str; 15] = [
+        "accept",
+        "drop",
+        "reject",
+        "queue",
+        "jump",
+        "goto",
+        "return",
+        "vmap",
+        "dnat",
+        "snat",
+        "masquerade",
+        "redirect",
+        "fwd",
+        "synproxy",
+        "xt",
+    ];
+    words.any(|w| ENDS.contains(&w))
+}
+
 /// A mark that is set to what was loaded, and which of its bits are not known.
 fn set_mark(t: &mut Traveller, loaded: &Loaded) -> (u32, u32) {
     let word = |b: &[u8]| {
@@ -65,10 +89,15 @@ fn set_mark(t: &mut Traveller, loaded: &Loaded) -> (u32, u32) {
 impl Ground<'_> {
     /// Something of which not even the kind is known: it may end the packet, and write what it likes.
     fn not_understood(&self, table: &Table, t: &mut Traveller, what: &str, end: End) -> Held {
-        let here = self.is_local(t.packet.destination);
         let held = Held::Decides(format!("{what} ({})", t.rule_place(table)), end);
-        t.doubt_everything(t.local.unwrap_or(here));
+        self.may_write(t);
         held
+    }
+
+    /// Whatever can be written may be another from here on.
+    fn may_write(&self, t: &mut Traveller) {
+        let here = self.is_local(t.packet.destination);
+        t.doubt_everything(t.local.unwrap_or(here));
     }
 
     /// What a native rule does on the way; it may also limit.
@@ -157,8 +186,18 @@ impl Ground<'_> {
             Statement::Tproxy { .. } => {
                 Held::either(format!("a socket takes the packet by tproxy ({})", t.rule_place(table)))
             }
+            Statement::Unknown(u) if table.str(u.name) == UNREAD => {
+                let text = String::from_utf8_lossy(&u.bytes);
+                let what = format!("`{text}`, which kptop does not understand,");
+                if may_end(&text) {
+                    return self.not_understood(table, t, &what, End::Undecided);
+                }
+                let held = Held::either(format!("{what} lets it go on ({})", t.rule_place(table)));
+                self.may_write(t);
+                held
+            }
             Statement::Unknown(u) => {
-                let what = format!("`{}`, which kptop does not know", table.str(u.name));
+                let what = format!("`{}`, which kptop does not know,", table.str(u.name));
                 self.not_understood(table, t, &what, End::Undecided)
             }
             Statement::Target(target) => match self.target(table, t, target) {

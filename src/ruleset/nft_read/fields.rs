@@ -161,7 +161,8 @@ impl RuleReader<'_> {
         let is_range = |e: &Value| {
             first(e).is_some_and(|e| plain(&e).get("range").or_else(|| plain(&e).get("prefix")).is_some())
         };
-        if let [(load, kind @ (Kind::HostNumber | Kind::Mark))] = key
+        if let [(load, kind)] = key
+            && kind.is_host()
             && list.iter().any(is_range)
         {
             *kind = Kind::Number;

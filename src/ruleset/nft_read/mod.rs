@@ -21,7 +21,7 @@ use serde_json::Value;
 use value::number;
 
 /// Name of a statement that was not understood.
-pub(super) const UNREAD: &str = "nft";
+pub(crate) const UNREAD: &str = "nft";
 
 /// Reads what `nft -j list ruleset` prints.
 ///

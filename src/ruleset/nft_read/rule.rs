@@ -282,9 +282,9 @@ impl<'a> RuleReader<'a> {
         let invert = op == Comparison::NotEqual;
         let any_flag = ["in", "!"].contains(&arg(v, "op")?);
         // Whether there is a route: the answer is yes or no instead of a number.
-        let asked = left.get("fib").filter(|_| right.is_boolean()).map(|fib| {
+        let asked = left.get("fib").and_then(Value::as_object).filter(|_| right.is_boolean()).map(|fib| {
             let mut fib = fib.clone();
-            fib["result"] = "check".into();
+            fib.insert("result".into(), "check".into());
             serde_json::json!({ "fib": fib })
         });
         let mut key = self.key(asked.as_ref().unwrap_or(left))?;
@@ -295,6 +295,19 @@ impl<'a> RuleReader<'a> {
         }
         let [(load, kind)] = &key[..] else { return None };
         let (mut load, kind, len) = (load.clone(), *kind, load.len as usize);
+        // Order is that of the network: numbers of the host are turned first, as nft does it.
+        let ordered = right.get("range").is_some() || !matches!(op, Comparison::Equal | Comparison::NotEqual);
+        let turned = ordered && kind.is_host() && len > 1;
+        if turned {
+            load.ops.push(Op::Byteorder);
+        }
+        let bytes = |v: &Value, kind: Kind, len: usize| {
+            let mut found = bytes(v, kind, len)?;
+            if turned && cfg!(target_endian = "little") {
+                found.reverse();
+            }
+            Some(found)
+        };
         if let Some([from, to]) = right.get("range").and_then(Value::as_array).map(Vec::as_slice) {
             let (from, to) = (bytes(from, kind, len)?, bytes(to, kind, len)?);
             let lowered = lower::range(&load, invert, &from, &to, Dialect::Nft, self.l4, &mut self.matches);

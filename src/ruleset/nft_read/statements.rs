@@ -11,6 +11,8 @@ const HEADERS: [&str; 10] = ["ether", "ip", "ip6", "arp", "tcp", "udp", "sctp", 
 const BARE: [&str; 6] = ["iif", "oif", "iifname", "oifname", "iifgroup", "oifgroup"];
 /// Deeper expressions are none that nft prints.
 const DEEPEST: usize = 20;
+/// Operators behind one field, each of which nests what is before it.
+const MOST_OPERATORS: usize = 64;
 
 impl<'a> Parser<'a, '_> {
     pub(super) fn statement(&mut self) -> Option<Value> {
@@ -110,7 +112,7 @@ impl<'a> Parser<'a, '_> {
         }
     }
 
-    fn verdict(&mut self) -> Option<Value> {
+    pub(super) fn verdict(&mut self) -> Option<Value> {
         match self.peek_word()? {
             w @ ("accept" | "drop" | "return" | "continue") => {
                 self.at += 1;
@@ -361,7 +363,8 @@ impl<'a> Parser<'a, '_> {
     /// A field, what is done to it, and others behind it.
     pub(super) fn expression(&mut self) -> Option<Value> {
         self.depth += 1;
-        let found = if self.depth > DEEPEST { None } else { self.whole_expression() };
+        self.too_deep |= self.depth > DEEPEST;
+        let found = if self.too_deep { None } else { self.whole_expression() };
         self.depth -= 1;
         found
     }
@@ -383,10 +386,16 @@ impl<'a> Parser<'a, '_> {
 
     fn term(&mut self) -> Option<Value> {
         let mut e = self.primary()?;
+        let mut operators = 0;
         while let Some(op @ ("&" | "|" | "^" | "<<" | ">>")) = self.peek_word() {
+            operators += 1;
+            if operators > MOST_OPERATORS {
+                self.too_deep = true;
+                return None;
+            }
             self.at += 1;
             let right = literal(self.word()?);
-            e = json!({ op: [e, right] });
+            e = Value::Object(Map::from_iter([(op.to_string(), Value::Array(vec![e, right]))]));
         }
         Some(e)
     }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 /// Reads the text; the error names the line.
 pub(super) fn objects(text: &str) -> Result<Vec<Value>, ParseError> {
     let tokens = tokens(text)?;
-    let mut p = Parser { text, tokens: &tokens, at: 0, objects: Vec::new(), depth: 0 };
+    let mut p = Parser { text, tokens: &tokens, at: 0, objects: Vec::new(), depth: 0, too_deep: false };
     loop {
         p.skip_lines();
         match p.peek() {
@@ -55,6 +55,8 @@ pub(super) struct Parser<'a, 'b> {
     pub(super) at: usize,
     objects: Vec<Value>,
     pub(super) depth: usize,
+    /// True where an expression was nested deeper than any that nft prints.
+    pub(super) too_deep: bool,
 }
 
 impl<'a> Parser<'a, '_> {
@@ -373,10 +375,12 @@ impl<'a> Parser<'a, '_> {
             }
             match self.statement() {
                 Some(s) if self.at > begin => statements.push(s),
+                _ if self.too_deep => return Err(self.wrong("an expression with too many operators")),
                 _ => {
-                    // What is not understood, and all behind it but a comment.
+                    // What is not understood, and all behind it but the verdict and a comment.
                     self.at = begin;
-                    statements.push(json!({ "unread": self.rest_of_rule()? }));
+                    let unread = self.rest_of_rule()?;
+                    statements.push(json!({ "unread": unread }));
                 }
             }
         }
@@ -388,24 +392,36 @@ impl<'a> Parser<'a, '_> {
     }
 
     fn rest_of_rule(&mut self) -> Result<&'a str, ParseError> {
-        let from = self.tokens[self.at].from;
-        let mut to = from;
+        let begin = self.at;
+        let from = self.tokens[begin].from;
         let mut open = 0usize;
         while let Some(t) = self.tokens.get(self.at) {
             match &t.token {
                 Token::Newline | Token::Sign(';') if open == 0 => break,
                 Token::Sign('}') if open == 0 => break,
-                Token::Word("comment") if open == 0 && to > from => break,
+                Token::Word("comment") if open == 0 && self.at > begin => break,
                 Token::Sign('{') => open += 1,
                 Token::Sign('}') => open -= 1,
                 _ => {}
             }
-            to = t.to;
             self.at += 1;
         }
-        match open {
-            0 => Ok(&self.text[from..to]),
-            _ => Err(self.wrong("a rule ends inside braces (was the file cut off?)")),
+        if open != 0 {
+            return Err(self.wrong("a rule ends inside braces (was the file cut off?)"));
         }
+        // What the rule does with the packet is its last word, or its last two.
+        let end = self.at;
+        for verdict in [end.saturating_sub(2), end.saturating_sub(1)] {
+            if verdict > begin {
+                self.at = verdict;
+                if self.verdict().is_some() && self.at == end {
+                    self.at = verdict;
+                    break;
+                }
+            }
+            self.at = end;
+        }
+        let to = self.tokens[self.at - 1].to;
+        Ok(&self.text[from..to])
     }
 }

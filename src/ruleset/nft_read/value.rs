@@ -20,7 +20,7 @@ pub(super) fn named_type(name: &str) -> (u32, Kind) {
         "icmpv6_type" => (ICMP6_TYPE, Kind::Icmp6Type),
         "tcp_flag" => (TCP_FLAG, Kind::TcpFlags),
         "mark" => (MARK, Kind::Mark),
-        "iface_index" => (IFINDEX, Kind::HostNumber),
+        "iface_index" => (IFINDEX, Kind::InterfaceIndex),
         "ifname" => (IFNAME, Kind::Interface),
         "ct_state" => (CT_STATE, Kind::CtState),
         "ct_status" => (CT_STATUS, Kind::CtStatus),
@@ -49,13 +49,18 @@ pub(super) fn type_of(kind: Kind) -> u32 {
         Kind::CtState => CT_STATE,
         Kind::CtStatus => CT_STATUS,
         Kind::ArpOperation => ARP_OP,
+        Kind::NfProto => NFPROTO,
+        Kind::InterfaceIndex => IFINDEX,
+        Kind::FibType => FIB_TYPE,
+        Kind::PacketType => PACKET_TYPE,
+        Kind::CtDirection => CT_DIRECTION,
         _ => INTEGER,
     }
 }
 
 /// True for kinds whose values are sets of bits.
 pub(super) fn is_flags(kind: Kind) -> bool {
-    matches!(kind, Kind::CtState | Kind::CtStatus | Kind::TcpFlags)
+    kind.is_flags() && kind != Kind::CtLabel
 }
 
 /// A number: JSON's own, `80`, `0x4000`.
@@ -108,10 +113,11 @@ pub(super) fn bytes(v: &Value, kind: Kind, len: usize) -> Option<Vec<u8>> {
         return is_flags(kind).then_some(all);
     }
     let text = v.as_str();
-    let host = matches!(
-        kind,
-        Kind::HostNumber | Kind::Mark | Kind::CtState | Kind::CtStatus | Kind::FibType | Kind::Present
-    );
+    // Labels are bits by their number, times depend on the zone of the machine that printed them.
+    if matches!(kind, Kind::CtLabel | Kind::Time | Kind::Hour | Kind::Day) {
+        return None;
+    }
+    let host = kind.is_host();
     let named = match (kind, text) {
         (Kind::Ipv4 | Kind::Ipv6, Some(t)) => {
             let addr: IpAddr = t.parse().ok()?;
@@ -131,7 +137,8 @@ pub(super) fn bytes(v: &Value, kind: Kind, len: usize) -> Option<Vec<u8>> {
             return (parts.len() == len).then_some(parts);
         }
         // Of other interfaces the number is not told.
-        (Kind::HostNumber, Some("lo")) => Some(1),
+        (Kind::HostNumber | Kind::InterfaceIndex, Some("lo")) => Some(1),
+        (Kind::DeviceGroup, Some("default")) => Some(0),
         (Kind::Protocol, Some(t)) => protocol_number(t).map(u64::from),
         (Kind::Port, Some(t)) => t.parse().ok(),
         (Kind::NfProto, Some("ipv4")) => Some(2),

@@ -1,25 +1,36 @@
 //! `ipset save` and `ipset list` (ipset 7.17).
 
-use crate::kernel::ipset::{Ipset, Member};
+use crate::kernel::ipset::{AS_TEXT, Ipset, Member, icmp_number};
 use crate::ruleset::{Counter, IpFamily, protocol_number};
+use std::collections::HashMap;
 
-/// Sets, as one of both printed them. The error names the line.
-pub(super) fn read(text: &str) -> Result<Vec<Ipset>, String> {
+/// Sets, as one of both printed them, and what is said of members that were kept as text. The error names the line.
+pub(super) fn read(text: &str) -> Result<(Vec<Ipset>, Option<String>), String> {
     let mut sets: Vec<Ipset> = Vec::new();
+    let mut by_name: HashMap<String, usize> = HashMap::new();
     let mut in_members = false;
+    let mut kept: Option<(usize, String, usize)> = None;
+    let mut keep = |set: &mut Ipset, line: usize, text: &str| {
+        kept.get_or_insert_with(|| (line, text.to_string(), 0)).2 += 1;
+        let member = Member { other: vec![(AS_TEXT, text.as_bytes().into())], ..Member::default() };
+        set.members.get_or_insert_default().push(member);
+    };
     for (i, line) in text.lines().enumerate() {
         let wrong = |what: &str| format!("line {}: {what}: `{line}`", i + 1);
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
             [] => in_members = false,
-            ["create", name, kind, ..] => sets.push(create(name, kind, &words[3..])),
+            ["create", name, kind, ..] => {
+                by_name.insert(name.to_string(), sets.len());
+                sets.push(create(name, kind, &words[3..]));
+            }
             ["add", name, member, ..] => {
-                // `ipset save` prints a set's members behind it.
-                let set = sets.iter_mut().rev().find(|s| s.name == name);
+                let set = by_name.get(name).and_then(|at| sets.get_mut(*at));
                 let set = set.ok_or_else(|| wrong("a member of a set that was not created"))?;
-                let member = self::member(&set.kind, member, &words[3..])
-                    .ok_or_else(|| wrong("a member that its kind of set does not have"))?;
-                set.members.get_or_insert_default().push(member);
+                match self::member(&set.kind, member, &words[3..]) {
+                    Some(m) => set.members.get_or_insert_default().push(m),
+                    None => keep(set, i + 1, member),
+                }
             }
             ["Name:", name] => {
                 in_members = false;
@@ -28,9 +39,10 @@ pub(super) fn read(text: &str) -> Result<Vec<Ipset>, String> {
             ["Members:"] => in_members = true,
             [member, ..] if in_members => {
                 let Some(set) = sets.last_mut() else { return Err(wrong("a member of no set")) };
-                let member = self::member(&set.kind, member, &words[1..])
-                    .ok_or_else(|| wrong("a member that its kind of set does not have"))?;
-                set.members.get_or_insert_default().push(member);
+                match self::member(&set.kind, member, &words[1..]) {
+                    Some(m) => set.members.get_or_insert_default().push(m),
+                    None => keep(set, i + 1, member),
+                }
             }
             [head, value, ..] if head.ends_with(':') => {
                 let Some(set) = sets.last_mut() else { return Err(wrong("no set begins before it")) };
@@ -55,7 +67,11 @@ pub(super) fn read(text: &str) -> Result<Vec<Ipset>, String> {
     for set in &mut sets {
         set.size = set.members.as_ref().map_or(0, |m| m.len() as u64);
     }
-    Ok(sets)
+    let kept = kept.map(|(line, text, n)| {
+        let members = crate::figures::plural(n as u64, "member");
+        format!("line {line}: {members} that their kind of set does not have, kept as text: `{text}`")
+    });
+    Ok((sets, kept))
 }
 
 fn create(name: &str, kind: &str, rest: &[&str]) -> Ipset {
@@ -106,8 +122,12 @@ fn member(kind: &str, text: &str, rest: &[&str]) -> Option<Member> {
             }
             "port" => match value.split_once(':') {
                 Some((protocol, port)) => {
-                    m.protocol = Some(u8::try_from(protocol_number(protocol)?).ok()?);
-                    m.port = Some(port.parse().ok()?);
+                    let number = u8::try_from(protocol_number(protocol)?).ok()?;
+                    m.protocol = Some(number);
+                    m.port = Some(match number {
+                        1 | 58 => icmp_number(number, port)?,
+                        _ => port.parse().ok()?,
+                    });
                 }
                 None => m.port = Some(value.parse().ok()?),
             },
@@ -136,13 +156,27 @@ mod tests {
     fn saved_and_listed_sets_are_the_same() {
         let saved = "create KUBE-LOOP-BACK hash:ip,port,ip family inet hashsize 1024 maxelem 65536\nadd KUBE-LOOP-BACK 10.244.0.3,tcp:80,10.244.0.3\ncreate P bitmap:port range 0-65535\nadd P 30080\n";
         let listed = "Name: KUBE-LOOP-BACK\nType: hash:ip,port,ip\nRevision: 6\nHeader: family inet hashsize 1024 maxelem 65536\nSize in memory: 472\nReferences: 1\nNumber of entries: 1\nMembers:\n10.244.0.3,tcp:80,10.244.0.3\n\nName: P\nType: bitmap:port\nRevision: 3\nHeader: range 0-65535\nSize in memory: 8\nReferences: 0\nNumber of entries: 1\nMembers:\n30080\n";
-        let (a, b) = (read(saved).unwrap(), read(listed).unwrap());
+        let (a, b) = (read(saved).unwrap().0, read(listed).unwrap().0);
         assert_eq!(a.len(), 2);
         for (a, b) in a.iter().zip(&b) {
             assert_eq!((&a.name, &a.kind, &a.members, a.size), (&b.name, &b.kind, &b.members, b.size));
         }
         assert_eq!(a[0].members.as_ref().unwrap()[0].address2, Some("10.244.0.3".parse().unwrap()));
         assert!(read("add X 1.2.3.4").unwrap_err().contains("line 1"));
+    }
+
+    /// What ipset prints of ICMP, and a member that nobody understands: it costs itself.
+    #[test]
+    fn a_member_that_is_not_understood_is_kept_as_text() {
+        let saved = "create p hash:ip,port family inet\nadd p 1.2.3.4,icmp:echo-request\nadd p 1.2.3.4,icmp:200/3\nadd p what,is:this\nadd p 1.2.3.4,tcp:80\n";
+        let (sets, kept) = read(saved).unwrap();
+        let members: Vec<String> = sets[0].members.iter().flatten().map(ToString::to_string).collect();
+        assert_eq!(
+            members,
+            ["1.2.3.4,icmp:echo-request", "1.2.3.4,icmp:200/3", "what,is:this", "1.2.3.4,tcp:80"]
+        );
+        assert_eq!(sets[0].members.as_ref().unwrap()[0].port, Some(8 << 8));
+        assert!(kept.unwrap().contains("line 4: 1 member "));
     }
 
     proptest::proptest! {

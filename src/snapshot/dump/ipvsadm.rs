@@ -4,6 +4,7 @@ use crate::kernel::ipvs::{
     Forwarding, Ipvs, IpvsStats, RealServer, SVC_ONE_PACKET, SVC_PERSISTENT, VirtualAddress, VirtualServer,
 };
 use crate::ruleset::{IpFamily, protocol_number};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 /// `10.0.0.1:80`, `[fd00::1]:80`
@@ -49,30 +50,55 @@ pub(super) fn read(text: &str, into: &mut Ipvs) -> Result<(), String> {
     }
 }
 
-fn find<'a>(ipvs: &'a mut Ipvs, address: &VirtualAddress, scheduler: &str) -> &'a mut VirtualServer {
-    let i = match ipvs.servers.iter().position(|s| s.address == *address) {
-        Some(i) => i,
-        None => {
-            ipvs.servers.push(server(*address, scheduler));
-            ipvs.servers.len() - 1
-        }
-    };
-    &mut ipvs.servers[i]
+/// Virtual and real servers by their addresses, while a text is read.
+struct Index<'a> {
+    ipvs: &'a mut Ipvs,
+    servers: HashMap<VirtualAddress, usize>,
+    real: HashMap<(usize, IpAddr, u16), usize>,
 }
 
-fn find_real(s: &mut VirtualServer, address: IpAddr, port: u16) -> &mut RealServer {
-    let i = match s.real_servers.iter().position(|r| (r.address, r.port) == (address, port)) {
-        Some(i) => i,
-        None => {
-            s.real_servers.push(RealServer::new(address, port, 1));
-            s.real_servers.len() - 1
-        }
-    };
-    &mut s.real_servers[i]
+impl Index<'_> {
+    fn new(ipvs: &mut Ipvs) -> Index<'_> {
+        let servers = ipvs.servers.iter().enumerate().map(|(i, s)| (s.address, i)).collect();
+        let each = |(i, s): (usize, &VirtualServer)| {
+            s.real_servers.iter().enumerate().map(|(n, r)| ((i, r.address, r.port), n)).collect::<Vec<_>>()
+        };
+        let real = ipvs.servers.iter().enumerate().flat_map(each).collect();
+        Index { ipvs, servers, real }
+    }
+
+    fn server(&mut self, address: &VirtualAddress, scheduler: &str) -> usize {
+        *self.servers.entry(*address).or_insert_with(|| {
+            self.ipvs.servers.push(server(*address, scheduler));
+            self.ipvs.servers.len() - 1
+        })
+    }
+
+    fn find(&mut self, address: &VirtualAddress, scheduler: &str) -> &mut VirtualServer {
+        let i = self.server(address, scheduler);
+        &mut self.ipvs.servers[i]
+    }
+
+    fn find_real(
+        &mut self,
+        of: &VirtualAddress,
+        scheduler: &str,
+        address: IpAddr,
+        port: u16,
+    ) -> &mut RealServer {
+        let i = self.server(of, scheduler);
+        let real = &mut self.ipvs.servers[i].real_servers;
+        let n = *self.real.entry((i, address, port)).or_insert_with(|| {
+            real.push(RealServer::new(address, port, 1));
+            real.len() - 1
+        });
+        &mut real[n]
+    }
 }
 
 /// `-A -t 10.0.0.1:80 -s rr -p 10800`, `-a -t 10.0.0.1:80 -r 10.244.0.3:8080 -m -w 1`
 fn save(text: &str, into: &mut Ipvs) -> Result<(), String> {
+    let mut index = Index::new(into);
     for (i, line) in text.lines().enumerate() {
         let words: Vec<&str> = line.split_whitespace().collect();
         let wrong = || format!("line {}: `{line}` is nothing that ipvsadm -S prints", i + 1);
@@ -114,8 +140,8 @@ fn save(text: &str, into: &mut Ipvs) -> Result<(), String> {
             }
         }
         let address = address.ok_or_else(wrong)?;
-        let s = find(into, &address, scheduler);
         if *command == "-A" {
+            let s = index.find(&address, scheduler);
             s.scheduler = scheduler.to_string();
             s.persistence_engine = engine;
             if let Some(t) = persistent {
@@ -126,7 +152,7 @@ fn save(text: &str, into: &mut Ipvs) -> Result<(), String> {
             continue;
         }
         let (a, port) = to.ok_or_else(wrong)?;
-        let r = find_real(s, a, port);
+        let r = index.find_real(&address, scheduler, a, port);
         (r.weight, r.forwarding) = (weight, forwarding);
         (r.upper_threshold, r.lower_threshold) = (upper, lower);
     }
@@ -140,13 +166,14 @@ fn list(text: &str, into: &mut Ipvs) -> Result<(), String> {
         return Ok(());
     }
     let mut now: Option<VirtualAddress> = None;
+    let mut index = Index::new(into);
     for (i, line) in text.lines().enumerate() {
         let wrong = || format!("line {}: `{line}` is nothing that ipvsadm -Ln prints", i + 1);
         if let Some(rest) = line.strip_prefix("IP Virtual Server version ") {
             let (version, size) = rest.split_once(' ').unwrap_or((rest, ""));
-            into.version = version.to_string();
+            index.ipvs.version = version.to_string();
             let size = size.trim_matches(|c: char| !c.is_ascii_digit());
-            into.connection_table_size = size.parse().unwrap_or(into.connection_table_size);
+            index.ipvs.connection_table_size = size.parse().unwrap_or(index.ipvs.connection_table_size);
             continue;
         }
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -166,8 +193,7 @@ fn list(text: &str, into: &mut Ipvs) -> Result<(), String> {
             ["->", to, ..] => {
                 let (a, port) = place(to).ok_or_else(wrong)?;
                 let Some(at) = &now else { return Err(wrong()) };
-                let s = find(into, at, "");
-                let r = find_real(s, a, port);
+                let r = index.find_real(at, "", a, port);
                 if stats {
                     r.stats = figures(2).ok_or_else(wrong)?;
                 } else if let [_, _, forward, weight, active, inactive, ..] = words[..] {
@@ -194,7 +220,7 @@ fn list(text: &str, into: &mut Ipvs) -> Result<(), String> {
                     }
                 };
                 now = Some(address);
-                let s = find(into, &address, "");
+                let s = index.find(&address, "");
                 if stats {
                     s.stats = figures(2).ok_or_else(wrong)?;
                     continue;

@@ -19,14 +19,15 @@ use crate::ruleset::{
     Counter, Family, IpFamily, NfTable, SavedTable, TableBackend, parse_nft, parse_nft_json, parse_save,
 };
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Larger files are none that these tools write.
-const LARGEST: u64 = 1 << 30;
+/// Bytes that are read of all files together, unpacked, where nobody asks for more.
+pub const BUDGET: u64 = 1 << 30;
+/// The beginning of a file, which says what it is.
+const GLANCE: usize = 64 << 10;
 /// How deep directories are looked into: a sosreport has its files five deep.
 const DEEPEST: usize = 8;
 /// Files that a directory may have.
@@ -154,38 +155,63 @@ struct Found {
     text: String,
 }
 
-/// The text of a file, unpacked where it is gzipped; `None` for one that is no text.
-fn text_of(path: &Path, only_if_known: bool) -> std::io::Result<Option<String>> {
-    let stdin = path == Path::new("-");
-    let mut file = File::open(if stdin { Path::new("/dev/stdin") } else { path })?;
-    if file.metadata()?.len() > LARGEST {
-        return Ok(None);
-    }
+/// What a file holds.
+enum Content {
+    Text(String),
+    /// No text, or none that is known.
+    Other,
+    /// More than is left of what may be read.
+    TooLarge,
+}
+
+/// Reads a file, unpacked where it is gzipped. Of one that is not known only the beginning is looked at.
+fn content_of(path: &Path, left: &mut u64) -> std::io::Result<Content> {
+    let mut input: Box<dyn Read> = match path == Path::new("-") {
+        true => Box::new(std::io::stdin()),
+        false => Box::new(crate::input::open(path)?),
+    };
     let mut bytes = Vec::new();
-    // In a directory a glance decides.
-    file.by_ref().take(8192).read_to_end(&mut bytes)?;
-    let packed = bytes.starts_with(&[0x1f, 0x8b]);
-    if !packed && bytes.contains(&0) {
-        return Ok(None);
+    input.by_ref().take(2).read_to_end(&mut bytes)?;
+    if bytes == [0x1f, 0x8b] {
+        let packed = std::io::Cursor::new(std::mem::take(&mut bytes)).chain(input);
+        input = Box::new(flate2::read::MultiGzDecoder::new(packed));
     }
-    if only_if_known && !packed {
-        let glance = String::from_utf8_lossy(&bytes);
-        if kind(&name_of(path), &glance).is_none() {
-            return Ok(None);
-        }
-    }
-    file.read_to_end(&mut bytes)?;
-    if packed {
-        let mut out = Vec::new();
-        flate2::read::MultiGzDecoder::new(&bytes[..]).take(LARGEST).read_to_end(&mut out)?;
-        bytes = out;
-    }
+    input.by_ref().take(GLANCE as u64).read_to_end(&mut bytes)?;
     // A tar inside: its files are not one.
-    if bytes.get(257..262) == Some(b"ustar") {
-        return Ok(None);
+    if bytes.contains(&0) || bytes.get(257..262) == Some(b"ustar") {
+        return Ok(Content::Other);
     }
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    Ok(Some(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text)))
+    let glance = text(bytes.clone());
+    if kind(&name_of(path), &glance).is_none() && !is_empty(&glance) {
+        return Ok(Content::Other);
+    }
+    let more = left.saturating_sub(bytes.len() as u64);
+    input.take(more + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > *left {
+        return Ok(Content::TooLarge);
+    }
+    *left -= bytes.len() as u64;
+    let text = text(bytes);
+    Ok(Content::Text(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text)))
+}
+
+/// Bytes as text: what is no UTF-8 becomes `?`, so that it takes no more room than it did.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|e| {
+        let mut text = String::with_capacity(e.as_bytes().len());
+        for chunk in e.as_bytes().utf8_chunks() {
+            text.push_str(chunk.valid());
+            if !chunk.invalid().is_empty() {
+                text.push('?');
+            }
+        }
+        text
+    })
+}
+
+/// Nothing, or only remarks: a tool had nothing to print.
+fn is_empty(text: &str) -> bool {
+    text.lines().all(|l| l.trim().is_empty() || l.starts_with('#'))
 }
 
 /// Name of a file without what says how it is packed.
@@ -211,52 +237,76 @@ fn files_in(dir: &Path, depth: usize, out: &mut Vec<PathBuf>) {
     }
 }
 
-/// Reads files and directories.
+/// Reads files and directories within [`BUDGET`].
 ///
 /// # Errors
-/// A file that was named and is none of those that are read, and why; a directory without any.
+/// As [`read_within`].
 pub fn read(paths: &[PathBuf]) -> Result<Snapshot, String> {
+    read_within(paths, BUDGET)
+}
+
+/// Reads files and directories: of all together no more than `budget` bytes, unpacked.
+///
+/// # Errors
+/// A file that was named and is none of those that are read, and why; a directory without any; more than the budget.
+pub fn read_within(paths: &[PathBuf], budget: u64) -> Result<Snapshot, String> {
     let mut found = Vec::new();
+    let mut left = budget;
+    let mut too_large = Vec::new();
+    let size = || match budget {
+        b if b.is_multiple_of(1 << 30) => format!("{} GiB", b >> 30),
+        b if b.is_multiple_of(1 << 20) => format!("{} MiB", b >> 20),
+        b => format!("{b} bytes"),
+    };
     for path in paths {
-        let wrong = |e: std::io::Error| format!("reading {}: {e}", path.display());
+        let shown = path.display();
         if path.is_dir() {
             let (mut files, before) = (Vec::new(), found.len());
             files_in(path, 0, &mut files);
             for f in files {
                 // What cannot be opened in a directory is as if it were not there, like what is not known.
-                let Ok(Some(text)) = text_of(&f, true) else { continue };
-                let name = name_of(&f);
-                if let Some(kind) = kind(&name, &text) {
-                    found.push(Found { path: f, name, kind, text });
+                match content_of(&f, &mut left) {
+                    Ok(Content::Text(text)) => {
+                        let name = name_of(&f);
+                        if let Some(kind) = kind(&name, &text) {
+                            found.push(Found { path: f, name, kind, text });
+                        }
+                    }
+                    Ok(Content::TooLarge) => too_large.push(f),
+                    Ok(Content::Other) | Err(_) => {}
                 }
             }
-            if found.len() == before {
-                return Err(format!(
-                    "{}: no file in it is one that kptop reads\n  -> {KNOWN}",
-                    path.display()
-                ));
+            if found.len() == before && too_large.is_empty() {
+                return Err(format!("{shown}: no file in it is one that kptop reads\n  -> {KNOWN}"));
             }
             continue;
         }
-        let text = text_of(path, false).map_err(wrong)?;
         let name = name_of(path);
-        let is_empty = |t: &str| t.lines().all(|l| l.trim().is_empty() || l.starts_with('#'));
-        let kind = match text.as_deref() {
-            Some(t) if is_empty(t) => Some(Kind::Empty),
-            other => other.and_then(|t| kind(&name, t)),
-        };
-        match (kind, text) {
-            (Some(kind), Some(text)) => found.push(Found { path: path.clone(), name, kind, text }),
-            _ => {
-                let packed = [".tar", ".tgz", ".tar.gz", ".xz", ".zip"]
-                    .iter()
-                    .any(|e| path.to_string_lossy().contains(e));
-                let hint = if packed { "unpack it first, and name the directory" } else { KNOWN };
-                return Err(format!("{} is nothing that kptop reads\n  -> {hint}", path.display()));
+        let content = content_of(path, &mut left).map_err(|e| format!("reading {shown}: {e}"))?;
+        let known = match content {
+            Content::Text(text) if is_empty(&text) => Some((Kind::Empty, text)),
+            Content::Text(text) => kind(&name, &text).map(|k| (k, text)),
+            Content::Other => None,
+            Content::TooLarge => {
+                return Err(format!(
+                    "{shown}: kptop reads {} of all files together, and this goes beyond it\n  -> --max-input 4G reads more",
+                    size()
+                ));
             }
-        }
+        };
+        let Some((kind, text)) = known else {
+            let packed =
+                [".tar", ".tgz", ".tar.gz", ".xz", ".zip"].iter().any(|e| path.to_string_lossy().contains(e));
+            let hint = if packed { "unpack it first, and name the directory" } else { KNOWN };
+            return Err(format!("{shown} is nothing that kptop reads\n  -> {hint}"));
+        };
+        found.push(Found { path: path.clone(), name, kind, text });
     }
     let mut reader = Reader { named: paths.iter().all(|p| !p.is_dir()), ..Reader::default() };
+    for path in too_large {
+        let why = format!("larger than what is left of the {} that are read of all files together", size());
+        reader.note(&path, why, true);
+    }
     reader.all(found)?;
     reader.finish()
 }
@@ -335,8 +385,11 @@ impl Reader {
                 ipvsadm::read(text, self.ipvs.get_or_insert_default())?;
             }
             Kind::Ipset => {
-                let sets = ipset::read(text)?;
+                let (sets, kept) = ipset::read(text)?;
                 self.snapshot.ipsets = Some(reading(sets));
+                if let Some(why) = kept {
+                    self.note(&f.path, why, true);
+                }
             }
             Kind::Flows => {
                 let (flows, other) = conntrack::read(text);

@@ -74,7 +74,7 @@ impl App {
     pub(super) fn save(&mut self) {
         let Some(u) = &self.update else { return };
         let host = u.snapshot.node.hostname.as_deref().unwrap_or("node");
-        let time = u.snapshot.taken_at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y%m%d-%H%M%S");
+        let time = crate::figures::for_file_name(u.snapshot.taken_at);
         self.orders.push(Order::Save(format!("kptop-{host}-{time}.rec").into()));
     }
 }
