@@ -250,3 +250,106 @@ fn prometheus_scrapes_without_an_error() {
     assert!(!log.contains("level=error") && !log.contains("Append failed"), "{log}");
     tell(&format!("{samples} samples a scrape, {with_data} questions of the dashboard with data"));
 }
+
+/// Clients that hold their places do not shut a scrape out: it comes through at once, again and again.
+#[test]
+fn clients_that_hold_their_places_shut_nobody_out() {
+    let (_running, port) = serve(&["--no-api"]);
+    metrics(port, "text/plain");
+    let asks = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20);
+    for manner in ["silent", "slow", "do not read"] {
+        let mut held: Vec<TcpStream> = Vec::new();
+        for _ in 0..300 {
+            let mut s = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            match manner {
+                "slow" => s.write_all(b"G").unwrap(),
+                "do not read" => s.write_all(asks.as_bytes()).unwrap(),
+                _ => {}
+            }
+            held.push(s);
+        }
+        for _ in 0..10 {
+            let began = Instant::now();
+            let (status, ..) = get(port, "/metrics", "text/plain");
+            assert_eq!(status, 200);
+            assert!(began.elapsed() < Duration::from_secs(2), "{manner}: {:?}", began.elapsed());
+        }
+        drop(held);
+    }
+}
+
+/// What a client accepts is what it gets.
+#[test]
+fn qualities_and_packing_are_honoured() {
+    let (_running, port) = serve(&["--no-api"]);
+    metrics(port, "text/plain");
+    let kind = |accept: &str| get(port, "/metrics", accept).1;
+    assert!(kind("application/openmetrics-text;q=0").contains("text/plain"));
+    assert!(kind("application/openmetrics-text;q=0.1,text/plain;q=0.9").contains("version=0.0.4"));
+    assert!(
+        kind("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3").contains("openmetrics")
+    );
+    let url = format!("http://127.0.0.1:{port}/metrics");
+    let plain = run("curl", &["-s", &url]);
+    let packed =
+        Command::new("curl").args(["-s", "-H", "Accept-Encoding: gzip", &url]).output().unwrap().stdout;
+    let mut unpacked = String::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut unpacked).unwrap();
+    assert_eq!(unpacked.lines().count(), plain.lines().count());
+    assert!(packed.len() < plain.len() / 3, "{} of {}", packed.len(), plain.len());
+}
+
+/// HTTPS, a token, and what listens to everybody says so.
+#[test]
+fn tls_and_tokens_by_files() {
+    let place = Place::new("tls");
+    let (cert, key, token) = (place.file("cert.pem"), place.file("key.pem"), place.file("token"));
+    let [cert, key, token] = [&cert, &key, &token].map(|p| p.display().to_string());
+    run(
+        "openssl",
+        &[
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=kptop",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-keyout",
+            &key,
+            "-out",
+            &cert,
+        ],
+    );
+    std::fs::write(&token, "secret\n").unwrap();
+    let (_running, port) =
+        serve(&["--no-api", "--tls-cert", &cert, "--tls-key", &key, "--token-file", &token]);
+    let url = format!("https://127.0.0.1:{port}/metrics");
+    let status = |args: &[&str]| {
+        let mut all = vec!["-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", &cert];
+        all.extend(args);
+        run("curl", &all)
+    };
+    let until = Instant::now() + Duration::from_secs(20);
+    while status(&["-H", "Authorization: Bearer secret", &url]) != "200" {
+        assert!(Instant::now() < until);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(status(&[&url]), "401");
+    assert_eq!(status(&["-H", "Authorization: Bearer wrong", &url]), "401");
+    assert_eq!(status(&[&url.replace("/metrics", "/healthz")]), "200");
+    // What is no certificate is said.
+    let out = Command::new(KPTOP)
+        .args(["serve", "--listen", "127.0.0.1:0", "--tls-cert", &token, "--tls-key", &key])
+        .output()
+        .unwrap();
+    assert_eq!(out.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("holds no certificate"));
+    let out =
+        Command::new("timeout").args(["3", KPTOP, "serve", "--no-api", "--listen", ":0"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&out.stderr).contains("every address of this node"));
+}

@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod drops;
 mod explain;
+mod http;
 mod pages;
 mod record;
 mod serve;

@@ -2,26 +2,22 @@
 
 use super::demo::DemoMode;
 use super::source::DemoOf;
-use super::{Source, SourceArgs, prices};
+use super::{Source, SourceArgs, http, prices};
 use crate::observe::{Observer, View};
 use crate::output::{Cardinality, METRICS, open_metrics, prometheus_text, samples};
 use crate::snapshot::live::Wanted;
 use clap::Args;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE};
-use hyper::service::service_fn;
+use hyper::header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
+use sha2::{Digest, Sha256};
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -40,6 +36,15 @@ pub(super) struct ServeArgs {
     /// Only Services of this namespace; may be given several times.
     #[arg(long, value_name = "NAME")]
     namespace: Vec<String>,
+    /// Serve HTTPS with this certificate, and those that lead to its authority (PEM). It is read again when it changes.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Answer /metrics only to who shows the token in this file: Authorization: Bearer TOKEN.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Print the metrics with their meaning, and end.
     #[arg(long)]
     list: bool,
@@ -61,11 +66,6 @@ fn parse_listen(text: &str) -> Result<SocketAddr, String> {
         .ok_or_else(|| format!("`{text}` is no address with a port: 127.0.0.1:9756, 0.0.0.0:9756, [::]:9756"))
 }
 
-/// Connections at once; those beyond are closed. An idle one costs nothing but its place.
-const AT_ONCE: usize = 256;
-/// A client that takes longer to ask is let go.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// The last reading.
 #[derive(Clone)]
 struct Last {
@@ -81,6 +81,11 @@ pub(super) fn run(source: &SourceArgs, args: &ServeArgs) -> Result<ExitCode, Str
     }
     source.need_live("serving metrics")?;
     let names = source.names()?;
+    let token = args.token_file.as_deref().map(Token::read).transpose()?;
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(cert), Some(key)) => Some(http::Tls::open(cert, key)?),
+        _ => None,
+    };
     // Before anything else is opened: a port that is taken is told at once. In the namespace that kptop was started in.
     let wrong = |e: io::Error| {
         let hint = match e.kind() {
@@ -135,64 +140,25 @@ pub(super) fn run(source: &SourceArgs, args: &ServeArgs) -> Result<ExitCode, Str
     is_open.recv().unwrap_or_else(|_| Err("the reading thread ended at once".into()))?;
     // This thread talks to the network: rules and flows are none of its business.
     super::source::give_up(crate::snapshot::facts::keep_files_only());
-    let _ = writeln!(
-        io::stderr(),
-        "kptop: serving http://{at}/metrics, read every {}",
-        crate::figures::duration(every)
-    );
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    super::say(&format!("serving {scheme}://{at}/metrics, read every {}", crate::figures::duration(every)));
+    if at.ip().is_unspecified() {
+        super::say(
+            "it listens on every address of this node: --listen 127.0.0.1:9756 is for this node alone",
+        );
+    }
     let limits = Cardinality {
         services: args.max_services,
         backends: args.max_backends,
         namespaces: args.namespace.clone(),
     };
+    let site = Site { last, limits, every, token };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| format!("starting the server: {e}"))?;
-    runtime.block_on(serve(listener, last, limits, every)).map_err(|e| format!("serving: {e}"))?;
+    runtime.block_on(http::serve(listener, tls, site)).map_err(|e| format!("serving: {e}"))?;
     Ok(ExitCode::SUCCESS)
-}
-
-async fn serve(
-    listener: std::net::TcpListener,
-    last: Arc<Mutex<Option<Last>>>,
-    limits: Cardinality,
-    every: Duration,
-) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let room = Arc::new(Semaphore::new(AT_ONCE));
-    let limits = Arc::new(limits);
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                // Out of descriptors, or the client is gone already: the next one may do.
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-        };
-        let (last, limits, room) = (last.clone(), limits.clone(), room.clone());
-        tokio::spawn(async move {
-            let Ok(_place) = room.try_acquire() else { return };
-            let answer = service_fn(move |request: Request<Incoming>| {
-                let now = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let answer = answer(&request, now, &limits, every);
-                async move { Ok::<_, Infallible>(answer) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
-                .serve_connection(TokioIo::new(stream), answer);
-            // A client that is gone has had its answer.
-            let _ = tokio::time::timeout(Duration::from_secs(300), connection).await;
-        });
-    }
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -200,54 +166,90 @@ type Answer = Response<Full<Bytes>>;
 fn text(status: StatusCode, kind: &'static str, body: String) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     answer
 }
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-fn answer(request: &Request<Incoming>, now: Option<Last>, limits: &Cardinality, every: Duration) -> Answer {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".into());
-        answer.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
-        return answer;
-    }
-    match request.uri().path() {
-        "/metrics" => {
-            let Some(last) = now else {
-                return text(
+/// What is answered, and to whom.
+struct Site {
+    last: Arc<Mutex<Option<Last>>>,
+    limits: Cardinality,
+    every: Duration,
+    token: Option<Token>,
+}
+
+impl http::Answers for Site {
+    fn answer(&self, request: &Request<Incoming>) -> Answer {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".into());
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return answer;
+        }
+        let now = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match request.uri().path() {
+            "/metrics" if !self.token.as_ref().is_none_or(|t| t.is_shown(request)) => {
+                let mut answer = text(StatusCode::UNAUTHORIZED, PLAIN, "a bearer token is needed\n".into());
+                answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                answer
+            }
+            "/metrics" => self.metrics(request, now),
+            // Alive while readings come.
+            "/healthz" => match now {
+                Some(l) if l.at.elapsed() < self.every * 5 + Duration::from_secs(30) => {
+                    text(StatusCode::OK, PLAIN, "ok\n".into())
+                }
+                Some(l) => text(
                     StatusCode::SERVICE_UNAVAILABLE,
                     PLAIN,
-                    "the first reading is not done yet\n".into(),
-                );
-            };
-            let asked = request.headers().get(ACCEPT).and_then(|a| a.to_str().ok()).unwrap_or_default();
-            match open_metrics(samples(&last.view, last.took, last.at.elapsed(), limits)) {
-                Ok(body) if asked.contains("application/openmetrics-text") => {
-                    text(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", body)
-                }
-                Ok(body) => {
-                    text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", prometheus_text(&body))
-                }
-                Err(e) => text(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{e}\n")),
-            }
+                    format!("the last reading is {} s old\n", l.at.elapsed().as_secs()),
+                ),
+                None => not_yet(),
+            },
+            "/" => text(StatusCode::OK, PLAIN, "kptop: /metrics, /healthz\n".into()),
+            _ => text(StatusCode::NOT_FOUND, PLAIN, "there are /metrics and /healthz\n".into()),
         }
-        // Alive while readings come.
-        "/healthz" => match now {
-            Some(l) if l.at.elapsed() < every * 5 + Duration::from_secs(30) => {
-                text(StatusCode::OK, PLAIN, "ok\n".into())
-            }
-            Some(l) => text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                PLAIN,
-                format!("the last reading is {} s old\n", l.at.elapsed().as_secs()),
-            ),
-            None => {
-                text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "the first reading is not done yet\n".into())
-            }
-        },
-        "/" => text(StatusCode::OK, PLAIN, "kptop: /metrics, /healthz\n".into()),
-        _ => text(StatusCode::NOT_FOUND, PLAIN, "there are /metrics and /healthz\n".into()),
+    }
+}
+
+fn not_yet() -> Answer {
+    text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "the first reading is not done yet\n".into())
+}
+
+impl Site {
+    fn metrics(&self, request: &Request<Incoming>, now: Option<Last>) -> Answer {
+        let Some(last) = now else { return not_yet() };
+        let body = match open_metrics(samples(&last.view, last.took, last.at.elapsed(), &self.limits)) {
+            Ok(body) => body,
+            Err(e) => return text(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{e}\n")),
+        };
+        let of = |media: &str| http::quality(request, &ACCEPT, media);
+        let open = of("application/openmetrics-text").unwrap_or(0.0);
+        let answer = match open > 0.0 && open >= of("text/plain").unwrap_or(0.0) {
+            true => text(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", body),
+            false => text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", prometheus_text(&body)),
+        };
+        http::packed(request, answer)
+    }
+}
+
+/// A bearer token, kept as its hash: comparing takes as long whatever is shown.
+struct Token([u8; 32]);
+
+impl Token {
+    fn read(path: &Path) -> Result<Token, String> {
+        let text = crate::input::small_text(path).map_err(|e| format!("reading {}: {e}", path.display()))?;
+        match text.trim() {
+            "" => Err(format!("{} holds no token", path.display())),
+            token => Ok(Token(Sha256::digest(token).into())),
+        }
+    }
+
+    fn is_shown(&self, request: &Request<Incoming>) -> bool {
+        let shown = request.headers().get(AUTHORIZATION).and_then(|v| v.to_str().ok());
+        let token = shown.and_then(|s| s.split_once(' ')).filter(|(k, _)| k.eq_ignore_ascii_case("bearer"));
+        token.is_some_and(|(_, t)| <[u8; 32]>::from(Sha256::digest(t.trim())) == self.0)
     }
 }
 
