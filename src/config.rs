@@ -222,6 +222,10 @@ pub fn commented_default() -> String {
         .filter(|c| c.from != crate::columns::NEVER)
         .map(|c| format!("\"{}\"", c.key))
         .collect();
+    let panes: Vec<String> = PaneName::ALL
+        .iter()
+        .filter_map(|p| Some(clap::ValueEnum::to_possible_value(p)?.get_name().to_string()))
+        .collect();
     let mut text = format!(
         "# kptop's config: ~/.config/kptop/config.toml (or $XDG_CONFIG_HOME/kptop/config.toml).\n\
          # Flags win over it. A key that kptop does not know is an error.\n\n\
@@ -229,7 +233,7 @@ pub fn commented_default() -> String {
          # theme = \"dark\"\n\n\
          # Seconds between readings, 0.1 to 3600.\n\
          # interval = 1.0\n\n\
-         # The pane that is shown first: overview, services, rules, compare, conntrack, findings.\n\
+         # The pane that is shown first: {}.\n\
          # pane = \"services\"\n\n\
          # Whether kptop takes the mouse. With false the terminal itself selects text.\n\
          # mouse = true\n\n\
@@ -237,6 +241,7 @@ pub fn commented_default() -> String {
          # Columns in their order. Unset: those below, as the width allows. Set: exactly these.\n\
          # columns = [{}]\n\
          #\n",
+        panes.join(", "),
         shown.join(", ")
     );
     for c in SERVICES {
@@ -263,6 +268,7 @@ mod tests {
     fn the_commented_default_is_the_default_and_holds_every_key() {
         let text = commented_default();
         assert_eq!(Config::parse(&text), Ok(Config::default()));
+        assert!(text.contains("findings, changes, drops.\n"), "{text}");
         // With the comments taken off it still is a config.
         let mut bare: String = text
             .lines()

@@ -538,3 +538,58 @@ fn prices_are_measured_in_namespaces_of_its_own() {
     let out = kptop(&["calibrate", "--from", "README.md"]);
     assert_eq!(out.status.code(), Some(2));
 }
+
+/// Where /proc is hidden, what cannot be seen is not called absent.
+#[test]
+fn a_hidden_proc_is_said() {
+    in_new_netns(|| {
+        let script = format!("mount -t tmpfs none /proc && exec {KPTOP} snapshot -o json --no-api");
+        let out = Command::new("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
+        let all = json(&out);
+        let unread = all["unread"].as_array().unwrap();
+        let why = |what: &str| -> String {
+            let found = unread.iter().find(|u| u["what"].as_str().unwrap().contains(what));
+            found.map_or(String::new(), |u| u["why"].as_str().unwrap().to_string())
+        };
+        for what in ["x_tables", "arptables", "conntrack"] {
+            assert!(why(what).contains("/proc is not mounted here"), "{what}: {all}");
+        }
+        // Of IPVS the list of generic netlink's families tells, which is no file.
+        let absent = |u: &&Value| u["why"].as_str().unwrap().contains("not loaded") && u["what"] != "IPVS";
+        assert!(!unread.iter().any(|u| absent(&u)), "{all}");
+    });
+}
+
+/// Who may change rules and may not read root's files is told what is missing, for each list of tables alike.
+#[test]
+fn what_is_missing_is_named_rightly() {
+    in_new_netns(|| {
+        load_legacy(&set("1.36.2", "iptables-legacy"));
+        let out = Command::new("setpriv")
+            .args([
+                "--reuid=65534",
+                "--regid=65534",
+                "--clear-groups",
+                "--inh-caps=+net_admin",
+                "--ambient-caps=+net_admin",
+                "--bounding-set=-all,+net_admin",
+            ])
+            .args([KPTOP, "snapshot", "-o", "json", "--no-api"])
+            .output()
+            .unwrap();
+        let all = json(&out);
+        let tables: Vec<&Value> = all["unread"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|u| u["why"].as_str().unwrap().contains("no permission"))
+            .collect();
+        assert!(tables.iter().any(|u| u["what"].as_str().unwrap().contains("x_tables")), "{all}");
+        // Not every kernel has arptables.
+        let arp = std::path::Path::new("/proc/thread-self/net/arp_tables_names").exists();
+        assert_eq!(tables.iter().any(|u| u["what"] == "tables of arptables"), arp, "{all}");
+        for u in tables {
+            assert!(u["why"].as_str().unwrap().contains("CAP_DAC_READ_SEARCH"), "{u}");
+        }
+    });
+}

@@ -4,6 +4,8 @@ mod services;
 mod tables;
 
 use crate::proxy::{Mode, Model, State};
+use crate::rates::service_key;
+use crate::ruleset::{Family, TableBackend};
 use crate::snapshot::Snapshot;
 use std::collections::{BTreeMap, HashMap};
 
@@ -53,6 +55,17 @@ impl What {
     }
 }
 
+/// What a change is about, where it is something that can be gone to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A Service, by [`service_key`].
+    Service(u64),
+    /// A table.
+    Table(TableBackend, Family, String),
+    /// The node, or what is gone by now.
+    Node,
+}
+
 /// One change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
@@ -62,6 +75,8 @@ pub struct Change {
     pub what: What,
     /// Which: a Service with its protocol, a table, a sysctl.
     pub subject: String,
+    /// The same, to go there.
+    pub about: About,
     /// How it was; `None` where it was not there.
     pub before: Option<String>,
     /// How it is; `None` where it is gone.
@@ -118,6 +133,7 @@ impl Changes {
                 seen_at,
                 what: What::Rules,
                 subject: "…".into(),
+                about: About::Node,
                 before: None,
                 now: Some(format!("{} more changes in this reading", rest.len())),
                 changed_before: None,
@@ -156,6 +172,8 @@ impl Changes {
 /// Collects changes of one pair of snapshots.
 struct Found {
     at: jiff::Timestamp,
+    /// What the changes that are being looked for are about.
+    about: About,
     all: Vec<Change>,
 }
 
@@ -165,13 +183,14 @@ impl Found {
             return;
         }
         let (seen_at, subject) = (self.at, subject.into());
-        self.all.push(Change { seen_at, what, subject, before, now, changed_before: None });
+        let about = self.about.clone();
+        self.all.push(Change { seen_at, what, subject, about, before, now, changed_before: None });
     }
 }
 
 /// What changed from one snapshot to the next: the most telling first.
 pub fn compare(before: (&Snapshot, &Model), now: (&Snapshot, &Model)) -> Vec<Change> {
-    let mut found = Found { at: now.0.taken_at, all: Vec::new() };
+    let mut found = Found { at: now.0.taken_at, about: About::Node, all: Vec::new() };
     readings(before.0, now.0, &mut found);
     modes(before.1, now.1, &mut found);
     if now.1.changed || before.1.services.len() != now.1.services.len() || weights_differ(before.1, now.1) {

@@ -1,6 +1,6 @@
 //! Services, frontends and backends that came, went or are others.
 
-use super::{Found, What, pairs};
+use super::{About, Found, What, pairs, service_key};
 use crate::proxy::{Backend, Frontend, Model, Service, endpoint_text, frontend_text};
 use std::collections::BTreeMap;
 
@@ -34,11 +34,14 @@ pub(super) fn compare(before: &Model, now: &Model, found: &mut Found) {
         for (name, s) in list {
             let text = Some(summary(s));
             let (before, now) = if has_come { (None, text) } else { (text, None) };
+            found.about = About::Service(service_key(s));
             found.push(What::Service, name.as_str(), before, now);
         }
+        found.about = About::Node;
     }
     for (name, s) in &new {
         let Some(was) = old.get(name) else { continue };
+        found.about = About::Service(service_key(s));
         found.push(What::Service, name, settings(was), settings(s));
         pairs(&frontends(was), &frontends(s), |f, b, n| {
             found.push(What::Frontend, format!("{name} {f}"), b.cloned(), n.cloned());
@@ -47,6 +50,7 @@ pub(super) fn compare(before: &Model, now: &Model, found: &mut Found) {
             found.push(What::Backend, format!("{name} {f}"), b.cloned(), n.cloned());
         });
     }
+    found.about = About::Node;
 }
 
 /// `10.96.2.1:80, 3 backends`

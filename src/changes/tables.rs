@@ -1,6 +1,6 @@
 //! Tables that came, went or were rewritten; policies; rules of other programs; counters that began again.
 
-use super::{Found, What, pairs};
+use super::{About, Found, What, pairs};
 use crate::figures::{count, plural};
 use crate::proxy::{Model, chain_owner};
 use crate::ruleset::{ChainId, RuleId, set_flag};
@@ -24,18 +24,22 @@ pub(super) fn compare(before: (&Snapshot, &Model), now: (&Snapshot, &Model), fou
     }
     let (old, new) = (by_name(before.0), by_name(now.0));
     let rules = |t: &TableState| plural(t.table.rules.len() as u64, "rule");
+    let about = |t: &TableState| About::Table(t.backend, t.family, t.table.name.clone());
     for (name, t) in &old {
+        found.about = about(t);
         if !new.contains_key(name) {
             found.push(What::Rules, format!("table {name}"), Some(rules(t)), None);
         }
     }
     for (name, t) in &new {
+        found.about = about(t);
         match old.get(name) {
             None => found.push(What::Rules, format!("table {name}"), None, Some(rules(t))),
             Some(was) if Arc::ptr_eq(&was.table, &t.table) => counters(name, was, t, found),
             Some(was) => rewritten(name, was, t, found),
         }
     }
+    found.about = About::Node;
 }
 
 /// The same rules: do counters stand below what they were?

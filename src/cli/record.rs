@@ -118,7 +118,7 @@ pub(super) fn record(source: &SourceArgs, args: &RecordArgs) -> Result<ExitCode,
             return Err(e);
         }
     };
-    let redactor = args.redact.then(Redactor::new);
+    let redactor = if args.redact { Some(Redactor::new()?) } else { None };
     let stop = stop_signal()?;
     let (began, mut told) = (Instant::now(), Instant::now());
     let on_terminal = io::stderr().is_terminal();

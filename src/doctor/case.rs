@@ -86,7 +86,12 @@ impl<'a> Case<'a> {
         self.asked_rules.set(true);
         match self.snapshot.rules_read() {
             true => Ok(()),
-            false => Err(self.unread().unwrap_or_default()),
+            false => Err(self.unread().unwrap_or_else(|| {
+                let first = self.snapshot.unread.iter().find(|u| u.failed);
+                first.map_or("what holds rules was not read".into(), |u| {
+                    format!("what holds rules was not read: {}: {}", u.what, u.why)
+                })
+            })),
         }
     }
 

@@ -172,6 +172,9 @@ pub fn limits() -> Result<Limits> {
         accounting: number("nf_conntrack_acct").map(|n| n != 0),
         timestamps: number("nf_conntrack_timestamp").map(|n| n != 0),
     };
+    if limits == Limits::default() && !super::procfs_is_there() {
+        return Err(Error::hidden("conntrack", "/proc/sys/net/netfilter/nf_conntrack_count"));
+    }
     if limits == Limits::default() {
         return Err(Error::missing(
             "conntrack",

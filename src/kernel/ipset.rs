@@ -3,7 +3,7 @@
 use super::netlink::{
     Message, NETLINK_NETFILTER, Request, Socket, attrs, be_uint, nfnetlink_body, retry, str_of,
 };
-use super::{Error, Result, module};
+use super::{Result, module};
 use crate::ruleset::{self, Counter, IpFamily};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -76,9 +76,7 @@ const WHAT: &str = "reading ipsets";
 impl Client {
     /// Opens a socket. Fails where the kernel has no ipset, without making it load the module.
     pub fn open() -> Result<Client> {
-        if !module::is_there("ip_set") {
-            return Err(Error::missing(WHAT, "the kernel has no ipset (module ip_set not loaded)", None));
-        }
+        module::need("ip_set", WHAT, "the kernel has no ipset (module ip_set not loaded)", None)?;
         Ok(Client { socket: Socket::open(NETLINK_NETFILTER)? })
     }
 

@@ -57,6 +57,12 @@ pub enum ErrorKind {
         /// What would bring it.
         hint: Option<String>,
     },
+    /// Something hides the file that tells of it: what is there is not known.
+    #[error("{file} cannot be read: /proc is not mounted here, or something is mounted over it")]
+    Hidden {
+        /// The file.
+        file: &'static str,
+    },
     /// It changed while it was read, each of the bounded times that kptop tried.
     #[error("interrupted: it kept changing while it was read ({tries} tries)")]
     Interrupted {
@@ -92,12 +98,27 @@ impl Error {
         Error { what: what.into(), kind }
     }
 
+    /// Something of which a file of procfs tells, where procfs is hidden.
+    pub fn hidden(what: impl Into<String>, file: &'static str) -> Error {
+        Error { what: what.into(), kind: ErrorKind::Hidden { file } }
+    }
+
+    /// The same error, by somebody who lacks more than usual.
+    #[must_use]
+    pub fn needs(mut self, what: &'static str) -> Error {
+        if let ErrorKind::Permission { needs } = &mut self.kind {
+            *needs = what;
+        }
+        self
+    }
+
     /// What to do next, where there is something.
     pub fn hint(&self) -> Option<String> {
         match &self.kind {
             ErrorKind::Permission { .. } => Some("run as root or with sudo".into()),
             ErrorKind::Missing { hint, .. } => hint.clone(),
             ErrorKind::Interrupted { .. } => Some("try again when the rules are quieter".into()),
+            ErrorKind::Hidden { .. } => Some("run it where procfs is mounted on /proc".into()),
             _ => None,
         }
     }
@@ -114,6 +135,14 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// True where procfs is mounted on /proc. A container may have something else there: what a file that is missing says is
+/// nothing then.
+pub fn procfs_is_there() -> bool {
+    nix::sys::statfs::statfs("/proc/thread-self/net")
+        .or_else(|_| nix::sys::statfs::statfs("/proc"))
+        .is_ok_and(|s| s.filesystem_type() == nix::sys::statfs::PROC_SUPER_MAGIC)
 }
 
 /// What a read of the kernel gives.

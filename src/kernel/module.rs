@@ -1,15 +1,29 @@
 //! Whether a part of the kernel is there. Asking it by netlink would make the kernel load its module, and
 //! kptop leaves a node as it was.
 
+use super::{Error, Result};
 use std::fs;
 use std::path::Path;
 
 /// True where the module is loaded or built in, or cannot be loaded anyway, so that asking changes nothing.
 pub fn is_there(name: &str) -> bool {
     let Ok(loaded) = fs::read_to_string("/proc/modules") else {
-        return true; // a kernel without modules
+        // A kernel without modules; or procfs is hidden, and only sysfs tells.
+        return super::procfs_is_there() || Path::new("/sys/module").join(name).exists();
     };
     is_loaded(&loaded, name) || Path::new("/sys/module").join(name).exists() || is_built_in(name)
+}
+
+/// An error where a part of the kernel is not there, or where that cannot be seen.
+///
+/// # Errors
+/// See above; `why` and `hint` are for a kernel that is known not to have it.
+pub fn need(name: &str, what: &str, why: &str, hint: Option<&str>) -> Result<()> {
+    match is_there(name) {
+        true => Ok(()),
+        false if !super::procfs_is_there() => Err(Error::hidden(what, "/proc/modules")),
+        false => Err(Error::missing(what, why, hint)),
+    }
 }
 
 fn is_loaded(modules: &str, name: &str) -> bool {

@@ -3,7 +3,7 @@
 use super::netlink::{
     Message, NETLINK_NETFILTER, Request, Socket, attrs, be_uint, nfnetlink_body, retry, text,
 };
-use super::{Error, Result, module};
+use super::{Result, module};
 use crate::ruleset::Counter;
 use serde::{Deserialize, Serialize};
 
@@ -27,10 +27,8 @@ pub struct Object {
 /// All named counters of the calling thread's namespace. Fails where the kernel has none, without making it
 /// load the module.
 pub fn read() -> Result<Vec<Object>> {
-    if !module::is_there("nfnetlink_acct") {
-        let why = "the kernel has no nfacct (module nfnetlink_acct not loaded)";
-        return Err(Error::missing(WHAT, why, None));
-    }
+    let why = "the kernel has no nfacct (module nfnetlink_acct not loaded)";
+    module::need("nfnetlink_acct", WHAT, why, None)?;
     let mut socket = Socket::open(NETLINK_NETFILTER)?;
     retry(|| {
         let mut found = Vec::new();

@@ -4,7 +4,7 @@
 use super::{Error, Result};
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// `NETLINK_ROUTE`, `NETLINK_NETFILTER`, `NETLINK_GENERIC` (`linux/netlink.h`)
 const ROUTE: isize = 0;
@@ -67,8 +67,9 @@ pub const READS: &[Read] = &[
     generic("NET_DM", 4, "NET_DM_CMD_STOP", "the drop monitor off again"),
 ];
 
-/// Numbers of families of generic netlink that were looked up, with their names.
-static FAMILIES: Mutex<Vec<(u16, &'static str)>> = Mutex::new(Vec::new());
+/// Numbers of families of generic netlink that were looked up, with their names. One has the same number everywhere.
+static FAMILIES: LazyLock<Mutex<Vec<(u16, &'static str)>>> =
+    LazyLock::new(|| Mutex::new(vec![(super::generic::CONTROLLER, "nlctrl")]));
 /// Inodes of the network namespaces that this process made.
 static OWN: Mutex<Option<HashSet<u64>>> = Mutex::new(None);
 
@@ -141,7 +142,9 @@ mod tests {
             ] {
                 assert!(error.to_string().contains("only into network namespaces that it made"), "{error}");
             }
-            assert!(is_read(NETFILTER, 10 << 8 | 16, &[]));
+            assert!(is_read(NETFILTER, 10 << 8 | 16, &[]) && is_read(GENERIC, 16, &[3, 1]));
+            // Of the controller only the list of families is asked.
+            assert!(!is_read(GENERIC, 16, &[1, 1]));
             assert!(!is_read(NETFILTER, 10 << 8, &[]) && !is_read(GENERIC, 99, &[4]));
             let ns = Netns::create().unwrap();
             check_write("writing", is_own()).unwrap();

@@ -10,7 +10,6 @@ use crate::snapshot::{Flows, MemoryList, Snapshot};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -46,25 +45,17 @@ pub struct Redactor {
     clusters: RefCell<Option<(Arc<Cluster>, Arc<Cluster>)>>,
 }
 
-impl Default for Redactor {
-    fn default() -> Redactor {
-        Redactor::new()
-    }
-}
-
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 impl Redactor {
     /// With a key of its own.
-    pub fn new() -> Redactor {
-        let mut seed = Sha256::new();
-        // The standard library's hashers are keyed by the system's random numbers.
-        for i in 0..8u64 {
-            let mut h = RandomState::new().build_hasher();
-            h.write_u64(i);
-            seed.update(h.finish().to_ne_bytes());
-        }
-        Redactor::with_key(seed.finalize().into())
+    ///
+    /// # Errors
+    /// The system gave no random numbers.
+    pub fn new() -> Result<Redactor, String> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(|e| format!("drawing a key that nobody can guess: {e}"))?;
+        Ok(Redactor::with_key(key))
     }
 
     /// With this key: two recordings with the same one have the same words.

@@ -102,14 +102,8 @@ impl Client {
     /// Opens a socket in the calling thread's namespace. Fails where the kernel has no nf_tables, without
     /// making it load the module.
     pub fn open() -> Result<Client> {
-        if !crate::kernel::module::is_there("nf_tables") {
-            let hint = "modprobe nf_tables";
-            return Err(Error::missing(
-                WHAT,
-                "the kernel has no nf_tables (module nf_tables not loaded)",
-                Some(hint),
-            ));
-        }
+        let why = "the kernel has no nf_tables (module nf_tables not loaded)";
+        crate::kernel::module::need("nf_tables", WHAT, why, Some("modprobe nf_tables"))?;
         Ok(Client {
             socket: Socket::open(NETLINK_NETFILTER)?,
             short: Socket::open_with(NETLINK_NETFILTER, SHORT)?,

@@ -44,10 +44,15 @@ pub struct ArpReader {
 impl ArpReader {
     /// All tables of the calling thread's namespace. As in [`super::table_names`], none is made.
     pub fn read(&mut self) -> Result<Vec<Reading>> {
-        let names = match fs::read_to_string("/proc/thread-self/net/arp_tables_names") {
+        const FILE: &str = "/proc/thread-self/net/arp_tables_names";
+        const WHAT: &str = "reading the list of arp tables";
+        let names = match fs::read_to_string(FILE) {
             Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(Error::io("reading the list of arp tables", e)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                let known = crate::kernel::procfs_is_there();
+                return if known { Ok(Vec::new()) } else { Err(Error::hidden(WHAT, FILE)) };
+            }
+            Err(e) => return Err(Error::io(WHAT, e).needs(super::LISTS)),
         };
         let mut names: Vec<&str> = names.lines().collect();
         names.sort_unstable();

@@ -40,16 +40,16 @@ pub fn table_names(family: IpFamily) -> Result<Vec<String>> {
             names.dedup();
             Ok(names)
         }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(e) => {
-            let mut err = Error::io(format!("reading the list of {family} tables"), e);
-            if let super::ErrorKind::Permission { needs } = &mut err.kind {
-                *needs = "root, or CAP_DAC_READ_SEARCH beside CAP_NET_ADMIN"; // the file is 0440 root
-            }
-            Err(err)
-        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => match super::procfs_is_there() {
+            true => Ok(Vec::new()),
+            false => Err(Error::hidden(format!("reading the list of {family} tables"), file)),
+        },
+        Err(e) => Err(Error::io(format!("reading the list of {family} tables"), e).needs(LISTS)),
     }
 }
+
+/// Lists of tables are files of root, 0440 (`xt_proto_init`): `CAP_NET_ADMIN` alone cannot read them.
+const LISTS: &str = "root, or CAP_DAC_READ_SEARCH beside CAP_NET_ADMIN";
 
 /// One reading of a table.
 #[derive(Clone, Debug)]

@@ -23,6 +23,18 @@ const SO_IP_SET: i32 = 83;
 const IP_SET_OP_GET_BYINDEX: u32 = 0x7;
 const IP_SET_OP_VERSION: u32 = 0x100;
 
+/// An option whose structure holds no pointers.
+#[derive(Clone, Copy, Debug)]
+struct Plain {
+    level: i32,
+    number: i32,
+}
+
+/// Of the families' own levels, and of `SOL_IP`.
+const fn plain(level: i32, number: i32) -> Plain {
+    Plain { level, number }
+}
+
 /// A socket through which one family's tables are read, in the namespace of the thread that opened it.
 #[derive(Debug)]
 pub struct Socket {
@@ -48,11 +60,21 @@ impl Socket {
         format!("reading the {} table {table}", self.layout.family)
     }
 
-    /// Reads into `buffer`; gives the length that the kernel filled.
-    fn get(&self, level: i32, option: i32, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Reads into `buffer` what an option without pointers holds; gives the length that the kernel filled.
+    fn get(&self, option: Plain, buffer: &mut [u8]) -> io::Result<usize> {
+        // SAFETY: the structures of these options hold no pointers.
+        unsafe { self.get_raw(option.level, option.number, buffer) }
+    }
+
+    /// The same of any option.
+    ///
+    /// # Safety
+    /// Where the option's structure holds pointers, they must lead to live, writable memory that is as large as the
+    /// structure's other fields tell the kernel.
+    unsafe fn get_raw(&self, level: i32, option: i32, buffer: &mut [u8]) -> io::Result<usize> {
         let mut len = buffer.len() as libc::socklen_t;
-        // SAFETY: the pointer and length are those of one live, writable slice, and the kernel writes at most
-        // `len` bytes there.
+        // SAFETY: the pointer and length are those of one live, writable slice, and the kernel writes at most `len` bytes
+        // there; what pointers inside it lead to, the caller answers for.
         let rc = unsafe {
             libc::getsockopt(self.fd.as_raw_fd(), level, option, buffer.as_mut_ptr().cast(), &raw mut len)
         };
@@ -66,7 +88,7 @@ impl Socket {
         let name =
             table_name(table).ok_or_else(|| Error::protocol(self.what(table), "a name over 31 bytes"))?;
         bytes[..32].copy_from_slice(&name);
-        self.get(self.layout.level, GET_INFO, &mut bytes).map_err(|e| self.io(table, e))?;
+        self.get(plain(self.layout.level, GET_INFO), &mut bytes).map_err(|e| self.io(table, e))?;
         let word = |i: usize| u32_at(&bytes, 32 + 4 * i);
         Ok(TableInfo {
             name: table.to_string(),
@@ -106,7 +128,7 @@ impl Socket {
             buffer[..32].copy_from_slice(&name);
         }
         buffer[32..36].copy_from_slice(&info.size.to_ne_bytes());
-        match self.get(self.layout.level, GET_ENTRIES, buffer) {
+        match self.get(plain(self.layout.level, GET_ENTRIES), buffer) {
             Ok(_) => {}
             Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => return Ok(false),
             Err(e) => return Err(self.io(&info.name, e)),
@@ -120,11 +142,11 @@ impl Socket {
         let mut bytes = [0u8; 40];
         // struct ip_set_req_version { op, version }
         bytes[0..4].copy_from_slice(&IP_SET_OP_VERSION.to_ne_bytes());
-        self.get(libc::SOL_IP, SO_IP_SET, &mut bytes[..8]).map_err(|e| Error::io(what(), e))?;
+        self.get(plain(libc::SOL_IP, SO_IP_SET), &mut bytes[..8]).map_err(|e| Error::io(what(), e))?;
         // struct ip_set_req_get_set { op, version, union { name[32], index } }; the version stays as told.
         bytes[0..4].copy_from_slice(&IP_SET_OP_GET_BYINDEX.to_ne_bytes());
         bytes[8..10].copy_from_slice(&index.to_ne_bytes());
-        self.get(libc::SOL_IP, SO_IP_SET, &mut bytes).map_err(|e| Error::io(what(), e))?;
+        self.get(plain(libc::SOL_IP, SO_IP_SET), &mut bytes).map_err(|e| Error::io(what(), e))?;
         match c_str(&bytes[8..40]) {
             Some(name) if !name.is_empty() => Ok(name.to_string()),
             _ => Err(Error::protocol(what(), "no name")),
@@ -195,7 +217,7 @@ impl ArpSocket {
         let mut bytes = [0u8; 68];
         let name = table_name(table).ok_or_else(|| Error::protocol(what(), "a name over 31 bytes"))?;
         bytes[..32].copy_from_slice(&name);
-        self.0.get(libc::SOL_IP, ARP_GET_INFO, &mut bytes).map_err(|e| Error::io(what(), e))?;
+        self.0.get(plain(libc::SOL_IP, ARP_GET_INFO), &mut bytes).map_err(|e| Error::io(what(), e))?;
         let word = |i: usize| u32_at(&bytes, 32 + 4 * i);
         Ok(arp::Info {
             valid_hooks: word(0),
@@ -211,7 +233,7 @@ impl ArpSocket {
         let mut bytes = vec![0u8; GET_ENTRIES_HEADER + info.size as usize];
         bytes[..32].copy_from_slice(&table_name(table).unwrap_or([0; 32]));
         bytes[32..36].copy_from_slice(&info.size.to_ne_bytes());
-        match self.0.get(libc::SOL_IP, ARP_GET_ENTRIES, &mut bytes) {
+        match self.0.get(plain(libc::SOL_IP, ARP_GET_ENTRIES), &mut bytes) {
             Ok(_) => Ok(Some(bytes.split_off(GET_ENTRIES_HEADER))),
             Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => Ok(None),
             Err(e) => Err(Error::io(format!("reading the arp table {table}"), e)),
@@ -240,7 +262,10 @@ impl BridgeSocket {
         let mut bytes = [0u8; EBT_REPLACE];
         let name = table_name(table).ok_or_else(|| Error::protocol(what(), "a name over 31 bytes"))?;
         bytes[..32].copy_from_slice(&name);
-        self.0.get(libc::SOL_IP, EBT_GET_INFO, &mut bytes).map_err(|e| Error::io(what(), e))?;
+        // SAFETY: it fills the structure itself, and neither reads nor follows the pointers in it (`do_ebt_get_ctl`:
+        // `EBT_SO_GET_INFO`); they are null.
+        unsafe { self.0.get_raw(libc::SOL_IP, EBT_GET_INFO, &mut bytes) }
+            .map_err(|e| Error::io(what(), e))?;
         Ok(bridge::Info { entries: u32_at(&bytes, 36), size: u32_at(&bytes, 40) })
     }
 
@@ -253,12 +278,12 @@ impl BridgeSocket {
         bytes[36..40].copy_from_slice(&info.entries.to_ne_bytes());
         bytes[40..44].copy_from_slice(&info.size.to_ne_bytes());
         bytes[96..100].copy_from_slice(&info.entries.to_ne_bytes());
-        // The structure holds two pointers, to which the kernel writes: `num_counters` counters of 16 bytes and
-        // `entries_size` bytes of entries, which is what both vectors hold. It refuses (EINVAL) where the table's
-        // numbers are others than these. Both vectors outlive the call.
         bytes[104..112].copy_from_slice(&(counters.as_mut_ptr() as u64).to_ne_bytes());
         bytes[112..120].copy_from_slice(&(entries.as_mut_ptr() as u64).to_ne_bytes());
-        match self.0.get(libc::SOL_IP, EBT_GET_ENTRIES, &mut bytes) {
+        // SAFETY: the structure holds two pointers, to which the kernel writes: `num_counters` counters of 16 bytes and
+        // `entries_size` bytes of entries, which is what both vectors hold. It refuses (EINVAL) where the table's numbers are
+        // others than these (`copy_everything_to_user`). Both vectors outlive the call.
+        match unsafe { self.0.get_raw(libc::SOL_IP, EBT_GET_ENTRIES, &mut bytes) } {
             Ok(_) => Ok(Some((entries, counters))),
             Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(None),
             Err(e) => Err(Error::io(format!("reading the bridge table {table}"), e)),

@@ -536,6 +536,8 @@ impl App {
     fn next_mode(&mut self) {
         let Some(u) = &self.update else { return };
         let mut all: Vec<Mode> = u.model.modes.iter().map(|m| m.mode).collect();
+        // Families have their modes each: with two of both, the same come again.
+        all.sort_unstable();
         all.dedup();
         self.mode = match self.mode {
             None => all.first().copied(),

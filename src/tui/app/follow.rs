@@ -1,7 +1,7 @@
 //! From a finding or a change to what it is about, and back.
 
 use super::{App, Section, TableRow};
-use crate::changes::{Change, What};
+use crate::changes::{About, Change};
 use crate::config::PaneName;
 use crate::doctor::Subject;
 use crate::rates::service_key;
@@ -55,16 +55,12 @@ impl App {
 
 /// The Service that a change is about, where it is there.
 pub(in crate::tui) fn changed_service(u: &Update, change: &Change) -> Option<usize> {
-    let named = |s: &crate::proxy::Service| {
-        change.subject.strip_prefix(&format!("{} {}", s.label(), s.protocol.name())).is_some()
-    };
-    u.model.services.iter().position(named)
+    let About::Service(key) = change.about else { return None };
+    u.model.services.iter().position(|s| service_key(s) == key)
 }
 
 /// The table that a change is about, where it is there.
 pub(in crate::tui) fn changed_table(u: &Update, change: &Change) -> Option<usize> {
-    let named = |t: &crate::snapshot::TableState| {
-        change.what == What::Rules && change.subject.contains(&format!("{} {} (", t.family, t.table.name))
-    };
-    u.snapshot.tables.iter().position(named)
+    let About::Table(backend, family, name) = &change.about else { return None };
+    u.snapshot.tables.iter().position(|t| (t.backend, t.family, &t.table.name) == (*backend, *family, name))
 }
