@@ -227,7 +227,9 @@ fn a_closed_pipe_is_no_error() {
 fn for_everybody() -> std::path::PathBuf {
     let path =
         std::env::temp_dir().join(format!("kptop-{}-{:?}", std::process::id(), std::thread::current().id()));
-    std::fs::copy(KPTOP, &path).unwrap();
+    // By another process: a test beside this one may start a program while this one has the copy open for writing,
+    // and its child would hold it open ("text file busy").
+    run("cp", &[KPTOP, path.to_str().unwrap()]);
     path
 }
 

@@ -79,7 +79,9 @@ fn told(t: &Table) -> Told {
         all.insert(format!("chain {} {:?}", t.str(c.name), c.base), rules.collect());
     }
     for s in t.sets.iter().filter(|s| s.flags & 1 == 0) {
-        let text = |s: &Set, e: &Element| t.element_text(s, e).to_string();
+        // The time that an element has left runs between two readings, and JSON gives it in whole seconds.
+        let text =
+            |s: &Set, e: &Element| t.element_text(s, &Element { expires_ms: None, ..e.clone() }).to_string();
         let mut elements: Vec<String> = s.elements.iter().flatten().map(|e| text(s, e)).collect();
         elements.sort();
         // What rules fill while packets come is not read with the rest.

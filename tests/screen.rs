@@ -205,7 +205,7 @@ fn no_size_breaks_the_screen() {
                     }
                     (28.., _) => assert!(text.contains("This terminal is too small"), "{at}"),
                     _ => assert!(
-                        text.starts_with(&"This terminal"[..usize::from(width).min(13)].trim_end()),
+                        text.starts_with("This terminal"[..usize::from(width).min(13)].trim_end()),
                         "{at}"
                     ),
                 }

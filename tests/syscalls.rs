@@ -77,6 +77,7 @@ const CALLS: &[&str] = &[
     "lstat",
     "newfstatat",
     "statx",
+    "statfs",
     "getdents64",
     "readlink",
     "readlinkat",

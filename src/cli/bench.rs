@@ -67,7 +67,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, String> {
     let on_terminal = io::stderr().is_terminal();
     let tell = |text: &str| {
         if on_terminal {
-            super::say(&format!("{text}"));
+            super::say(text);
         }
     };
     tell(

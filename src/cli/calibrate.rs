@@ -75,7 +75,7 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode, String> {
     let on_terminal = io::stderr().is_terminal();
     let tell = |text: &str| {
         if on_terminal {
-            super::say(&format!("{text}"));
+            super::say(text);
         }
     };
     tell("measuring in private network namespaces; this node's own rules and traffic are not touched");

@@ -80,7 +80,7 @@ pub(super) fn literal(word: &str) -> Value {
     }
     // Names hold hyphens, too: only addresses and numbers make ranges.
     if let Some((a, b)) = word.split_once('-') {
-        let is_end = |w: &str| w.parse::<std::net::IpAddr>().is_ok() || w.parse::<u64>().is_ok();
+        let is_end = |w: &str| w.parse::<std::net::IpAddr>().is_ok() || plain(w).is_u64();
         if is_end(a) && is_end(b) {
             return json!({"range": [plain(a), plain(b)]});
         }

@@ -101,7 +101,7 @@ impl Layers {
                 all.payload(payload_base::NETWORK);
             }
             Match::Tcp { .. } | Match::Udp { .. } | Match::Sctp { .. } => {
-                all.payload(payload_base::TRANSPORT)
+                all.payload(payload_base::TRANSPORT);
             }
             Match::Native(c) => return Layers::of(&c.key),
             Match::Does(s) => match &**s {

@@ -376,7 +376,7 @@ pub(in crate::ruleset) fn value(out: &mut String, kind: Kind, bytes: &[u8]) {
         Kind::Hour => {
             let s = host_number(bytes);
             let _ = write!(out, "\"{:02}:{:02}", s / 3600, s / 60 % 60);
-            if s % 60 != 0 {
+            if !s.is_multiple_of(60) {
                 let _ = write!(out, ":{:02}", s % 60);
             }
             out.write_char('"')
