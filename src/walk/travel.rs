@@ -408,7 +408,24 @@ impl Journey<'_, '_> {
                 self.note(t, "a packet to a loopback address may not come in by an interface".into());
                 return Some(End::Lost);
             }
-            Hook::Prerouting if local || t.packet.destination.is_multicast() => self.go(t, Hook::Input),
+            Hook::Prerouting if local || t.packet.destination.is_multicast() => {
+                // Conntrack translates what comes in over `lo` once more. Where that changes a destination that a rule wrote
+                // after the first time, the route is looked for anew (`nf_nat_ipv4_pre_routing`), and a source of
+                // this node's own is refused (`fib_validate_source`, without accept_local).
+                let written = |to: IpAddr| t.unsure.destination || t.packet.destination != to;
+                if t.looped
+                    && !t.via_ipvs
+                    && t.backend.is_some_and(|b| written(b.0))
+                    && let Some(mut other) = self.branch(t, 1.0)
+                {
+                    let what = "what a rule wrote over the translated destination is what stood there";
+                    other.assume(format!("not: {what}"));
+                    self.note(&mut other, "a packet from this node's own address is not routed anew".into());
+                    self.end(other, End::Lost);
+                    t.assume(what.into());
+                }
+                self.go(t, Hook::Input);
+            }
             Hook::Prerouting => {
                 if !self.ground.forwards(t.packet.family()) {
                     self.note(t, "this node does not forward packets (ip_forward is 0)".into());
@@ -428,6 +445,16 @@ impl Journey<'_, '_> {
                 return Some(End::Lost);
             }
             Hook::Postrouting if local && t.first.entrance == Entrance::Node && !t.looped => {
+                if t.unsure.perhaps_broken
+                    && let Some(mut other) = self.branch(t, 1.0)
+                {
+                    let what =
+                        "what a rule wrote into the header without mending its checksum is what stood there";
+                    other.assume(format!("not: {what}"));
+                    self.note(&mut other, "its checksum is wrong".into());
+                    self.end(other, End::Lost);
+                    t.assume(what.into());
+                }
                 t.looped = true;
                 // Its route is known: none is looked for again (`skb_valid_dst` in `ip_rcv_finish_core`).
                 t.local = Some(true);

@@ -27,6 +27,8 @@ pub(super) struct Unsure {
     pub(super) flow_mark: u32,
     /// True where the checksum of the header is wrong: a rule wrote into it and did not mend that.
     pub(super) broken: bool,
+    /// True where it may be wrong: a rule may have written what stood there before.
+    pub(super) perhaps_broken: bool,
     /// How often something was written that is not known: conditions on it before and after are different questions.
     pub(super) writes: u32,
     written: Vec<Written>,
@@ -97,10 +99,11 @@ impl Traveller {
         if header.len() < end {
             header.resize(end, None);
         }
-        let differs = header[offset..end].iter().zip(&bytes).any(|(a, b)| a.is_none() || a != b);
         // IPv6 has no checksum of its header.
         if base == payload_base::NETWORK && self.packet.family() == IpFamily::V4 && !mends {
-            self.unsure.broken |= differs;
+            let both = || header[offset..end].iter().zip(&bytes);
+            self.unsure.broken |= both().any(|(a, b)| a.is_some() && b.is_some() && a != b);
+            self.unsure.perhaps_broken |= both().any(|(a, b)| a.is_none() || b.is_none());
         }
         header[offset..end].copy_from_slice(&bytes);
         let part = |from: usize, len: usize| {

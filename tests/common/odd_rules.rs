@@ -1,7 +1,7 @@
 //! Random native rules beside the kernel: whatever nft's grammar has, in every chain that a packet meets. The rules
 //! whose counters went up must be exactly those of one of the ways that the walk told.
 
-use super::walking::{Dice, NODE_ORIGIN, counts, expectations, names_of, rose, silence};
+use super::walking::{Counts, Dice, NODE_ORIGIN, counts, expectations, names_of, rose, silence};
 use super::{run_with, tell};
 use kptop::lab::packets::Sender;
 use kptop::lab::{Lab, Origin, inside};
@@ -440,7 +440,13 @@ fn one(live: &mut Live, sender: &Sender, packet: &Packet) -> Result<Option<(End,
             return Ok(Some((outcome.end, !outcome.assuming.is_empty())));
         }
         if began.elapsed() > Duration::from_millis(500) {
-            let told: Vec<_> = expected
+            let mut nearest: Vec<_> = expected.iter().collect();
+            nearest.sort_by_key(|e| {
+                let differs =
+                    |a: &Counts, b: &Counts| a.iter().filter(|(k, n)| b.get(*k) != Some(*n)).count();
+                differs(&e.0, &real) + differs(&real, &e.0)
+            });
+            let told: Vec<_> = nearest
                 .iter()
                 .take(3)
                 .map(|e| (names_of(&snapshot, &e.0), &e.1.end, &e.1.assuming))

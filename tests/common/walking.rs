@@ -223,6 +223,38 @@ fn told(snapshot: &Snapshot, walk: &Walk, outcome: &Outcome, into: &mut Counts) 
     }
 }
 
+/// Rules that matched on a way, as text.
+fn matched_texts<'a>(
+    snapshot: &'a Snapshot,
+    walk: &'a Walk,
+    outcome: &Outcome,
+) -> impl Iterator<Item = String> + 'a {
+    walk.path(outcome).into_iter().filter_map(|step| {
+        let (StepKind::Matched(id) | StepKind::Counted(id)) = &step.kind else { return None };
+        let table = &snapshot.tables[step.place?.table].table;
+        Some(table.rule_text(table.rule(*id)).to_string())
+    })
+}
+
+/// Addresses that a refusal's answer may come from. Usually that to which the packet was sent; where a rule wrote
+/// another into its header, the kernel takes that or one of its own, by the route (`icmp_send`).
+fn sources_of_answer(
+    snapshot: &Snapshot,
+    packet: &Packet,
+    walk: &Walk,
+    outcome: &Outcome,
+) -> BTreeSet<IpAddr> {
+    let mut sources = BTreeSet::from([packet.destination]);
+    for text in matched_texts(snapshot, walk, outcome) {
+        if text.contains("addr set ") {
+            sources.extend(text.split([' ', ',', '{', '}']).filter_map(|w| w.parse::<IpAddr>().ok()));
+            sources.extend(snapshot.addresses.iter().map(|a| a.address));
+        }
+    }
+    sources.retain(|a| a.is_ipv4() == packet.destination.is_ipv4());
+    sources
+}
+
 /// Every set of rules that may have counted, with the outcome that it belongs to. A refusal's answer is a packet of
 /// its own, which the node sends.
 pub fn expectations<'w>(
@@ -232,6 +264,7 @@ pub fn expectations<'w>(
     walk: &'w Walk,
 ) -> Vec<(Counts, &'w Outcome)> {
     let mut all = Vec::new();
+    let mut answers = BTreeMap::new();
     for o in &walk.outcomes {
         let mut counts = Counts::new();
         told(snapshot, walk, o, &mut counts);
@@ -239,21 +272,30 @@ pub fn expectations<'w>(
             all.push((counts, o));
             continue;
         }
-        let answer = Packet {
-            source: packet.destination,
-            destination: packet.source,
-            protocol: if packet.source.is_ipv4() { 1 } else { 58 },
-            source_port: 0,
-            destination_port: 0,
-            entrance: Entrance::Node,
-            mark: 0,
-            state: CtState::Related,
-        };
-        let back = ground.walk(&answer, &Options::default());
-        for b in &back.outcomes {
-            let mut with = counts.clone();
-            told(snapshot, &back, b, &mut with);
-            all.push((with, o));
+        // To a packet whose own checksum is wrong the kernel gives no answer (`nf_reject_verify_csum`): a rule wrote
+        // into its header.
+        if matched_texts(snapshot, walk, o).any(|text| text.contains(" set ")) {
+            all.push((counts.clone(), o));
+        }
+        for source in sources_of_answer(snapshot, packet, walk, o) {
+            let back = answers.entry(source).or_insert_with(|| {
+                let answer = Packet {
+                    source,
+                    destination: packet.source,
+                    protocol: if packet.source.is_ipv4() { 1 } else { 58 },
+                    source_port: 0,
+                    destination_port: 0,
+                    entrance: Entrance::Node,
+                    mark: 0,
+                    state: CtState::Related,
+                };
+                ground.walk(&answer, &Options::default())
+            });
+            for b in &back.outcomes {
+                let mut with = counts.clone();
+                told(snapshot, back, b, &mut with);
+                all.push((with, o));
+            }
         }
     }
     all
