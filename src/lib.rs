@@ -15,8 +15,8 @@ pub mod doctor;
 pub mod drops;
 pub mod explain;
 pub mod figures;
-#[cfg(test)]
-mod fuzz;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod input;
 pub mod kernel;
 pub mod lab;

@@ -1,7 +1,8 @@
 //! Fuzzing by mutation: valid bytes, cut, spliced and altered, for as long as asked.
 //!
-//! `cargo test` gives each target two seconds; `tests/fuzz` ten minutes (`KPTOP_FUZZ_SECONDS`). A target that
-//! panics prints its input in hexadecimal, and the seed that makes the run again (`KPTOP_FUZZ_SEED`).
+//! `cargo test` gives each target two seconds (`KPTOP_FUZZ_SECONDS`). A target that panics prints its input in
+//! hexadecimal, and the seed that makes the run again (`KPTOP_FUZZ_SEED`). With `KPTOP_FUZZ_CORPUS` it only writes its
+//! seeds there, in a directory for each target: what libFuzzer begins with.
 
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -84,6 +85,14 @@ fn mutate(input: &mut Vec<u8>, seeds: &[Vec<u8>], r: &mut Random) {
 /// Runs `target` on mutations of `seeds`.
 pub(crate) fn run(name: &str, seeds: &[Vec<u8>], mut target: impl FnMut(&[u8])) {
     assert!(!seeds.is_empty(), "{name} has no seeds");
+    if let Some(corpus) = std::env::var_os("KPTOP_FUZZ_CORPUS") {
+        let dir = std::path::Path::new(&corpus).join(name);
+        std::fs::create_dir_all(&dir).expect("a directory for the seeds");
+        for (i, seed) in seeds.iter().enumerate() {
+            std::fs::write(dir.join(format!("seed-{i}")), seed).expect("a file for a seed");
+        }
+        return;
+    }
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |d| d.as_nanos() as u64);
     let seed = env("KPTOP_FUZZ_SEED").unwrap_or(clock) | 1;
     let time = Duration::from_secs(env("KPTOP_FUZZ_SECONDS").unwrap_or(2));

@@ -292,7 +292,7 @@ fn config(control: &mut Socket, family: u16) -> Result<Config> {
 }
 
 /// A message behind its netlink header: `struct genlmsghdr`, attributes.
-fn parse(payload: &[u8]) -> Option<Dropped> {
+pub(super) fn parse(payload: &[u8]) -> Option<Dropped> {
     if *payload.first()? != CMD_PACKET_ALERT {
         return None;
     }

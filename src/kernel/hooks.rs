@@ -56,7 +56,7 @@ pub fn read(family: u8, hooks: u32) -> Result<Vec<Function>> {
     Ok(found)
 }
 
-fn parse(bytes: &[u8]) -> Function {
+pub(super) fn parse(bytes: &[u8]) -> Function {
     let mut f = Function::default();
     for (kind, v) in attrs(bytes) {
         match kind {

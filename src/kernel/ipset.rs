@@ -122,7 +122,7 @@ impl Client {
 }
 
 /// A message about a set; members of a large one come in several.
-fn parse(bytes: &[u8], sets: &mut Vec<Ipset>) {
+pub(super) fn parse(bytes: &[u8], sets: &mut Vec<Ipset>) {
     let (mut name, mut kind, mut family, mut data, mut members) = ("", None, 0, &[][..], None);
     for (k, v) in attrs(bytes) {
         match k {

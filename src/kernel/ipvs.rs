@@ -400,7 +400,7 @@ fn service_attr(request: Request, server: &VirtualServer, full: bool) -> Request
     })
 }
 
-fn parse_service(value: &[u8]) -> Option<VirtualServer> {
+pub(super) fn parse_service(value: &[u8]) -> Option<VirtualServer> {
     let (mut family, mut protocol, mut addr, mut port, mut mark) = (None, 0u16, None, 0u16, None);
     let (mut scheduler, mut flags, mut timeout, mut netmask) = (String::new(), 0u32, 0u32, 0u32);
     let (mut pe, mut stats, mut stats64) = (None, None, None);
@@ -448,7 +448,7 @@ fn parse_family(v: &[u8]) -> Option<IpFamily> {
     }
 }
 
-fn parse_dest(value: &[u8], family: IpFamily) -> Option<RealServer> {
+pub(super) fn parse_dest(value: &[u8], family: IpFamily) -> Option<RealServer> {
     let (mut own_family, mut addr, mut stats, mut stats64) = (family, None, None, None);
     let mut real = RealServer::new(Ipv4Addr::UNSPECIFIED.into(), 0, 0);
     for (kind, v) in attrs(value) {

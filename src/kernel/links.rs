@@ -40,7 +40,7 @@ pub fn read() -> Result<Vec<Link>> {
     Ok(links)
 }
 
-fn parse(payload: &[u8]) -> Option<Link> {
+pub(super) fn parse(payload: &[u8]) -> Option<Link> {
     let index = u32::from_ne_bytes(*payload.get(4..)?.first_chunk()?);
     let flags = u32::from_ne_bytes(*payload.get(8..)?.first_chunk()?);
     let mut link = Link { index, up: flags & 1 != 0, ..Link::default() };

@@ -8,6 +8,8 @@ pub mod conntrack;
 pub mod conntrack_events;
 pub mod counters;
 pub mod drop_monitor;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 pub mod generic;
 pub mod hooks;
 pub mod ipset;

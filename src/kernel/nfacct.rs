@@ -39,7 +39,7 @@ pub fn read() -> Result<Vec<Object>> {
     })
 }
 
-fn parse(bytes: &[u8]) -> Object {
+pub(super) fn parse(bytes: &[u8]) -> Object {
     let mut o = Object::default();
     for (kind, v) in attrs(bytes) {
         let number = || be_uint(v).unwrap_or(0);

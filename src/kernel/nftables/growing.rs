@@ -177,15 +177,15 @@ pub(super) fn dialect(table: &Table) -> Dialect {
     }
 }
 
-/// A table that tests feed with messages.
-#[cfg(test)]
+/// A table that fuzzing feeds with messages.
+#[cfg(any(test, fuzzing))]
 pub(super) struct Fed {
     growing: Growing,
     decoder: RuleDecoder,
     ipsets: Ipsets,
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Fed {
     /// Chains and sets of a table, without its rules.
     pub(super) fn new(like: &Table, family: Family, dialect: Dialect) -> Fed {

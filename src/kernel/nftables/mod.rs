@@ -42,5 +42,7 @@ mod message {
     pub(super) const GETFLOWTABLE: u8 = 23;
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 #[cfg(test)]
 mod tests;

@@ -311,6 +311,18 @@ pub fn read_within(paths: &[PathBuf], budget: u64) -> Result<Snapshot, String> {
     reader.finish()
 }
 
+/// Reads texts with the names of their files, for fuzzing.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn of_texts(texts: impl Iterator<Item = (String, String)>) -> Result<Snapshot, String> {
+    let found = texts.filter_map(|(name, text)| {
+        let kind = kind(&name, &text)?;
+        Some(Found { path: PathBuf::from(&name), name, kind, text })
+    });
+    let mut reader = Reader::default();
+    reader.all(found.collect())?;
+    reader.finish()
+}
+
 const KNOWN: &str = "it reads iptables-save and ip6tables-save (with -c or without), nft list ruleset (with -j or without), \
                      ipvsadm -Sn and -Ln (--stats), ipset save, conntrack -L and -S, ip addr, sysctl -a, \
                      kubectl get services,endpointslices,nodes -A -o json, sosreports, and recordings of kptop";
