@@ -63,9 +63,10 @@ fn flowtables_are_read_by_name() {
         let t = &ruleset.tables[0].table;
         assert_eq!(t.nf.as_ref().unwrap().flowtables, ["fast"]);
         assert_eq!(t.rules.len(), 1);
-        // What kptop does not decode is shown for what it is.
         let text = t.rule_text(&t.rules[0]).to_string();
-        assert_eq!(text, "ip protocol tcp [flow_offload, 12 bytes] counter");
+        assert_eq!(text, "ip protocol tcp flow add @fast counter");
+        let listed = run("nft", &["list", "chain", "inet", "t", "f"]);
+        assert!(listed.contains(&format!("{text} packets 0 bytes 0")), "{listed}");
         // This kernel does not say how many elements a set has that packets fill.
         run("nft", &["add", "set", "inet", "t", "d", "{ type ipv4_addr; flags dynamic; size 9; }"]);
         let ruleset = Client::open().unwrap().read().unwrap();
