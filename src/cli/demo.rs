@@ -1,6 +1,7 @@
 //! `kptop demo`
 
 use super::{Format, Source, explain, print_snapshot};
+use crate::kernel::module::is_there;
 use crate::lab::{Lab, LabOptions, become_root_if_needed, shop};
 use crate::proxy::{Mode, Names, Variant};
 use crate::snapshot::live::Live;
@@ -24,9 +25,9 @@ pub(super) enum DemoMode {
 
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
-    /// Mode of kube-proxy to show.
-    #[arg(long, value_enum, default_value = "iptables")]
-    mode: DemoMode,
+    /// Mode of kube-proxy to show [default: iptables; nftables where the kernel has no x_tables loaded]
+    #[arg(long, value_enum)]
+    mode: Option<DemoMode>,
     /// Service ports in all; the shop has 31, more are made up.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20_000))]
     services: Option<u32>,
@@ -42,6 +43,14 @@ pub(super) struct DemoArgs {
     /// With --output: seconds of traffic before the snapshot.
     #[arg(long = "for", value_name = "SECONDS", default_value = "3", value_parser = clap::value_parser!(u64).range(0..=3600))]
     seconds: u64,
+}
+
+/// What this kernel can show: nothing loads x_tables when it is asked for, while nf_tables comes by itself.
+fn usual_mode() -> DemoMode {
+    match is_there("ip_tables") && is_there("ip6_tables") {
+        true => DemoMode::Iptables,
+        false => DemoMode::Nftables,
+    }
 }
 
 fn parse_scale(text: &str) -> Result<f32, String> {
@@ -78,7 +87,7 @@ pub(super) fn start(
 pub(super) fn run(args: &DemoArgs, options: Options) -> Result<ExitCode, String> {
     become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
     let services = args.services.map(|n| n as usize);
-    let lab = start(args.mode, services, args.backends as usize, args.traffic)?;
+    let lab = start(args.mode.unwrap_or_else(usual_mode), services, args.backends as usize, args.traffic)?;
     let node = lab.node().clone();
     if let Some(format) = args.output {
         std::thread::sleep(Duration::from_secs(args.seconds));

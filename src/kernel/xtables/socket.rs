@@ -107,6 +107,14 @@ impl Socket {
                 format!("the kernel has no {} table {table}", self.layout.family),
                 None,
             ),
+            // Nobody registered these socket options; unlike tables, the kernel does not load that part when asked.
+            Some(libc::ENOPROTOOPT) => {
+                let (module, hint) = match self.layout.family {
+                    IpFamily::V4 => ("ip_tables", "modprobe ip_tables"),
+                    IpFamily::V6 => ("ip6_tables", "modprobe ip6_tables"),
+                };
+                Error::missing(self.what(table), format!("the module {module} is not loaded"), Some(hint))
+            }
             _ => Error::io(self.what(table), e),
         }
     }
