@@ -350,6 +350,11 @@ impl Traveller {
         }
     }
 
+    /// True where the packet is for this node: as routing decided, or as its destination says.
+    pub(super) fn is_here(&self, ground: &Ground<'_>) -> bool {
+        self.local.unwrap_or_else(|| ground.is_local(self.packet.destination))
+    }
+
     /// The interface by which the packet came; empty where there is none, `None` where it is not known.
     pub(super) fn in_interface(&self) -> Option<&str> {
         match (self.hook, &self.packet.entrance) {
@@ -375,7 +380,7 @@ impl Traveller {
             // As routing found before the first rule: another destination counts from POSTROUTING on.
             Hook::Output => self.first_is_local.then_some("lo"),
             _ if self.unsure.destination && self.local.is_none() => None,
-            _ if self.local.unwrap_or_else(|| ground.is_local(self.packet.destination)) => Some("lo"),
+            _ if self.is_here(ground) => Some("lo"),
             _ => None,
         }
     }

@@ -96,8 +96,7 @@ impl Ground<'_> {
 
     /// Whatever can be written may be another from here on.
     fn may_write(&self, t: &mut Traveller) {
-        let here = self.is_local(t.packet.destination);
-        t.doubt_everything(t.local.unwrap_or(here));
+        t.doubt_everything(t.is_here(self));
     }
 
     /// What a native rule does on the way; it may also limit.
@@ -153,10 +152,9 @@ impl Ground<'_> {
                     Loaded::Unknown(_) => Vec::new(),
                 };
                 bytes.resize(*len as usize, None);
-                let here = self.is_local(t.packet.destination);
                 // `NFT_PAYLOAD_CSUM_NONE`
                 let mends = checksum.0 != 0;
-                t.write_header(*base, *offset as usize, bytes, mends, t.local.unwrap_or(here));
+                t.write_header(*base, *offset as usize, bytes, mends, t.is_here(self));
                 Held::Yes
             }
             // Only what a packet has can be written or taken out (`nft_exthdr_tcp_set_eval`); what it has is not known.

@@ -413,16 +413,12 @@ impl Journey<'_, '_> {
                 // after the first time, the route is looked for anew (`nf_nat_ipv4_pre_routing`), and a source of
                 // this node's own is refused (`fib_validate_source`, without accept_local).
                 let written = |to: IpAddr| t.unsure.destination || t.packet.destination != to;
-                if t.looped
-                    && !t.via_ipvs
-                    && t.backend.is_some_and(|b| written(b.0))
-                    && let Some(mut other) = self.branch(t, 1.0)
-                {
-                    let what = "what a rule wrote over the translated destination is what stood there";
-                    other.assume(format!("not: {what}"));
-                    self.note(&mut other, "a packet from this node's own address is not routed anew".into());
-                    self.end(other, End::Lost);
-                    t.assume(what.into());
+                if t.looped && !t.via_ipvs && t.backend.is_some_and(|b| written(b.0)) {
+                    self.lost_unless(
+                        t,
+                        "what a rule wrote over the translated destination is what stood there",
+                        "a packet from this node's own address is not routed anew",
+                    );
                 }
                 self.go(t, Hook::Input);
             }
@@ -445,15 +441,12 @@ impl Journey<'_, '_> {
                 return Some(End::Lost);
             }
             Hook::Postrouting if local && t.first.entrance == Entrance::Node && !t.looped => {
-                if t.unsure.perhaps_broken
-                    && let Some(mut other) = self.branch(t, 1.0)
-                {
-                    let what =
-                        "what a rule wrote into the header without mending its checksum is what stood there";
-                    other.assume(format!("not: {what}"));
-                    self.note(&mut other, "its checksum is wrong".into());
-                    self.end(other, End::Lost);
-                    t.assume(what.into());
+                if t.unsure.perhaps_broken {
+                    self.lost_unless(
+                        t,
+                        "what a rule wrote into the header without mending its checksum is what stood there",
+                        "its checksum is wrong",
+                    );
                 }
                 t.looped = true;
                 // Its route is known: none is looked for again (`skb_valid_dst` in `ip_rcv_finish_core`).
@@ -464,6 +457,16 @@ impl Journey<'_, '_> {
             _ => return Some(End::Delivered),
         }
         None
+    }
+
+    /// The packet goes on if `what` is so; if not, it is lost, and `why` says by what.
+    fn lost_unless(&mut self, t: &mut Traveller, what: &str, why: &str) {
+        if let Some(mut other) = self.branch(t, 1.0) {
+            other.assume(format!("not: {what}"));
+            self.note(&mut other, why.into());
+            self.end(other, End::Lost);
+            t.assume(what.into());
+        }
     }
 
     /// Whether routing brings the packet to a process of this node; both ways are gone where that is not known.
@@ -495,27 +498,27 @@ impl Journey<'_, '_> {
     /// One rule, or the end of the chain.
     fn in_chain(&mut self, t: &mut Traveller) -> Option<End> {
         let table = self.ground.table(t.table);
-        let frame = t.frames.last().cloned()?;
+        let &Frame { chain, next, end, .. } = t.frames.last()?;
         // Which addresses rules want does not help where the packet's own is not known.
         let index = match t.unsure.destination {
             true => None,
-            false => self.ground.chain_index(t.table, frame.chain),
+            false => self.ground.chain_index(t.table, chain),
         };
         let at = match index {
-            Some(index) => index.next(t.packet.destination, frame.next).unwrap_or(frame.end).min(frame.end),
-            None => frame.next,
+            Some(index) => index.next(t.packet.destination, next).unwrap_or(end).min(end),
+            None => next,
         };
-        if t.done == 0 && at > frame.next {
-            let skipped = at - frame.next;
+        if t.done == 0 && at > next {
+            let skipped = at - next;
             count(t, table, skipped);
-            self.pass(t, RuleId(frame.next), skipped);
+            self.pass(t, RuleId(next), skipped);
             if let Some(f) = t.frames.last_mut() {
                 f.next = at;
             }
         }
-        if at >= frame.end {
+        if at >= end {
             t.frames.pop();
-            return if t.frames.is_empty() { self.policy(t, frame.chain) } else { None };
+            return if t.frames.is_empty() { self.policy(t, chain) } else { None };
         }
         self.rule(t, table, RuleId(at))
     }

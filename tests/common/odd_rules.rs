@@ -1,10 +1,10 @@
 //! Random native rules beside the kernel: whatever nft's grammar has, in every chain that a packet meets. The rules
 //! whose counters went up must be exactly those of one of the ways that the walk told.
 
-use super::walking::{Counts, Dice, NODE_ORIGIN, counts, expectations, names_of, rose, silence};
+use super::walking::{Counts, Dice, NODE_ORIGIN, counts, expectations, names_of, rose, senders, silence};
 use super::{run_with, tell};
 use kptop::lab::packets::Sender;
-use kptop::lab::{Lab, Origin, inside};
+use kptop::lab::{Lab, inside};
 use kptop::snapshot::live::{Live, Wanted};
 use kptop::walk::{End, Entrance, Ground, Options, Packet};
 use std::collections::BTreeMap;
@@ -466,13 +466,7 @@ fn one(live: &mut Live, sender: &Sender, packet: &Packet) -> Result<Option<(End,
 pub fn walk_odd_rules(seed: u64, rules: usize) {
     let lab = Lab::bare().unwrap();
     silence(&lab);
-    let sender = |ns| inside(ns, Sender::open).unwrap();
-    let senders = [
-        sender(lab.node()),
-        sender(lab.origin(Origin::Pod)),
-        sender(lab.pods()),
-        sender(lab.origin(Origin::Outside)),
-    ];
+    let senders = senders(&lab);
     inside(lab.node(), move || {
         let mut live = Live::open(None).unwrap();
         let (mut dice, mut port) = (Dice::new(seed), 1024);

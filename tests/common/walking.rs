@@ -337,6 +337,12 @@ impl Report {
     }
 }
 
+/// Who sends, in the order of a packet's origin: the node, an asking pod, a serving pod, a client outside.
+pub fn senders(lab: &Lab) -> [Sender; 4] {
+    [lab.node(), lab.origin(Origin::Pod), lab.pods(), lab.origin(Origin::Outside)]
+        .map(|namespace| inside(namespace, Sender::open).unwrap())
+}
+
 /// Loads rules in the node's namespace by `load`, and sends `n` packets.
 pub fn walk_beside_the_kernel(seed: u64, n: usize, load: impl FnOnce() + Send + 'static) -> Report {
     // Other packets: `KPTOP_WALK_SEED`.
@@ -344,13 +350,7 @@ pub fn walk_beside_the_kernel(seed: u64, n: usize, load: impl FnOnce() + Send + 
     let seed = other.unwrap_or(seed);
     let lab = Lab::bare().unwrap();
     silence(&lab);
-    let sender = |ns| inside(ns, Sender::open).unwrap();
-    let senders = [
-        sender(lab.node()),
-        sender(lab.origin(Origin::Pod)),
-        sender(lab.pods()),
-        sender(lab.origin(Origin::Outside)),
-    ];
+    let senders = senders(&lab);
     inside(lab.node(), move || {
         load();
         Ok(run_packets(seed, n, &senders))

@@ -15,6 +15,20 @@ fn register(word: u32) -> [u8; 4] {
     (8 + word).to_be_bytes()
 }
 
+/// Words of registers that may be left out.
+type Words = [Option<u32>; 2];
+
+/// The registers of those that are there, as attributes from `kind` on.
+fn registers(r: Request, kind: u16, words: Words) -> Request {
+    let mut r = r;
+    for (kind, word) in (kind..).zip(words) {
+        if let Some(word) = word {
+            r = r.attr(kind, &register(word));
+        }
+    }
+    r
+}
+
 /// `NFT_REG_VERDICT`
 const VERDICT: [u8; 4] = [0; 4];
 
@@ -71,6 +85,17 @@ impl<'a> Encoder<'a> {
     }
 
     /// Loads a field; gives the word of its register.
+    /// Two loads that may be left out, with the word of each.
+    fn load_each(&mut self, list: Request, loads: [Option<&Load>; 2]) -> Result<(Request, Words), String> {
+        let (mut list, mut words) = (list, [None; 2]);
+        for (word, load) in words.iter_mut().zip(loads) {
+            let Some(load) = load else { continue };
+            let (longer, at) = self.load(list, load)?;
+            (list, *word) = (longer, Some(at));
+        }
+        Ok((list, words))
+    }
+
     fn load(&mut self, list: Request, load: &Load) -> Result<(Request, u32), String> {
         let word = self.next;
         self.next += load.len.div_ceil(4).max(1);
@@ -466,40 +491,12 @@ impl<'a> Encoder<'a> {
                 })
             }
             Statement::Tproxy { family, addr, port } => {
-                let mut list = list;
-                let mut words = [None; 2];
-                for (word, load) in words.iter_mut().zip([addr, port]) {
-                    let Some(load) = load else { continue };
-                    let (l, w) = self.load(list, load)?;
-                    (list, *word) = (l, Some(w));
-                }
-                expression(list, "tproxy", |r| {
-                    let mut r = r.attr(1, &be(u32::from(*family)));
-                    for (kind, word) in [(2, words[0]), (3, words[1])] {
-                        if let Some(word) = word {
-                            r = r.attr(kind, &register(word));
-                        }
-                    }
-                    r
-                })
+                let (list, words) = self.load_each(list, [addr.as_ref(), port.as_ref()])?;
+                expression(list, "tproxy", |r| registers(r.attr(1, &be(u32::from(*family))), 2, words))
             }
             Statement::Dup { addr, device } => {
-                let mut list = list;
-                let mut words = [None; 2];
-                for (word, load) in words.iter_mut().zip([addr, device]) {
-                    let Some(load) = load else { continue };
-                    let (l, w) = self.load(list, load)?;
-                    (list, *word) = (l, Some(w));
-                }
-                expression(list, "dup", |r| {
-                    let mut r = r;
-                    for (kind, word) in [(1, words[0]), (2, words[1])] {
-                        if let Some(word) = word {
-                            r = r.attr(kind, &register(word));
-                        }
-                    }
-                    r
-                })
+                let (list, words) = self.load_each(list, [addr.as_ref(), device.as_ref()])?;
+                expression(list, "dup", |r| registers(r, 1, words))
             }
             Statement::FlowAdd(name) => {
                 expression(list, "flow_offload", |r| r.attr_str(1, self.table.str(*name)))
