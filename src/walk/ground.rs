@@ -4,7 +4,7 @@ use crate::ruleset::{
     ChainId, ChainKind, Element, Family, Hook, IpFamily, Match, RuleId, Set, SetId, TABLE_DORMANT, Table,
 };
 use crate::snapshot::Snapshot;
-use crate::snapshot::facts::{ANY_ROUTE_LOCALNET, Ipset, VirtualAddress, VirtualServer};
+use crate::snapshot::facts::{ANY_ROUTE_LOCALNET, AS_TEXT, Ipset, VirtualAddress, VirtualServer};
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 use std::cell::RefCell;
@@ -71,8 +71,14 @@ pub(super) enum SetIndex<'a> {
 /// An index, or that there is none.
 type Found<T> = Option<Rc<T>>;
 
-/// Members of an ipset by address.
-type Members = Rc<HashMap<IpAddr, Vec<u32>, FixedState>>;
+/// What is asked of an ipset's members.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    /// Their places by their first address.
+    pub(super) by_address: HashMap<IpAddr, Vec<u32>, FixedState>,
+    /// True where one was not understood: it may be the packet's.
+    pub(super) in_doubt: bool,
+}
 
 type ChainCache = RefCell<HashMap<(usize, ChainId), Found<ChainIndex>, FixedState>>;
 
@@ -85,7 +91,7 @@ pub struct Ground<'a> {
     marked: HashMap<u32, &'a VirtualServer, FixedState>,
     chains: ChainCache,
     sets: RefCell<HashMap<(usize, SetId), Found<SetIndex<'a>>, FixedState>>,
-    ipsets: RefCell<HashMap<usize, Members, FixedState>>,
+    ipsets: RefCell<HashMap<usize, Rc<Members>, FixedState>>,
 }
 
 impl std::fmt::Debug for Ground<'_> {
@@ -275,16 +281,17 @@ impl<'a> Ground<'a> {
         made
     }
 
-    /// Members of an ipset by their first address; only for sets whose first field is one address.
-    pub(super) fn members(&self, set: usize, ipset: &Ipset) -> Members {
+    /// An ipset's members, put in order once.
+    pub(super) fn members(&self, set: usize, ipset: &Ipset) -> Rc<Members> {
         if let Some(known) = self.ipsets.borrow().get(&set) {
             return known.clone();
         }
-        let mut made: HashMap<IpAddr, Vec<u32>, FixedState> = HashMap::default();
+        let mut made = Members::default();
         for (i, m) in ipset.members.iter().flatten().enumerate() {
             if let Some(a) = m.address {
-                made.entry(a).or_default().push(i as u32);
+                made.by_address.entry(a).or_default().push(i as u32);
             }
+            made.in_doubt |= m.other.first().is_some_and(|o| o.0 == AS_TEXT);
         }
         let made = Rc::new(made);
         self.ipsets.borrow_mut().insert(set, made.clone());

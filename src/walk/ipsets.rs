@@ -4,7 +4,7 @@ use super::Ground;
 use super::held::Held;
 use super::travel::Traveller;
 use crate::ruleset::{IpNet, set_flags};
-use crate::snapshot::facts::{AS_TEXT, Ipset, Member};
+use crate::snapshot::facts::{Ipset, Member};
 use std::net::IpAddr;
 
 /// A packet's side of one dimension.
@@ -43,8 +43,8 @@ impl Ground<'_> {
     /// `None` for kinds of sets that are not understood here, and sets whose members were not read.
     fn found(&self, (index, set): (usize, &Ipset), sides: &[Side], t: &Traveller) -> Option<bool> {
         let members = set.members.as_ref()?;
-        // A member that was not understood may be the packet's.
-        if members.iter().any(|m| m.other.first().is_some_and(|o| o.0 == AS_TEXT)) {
+        let index = self.members(index, set);
+        if index.in_doubt {
             return None;
         }
         let (_, fields) = set.kind.split_once(':')?;
@@ -61,8 +61,7 @@ impl Ground<'_> {
         if fields[0] == "ip" {
             let p = &t.packet;
             let first = if sides[0].source { p.source } else { p.destination };
-            let index = self.members(index, set);
-            let mine = index.get(&first).into_iter().flatten();
+            let mine = index.by_address.get(&first).into_iter().flatten();
             return Some(mine.filter_map(|i| members.get(*i as usize)).any(|m| fits(m, &fields, sides, t)));
         }
         Some(members.iter().any(|m| fits(m, &fields, sides, t)))

@@ -28,6 +28,7 @@ pub(super) enum Loaded {
 #[derive(Debug, Default)]
 struct Key {
     bytes: Vec<u8>,
+    /// Bits of `bytes` that are not known; it may be shorter, and what is missing is known.
     unknown: Vec<u8>,
     why: Option<String>,
 }
@@ -95,10 +96,12 @@ impl Ground<'_> {
             }
             // A shorter value is the beginning of a name: `eth*`.
             (Test::Compare { op: Comparison::Equal | Comparison::NotEqual, value }, _) => {
+                let unknown = key.unknown.iter().chain(std::iter::repeat(&0));
                 let known_to_differ = value
                     .iter()
-                    .zip(key.bytes.iter().zip(&key.unknown))
-                    .any(|(v, (b, unknown))| (v ^ b) & !unknown != 0);
+                    .zip(&key.bytes)
+                    .zip(unknown)
+                    .any(|((v, b), unknown)| (v ^ b) & !unknown != 0);
                 let doubt = key.unknown.iter().take(value.len()).any(|u| *u != 0);
                 match &key.why {
                     _ if known_to_differ => Held::from(inverted),
@@ -143,16 +146,16 @@ impl Ground<'_> {
         let mut key = Key::default();
         for load in loads {
             match self.load(table, t, load) {
-                Loaded::Bytes(bytes) => {
-                    key.unknown.resize(key.unknown.len() + bytes.len(), 0);
-                    key.bytes.extend(bytes);
-                }
+                Loaded::Bytes(bytes) if loads.len() == 1 => key.bytes = bytes,
+                Loaded::Bytes(bytes) => key.bytes.extend(bytes),
                 Loaded::Partly(bytes, unknown, what) => {
+                    key.unknown.resize(key.bytes.len(), 0);
                     key.bytes.extend(bytes);
                     key.unknown.extend(unknown);
                     key.why.get_or_insert(what);
                 }
                 Loaded::Unknown(what) => {
+                    key.unknown.resize(key.bytes.len(), 0);
                     key.bytes.resize(key.bytes.len() + load.len as usize, 0);
                     key.unknown.resize(key.bytes.len(), 0xff);
                     key.why.get_or_insert(what);
@@ -162,7 +165,6 @@ impl Ground<'_> {
             }
             if loads.len() > 1 {
                 key.bytes.resize(key.bytes.len().next_multiple_of(4), 0);
-                key.unknown.resize(key.bytes.len(), 0);
             }
         }
         Ok(key)
@@ -200,10 +202,7 @@ impl Ground<'_> {
 
     pub(super) fn load(&self, table: &Table, t: &Traveller, load: &Load) -> Loaded {
         let (mut bytes, mut unknown, what) = match self.field(table, t, &load.field, load.len as usize) {
-            Loaded::Bytes(bytes) => {
-                let unknown = vec![0; bytes.len()];
-                (bytes, unknown, None)
-            }
+            Loaded::Bytes(bytes) => (bytes, Vec::new(), None),
             Loaded::Partly(bytes, unknown, what) => (bytes, unknown, Some(what)),
             other => return other,
         };
@@ -396,14 +395,13 @@ pub(super) fn may_have(protocol: u8, family: IpFamily, op: u8) -> bool {
 }
 
 fn payload(t: &Traveller, base: u8, offset: usize, len: usize) -> Loaded {
-    let header = t.header(base);
-    let field: Vec<Option<u8>> = (offset..offset + len).map(|i| header.get(i).copied().flatten()).collect();
-    if let Some(bytes) = field.iter().copied().collect::<Option<Vec<u8>>>() {
+    let field = || (offset..offset + len).map(|at| t.header_byte(base, at));
+    if let Some(bytes) = field().collect() {
         return Loaded::Bytes(bytes);
     }
     let layer = ["link", "network", "transport"].get(usize::from(base)).unwrap_or(&"other");
-    let unknown = field.iter().map(|b| if b.is_none() { 0xff } else { 0 }).collect();
-    let bytes = field.into_iter().map(Option::unwrap_or_default).collect();
+    let unknown = field().map(|b| if b.is_none() { 0xff } else { 0 }).collect();
+    let bytes = field().map(Option::unwrap_or_default).collect();
     Loaded::Partly(bytes, unknown, format!("a field of the {layer} header"))
 }
 

@@ -2,16 +2,16 @@
 //! the snapshot does not tell.
 
 use super::travel::Traveller;
-use crate::ruleset::{Field, IpFamily, octets, payload_base};
+use crate::ruleset::{Field, IpFamily, payload_base};
 use std::cell::RefCell;
 use std::net::IpAddr;
 
-/// Bytes of a header that a rule wrote; those with `None` are not known.
+/// A byte of a header that a rule wrote; `None` where it is not known which.
 #[derive(Clone, Debug, PartialEq)]
 struct Written {
     base: u8,
-    offset: usize,
-    bytes: Vec<Option<u8>>,
+    at: usize,
+    byte: Option<u8>,
 }
 
 /// See the module.
@@ -39,47 +39,44 @@ pub(super) struct Unsure {
 }
 
 impl Traveller {
-    /// The bytes of a header, as far as a packet that is only thought of has them.
-    pub(super) fn header(&self, base: u8) -> Vec<Option<u8>> {
+    /// A byte of a header, as far as a packet that is only thought of has it.
+    pub(super) fn header_byte(&self, base: u8, at: usize) -> Option<u8> {
+        let written = self.unsure.written.iter().rev().find(|w| w.base == base && w.at == at);
+        match written {
+            Some(w) => w.byte,
+            None => self.own_byte(base, at),
+        }
+    }
+
+    /// The same before any rule wrote. Options may follow: not even the header's own length is known.
+    fn own_byte(&self, base: u8, at: usize) -> Option<u8> {
         let p = &self.packet;
-        let mut header: Vec<Option<u8>> = Vec::with_capacity(40);
-        let put = |header: &mut Vec<Option<u8>>, bytes: &[u8], unsure: bool| {
-            header.extend(bytes.iter().map(|b| (!unsure).then_some(*b)));
-        };
+        let source = |at| byte_of(p.source, at).filter(|_| !self.masked_source);
+        let destination = |at| byte_of(p.destination, at).filter(|_| !self.unsure.destination);
         match (base, p.family()) {
-            (payload_base::NETWORK, family) => {
-                if family == IpFamily::V4 {
-                    header.extend([None; 6]); // options may follow: not even its own length is known
-                    put(&mut header, &[0, 0], false); // no fragment
-                    header.push(None);
-                    header.push(Some(p.protocol));
-                    header.extend([None; 2]);
-                } else {
-                    header.extend([None; 6]);
-                    header.push(Some(p.protocol));
-                    header.push(None);
+            (payload_base::NETWORK, IpFamily::V4) => match at {
+                6 | 7 => Some(0), // no fragment
+                9 => Some(p.protocol),
+                12..16 => source(at - 12),
+                16..20 => destination(at - 16),
+                _ => None,
+            },
+            (payload_base::NETWORK, IpFamily::V6) => match at {
+                6 => Some(p.protocol),
+                8..24 => source(at - 8),
+                24..40 => destination(at - 24),
+                _ => None,
+            },
+            (payload_base::TRANSPORT, _) if matches!(p.protocol, 6 | 17 | 132 | 136) => match at {
+                0..2 => Some(p.source_port.to_be_bytes()[at]).filter(|_| !self.unsure.source_port),
+                2..4 => {
+                    Some(p.destination_port.to_be_bytes()[at - 2]).filter(|_| !self.unsure.destination_port)
                 }
-                put(&mut header, &octets(p.source), self.masked_source);
-                put(&mut header, &octets(p.destination), self.unsure.destination);
-            }
-            (payload_base::TRANSPORT, _) if matches!(p.protocol, 6 | 17 | 132 | 136) => {
-                put(&mut header, &p.source_port.to_be_bytes(), self.unsure.source_port);
-                put(&mut header, &p.destination_port.to_be_bytes(), self.unsure.destination_port);
-                if p.protocol == 6 {
-                    header.extend([None; 9]);
-                    header.push(Some(self.tcp_flags()));
-                }
-            }
-            _ => {}
+                13 if p.protocol == 6 => Some(self.tcp_flags()),
+                _ => None,
+            },
+            _ => None,
         }
-        for w in self.unsure.written.iter().filter(|w| w.base == base) {
-            let end = w.offset + w.bytes.len();
-            if header.len() < end {
-                header.resize(end, None);
-            }
-            header[w.offset..end].copy_from_slice(&w.bytes);
-        }
-        header
     }
 
     /// A rule writes into a header, and mends the checksum or not. What routing decided stays decided: `here` says
@@ -94,11 +91,9 @@ impl Traveller {
     ) {
         self.unsure.writes += u32::from(bytes.contains(&None));
         self.unsure.hashes.get_mut().clear();
-        let mut header = self.header(base);
         let end = offset + bytes.len();
-        if header.len() < end {
-            header.resize(end, None);
-        }
+        // Long enough for the addresses, too.
+        let mut header: Vec<Option<u8>> = (0..end.max(40)).map(|at| self.header_byte(base, at)).collect();
         // IPv6 has no checksum of its header.
         if base == payload_base::NETWORK && self.packet.family() == IpFamily::V4 && !mends {
             let both = || header[offset..end].iter().zip(&bytes);
@@ -107,8 +102,7 @@ impl Traveller {
         }
         header[offset..end].copy_from_slice(&bytes);
         let part = |from: usize, len: usize| {
-            let bytes = header.get(from..from + len)?.iter().copied().collect::<Option<Vec<u8>>>();
-            Some(bytes)
+            header.get(from..from + len)?.iter().copied().collect::<Option<Vec<u8>>>()
         };
         let touches = |from: usize, len: usize| offset < from + len && from < end;
         match base {
@@ -119,7 +113,7 @@ impl Traveller {
                     IpFamily::V6 => (8, 24, 16),
                 };
                 if touches(source, len) {
-                    match part(source, len).flatten().and_then(|b| crate::ruleset::address(family, &b)) {
+                    match part(source, len).and_then(|b| crate::ruleset::address(family, &b)) {
                         Some(a) => (self.packet.source, self.masked_source) = (a, false),
                         None => self.masked_source = true,
                     }
@@ -128,14 +122,14 @@ impl Traveller {
                     if self.is_routed() {
                         self.local = Some(here);
                     }
-                    match part(destination, len).flatten().and_then(|b| crate::ruleset::address(family, &b)) {
+                    match part(destination, len).and_then(|b| crate::ruleset::address(family, &b)) {
                         Some(a) => self.set_destination(a),
                         None => self.unsure.destination = true,
                     }
                 }
             }
             payload_base::TRANSPORT if matches!(self.packet.protocol, 6 | 17 | 132 | 136) => {
-                let number = |at: usize| part(at, 2).flatten().map(|b| u16::from_be_bytes([b[0], b[1]]));
+                let number = |at: usize| part(at, 2).map(|b| u16::from_be_bytes([b[0], b[1]]));
                 if touches(0, 2) {
                     let port = number(0);
                     self.unsure.source_port = port.is_none();
@@ -150,15 +144,9 @@ impl Traveller {
             _ => {}
         }
         // Addresses and ports are the packet's own from here on; the rest is kept.
-        let kept: Vec<(usize, Option<u8>)> = bytes
-            .into_iter()
-            .enumerate()
-            .map(|(i, b)| (offset + i, b))
-            .filter(|(at, _)| !is_own(base, self.packet.family(), self.packet.protocol, *at))
-            .collect();
-        for (at, byte) in kept {
-            self.unsure.written.push(Written { base, offset: at, bytes: vec![byte] });
-        }
+        let (family, protocol) = (self.packet.family(), self.packet.protocol);
+        let placed = bytes.into_iter().enumerate().map(|(i, byte)| Written { base, at: offset + i, byte });
+        self.unsure.written.extend(placed.filter(|w| !is_own(base, family, protocol, w.at)));
     }
 
     /// Another destination, which is known.
@@ -176,7 +164,7 @@ impl Traveller {
         let u = &mut self.unsure;
         (u.destination, u.source_port, u.destination_port) = (true, true, true);
         (u.mark, u.flow_mark) = (u32::MAX, u32::MAX);
-        u.written.iter_mut().for_each(|w| w.bytes.fill(None));
+        u.written.iter_mut().for_each(|w| w.byte = None);
         u.meta.iter_mut().for_each(|m| m.1 = None);
         u.hashes.borrow_mut().clear();
         u.writes += 1;
@@ -188,6 +176,13 @@ impl Traveller {
             0 => String::new(),
             n => format!(", as {n} rule{} before left it", if n == 1 { "" } else { "s" }),
         }
+    }
+}
+
+fn byte_of(address: IpAddr, at: usize) -> Option<u8> {
+    match address {
+        IpAddr::V4(a) => a.octets().get(at).copied(),
+        IpAddr::V6(a) => a.octets().get(at).copied(),
     }
 }
 
