@@ -9,7 +9,7 @@ use kptop::lab::shop;
 use kptop::observe::Observer;
 use kptop::proxy::{Names, iptables};
 use kptop::ruleset::IpFamily;
-use kptop::snapshot::{Snapshot, TableState};
+use kptop::snapshot::{Snapshot, SourceId, TableState, Unread, UnreadKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -196,12 +196,7 @@ fn a_reading_that_failed_rules_nothing_out() {
     let tables = iptables::write(&services, IpFamily::V4, &options);
     let tables: Vec<TableState> =
         tables.into_iter().map(|(t, c)| TableState::new(Duration::ZERO, Arc::new(t), Arc::new(c))).collect();
-    let unread = kptop::snapshot::Unread {
-        what: "nf_tables".into(),
-        why: "interrupted".into(),
-        hint: None,
-        failed: true,
-    };
+    let unread = Unread::of_files(SourceId::NfTables, UnreadKind::Failed, "nf_tables", "interrupted");
     let view = Observer::new(Names::default()).observe(Snapshot {
         tables,
         unread: vec![unread],

@@ -179,7 +179,7 @@ fn wrong_and_cut_files_are_told() {
     // nft's view of iptables-nft's rules is not taken for the whole.
     let nft = read(&set("1.36.2", "iptables-nft"), "nft-list-ruleset.txt").unwrap();
     let snapshot = dump::read(&[write("ruleset.nft", &nft)]).unwrap();
-    let unread: Vec<&str> = snapshot.unread.iter().filter(|u| u.failed).map(|u| u.why.as_str()).collect();
+    let unread: Vec<&str> = snapshot.failed().map(|u| u.why.as_str()).collect();
     assert!(unread.iter().any(|w| w.contains("iptables-nft wrote it")), "{unread:?}");
     assert!(!snapshot.rules_read());
 }

@@ -6,6 +6,7 @@ use common::recordings::{Place, json, replays_as_it_was};
 use kptop::proxy::{Mode, Names, Variant};
 use kptop::recording::{FileWriter, Head, MAGIC, Recording, Ring, VERSION};
 use kptop::replay::{Player, Travel};
+use kptop::snapshot::{SourceId, Unread, UnreadKind};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -186,7 +187,7 @@ fn the_last_minutes_stay_within_their_memory() {
         s.taken_at = base.taken_at + jiff::SignedDuration::from_secs(i64::from(i));
         // Something new each time, and now and then a table that is another one.
         let text = blake(i);
-        s.unread.push(kptop::snapshot::Unread { what: text, why: String::new(), hint: None, failed: false });
+        s.unread.push(Unread::of_files(SourceId::Other, UnreadKind::Missing, text, ""));
         if i % 50 == 0 {
             let mut table = (*s.tables[0].table).clone();
             table.name = format!("t{i}");

@@ -215,7 +215,7 @@ fn weights_differ(before: &Model, now: &Model) -> bool {
 
 fn readings(before: &Snapshot, now: &Snapshot, found: &mut Found) {
     let failed = |s: &Snapshot| -> BTreeMap<String, String> {
-        s.unread.iter().filter(|u| u.failed).map(|u| (u.what.clone(), u.why.clone())).collect()
+        s.failed().map(|u| (u.what.clone(), u.why.clone())).collect()
     };
     pairs(&failed(before), &failed(now), |what, b, n| {
         let text = |why: Option<&String>| Some(why.map_or("read".to_string(), |w| format!("not read: {w}")));

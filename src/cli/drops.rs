@@ -96,7 +96,7 @@ pub(super) fn run(source: &SourceArgs, args: &DropsArgs) -> Result<ExitCode, Str
     print_as(args.output.form(), |out| match args.output {
         TextOrJson::Text => {
             output::write_drops(&drops, why.is_none(), &counters, out)?;
-            for u in last.snapshot.unread.iter().filter(|u| u.failed) {
+            for u in last.snapshot.failed() {
                 let line = format!("not read: {}: {}", u.what, u.why);
                 writeln!(out, "  {}", output::one_line(&line))?;
             }

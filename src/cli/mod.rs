@@ -325,7 +325,7 @@ fn print_snapshot(
         Format::Csv => output::write_snapshot_csv(&view, out),
     })?;
     if format == Format::Csv {
-        for u in view.snapshot.unread.iter().filter(|u| u.failed) {
+        for u in view.snapshot.failed() {
             say(&output::one_line(&format!("not read: {}: {}", u.what, u.why)));
         }
     }

@@ -257,7 +257,7 @@ fn info(recording: &mut Recording, out: &mut dyn Write) -> io::Result<()> {
             let services = plural(model.services.len() as u64, "Service");
             let node = crate::output::one_line(node);
             writeln!(out, "  {node}: {services}, {}", modes.first().unwrap_or(&"no mode of kube-proxy"))?;
-            for u in s.unread.iter().filter(|u| u.failed) {
+            for u in s.failed() {
                 let line = format!("not read: {}: {}", u.what, u.why);
                 writeln!(out, "  {}", crate::output::one_line(&line))?;
             }

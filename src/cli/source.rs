@@ -281,7 +281,7 @@ pub(super) fn give_up(result: Result<(), crate::snapshot::Error>) {
 
 /// Tells what of a node could not be read, for commands that do not print it.
 pub(super) fn tell_unread(snapshot: &Snapshot) {
-    for u in snapshot.unread.iter().filter(|u| u.failed) {
+    for u in snapshot.failed() {
         super::say(&crate::output::one_line(&format!("not read: {}: {}", u.what, u.why)));
     }
 }
@@ -291,7 +291,7 @@ pub(super) fn need_rules(snapshot: &Snapshot) -> Result<(), String> {
     if snapshot.rules_read() {
         return Ok(());
     }
-    let unread: Option<&Unread> = snapshot.unread.iter().find(|u| u.failed);
+    let unread: Option<&Unread> = snapshot.failed().next();
     let why = unread.map_or(String::new(), |u| format!(": {}: {}", u.what, u.why));
     Err(format!("the rules of this node could not be read{why}"))
 }

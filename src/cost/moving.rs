@@ -8,8 +8,8 @@ use crate::proxy::{
     FrontendKind, Mode, Model, Service, State, chain_owner, nftables, node_address, node_addresses, owners,
 };
 use crate::ruleset::{ChainId, Dialect, Hook, IpFamily, Match, RuleId, Table, Target, Verdict};
-use crate::snapshot::Snapshot;
 use crate::snapshot::facts::ANY_ROUTE_LOCALNET;
+use crate::snapshot::{Snapshot, SourceId};
 use std::collections::BTreeSet;
 
 /// One thing that changes with a move.
@@ -131,7 +131,7 @@ impl<'a> Move<'a> {
                 self.snapshot
                     .unread
                     .iter()
-                    .filter(|u| u.what == "IPVS")
+                    .filter(|u| u.source == SourceId::Ipvs)
                     .map(|u| u.why.clone())
                     .collect(),
                 "kube-proxy falls back to iptables mode, or does not start, without ip_vs, ip_vs_rr, ip_vs_wrr and ip_vs_sh. \

@@ -2,16 +2,16 @@
 //!
 //! What rises is measured against an earlier snapshot, some seconds ago: a counter that stands still is history.
 
-mod case;
 mod causes;
+mod context;
 mod dead_ends;
 
 pub use dead_ends::{DeadEnd, dead_ends};
 
 use crate::proxy::{Model, RuleRef};
 use crate::rates::{NodeRates, ServiceRates};
-use crate::snapshot::Snapshot;
-use case::Case;
+use crate::snapshot::{Snapshot, SourceId};
+use context::{CheckContext, NotChecked};
 
 /// What a cause of lost traffic may look at.
 #[derive(Clone, Copy, Debug)]
@@ -129,16 +129,28 @@ impl Finding {
     }
 }
 
-/// A cause of lost traffic: finds it in the facts of one instant, and what they were a moment before. `Err` says why it
-/// could not be looked for.
-pub(in crate::doctor) type Find = fn(&Case<'_>, &mut Vec<Finding>) -> Result<(), String>;
+/// How a cause of lost traffic is looked for.
+pub(in crate::doctor) struct Check {
+    /// The name of its file.
+    id: &'static str,
+    /// Sources without which nothing can be said.
+    needs: &'static [SourceId],
+    /// Sources of which some must have been read. Where another was not, that nothing was found rules nothing out.
+    looks_at: &'static [SourceId],
+    /// How many readings it compares: 1, or 2 for what rises or stays.
+    readings: u8,
+    /// Finds the cause. `Err` says why it could not be looked for after all.
+    run: fn(&CheckContext<'_>, &mut Vec<Finding>) -> Result<(), NotChecked>,
+}
 
 /// A cause that could not be looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unchecked {
-    /// Cause.
+    /// The check.
     pub id: &'static str,
-    /// Why.
+    /// The source that was not read, where that is why.
+    pub source: Option<SourceId>,
+    /// Why, for people.
     pub why: String,
 }
 
@@ -165,19 +177,19 @@ impl Examination {
 
 /// The causes that are looked for.
 pub fn causes() -> impl Iterator<Item = &'static str> {
-    causes::ALL.iter().map(|c| c.0)
+    causes::ALL.iter().map(|c| c.id)
 }
 
 /// Looks for every cause; the worst first.
 pub fn examine(facts: &Facts<'_>) -> Examination {
-    let case = Case::new(*facts);
+    let cx = CheckContext::new(*facts);
     let mut done = Examination::default();
-    for (id, find) in causes::ALL {
+    for check in causes::ALL {
         let known = done.findings.len();
-        let looked = find(&case, &mut done.findings);
-        let doubt = case.doubt().filter(|_| done.findings.len() == known);
-        if let Some(why) = looked.err().or(doubt) {
-            done.unchecked.push(Unchecked { id, why });
+        let looked = cx.may(&check).and_then(|()| (check.run)(&cx, &mut done.findings));
+        let inconclusive = || cx.inconclusive(&check).filter(|_| done.findings.len() == known);
+        if let Some(n) = looked.err().or_else(inconclusive) {
+            done.unchecked.push(Unchecked { id: check.id, source: n.source, why: n.why.into() });
         }
     }
     done.findings.sort_by_key(|f| f.severity);

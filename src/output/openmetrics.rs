@@ -208,8 +208,7 @@ pub fn samples(view: &View, took: Duration, age: Duration, limits: &Cardinality)
     s.add("kptop_build_info", &[env!("CARGO_PKG_VERSION"), commit], 1.0);
     s.add("kptop_reading_age", &[], age.as_secs_f64());
     s.add("kptop_reading_duration", &[], took.as_secs_f64());
-    let mut unread: Vec<&str> =
-        snapshot.unread.iter().filter(|u| u.failed).map(|u| u.what.as_str()).collect();
+    let mut unread: Vec<&str> = snapshot.failed().map(|u| u.what.as_str()).collect();
     unread.sort_unstable();
     unread.dedup();
     for what in unread {

@@ -1,11 +1,12 @@
 //! A snapshot as it stands in a recording: what seldom changes is a piece of its own that readings name by number.
 
-use crate::ruleset::{Table, TableCounters};
+use crate::ruleset::{Family, Table, TableCounters};
 use crate::snapshot::facts::{
     AcctObject, Cluster, Counters, InterfaceAddress, Ipset, Ipvs, Link, Node, Sysctls,
 };
 use crate::snapshot::{
-    Conntrack, FlowEvents, Flows, NetnsFact, Reading, Recent, Remembered, Snapshot, TableState, Unread,
+    Conntrack, FlowEvents, Flows, NetnsFact, Reading, Recent, Remembered, Snapshot, SourceId, TableState,
+    Unread, UnreadKind,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -83,7 +84,7 @@ pub(super) struct Frame {
     #[serde(default)]
     counters: Option<Reading<Counters>>,
     #[serde(default)]
-    unread: Vec<Unread>,
+    unread: Vec<FrameUnread>,
     #[serde(default)]
     slowed: Vec<(Cow<'static, str>, Duration)>,
 }
@@ -97,6 +98,81 @@ struct FrameTable {
     counters: Arc<TableCounters>,
     #[serde(default)]
     recent: Option<Arc<Recent>>,
+}
+
+/// What could not be read.
+#[derive(Debug, Serialize, Deserialize)]
+struct FrameUnread {
+    what: String,
+    why: String,
+    #[serde(default)]
+    hint: Option<String>,
+    #[serde(default)]
+    failed: bool,
+    /// Not in recordings of 0.1.
+    #[serde(default)]
+    source: Option<Cow<'static, str>>,
+    /// Not in recordings of 0.1; a kind of a later version is told by `failed`.
+    #[serde(default)]
+    kind: Option<Cow<'static, str>>,
+}
+
+/// The kinds with their names.
+const KINDS: [(UnreadKind, &str); 4] = [
+    (UnreadKind::Missing, "missing"),
+    (UnreadKind::NotPermitted, "not-permitted"),
+    (UnreadKind::NotGiven, "not-given"),
+    (UnreadKind::Failed, "failed"),
+];
+
+impl FrameUnread {
+    fn new(u: &Unread) -> FrameUnread {
+        let kind = KINDS.iter().find(|k| k.0 == u.kind).map(|k| k.1.into());
+        FrameUnread {
+            what: u.what.clone(),
+            why: u.why.clone(),
+            hint: u.hint.clone(),
+            failed: u.failed(),
+            source: Some(u.source.name().into()),
+            kind,
+        }
+    }
+
+    fn unread(self) -> Unread {
+        let source = match &self.source {
+            Some(name) => SourceId::of_name(name),
+            None => source_of_0_1(&self.what),
+        };
+        let by_name = KINDS.iter().find(|k| Some(k.1) == self.kind.as_deref());
+        let otherwise = if self.failed { UnreadKind::Failed } else { UnreadKind::Missing };
+        let kind = by_name.map_or(otherwise, |k| k.0);
+        Unread { source, what: self.what, kind, why: self.why, hint: self.hint }
+    }
+}
+
+/// Recordings of 0.1 name a source for people only, in these words.
+fn source_of_0_1(what: &str) -> SourceId {
+    let tables = |f| SourceId::Tables(f);
+    match what {
+        "nf_tables" => SourceId::NfTables,
+        "IPVS" => SourceId::Ipvs,
+        "ipsets" => SourceId::Ipsets,
+        "nfacct objects" => SourceId::Accounts,
+        "the flows of conntrack" | "an exact picture of the flows" | "flows" => SourceId::Flows,
+        "conntrack" | "conntrack statistics" => SourceId::ConntrackStats,
+        "the node's addresses" => SourceId::Addresses,
+        "the node's interfaces" => SourceId::Links,
+        "counters of the network stack" => SourceId::Counters,
+        "sysctls" => SourceId::Sysctls,
+        "names from the Kubernetes API" | "objects of the Kubernetes API" | "EndpointSlices" => SourceId::Api,
+        "tables of arptables" => tables(Family::Arp),
+        "tables of legacy ebtables" => tables(Family::Bridge),
+        "rules and virtual servers" => SourceId::NfTables,
+        _ if what.starts_with("ipv6 tables") || what.starts_with("the ipv6 table") => tables(Family::Ip6),
+        _ if what.starts_with("ipv4 tables") || what.starts_with("the ipv4 table") => tables(Family::Ip),
+        _ if what.starts_with("table ") => SourceId::NfTables,
+        _ => SourceId::Other,
+    }
 }
 
 impl Frame {
@@ -130,7 +206,7 @@ impl Frame {
             flow_events: s.flow_events.clone(),
             remembered: s.remembered.clone(),
             counters: s.counters.clone(),
-            unread: s.unread.clone(),
+            unread: s.unread.iter().map(FrameUnread::new).collect(),
             slowed: s.slowed.clone(),
         }
     }
@@ -152,7 +228,7 @@ impl Frame {
             flow_events: self.flow_events,
             remembered: self.remembered,
             counters: self.counters,
-            unread: self.unread,
+            unread: self.unread.into_iter().map(FrameUnread::unread).collect(),
             slowed: self.slowed,
             ..Snapshot::default()
         };

@@ -4,7 +4,7 @@ pub use super::waker::Waker;
 
 use super::{
     Conntrack, FlowWatch, Flows, Followed, MemoryList, NetnsFact, ReadCost, Reading, Recent, Remembered,
-    RememberedClient, Snapshot, TableState, Unread,
+    RememberedClient, Snapshot, SourceId, TableState, Unread, UnreadKind,
 };
 use crate::api::ApiWatch;
 use crate::kernel::netns::Netns;
@@ -195,17 +195,21 @@ impl Live {
         };
         match node::addresses() {
             Ok(found) => snapshot.addresses = Arc::new(found),
-            Err(e) => snapshot.unread.push(unread("the node's addresses", &e)),
+            Err(e) => snapshot.unread.push(Unread::of_error(SourceId::Addresses, "the node's addresses", &e)),
         }
         match links::read() {
             Ok(found) => snapshot.links = Arc::new(found),
-            Err(e) => snapshot.unread.push(unread("the node's interfaces", &e)),
+            Err(e) => snapshot.unread.push(Unread::of_error(SourceId::Links, "the node's interfaces", &e)),
         }
         match counters::read() {
             Ok(value) => {
                 snapshot.counters = Some(Reading { at: self.began.elapsed(), value: Arc::new(value) });
             }
-            Err(e) => snapshot.unread.push(unread("counters of the network stack", &e)),
+            Err(e) => snapshot.unread.push(Unread::of_error(
+                SourceId::Counters,
+                "counters of the network stack",
+                &e,
+            )),
         }
         let now = Instant::now();
         type Read = fn(&mut Live, Duration);
@@ -258,10 +262,17 @@ impl Live {
             snapshot.unread.extend(list.iter().cloned());
         }
         self.add_conntrack(&mut snapshot);
-        // Nothing of the node was missed by it.
         if let Some(t) = snapshot.cluster.as_ref().and_then(|c| c.state.trouble.as_ref()) {
             let what = "names from the Kubernetes API".into();
-            snapshot.unread.push(Unread { what, why: t.what.clone(), hint: None, failed: false });
+            // Nothing of the node was missed by it.
+            let kind = UnreadKind::Missing;
+            snapshot.unread.push(Unread {
+                source: SourceId::Api,
+                what,
+                kind,
+                why: t.what.clone(),
+                hint: None,
+            });
         }
         snapshot
     }
@@ -287,11 +298,19 @@ impl Live {
                     for name in names {
                         match self.read_table(family, &name, at) {
                             Ok(state) => tables.push(state),
-                            Err(e) => missing.push(unread(&format!("the {family} table {name}"), &e)),
+                            Err(e) => missing.push(Unread::of_error(
+                                SourceId::Tables(family.into()),
+                                format!("the {family} table {name}"),
+                                &e,
+                            )),
                         }
                     }
                 }
-                Err(e) => missing.push(unread(&format!("{family} tables of x_tables (iptables-legacy)"), &e)),
+                Err(e) => missing.push(Unread::of_error(
+                    SourceId::Tables(family.into()),
+                    format!("{family} tables of x_tables (iptables-legacy)"),
+                    &e,
+                )),
             }
         }
         let state = |r: xtables::Reading| TableState {
@@ -300,19 +319,26 @@ impl Live {
         };
         match self.arp.read() {
             Ok(found) => tables.extend(found.into_iter().map(state)),
-            Err(e) => missing.push(unread("tables of arptables", &e)),
+            Err(e) => {
+                missing.push(Unread::of_error(SourceId::Tables(Family::Arp), "tables of arptables", &e));
+            }
         }
         // Where ebtables is not there, nothing is missed.
         if module::is_there("ebtables") {
             match self.bridge.read() {
                 Ok(found) => tables.extend(found.into_iter().map(state)),
                 Err(e) if e.is_missing() => missing.push(Unread {
+                    source: SourceId::Tables(Family::Bridge),
                     what: "tables of legacy ebtables".into(),
+                    kind: UnreadKind::Missing,
                     why: format!("asking for one would make it, and where they are is not told: {}", e.kind),
                     hint: e.hint(),
-                    failed: false,
                 }),
-                Err(e) => missing.push(unread("tables of legacy ebtables", &e)),
+                Err(e) => missing.push(Unread::of_error(
+                    SourceId::Tables(Family::Bridge),
+                    "tables of legacy ebtables",
+                    &e,
+                )),
             }
         }
         self.kept.tables = tables;
@@ -362,7 +388,7 @@ impl Live {
                     kept.generation = None;
                     self.nftables = None;
                 }
-                kept.nftables_unread.push(unread("nf_tables", &e));
+                kept.nftables_unread.push(Unread::of_error(SourceId::NfTables, "nf_tables", &e));
             }
         }
     }
@@ -469,7 +495,7 @@ impl Live {
                 self.ipset = None;
                 // A node without ipsets lacks nothing.
                 if !e.is_missing() {
-                    kept.sets_unread.push(unread("ipsets", &e));
+                    kept.sets_unread.push(Unread::of_error(SourceId::Ipsets, "ipsets", &e));
                 }
                 None
             }
@@ -478,7 +504,7 @@ impl Live {
             Ok(value) => Some(Reading { at, value: Arc::new(value) }),
             Err(e) => {
                 if !e.is_missing() {
-                    kept.sets_unread.push(unread("nfacct objects", &e));
+                    kept.sets_unread.push(Unread::of_error(SourceId::Accounts, "nfacct objects", &e));
                 }
                 None
             }
@@ -501,7 +527,7 @@ impl Live {
             Err(e) => {
                 self.ipvs = None; // the module may have gone, and come again with another number
                 self.kept.ipvs = None;
-                self.kept.ipvs_unread.push(unread("IPVS", &e));
+                self.kept.ipvs_unread.push(Unread::of_error(SourceId::Ipvs, "IPVS", &e));
             }
         }
     }
@@ -533,11 +559,15 @@ impl Live {
             // so only when it resized the table: what was counted is kept as it is.
             Err(e) if matches!(e.kind, crate::kernel::ErrorKind::Interrupted { .. }) => {
                 self.kept.flows = Some(Reading { at, value: Arc::new(flows) });
-                self.kept.flows_unread.push(unread("an exact picture of the flows", &e));
+                self.kept.flows_unread.push(Unread::of_error(
+                    SourceId::Flows,
+                    "an exact picture of the flows",
+                    &e,
+                ));
             }
             Err(e) => {
                 self.kept.flows = None;
-                self.kept.flows_unread.push(unread("the flows of conntrack", &e));
+                self.kept.flows_unread.push(Unread::of_error(SourceId::Flows, "the flows of conntrack", &e));
             }
         }
     }
@@ -573,7 +603,7 @@ impl Live {
         let limits = match conntrack::limits() {
             Ok(limits) => limits,
             Err(e) => {
-                snapshot.unread.push(unread("conntrack", &e));
+                snapshot.unread.push(Unread::of_error(SourceId::ConntrackStats, "conntrack", &e));
                 return;
             }
         };
@@ -585,7 +615,7 @@ impl Live {
         {
             Ok(cpus) => cpus,
             Err(e) => {
-                snapshot.unread.push(unread("conntrack statistics", &e));
+                snapshot.unread.push(Unread::of_error(SourceId::ConntrackStats, "conntrack statistics", &e));
                 Vec::new()
             }
         };
@@ -594,8 +624,4 @@ impl Live {
         let (at, flows) = (self.began.elapsed(), self.kept.flows.clone());
         snapshot.conntrack = Some(Conntrack { at, limits, stats, cpus, flows });
     }
-}
-
-fn unread(what: &str, e: &Error) -> Unread {
-    Unread { what: what.to_string(), why: e.kind.to_string(), hint: e.hint(), failed: !e.is_missing() }
 }

@@ -8,6 +8,7 @@ pub mod dump;
 mod flow_events;
 mod flows;
 pub mod live;
+mod source;
 mod waker;
 
 pub use drop_watch::{DropBatch, DropWatch, GUARD, guard};
@@ -16,6 +17,7 @@ pub use flows::{
     Astray, Destination, FlowFigures, FlowKey, Flows, Followed, MAX_ASTRAY, MAX_FOLLOWED, MAX_GROUPS,
     MAX_SOURCES, ProtocolFigures, TCP_STATES,
 };
+pub use source::{SourceId, Unread, UnreadKind};
 
 /// The shapes of facts, for the pure rooms, which do not know the kernel's.
 pub mod facts {
@@ -249,19 +251,6 @@ pub struct Conntrack {
     pub flows: Option<Reading<Flows>>,
 }
 
-/// Something that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unread {
-    /// What.
-    pub what: String,
-    /// Why.
-    pub why: String,
-    /// What to do next.
-    pub hint: Option<String>,
-    /// True where it was refused or failed, false where it is only not there.
-    pub failed: bool,
-}
-
 /// What one source cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadCost {
@@ -292,6 +281,11 @@ impl Snapshot {
     /// True where something that holds Services could be read, or is not there: silence then means that there
     /// are none.
     pub fn rules_read(&self) -> bool {
-        !self.tables.is_empty() || self.ipvs.is_some() || !self.unread.iter().any(|u| u.failed)
+        !self.tables.is_empty() || self.ipvs.is_some() || self.failed().next().is_none()
+    }
+
+    /// What is there and could not be read.
+    pub fn failed(&self) -> impl Iterator<Item = &Unread> {
+        self.unread.iter().filter(|u| u.failed())
     }
 }

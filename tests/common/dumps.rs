@@ -44,7 +44,7 @@ pub fn services(text: &str) -> Vec<Value> {
 
 pub fn same_services(what: &str, live: &str, files: &[PathBuf]) {
     let snapshot = dump::read(files).unwrap();
-    let failed: Vec<_> = snapshot.unread.iter().filter(|u| u.failed).collect();
+    let failed: Vec<_> = snapshot.failed().collect();
     assert!(failed.is_empty(), "{what}: {failed:?}");
     let (live, from) = (services(live), services(&json(snapshot)));
     assert!(live.len() > 10, "{what}: {} Services", live.len());

@@ -122,7 +122,7 @@ impl Ward {
             first.send(()).unwrap();
             start.recv().unwrap();
             let view = observer.observe(live.snapshot(Wanted::ALL));
-            assert!(view.snapshot.unread.iter().all(|u| !u.failed), "{:?}", view.snapshot.unread);
+            assert!(view.snapshot.failed().next().is_none(), "{:?}", view.snapshot.unread);
             (*view.examination).clone()
         });
         wait.recv().unwrap();

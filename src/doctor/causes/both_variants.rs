@@ -2,16 +2,18 @@
 //! translates too, or refuses what lives (kubernetes/kubernetes#71305). Tables of both side by side are no fault as long as only
 //! one holds Services.
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::figures::count;
 use crate::proxy::{Mode, State, Variant};
 use crate::ruleset::IpFamily;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_rules()?;
+pub(super) const CHECK: Check =
+    Check { id: "both_variants", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for family in [IpFamily::V4, IpFamily::V6] {
         let of = |v: Variant| {
-            case.model
+            cx.model
                 .modes
                 .iter()
                 .find(move |m| m.mode == Mode::Iptables && m.family == family && m.variant == Some(v))

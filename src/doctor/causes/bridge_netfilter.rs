@@ -1,35 +1,47 @@
 //! Pods on a Linux bridge, and bridged packets that do not pass iptables: the answer of a pod on the same bridge goes back
 //! without being translated (`br_netfilter`, `net.bridge.bridge-nf-call-iptables`; kubeadm's preflight checks ask for 1).
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::{Mode, node_addresses, pod_network};
 use crate::ruleset::IpFamily;
 
 /// Names that CNIs give their bridges; others are known by an address in the pods' network.
 const BRIDGES: [&str; 4] = ["cni", "cbr", "kube-bridge", "weave"];
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    let links = &case.snapshot.links;
+pub(super) const CHECK: Check = Check {
+    id: "bridge_netfilter",
+    needs: &[SourceId::Links, SourceId::Addresses],
+    looks_at: &[],
+    readings: 1,
+    run,
+};
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let links = &cx.snapshot.links;
     let ports = |index: u32| links.iter().filter(|l| l.master == Some(index)).count();
     for (family, sysctl) in [
         (IpFamily::V4, "net/bridge/bridge-nf-call-iptables"),
         (IpFamily::V6, "net/bridge/bridge-nf-call-ip6tables"),
     ] {
         // Only a bridge on which the node itself is the pods' gateway, with two pods or more.
-        let pods = pod_network(case.snapshot, family);
+        let pods = pod_network(cx.snapshot, family);
         let bridge = links.iter().find(|l| {
             l.kind.as_deref() == Some("bridge")
                 && l.up
                 && ports(l.index) >= 2
-                && node_addresses(case.snapshot, family).any(|a| {
+                && node_addresses(cx.snapshot, family).any(|a| {
                     a.interface == l.name
                         && (pods.is_some_and(|n| n.contains(a.address))
                             || BRIDGES.iter().any(|b| l.name.starts_with(b)))
                 })
         });
         let Some(bridge) = bridge else { continue };
-        let value = case.sysctl(sysctl);
-        if value == Some("1") || !case.any_active(family) || case.active(Mode::Userspace) {
+        if !cx.any_active(family) || cx.active(Mode::Userspace) {
+            continue;
+        }
+        cx.need(SourceId::Sysctls)?;
+        let value = cx.sysctl(sysctl);
+        if value == Some("1") {
             continue;
         }
         let name = sysctl.rsplit('/').next().unwrap_or(sysctl);

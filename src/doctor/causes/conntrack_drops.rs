@@ -1,6 +1,6 @@
 //! Packets that conntrack drops, or entries that it throws out to make room (`conntrack -S`; `nf_conntrack_core.c`).
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::snapshot::facts::Stats;
 
 /// Name, value, severity, meaning.
@@ -28,11 +28,13 @@ const LOOKED_AT: [Stat; 4] = [
     ),
 ];
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_before()?;
-    let c = case.snapshot.conntrack.as_ref().ok_or("conntrack could not be read")?;
+pub(super) const CHECK: Check =
+    Check { id: "conntrack_drops", needs: &[SourceId::ConntrackStats], looks_at: &[], readings: 2, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let c = cx.conntrack()?;
     for (name, of, severity, meaning) in LOOKED_AT {
-        let Some(rise) = case.stat_rise(of) else { continue };
+        let Some(rise) = cx.stat_rise(of) else { continue };
         let title = format!("{name} rises: {meaning}");
         let mut f = Finding::node("conntrack_drops", severity, "conntrack", title)
             .proved_by(format!("{name}: {}", rise.text()));

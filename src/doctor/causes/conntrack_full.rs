@@ -1,7 +1,7 @@
 //! Conntrack is full or soon will be: packets that begin a flow are dropped then (`nf_conntrack: table full, dropping packet`,
 //! `nf_conntrack_alloc` in `nf_conntrack_core.c`).
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::figures::{count, duration};
 use std::time::Duration;
 
@@ -14,13 +14,16 @@ const FULL: f64 = 0.98;
 /// Full so soon is a warning at any fill.
 const SOON: Duration = Duration::from_secs(600);
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    let c = case.snapshot.conntrack.as_ref().ok_or("conntrack could not be read")?;
+pub(super) const CHECK: Check = Check { id: "conntrack_full", needs: &[], looks_at: &[], readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let c = cx.conntrack()?;
     let (Some(n), Some(max)) = (c.limits.count, c.limits.max.filter(|m| *m > 0)) else {
-        return Err("the kernel does not tell how full conntrack is".into());
+        let why = "the kernel does not tell how full conntrack is";
+        return Err(NotChecked::new(SourceId::ConntrackStats, why));
     };
     let part = n as f64 / max as f64;
-    let full_in = case.facts.node.conntrack.full_in;
+    let full_in = cx.facts.node.conntrack.full_in;
     let soon = full_in.filter(|t| *t < SOON && part > 0.3);
     if part < NEARLY && soon.is_none() {
         return Ok(());
@@ -38,7 +41,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
     if let Some(t) = full_in {
         f = f.proved_by(format!("full in {} at this growth", duration(t)));
     }
-    let flows = case.flows_read();
+    let flows = cx.flows_read();
     if let Some((who, n)) = flows.and_then(|f| f.sources.iter().max_by_key(|s| s.1)) {
         f = f.proved_by(format!("most flows come from {who}: {}", count(u64::from(*n))));
     }

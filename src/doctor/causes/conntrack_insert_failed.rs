@@ -2,13 +2,20 @@
 //! flows clashed in SNAT (`__nf_conntrack_confirm`, `nf_conntrack_core.c`). The loser is dropped: with DNS over UDP, which
 //! asks for A and AAAA from one port at once, the resolver waits 5 seconds.
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::figures::count;
 use crate::proxy::Protocol;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_before()?;
-    let Some(rise) = case.stat_rise(|s| s.insert_failed) else { return Ok(()) };
+pub(super) const CHECK: Check = Check {
+    id: "conntrack_insert_failed",
+    needs: &[SourceId::ConntrackStats],
+    looks_at: &[],
+    readings: 2,
+    run,
+};
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let Some(rise) = cx.stat_rise(|s| s.insert_failed) else { return Ok(()) };
     let mut f = Finding::node(
         "conntrack_insert_failed",
         Severity::Warning,
@@ -16,10 +23,10 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         "insert_failed rises: packets that begin a flow lose a race and are dropped",
     )
     .proved_by(format!("insert_failed: {}", rise.text()));
-    if let Some(n) = case.snapshot.conntrack.as_ref().and_then(|c| c.stats?.clash_resolve) {
+    if let Some(n) = cx.snapshot.conntrack.as_ref().and_then(|c| c.stats?.clash_resolve) {
         f = f.proved_by(format!("clash_resolve: {} in all (races that the kernel could settle)", count(n)));
     }
-    let dns = case.at_work().find(|(_, s)| {
+    let dns = cx.at_work().find(|(_, s)| {
         s.protocol == Protocol::Udp && s.frontends.iter().any(|f| f.port == 53) && s.backends.len() > 1
     });
     if let Some((_, s)) = dns {

@@ -1,14 +1,16 @@
 //! The same jump twice in a base chain, or the same rule twice in `KUBE-SERVICES`: two kube-proxies, or a restore without flush.
 //! Each packet pays for it twice.
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::RuleRef;
 use crate::ruleset::Match;
 use std::collections::HashMap;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_rules()?;
-    for (i, t) in case.snapshot.tables.iter().enumerate() {
+pub(super) const CHECK: Check =
+    Check { id: "duplicate_rules", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    for (i, t) in cx.snapshot.tables.iter().enumerate() {
         for (c, chain) in t.table.chains.iter().enumerate() {
             let name = t.table.chain_name(crate::ruleset::ChainId(c as u32));
             let base = chain.base.is_some();
@@ -47,9 +49,9 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
                 if twice.len() == 1 { "a rule".into() } else { format!("{} rules", twice.len()) },
                 if twice.len() == 1 { "is" } else { "are" }
             );
-            let mut f = case.rule("duplicate_rules", severity, rule, title);
+            let mut f = cx.rule("duplicate_rules", severity, rule, title);
             for r in twice.iter().take(4) {
-                f = f.proved_by(case.rule_text(RuleRef { table: i, rule: crate::ruleset::RuleId(*r) }));
+                f = f.proved_by(cx.rule_text(RuleRef { table: i, rule: crate::ruleset::RuleId(*r) }));
             }
             found.push(f.advise("are there two kube-proxies, or does something restore rules without --noflush? iptables -D takes one of them away"));
         }

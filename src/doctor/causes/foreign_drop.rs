@@ -2,17 +2,19 @@
 //! drop packets of any traffic right now. The way of each Service's packet is walked through all tables of the node.
 
 use super::super::{DeadEnd, Subject};
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::figures::plural;
 use crate::proxy::{RuleRef, Service, frontend_text, nftables};
 use crate::ruleset::{IpNet, Match, Target, Terminal, Verdict};
 use crate::walk::End;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_rules()?;
+pub(super) const CHECK: Check =
+    Check { id: "foreign_drop", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let mut told = Vec::new();
     // Those of a policy of FORWARD have a name of their own.
-    for d in case.facts.dead_ends.iter().filter(|d| !super::forward_policy::is_policy(case, d)) {
+    for d in cx.facts.dead_ends.iter().filter(|d| !super::forward_policy::is_policy(cx, d)) {
         // One rule that stops many Services is one fault.
         if let Some(known) =
             told.iter().position(|(rule, place, from, _)| (rule, place, from) == (&d.rule, &d.place, &d.from))
@@ -25,7 +27,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
     }
     for (rule, place, from, ends) in told {
         let first = ends[0];
-        let s = &case.model.services[first.service];
+        let s = &cx.model.services[first.service];
         let frontend = &s.frontends[first.frontend];
         let verb = if first.end == End::Dropped { "dropped" } else { "rejected" };
         let whose = first.owner.map_or("another program's rule".into(), |o| format!("a rule of {o}"));
@@ -36,25 +38,25 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         };
         // Node ports may be closed to the outside on purpose.
         let severity = if first.is_from_pod() { Severity::Critical } else { Severity::Warning };
-        let mut f = case.service("foreign_drop", severity, first.service, title);
+        let mut f = cx.service("foreign_drop", severity, first.service, title);
         if ends.len() > 1 {
             f.about = place.clone();
             f.subject = rule.map_or(f.subject, Subject::Rule);
         }
         f = match rule {
             Some(rule) => {
-                let t = &case.snapshot.tables[rule.table];
+                let t = &cx.snapshot.tables[rule.table];
                 let counted = t.table.rules.get(rule.rule.0 as usize).is_some_and(|r| r.counted);
                 let packets = match counted {
                     true => format!("{} so far", plural(t.counter(rule.rule).packets, "packet")),
                     false => "it counts nothing".into(),
                 };
-                f.proved_by(format!("{place}: {}, {packets}", case.rule_text(rule)))
+                f.proved_by(format!("{place}: {}, {packets}", cx.rule_text(rule)))
             }
             None => f.proved_by(format!("{place}: its policy")),
         };
         let names: Vec<String> =
-            ends.iter().take(6).map(|d| super::label(&case.model.services[d.service])).collect();
+            ends.iter().take(6).map(|d| super::label(&cx.model.services[d.service])).collect();
         f = f.proved_by(format!("Services: {}{}", names.join(", "), if ends.len() > 6 { ", …" } else { "" }));
         if let Some(repair) = first.owner.and_then(repair) {
             f = f.advise(repair);
@@ -68,38 +70,38 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
             first.source
         )));
     }
-    if case.facts.before.is_none() {
+    if cx.facts.before.is_none() {
         return Ok(());
     }
-    for rule in case.all_rules() {
-        let drops = match case.target(rule) {
+    for rule in cx.all_rules() {
+        let drops = match cx.target(rule) {
             Some(Target::Verdict(Verdict::Drop)) => "drops",
             Some(Target::Reject { .. }) => "rejects",
             Some(Target::Native(t)) if matches!(**t, Terminal::Reject { .. }) => "rejects",
             _ => continue,
         };
-        let own = case.owner(rule) == Some("kube-proxy")
-            || case.snapshot.tables[rule.table].table.name == nftables::TABLE;
-        let told = case.facts.dead_ends.iter().any(|d| d.rule == Some(rule));
+        let own = cx.owner(rule) == Some("kube-proxy")
+            || cx.snapshot.tables[rule.table].table.name == nftables::TABLE;
+        let told = cx.facts.dead_ends.iter().any(|d| d.rule == Some(rule));
         if own || told {
             continue;
         }
-        let Some(rise) = case.rule_rise(rule) else { continue };
-        let whose = case.owner(rule).map_or(String::new(), |o| format!(" of {o}"));
-        let services = touched(case, rule);
+        let Some(rise) = cx.rule_rise(rule) else { continue };
+        let whose = cx.owner(rule).map_or(String::new(), |o| format!(" of {o}"));
+        let services = touched(cx, rule);
         let (severity, title) = match services.len() {
             0 => (Severity::Info, format!("a rule{whose} {drops} packets")),
             1 => (Severity::Warning, format!("a rule{whose} {drops} packets of a Service's addresses")),
             n => (Severity::Warning, format!("a rule{whose} {drops} packets of {n} Services' addresses")),
         };
-        let mut f = case.rule("foreign_drop", severity, rule, title).proved_by(format!(
+        let mut f = cx.rule("foreign_drop", severity, rule, title).proved_by(format!(
             "{}: {}",
-            case.rule_text(rule),
+            cx.rule_text(rule),
             rise.text()
         ));
         if !services.is_empty() {
             let names: Vec<String> =
-                services.iter().take(6).map(|i| super::label(&case.model.services[*i])).collect();
+                services.iter().take(6).map(|i| super::label(&cx.model.services[*i])).collect();
             f = f.proved_by(format!("its addresses are those of {}", names.join(", ")));
         }
         found.push(f.advise(match services.is_empty() {
@@ -126,8 +128,8 @@ fn repair(owner: &str) -> Option<&'static str> {
 }
 
 /// Services some address of which a rule names, as where packets come from or go to.
-fn touched(case: &Case<'_>, rule: RuleRef) -> Vec<usize> {
-    let nets: Vec<_> = case.matches(rule).iter().filter_map(Match::address).filter(|a| !a.invert).collect();
+fn touched(cx: &CheckContext<'_>, rule: RuleRef) -> Vec<usize> {
+    let nets: Vec<_> = cx.matches(rule).iter().filter_map(Match::address).filter(|a| !a.invert).collect();
     if nets.is_empty() {
         return Vec::new();
     }
@@ -137,5 +139,5 @@ fn touched(case: &Case<'_>, rule: RuleRef) -> Vec<usize> {
             || s.backends.iter().any(|b| net.contains(b.address))
     };
     let named = |s: &Service| nets.iter().any(|a| a.net.prefix > 0 && any(s, &a.net));
-    case.at_work().filter(|(_, s)| named(s)).map(|(i, _)| i).collect()
+    cx.at_work().filter(|(_, s)| named(s)).map(|(i, _)| i).collect()
 }

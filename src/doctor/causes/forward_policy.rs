@@ -2,22 +2,24 @@
 //! only marked packets and answers, the CNI must accept the rest (kubernetes/kubernetes#40182).
 
 use super::super::{DeadEnd, Subject};
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::ruleset::{ChainId, Hook, Policy};
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_rules()?;
-    for (i, t) in case.snapshot.tables.iter().enumerate() {
+pub(super) const CHECK: Check =
+    Check { id: "forward_policy", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    for (i, t) in cx.snapshot.tables.iter().enumerate() {
         for (c, chain) in t.table.chains.iter().enumerate() {
             let Some(base) = chain.base.filter(|b| b.hook == Hook::Forward && b.policy == Policy::Drop)
             else {
                 continue;
             };
             let id = ChainId(c as u32);
-            let rise = case.policy_rise(i, id);
+            let rise = cx.policy_rise(i, id);
             let place = format!("{} {} {}", t.family, t.table.name, t.table.chain_name(id));
             let stopped: Vec<&DeadEnd> =
-                case.facts.dead_ends.iter().filter(|d| d.place == place && is_policy(case, d)).collect();
+                cx.facts.dead_ends.iter().filter(|d| d.place == place && is_policy(cx, d)).collect();
             if rise.is_none() && stopped.is_empty() {
                 continue;
             }
@@ -30,7 +32,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
                 .proved_by(format!("none of the {} rules before it took them", chain.rules.len()));
             f.subject = Subject::Table(i);
             if let Some(d) = stopped.first() {
-                let label = case.model.services[d.service].label();
+                let label = cx.model.services[d.service].label();
                 f = f.proved_by(format!(
                     "packets from {} to {} Services end there, {label} among them",
                     d.from,
@@ -47,9 +49,9 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
 }
 
 /// True for a way that ends at a policy of FORWARD which counts, so that it is named when packets end there.
-pub(super) fn is_policy(case: &Case<'_>, d: &DeadEnd) -> bool {
+pub(super) fn is_policy(cx: &CheckContext<'_>, d: &DeadEnd) -> bool {
     d.rule.is_none()
-        && case.snapshot.tables.iter().any(|t| {
+        && cx.snapshot.tables.iter().any(|t| {
             t.counters.policies.iter().any(|(id, _)| {
                 let chain = &t.table.chains[id.0 as usize];
                 chain.base.is_some_and(|b| b.hook == Hook::Forward)

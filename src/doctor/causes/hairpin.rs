@@ -1,22 +1,24 @@
 //! A pod that reaches itself by its own Service without being masqueraded: the answer comes from its own address and is
 //! thrown away. kube-proxy masquerades such flows (`-s POD -j KUBE-MARK-MASQ`, nftables' `hairpin-connections`).
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::endpoint_text;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_rules()?;
-    let flows = case.need_flows()?;
+pub(super) const CHECK: Check =
+    Check { id: "hairpin", needs: &[SourceId::Flows], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let flows = cx.flows()?;
     let mut hairpins: Vec<_> = flows.hairpins.iter().collect();
     hairpins.sort();
     for ((protocol, address, port), n) in hairpins {
-        let service = case.at_work().find(|(_, s)| {
+        let service = cx.at_work().find(|(_, s)| {
             s.protocol.number() == *protocol
                 && s.backends.iter().any(|b| b.address == *address && b.port == *port)
         });
         let Some((i, s)) = service else { continue };
         let at = endpoint_text(*address, *port);
-        let mut f = case
+        let mut f = cx
             .service(
                 "hairpin",
                 Severity::Critical,
@@ -29,7 +31,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
             ));
         let rule = s.backends.iter().find(|b| b.address == *address && b.port == *port).and_then(|b| b.rule);
         if let Some(rule) = rule {
-            f = f.proved_by(format!("its chain: {}", case.chain_text(rule)));
+            f = f.proved_by(format!("its chain: {}", cx.chain_text(rule)));
         }
         found.push(
             f.advise("the rule that masquerades it is missing: restart kube-proxy, it writes the Service's chains anew")

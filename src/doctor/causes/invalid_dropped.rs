@@ -2,33 +2,34 @@
 //! `ct_state_invalid_dropped_pkts` since 1.33): answers out of the window after packets came in another order, or of flows
 //! that conntrack forgot. The connection hangs or is reset (kubernetes/kubernetes#74839).
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::RuleRef;
 use crate::ruleset::{Match, Target, Verdict, ct_state};
 
 /// A few happen everywhere: answers that come after a connection was reset.
 const MANY: u64 = 10;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_rules()?;
-    case.need_before()?;
+pub(super) const CHECK: Check =
+    Check { id: "invalid_dropped", needs: &[], looks_at: SourceId::RULES, readings: 2, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let drops_invalid = |r: &RuleRef| {
-        case.target(*r) == Some(&Target::Verdict(Verdict::Drop))
-            && case
+        cx.target(*r) == Some(&Target::Verdict(Verdict::Drop))
+            && cx
                 .matches(*r)
                 .iter()
                 .any(|m| matches!(m, Match::Conntrack(c) if !c.invert && c.states & ct_state::INVALID != 0))
     };
-    for rule in case.chain_rules("filter", "KUBE-FORWARD").into_iter().filter(drops_invalid) {
-        let Some(rise) = case.rule_rise(rule) else { continue };
+    for rule in cx.chain_rules("filter", "KUBE-FORWARD").into_iter().filter(drops_invalid) {
+        let Some(rise) = cx.rule_rise(rule) else { continue };
         let severity = if rise.by >= MANY { Severity::Warning } else { Severity::Info };
-        let mut f = case
+        let mut f = cx
             .rule("invalid_dropped", severity, rule, "packets that fit no flow are dropped")
-            .proved_by(format!("{}: {}", case.rule_text(rule), rise.text()));
-        if let Some(invalid) = case.stat_rise(|s| s.invalid) {
+            .proved_by(format!("{}: {}", cx.rule_text(rule), rise.text()));
+        if let Some(invalid) = cx.stat_rise(|s| s.invalid) {
             f = f.proved_by(format!("conntrack's invalid: {}", invalid.text()));
         }
-        let liberal = case.sysctl("net/netfilter/nf_conntrack_tcp_be_liberal");
+        let liberal = cx.sysctl("net/netfilter/nf_conntrack_tcp_be_liberal");
         if let Some(v) = liberal {
             f = f.proved_by(format!("nf_conntrack_tcp_be_liberal = {v}"));
         }

@@ -1,17 +1,19 @@
 //! The node does not forward packets: everything between pods and Services of other nodes dies
 //! (`Documentation/networking/ip-sysctl.rst`).
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::ruleset::IpFamily;
 use crate::snapshot::facts::NOT_FORWARDING;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_rules()?;
+pub(super) const CHECK: Check =
+    Check { id: "ip_forward", needs: &[SourceId::Sysctls], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for (family, name) in
         [(IpFamily::V4, "net/ipv4/ip_forward"), (IpFamily::V6, "net/ipv6/conf/all/forwarding")]
     {
-        let some = case.at_work().any(|(_, s)| s.family == family && !s.backends.is_empty());
-        if some && case.sysctl(name) == Some("0") {
+        let some = cx.at_work().any(|(_, s)| s.family == family && !s.backends.is_empty());
+        if some && cx.sysctl(name) == Some("0") {
             let name = name.replace('/', ".");
             found.push(
                 Finding::node("ip_forward", Severity::Critical, "forwarding", format!("the node forwards no {family} packets"))
@@ -21,10 +23,10 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         }
     }
     // Forwarding on the whole, and off where packets come in: they count as sent to a wrong address.
-    let off = case.sysctl(NOT_FORWARDING).unwrap_or("");
-    if case.sysctl("net/ipv4/ip_forward") == Some("1")
+    let off = cx.sysctl(NOT_FORWARDING).unwrap_or("");
+    if cx.sysctl("net/ipv4/ip_forward") == Some("1")
         && !off.is_empty()
-        && let Some(rise) = case.counter_rise("Ip.InAddrErrors")
+        && let Some(rise) = cx.counter_rise("Ip.InAddrErrors")
     {
         let names: Vec<&str> = off.split(' ').collect();
         found.push(

@@ -2,27 +2,29 @@
 //! over makes the node answer for an address that is no Service's any more (`syncService`, `cleanLegacyBindAddr`,
 //! `pkg/proxy/ipvs/proxier.go`).
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::{Mode, ipvs};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_ipvs()?;
-    let on_dummy: BTreeSet<IpAddr> = case
+pub(super) const CHECK: Check =
+    Check { id: "ipvs_addresses", needs: &[SourceId::Ipvs], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let on_dummy: BTreeSet<IpAddr> = cx
         .snapshot
         .addresses
         .iter()
         .filter(|a| a.interface == ipvs::DUMMY && !is_link_local(a.address))
         .map(|a| a.address)
         .collect();
-    let services = || case.at_work().filter(|(_, s)| s.mode == Mode::Ipvs);
+    let services = || cx.at_work().filter(|(_, s)| s.mode == Mode::Ipvs);
     let mut known = BTreeSet::new();
     for (i, s) in services() {
         for a in s.frontends.iter().filter_map(|f| f.address) {
-            if known.insert(a) && !case.is_own(a) && !a.is_loopback() {
+            if known.insert(a) && !cx.is_own(a) && !a.is_loopback() {
                 found.push(
-                    case.service(
+                    cx.service(
                         "ipvs_addresses",
                         Severity::Critical,
                         i,

@@ -2,16 +2,18 @@
 //! `arp_announce` forbid it (kube-proxy `--ipvs-strict-arp`): with MetalLB in layer 2, or an address that lives elsewhere in the
 //! same network, clients then reach the wrong node.
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::{FrontendKind, Mode};
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_ipvs()?;
-    if !case.active(Mode::Ipvs) {
+pub(super) const CHECK: Check =
+    Check { id: "ipvs_arp", needs: &[SourceId::Ipvs], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    if !cx.active(Mode::Ipvs) {
         return Ok(());
     }
     let external = [FrontendKind::LoadBalancerIp, FrontendKind::ExternalIp];
-    let addresses: Vec<String> = case
+    let addresses: Vec<String> = cx
         .at_work()
         .filter(|(_, s)| s.mode == Mode::Ipvs)
         .flat_map(|(_, s)| &s.frontends)
@@ -19,9 +21,13 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         .filter_map(|f| f.address.filter(std::net::IpAddr::is_ipv4))
         .map(|a| a.to_string())
         .collect();
-    let value = |name: &str| case.sysctl_number(name).unwrap_or(0);
+    if addresses.is_empty() {
+        return Ok(());
+    }
+    cx.need(SourceId::Sysctls)?;
+    let value = |name: &str| cx.sysctl_number(name).unwrap_or(0);
     let (ignore, announce) = (value("net/ipv4/conf/all/arp_ignore"), value("net/ipv4/conf/all/arp_announce"));
-    if addresses.is_empty() || (ignore >= 1 && announce >= 2) {
+    if ignore >= 1 && announce >= 2 {
         return Ok(());
     }
     found.push(

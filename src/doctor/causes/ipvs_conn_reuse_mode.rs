@@ -2,17 +2,25 @@
 //! which is why kube-proxy sets 0 there; from 5.9 on, 0 sends connections of reused ports to servers that are drained
 //! (kubernetes/kubernetes#81775, PR 102122).
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::Mode;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_ipvs()?;
-    if !case.active(Mode::Ipvs) {
+pub(super) const CHECK: Check = Check {
+    id: "ipvs_conn_reuse_mode",
+    needs: &[SourceId::Ipvs],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    if !cx.active(Mode::Ipvs) {
         return Ok(());
     }
-    let (Some(mode), Some(kernel)) = (case.sysctl_number("net/ipv4/vs/conn_reuse_mode"), case.kernel())
-    else {
-        return Err("the kernel does not tell conn_reuse_mode or its version".into());
+    cx.need(SourceId::Sysctls)?;
+    let (Some(mode), Some(kernel)) = (cx.sysctl_number("net/ipv4/vs/conn_reuse_mode"), cx.kernel()) else {
+        let why = "the kernel does not tell conn_reuse_mode or its version";
+        return Err(NotChecked::new(SourceId::Sysctls, why));
     };
     let (title, advice) = match (mode, kernel >= (5, 9)) {
         (0, true) => (

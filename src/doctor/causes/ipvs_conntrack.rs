@@ -1,16 +1,17 @@
 //! Without `net.ipv4.vs.conntrack`, netfilter does not see what IPVS does: masquerading of Service traffic does not happen, and
 //! answers go astray. kube-proxy sets it to 1.
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::Mode;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_ipvs()?;
-    if !case.active(Mode::Ipvs) {
+pub(super) const CHECK: Check =
+    Check { id: "ipvs_conntrack", needs: &[SourceId::Ipvs], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    if !cx.active(Mode::Ipvs) {
         return Ok(());
     }
-    let value =
-        case.sysctl("net/ipv4/vs/conntrack").ok_or("the kernel does not tell net.ipv4.vs.conntrack")?;
+    let value = cx.must_sysctl("net/ipv4/vs/conntrack")?;
     if value == "0" {
         found.push(
             Finding::node(

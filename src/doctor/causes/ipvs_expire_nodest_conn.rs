@@ -1,16 +1,22 @@
 //! Without `expire_nodest_conn`, connections to a real server that was removed hang in silence until they time out; kube-proxy
 //! sets it to 1 (`pkg/proxy/ipvs/proxier.go`, with `expire_quiescent_template`).
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::Mode;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_ipvs()?;
-    if !case.active(Mode::Ipvs) {
+pub(super) const CHECK: Check = Check {
+    id: "ipvs_expire_nodest_conn",
+    needs: &[SourceId::Ipvs],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    if !cx.active(Mode::Ipvs) {
         return Ok(());
     }
-    let name = "net/ipv4/vs/expire_nodest_conn";
-    let value = case.sysctl(name).ok_or("the kernel does not tell expire_nodest_conn")?;
+    let value = cx.must_sysctl("net/ipv4/vs/expire_nodest_conn")?;
     if value == "0" {
         found.push(
             Finding::node("ipvs_expire_nodest_conn", Severity::Warning, "IPVS",

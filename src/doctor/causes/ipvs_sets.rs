@@ -1,7 +1,7 @@
 //! Virtual servers that no ipset of kube-proxy's knows: the rules beside IPVS neither masquerade nor let in what goes there. Sets
 //! are filled after the virtual servers, one member at a time: only what is missing twice is a fault.
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::{Mode, Service, endpoint_text};
 use crate::snapshot::Snapshot;
 use crate::snapshot::facts::Ipset;
@@ -43,19 +43,21 @@ fn missing<'a>(snapshot: &Snapshot, services: impl Iterator<Item = &'a Service>)
     gone
 }
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_ipvs()?;
+pub(super) const CHECK: Check =
+    Check { id: "ipvs_sets", needs: &[SourceId::Ipvs], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     // Without the sets there is nothing to compare with: rules of ipvs mode that are gone altogether are another cause's.
-    let read = sets(case.snapshot).count();
-    if !case.active(Mode::Ipvs) || read == 0 {
+    let read = sets(cx.snapshot).count();
+    if !cx.active(Mode::Ipvs) || read == 0 {
         return Ok(());
     }
-    if sets(case.snapshot).any(|s| s.members.is_none()) {
-        return Err("members of large ipsets are not read".into());
+    if sets(cx.snapshot).any(|s| s.members.is_none()) {
+        return Err(NotChecked::new(SourceId::Ipsets, "members of large ipsets are not read"));
     }
-    let before = case.facts.before.ok_or("one reading so far: what stays needs two")?;
+    let before = cx.before()?;
     let old = missing(before.snapshot, before.model.services.iter());
-    let mut gone = missing(case.snapshot, case.model.services.iter());
+    let mut gone = missing(cx.snapshot, cx.model.services.iter());
     gone.retain(|g| old.contains(g));
     if !gone.is_empty() {
         found.push(

@@ -1,18 +1,21 @@
 //! IPVS forgets idle connections before TCP's keepalive asks whether they live: 900 against 7,200 seconds by default. The next
 //! packet of such a connection is lost (`ipvsadm -l --timeout`; kube-proxy: `--ipvs-tcp-timeout`).
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::figures::count;
 use crate::proxy::Mode;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_ipvs()?;
-    let (true, Some(ipvs)) = (case.active(Mode::Ipvs), &case.snapshot.ipvs) else { return Ok(()) };
+pub(super) const CHECK: Check =
+    Check { id: "ipvs_timeouts", needs: &[SourceId::Ipvs], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let (true, Some(ipvs)) = (cx.active(Mode::Ipvs), &cx.snapshot.ipvs) else { return Ok(()) };
     let t = ipvs.value.timeouts;
     if (t.tcp, t.udp) == (0, 0) {
-        return Err("the timeouts of IPVS are not known".into());
+        return Err(NotChecked::new(SourceId::Ipvs, "the timeouts of IPVS are not known"));
     }
-    let keepalive = case.sysctl_number("net/ipv4/tcp_keepalive_time").unwrap_or(7200);
+    cx.need(SourceId::Sysctls)?;
+    let keepalive = cx.sysctl_number("net/ipv4/tcp_keepalive_time").unwrap_or(7200);
     let mut f = Finding::node(
         "ipvs_timeouts",
         Severity::Info,
@@ -24,7 +27,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
             .proved_by(format!("TCP: forgotten after {} s idle, first keepalive after {} s", count(u64::from(t.tcp)), count(keepalive as u64)))
             .advise("clients that hold idle connections: keepalive below that time; or kube-proxy --ipvs-tcp-timeout");
     }
-    let udp = case.sysctl_number("net/netfilter/nf_conntrack_udp_timeout_stream").unwrap_or(120);
+    let udp = cx.sysctl_number("net/netfilter/nf_conntrack_udp_timeout_stream").unwrap_or(120);
     if i64::from(t.udp) < udp {
         f = f
             .proved_by(format!(

@@ -1,13 +1,15 @@
 //! Real servers of weight 0: they get no new connections, and keep those that they have (kube-proxy drains terminating
 //! endpoints like this, `pkg/proxy/ipvs/graceful_termination.go`). Where all servers of a Service have it, new flows find none.
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::figures::count;
 use crate::proxy::{Mode, endpoint_text};
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_ipvs()?;
-    for (i, s) in case.at_work().filter(|(_, s)| s.mode == Mode::Ipvs && !s.backends.is_empty()) {
+pub(super) const CHECK: Check =
+    Check { id: "ipvs_weight", needs: &[SourceId::Ipvs], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    for (i, s) in cx.at_work().filter(|(_, s)| s.mode == Mode::Ipvs && !s.backends.is_empty()) {
         let drained: Vec<_> = s.backends.iter().filter(|b| b.weight == Some(0)).collect();
         if drained.is_empty() {
             continue;
@@ -19,7 +21,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
             continue;
         }
         let mut f = match all {
-            true => case.service(
+            true => cx.service(
                 "ipvs_weight",
                 Severity::Critical,
                 i,
@@ -31,7 +33,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
                     drained.len(),
                     s.backends.len()
                 );
-                case.service("ipvs_weight", Severity::Info, i, title)
+                cx.service("ipvs_weight", Severity::Info, i, title)
             }
         };
         for b in drained.iter().take(8) {

@@ -1,13 +1,11 @@
 //! Rules or virtual servers that are older than the endpoints: kube-proxy is slow, stuck or not running. The truth to compare with
 //! is what the Kubernetes API tells; a moment of difference is no fault.
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::doctor::Subject;
 use crate::figures::{duration, plural};
 use crate::proxy::{Behind, Protocol, ServiceName, differences, endpoint_text};
 use crate::ruleset::IpFamily;
-use crate::snapshot::Snapshot;
-use crate::snapshot::facts::Cluster;
 use std::cell::LazyCell;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -18,57 +16,46 @@ const ON_ITS_WAY: Duration = Duration::from_secs(15);
 /// Services that are told one by one.
 const MOST: usize = 20;
 
-fn cluster(snapshot: &Snapshot) -> Result<&Cluster, String> {
-    let Some(cluster) = &snapshot.cluster else {
-        return Err("what the endpoints should be the Kubernetes API knows, and no access to it was found (--kubeconfig)".into());
-    };
-    match (&cluster.state.trouble, cluster.complete) {
-        (_, true) => Ok(cluster),
-        (Some(t), _) => {
-            Err(format!("the Kubernetes API did not tell what the endpoints should be: {}", t.what))
-        }
-        (None, false) => Err("the Kubernetes API has not told everything yet".into()),
-    }
-}
-
 fn list(endpoints: &BTreeSet<(IpAddr, u16)>) -> String {
     let shown: Vec<String> = endpoints.iter().take(6).map(|(a, p)| endpoint_text(*a, *p)).collect();
     let more = endpoints.len().saturating_sub(6);
     shown.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
 }
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    let now = cluster(case.snapshot)?;
-    case.need_rules()?;
-    if case.model.modes.is_empty() {
+pub(super) const CHECK: Check =
+    Check { id: "kube_proxy_behind", needs: &[SourceId::Api], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let now = cx.cluster()?;
+    if cx.model.modes.is_empty() {
         return Ok(()); // that all rules are gone is another cause's
     }
     // What differed at the reading before; asked for where something of unknown age differs.
     let earlier = LazyCell::new(|| {
-        let (before, cluster) = case.facts.before.and_then(|b| Some((b, b.snapshot.cluster.as_ref()?)))?;
+        let (before, cluster) = cx.facts.before.and_then(|b| Some((b, b.snapshot.cluster.as_ref()?)))?;
         let all = differences(cluster, &before.model.services);
         Some(all.into_iter().map(|d| (key(&d), d.difference)).collect::<HashMap<_, _>>())
     });
     let mut told = Vec::new();
-    for d in differences(now, &case.model.services) {
+    for d in differences(now, &cx.model.services) {
         let age = d
             .service
             .changed_at
-            .map(|at| Duration::try_from(case.snapshot.taken_at.duration_since(at)).unwrap_or_default());
+            .map(|at| Duration::try_from(cx.snapshot.taken_at.duration_since(at)).unwrap_or_default());
         // Of what was so from the start the age is not known: it must have been so at the reading before, too.
         let stays = || earlier.as_ref().and_then(|e| e.get(&key(&d))) == Some(&d.difference);
         let is_old = match age {
             Some(age) => age >= ON_ITS_WAY,
             // One reading of files: what differs there differs.
-            None if case.facts.before.is_none() => case.is_still(),
+            None if cx.facts.before.is_none() => cx.is_still(),
             None => stays(),
         };
         if is_old {
             told.push((d, age));
         }
     }
-    if told.is_empty() && case.facts.before.is_none() && !case.is_still() {
-        return Err("one reading so far: what stays needs two".into());
+    if told.is_empty() && cx.facts.before.is_none() && !cx.is_still() {
+        return Err(NotChecked::ONE_READING);
     }
     let all = told.len();
     for (behind, age) in told.into_iter().take(MOST) {

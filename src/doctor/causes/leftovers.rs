@@ -1,12 +1,14 @@
 //! Rules or virtual servers of a mode that is not at work any more: the one before was not cleaned up
 //! (`kube-proxy --cleanup`, `cleanupAndExit`).
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::{Mode, ModeState, State};
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_rules()?;
-    let modes = &case.model.modes;
+pub(super) const CHECK: Check =
+    Check { id: "leftovers", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let modes = &cx.model.modes;
     let now = |m: &ModeState| modes.iter().find(|o| o.state == State::Active && o.family == m.family);
     for m in modes.iter().filter(|m| m.state == State::Leftover) {
         let active = now(m);

@@ -2,12 +2,14 @@
 //! (`ListenOverflows`, `tcp_v4_syn_recv_sock`). The client tries again after a second. Seen are servers in the node's own
 //! namespace (pods with hostNetwork); pods count in theirs.
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::endpoint_text;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_before()?;
-    let Some(rise) = case.counter_rise("TcpExt.ListenOverflows") else { return Ok(()) };
+pub(super) const CHECK: Check =
+    Check { id: "listen_overflows", needs: &[SourceId::Counters], looks_at: &[], readings: 2, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let Some(rise) = cx.counter_rise("TcpExt.ListenOverflows") else { return Ok(()) };
     let mut f = Finding::node(
         "listen_overflows",
         Severity::Warning,
@@ -15,12 +17,12 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         "a server on this node does not accept fast enough: handshakes are dropped",
     )
     .proved_by(format!("ListenOverflows: {}", rise.text()));
-    if let Some(n) = case.sysctl("net/core/somaxconn") {
+    if let Some(n) = cx.sysctl("net/core/somaxconn") {
         f = f.proved_by(format!("net.core.somaxconn = {n}"));
     }
-    let local = case
+    let local = cx
         .at_work()
-        .flat_map(|(_, s)| s.backends.iter().filter(|b| case.is_own(b.address)).map(move |b| (s, b)));
+        .flat_map(|(_, s)| s.backends.iter().filter(|b| cx.is_own(b.address)).map(move |b| (s, b)));
     let local: Vec<String> =
         local.map(|(s, b)| format!("{} at {}", s.label(), endpoint_text(b.address, b.port))).collect();
     if !local.is_empty() {

@@ -39,72 +39,73 @@ mod unreachable_backend;
 mod untranslated_flows;
 mod wiped;
 
-use super::case::Case;
-use super::{Find, Finding, Severity};
+use super::context::{CheckContext, NotChecked};
+use super::{Check, Finding, Severity};
 use crate::figures::count;
 use crate::proxy::Action;
+use crate::snapshot::SourceId;
 
-/// Every cause, by the name of its file. Those that stop most come first: among findings of one severity they stand in
+/// Every check: one file for each. Those that stop most come first: among findings of one severity they stand in
 /// this order.
-pub(super) const ALL: [(&str, Find); 38] = [
-    ("wiped", wiped::find),
-    ("ip_forward", ip_forward::find),
-    ("foreign_drop", foreign_drop::find),
-    ("forward_policy", forward_policy::find),
-    ("conntrack_full", conntrack_full::find),
-    ("conntrack_insert_failed", conntrack_insert_failed::find),
-    ("conntrack_drops", conntrack_drops::find),
-    ("invalid_dropped", invalid_dropped::find),
-    ("stale_flows", stale_flows::find),
-    ("untranslated_flows", untranslated_flows::find),
-    ("unreachable_backend", unreachable_backend::find),
-    ("hairpin", hairpin::find),
-    ("snat_ports", snat_ports::find),
-    ("no_endpoints", no_endpoints::find),
-    ("no_local_endpoints", no_local_endpoints::find),
-    ("source_ranges", source_ranges::find),
-    ("uneven_backends", uneven_backends::find),
-    ("ipvs_addresses", ipvs_addresses::find),
-    ("ipvs_weight", ipvs_weight::find),
-    ("ipvs_sets", ipvs_sets::find),
-    ("ipvs_conntrack", ipvs_conntrack::find),
-    ("ipvs_conn_reuse_mode", ipvs_conn_reuse_mode::find),
-    ("ipvs_expire_nodest_conn", ipvs_expire_nodest_conn::find),
-    ("ipvs_timeouts", ipvs_timeouts::find),
-    ("ipvs_arp", ipvs_arp::find),
-    ("nodeport_ips", nodeport_ips::find),
-    ("node_port_range", node_port_range::find),
-    ("localnet", localnet::find),
-    ("bridge_netfilter", bridge_netfilter::find),
-    ("rp_filter", rp_filter::find),
-    ("softnet", softnet::find),
-    ("listen_overflows", listen_overflows::find),
-    ("both_variants", both_variants::find),
-    ("leftovers", leftovers::find),
-    ("duplicate_rules", duplicate_rules::find),
-    ("never_hit", never_hit::find),
-    ("slow_kernel", slow_kernel::find),
-    ("kube_proxy_behind", kube_proxy_behind::find),
+pub(super) const ALL: [Check; 38] = [
+    wiped::CHECK,
+    ip_forward::CHECK,
+    foreign_drop::CHECK,
+    forward_policy::CHECK,
+    conntrack_full::CHECK,
+    conntrack_insert_failed::CHECK,
+    conntrack_drops::CHECK,
+    invalid_dropped::CHECK,
+    stale_flows::CHECK,
+    untranslated_flows::CHECK,
+    unreachable_backend::CHECK,
+    hairpin::CHECK,
+    snat_ports::CHECK,
+    no_endpoints::CHECK,
+    no_local_endpoints::CHECK,
+    source_ranges::CHECK,
+    uneven_backends::CHECK,
+    ipvs_addresses::CHECK,
+    ipvs_weight::CHECK,
+    ipvs_sets::CHECK,
+    ipvs_conntrack::CHECK,
+    ipvs_conn_reuse_mode::CHECK,
+    ipvs_expire_nodest_conn::CHECK,
+    ipvs_timeouts::CHECK,
+    ipvs_arp::CHECK,
+    nodeport_ips::CHECK,
+    node_port_range::CHECK,
+    localnet::CHECK,
+    bridge_netfilter::CHECK,
+    rp_filter::CHECK,
+    softnet::CHECK,
+    listen_overflows::CHECK,
+    both_variants::CHECK,
+    leftovers::CHECK,
+    duplicate_rules::CHECK,
+    never_hit::CHECK,
+    slow_kernel::CHECK,
+    kube_proxy_behind::CHECK,
 ];
 
 /// Services some frontend of which refuses everything: how much it matters depends on whether somebody asks.
 fn refusing(
-    case: &Case<'_>,
+    cx: &CheckContext<'_>,
     action: Action,
     found: &mut Vec<Finding>,
     tell: impl Fn(usize, Option<f64>, Finding) -> Finding,
 ) {
-    for (i, s) in case.at_work() {
+    for (i, s) in cx.at_work() {
         let mut frontends = s.frontends.iter().filter(|f| f.action == action).peekable();
         if frontends.peek().is_none() {
             continue;
         }
-        let rise = |f: &crate::proxy::Frontend| case.rule_rise(f.refusal?);
+        let rise = |f: &crate::proxy::Frontend| cx.rule_rise(f.refusal?);
         let rises: Vec<_> = s.frontends.iter().filter(|f| f.action == action).filter_map(rise).collect();
         let now = rises.iter().map(|r| r.by as f64 / r.over.as_secs_f64()).reduce(|a, b| a + b);
         let refused = frontends.filter_map(|f| f.refused).reduce(|a, b| a + b);
         let severity = no_endpoints::severity(now.is_some(), refused);
-        let mut f = case.service("", severity, i, "");
+        let mut f = cx.service("", severity, i, "");
         if refused.is_none() {
             f.evidence.push("whether anybody asks is not counted in this mode".into());
         }

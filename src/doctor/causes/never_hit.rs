@@ -1,15 +1,17 @@
 //! Rules that can never be met: two Services claim one address and port (external IPs, load balancer addresses), and the first in
 //! the chain takes all its packets. Which one is first changes with every full sync.
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::{Mode, endpoint_text};
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_rules()?;
+pub(super) const CHECK: Check =
+    Check { id: "never_hit", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let mut first: HashMap<(u8, IpAddr, u16), (usize, u32)> = HashMap::new();
-    for (i, s) in case.at_work().filter(|(_, s)| s.mode == Mode::Iptables) {
+    for (i, s) in cx.at_work().filter(|(_, s)| s.mode == Mode::Iptables) {
         for f in &s.frontends {
             // What is refused stands in another table: only rules of one chain are in each other's way.
             let (Some(address), Some(rule), true) =
@@ -24,7 +26,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
             };
             let (winner, loser) = if at < rule.rule.0 { (other, i) } else { (i, other) };
             found.push(
-                case.service(
+                cx.service(
                     "never_hit",
                     Severity::Warning,
                     loser,
@@ -35,7 +37,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
                 )
                 .proved_by(format!(
                     "the rule of {} stands before it in KUBE-SERVICES",
-                    case.model.services[winner].label()
+                    cx.model.services[winner].label()
                 ))
                 .advise("take the address from one of them: kubectl get services -A -o wide"),
             );

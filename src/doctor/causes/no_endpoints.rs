@@ -1,14 +1,16 @@
 //! Services that refuse all new flows as they have no endpoints: rules reject them with an ICMP error; in ipvs mode the
 //! virtual server stands empty.
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::figures::{plural, short};
 use crate::proxy::{Action, Mode, frontend_text};
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_rules()?;
-    super::refusing(case, Action::Reject, found, |i, asked, mut f| {
-        let s = &case.model.services[i];
+pub(super) const CHECK: Check =
+    Check { id: "no_endpoints", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    super::refusing(cx, Action::Reject, found, |i, asked, mut f| {
+        let s = &cx.model.services[i];
         f.id = "no_endpoints";
         f.title = match s.mode {
             Mode::Ipvs => "no real server: new flows are rejected",

@@ -1,18 +1,19 @@
 //! Node ports inside `ip_local_port_range`: a connection that the node itself opens may take such a port, and its answers are
 //! translated to the Service instead (kubernetes.io: "Avoid assigning node ports in the ephemeral range").
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::FrontendKind;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_rules()?;
-    let range =
-        case.sysctl("net/ipv4/ip_local_port_range").ok_or("the kernel does not tell ip_local_port_range")?;
+pub(super) const CHECK: Check =
+    Check { id: "node_port_range", needs: &[SourceId::Sysctls], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let range = cx.must_sysctl("net/ipv4/ip_local_port_range")?;
     let mut ends = range.split_whitespace().filter_map(|w| w.parse::<u16>().ok());
     let (Some(low), Some(high)) = (ends.next(), ends.next()) else {
-        return Err(format!("ip_local_port_range is {range}"));
+        return Err(NotChecked::new(SourceId::Sysctls, format!("ip_local_port_range is {range}")));
     };
-    let mut inside: Vec<(u16, String)> = case
+    let mut inside: Vec<(u16, String)> = cx
         .frontends(FrontendKind::NodePort)
         .filter(|(_, _, f)| (low..=high).contains(&f.port))
         .map(|(_, s, f)| (f.port, s.label()))

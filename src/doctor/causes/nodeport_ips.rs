@@ -2,17 +2,19 @@
 //! default the primary one) no node port answers.
 
 use super::super::Subject;
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::node_addresses;
 use crate::ruleset::{IpFamily, TableBackend, address};
 use std::net::IpAddr;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_rules()?;
+pub(super) const CHECK: Check =
+    Check { id: "nodeport_ips", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for family in [IpFamily::V4, IpFamily::V6] {
-        let table = case.snapshot.table(TableBackend::NfTables, family.into(), crate::proxy::nftables::TABLE);
+        let table = cx.snapshot.table(TableBackend::NfTables, family.into(), crate::proxy::nftables::TABLE);
         let Some(i) = table else { continue };
-        let t = &case.snapshot.tables[i].table;
+        let t = &cx.snapshot.tables[i].table;
         // Node ports by their maps: without an address the Services' frontends do not show them.
         let elements = |name: &str| {
             let set = t.sets.iter().find(|s| t.str(s.name) == name);
@@ -25,8 +27,8 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         let set = t.sets.iter().find(|s| t.str(s.name) == "nodeport-ips");
         let Some(elements) = set.and_then(|s| s.elements.as_ref()) else { continue };
         let served: Vec<IpAddr> = elements.iter().filter_map(|e| address(family, &e.key)).collect();
-        let own: Vec<String> = node_addresses(case.snapshot, family).map(|a| a.address.to_string()).collect();
-        if own.is_empty() || served.iter().any(|a| case.is_own(*a) && !a.is_loopback()) {
+        let own: Vec<String> = node_addresses(cx.snapshot, family).map(|a| a.address.to_string()).collect();
+        if own.is_empty() || served.iter().any(|a| cx.is_own(*a) && !a.is_loopback()) {
             continue;
         }
         let mut f = Finding::node(

@@ -1,13 +1,20 @@
 //! Strict reverse path filtering drops packets whose answer would go out by another interface: asymmetric routes, several
 //! uplinks, some CNIs (`fib_validate_source`, counter `IPReversePathFilter`).
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::snapshot::facts::STRICT_RP_FILTER;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_before()?;
-    let strict = case.sysctl(STRICT_RP_FILTER).ok_or("the kernel does not tell rp_filter")?;
-    let Some(rise) = case.counter_rise("TcpExt.IPReversePathFilter") else { return Ok(()) };
+pub(super) const CHECK: Check = Check {
+    id: "rp_filter",
+    needs: &[SourceId::Counters, SourceId::Sysctls],
+    looks_at: &[],
+    readings: 2,
+    run,
+};
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let strict = cx.must_sysctl(STRICT_RP_FILTER)?;
+    let Some(rise) = cx.counter_rise("TcpExt.IPReversePathFilter") else { return Ok(()) };
     if strict.is_empty() {
         return Ok(());
     }

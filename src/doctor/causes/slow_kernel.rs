@@ -3,20 +3,22 @@
 //! (`__nft_set_trans_bind`: soft lockups of `nft` in kubernetes/kubernetes#135639 and #139513; 72 s for 10,000 Services in
 //! 1.30's form measured on 6.18).
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::figures::count;
 use crate::proxy::Mode;
 
 /// Chains from which on it is felt.
 const MANY: usize = 10_000;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_rules()?;
-    if !case.active(Mode::Nftables) {
+pub(super) const CHECK: Check =
+    Check { id: "slow_kernel", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    if !cx.active(Mode::Nftables) {
         return Ok(());
     }
-    let kernel = case.kernel().ok_or("the kernel's version is not known")?;
-    let release = case.snapshot.node.kernel.clone().unwrap_or_default();
+    let kernel = cx.kernel().ok_or(NotChecked::new(None, "the kernel's version is not known"))?;
+    let release = cx.snapshot.node.kernel.clone().unwrap_or_default();
     if kernel < (5, 13) {
         found.push(
             Finding::node(
@@ -30,7 +32,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         );
         return Ok(());
     }
-    let tables = case.snapshot.tables.iter().filter(|t| t.table.name == crate::proxy::nftables::TABLE);
+    let tables = cx.snapshot.tables.iter().filter(|t| t.table.name == crate::proxy::nftables::TABLE);
     let chains = tables.map(|t| t.table.chains.len()).max().unwrap_or(0);
     if chains >= MANY && ((6, 1)..=(6, 18)).contains(&kernel) {
         found.push(

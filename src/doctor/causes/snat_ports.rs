@@ -1,7 +1,7 @@
 //! Masquerading runs out of source ports: all clients of a backend share the node's address, and only some 64,000 flows to one
 //! address and port can be told apart. The next one is dropped (`nf_nat_core.c`, `get_unique_tuple`).
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::figures::count;
 use crate::proxy::endpoint_text;
 use crate::snapshot::FlowKey;
@@ -10,8 +10,11 @@ use std::collections::HashMap;
 /// Ports of masqueraded flows (`nf_nat_l4proto_unique_tuple`: 1024 to 65535).
 const PORTS: u64 = 64_512;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    let flows = case.need_flows()?;
+pub(super) const CHECK: Check =
+    Check { id: "snat_ports", needs: &[SourceId::Flows], looks_at: &[], readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let flows = cx.flows()?;
     let mut by: HashMap<_, (u64, FlowKey)> = HashMap::new();
     for (key, f) in flows.groups.iter().filter(|(_, f)| f.masqueraded > 0) {
         let entry = by.entry((key.protocol, key.backend, key.backend_port)).or_insert((0, *key));
@@ -23,8 +26,8 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         let severity = if n >= PORTS * 95 / 100 { Severity::Critical } else { Severity::Warning };
         let at = endpoint_text(address, port);
         let title = format!("masqueraded flows to {at} run out of source ports");
-        let mut f = match case.service_at(protocol, key.frontend, key.frontend_port) {
-            Some(i) => case.service("snat_ports", severity, i, title),
+        let mut f = match cx.service_at(protocol, key.frontend, key.frontend_port) {
+            Some(i) => cx.service("snat_ports", severity, i, title),
             None => Finding::node("snat_ports", severity, &at, title),
         };
         f = f.proved_by(format!(

@@ -1,13 +1,19 @@
 //! The receive queue of a CPU is full, and packets are dropped before any rule sees them (`/proc/net/softnet_stat`, second column;
 //! `net/core/dev.c`, `enqueue_to_backlog`).
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::figures::count;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    let before = case.need_before()?;
-    let (Some(old), Some(now)) = (&before.counters, &case.snapshot.counters) else {
-        return Err("counters of the network stack could not be read".into());
+pub(super) const CHECK: Check =
+    Check { id: "softnet", needs: &[SourceId::Counters], looks_at: &[], readings: 2, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let before = cx.before()?.snapshot;
+    let (Some(old), Some(now)) = (&before.counters, &cx.snapshot.counters) else {
+        return Err(NotChecked::new(
+            SourceId::Counters,
+            "counters of the network stack were not read before",
+        ));
     };
     let mut cpus = Vec::new();
     let mut sum = 0;
@@ -29,7 +35,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         "CPUs drop packets as their receive queue is full",
     )
     .proved_by(format!("{} packets in {span}: {}", count(sum), cpus[..cpus.len().min(8)].join(", ")));
-    if let Some(n) = case.sysctl("net/core/netdev_max_backlog") {
+    if let Some(n) = cx.sysctl("net/core/netdev_max_backlog") {
         f = f.proved_by(format!("net.core.netdev_max_backlog = {n}"));
     }
     found.push(

@@ -2,20 +2,21 @@
 //! chains): right for strangers, wrong where the balancer or a proxy hides the client's address. Which it is cannot be told from
 //! here, so it is no alarm.
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::{Action, frontend_text};
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_rules()?;
-    case.need_before()?;
-    for (i, s) in case.at_work() {
+pub(super) const CHECK: Check =
+    Check { id: "source_ranges", needs: &[], looks_at: SourceId::RULES, readings: 2, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    for (i, s) in cx.at_work() {
         for f in s.frontends.iter().filter(|f| f.action == Action::Balance) {
             let (Some(ranges), Some(rule)) = (&f.source_ranges, f.refusal) else { continue };
-            let Some(rise) = case.rule_rise(rule) else { continue };
+            let Some(rise) = cx.rule_rise(rule) else { continue };
             let ranges: Vec<String> = ranges.iter().map(ToString::to_string).collect();
             found.push(
-                case.service("source_ranges", Severity::Info, i, "clients outside its source ranges are dropped")
-                    .proved_by(format!("{} to {}: {}", case.rule_text(rule), frontend_text(f), rise.text()))
+                cx.service("source_ranges", Severity::Info, i, "clients outside its source ranges are dropped")
+                    .proved_by(format!("{} to {}: {}", cx.rule_text(rule), frontend_text(f), rise.text()))
                     .proved_by(format!("let in: {}", ranges.join(", ")))
                     .advise(format!("is a client one of them? kptop explain {} --from ADDRESS", frontend_text(f)))
                     .advise("add its network to spec.loadBalancerSourceRanges, or keep the client's address (externalTrafficPolicy: Local)"),

@@ -2,27 +2,28 @@
 //! rules are not asked again. kube-proxy deletes such entries when an endpoint goes (`pkg/proxy/conntrack/cleanup.go`); where it
 //! missed one, that client talks to nobody.
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::figures::count;
 use crate::proxy::{Protocol, endpoint_text};
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_rules()?;
-    case.need_flows()?;
-    let before = case.facts.before.ok_or("one reading so far: what stays needs two")?;
-    for (i, s) in case.at_work().filter(|(_, s)| s.protocol != Protocol::Tcp) {
+pub(super) const CHECK: Check =
+    Check { id: "stale_flows", needs: &[SourceId::Flows], looks_at: SourceId::RULES, readings: 2, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let before = cx.before()?;
+    for (i, s) in cx.at_work().filter(|(_, s)| s.protocol != Protocol::Tcp) {
         let gone = |address, port| !s.backends.iter().any(|b| b.address == address && b.port == port);
         let was = before.model.services.iter().find(|o| {
             !o.leftover && o.protocol == s.protocol && o.family == s.family && o.label() == s.label()
         });
         let (mut flows, mut example) = (0, None);
-        let mut f = case.service("stale_flows", Severity::Critical, i, "");
-        for (key, figures) in case.flows_of(i).iter().filter(|f| gone(f.0.backend, f.0.backend_port)) {
+        let mut f = cx.service("stale_flows", Severity::Critical, i, "");
+        for (key, figures) in cx.flows_of(i).iter().filter(|f| gone(f.0.backend, f.0.backend_port)) {
             // The cleaning follows the rules by a moment: what was in use a moment ago is no fault yet.
             let old = was.is_some_and(|w| {
                 !w.backends.iter().any(|b| b.address == key.backend && b.port == key.backend_port)
             });
-            if !old || case.flows_before(key).is_none() {
+            if !old || cx.flows_before(key).is_none() {
                 continue;
             }
             flows += u64::from(figures.flows);

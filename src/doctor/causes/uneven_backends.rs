@@ -1,7 +1,7 @@
 //! Backends that get more or fewer new flows than the rules' odds give them, beyond what chance does (chi-squared). Rules of
 //! other programs that jump past the Service's chain, or a damaged chain, do that; session affinity does it rightly, and is left out.
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::figures::count;
 use crate::proxy::{CounterSource, TrafficPolicy, endpoint_text};
 
@@ -12,9 +12,11 @@ const FEW: u64 = 200;
 /// gets once in a billion looks.
 const BEYOND_CHANCE: f64 = 6.0;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_rules()?;
-    for (i, s) in case.at_work() {
+pub(super) const CHECK: Check =
+    Check { id: "uneven_backends", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    for (i, s) in cx.at_work() {
         let from_rules = s.backends.iter().all(|b| b.counters.source == CounterSource::NatRule);
         // Under both policies flows fall by two odds, and the rules count them together.
         let two = s.frontends.iter().any(|f| f.traffic_policy == Some(TrafficPolicy::Local))
@@ -39,7 +41,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
             let off = |i: usize| (got[i] as f64 - expected[i]).abs();
             off(*b).total_cmp(&off(*a))
         });
-        let mut f = case
+        let mut f = cx
             .service(
                 "uneven_backends",
                 Severity::Warning,

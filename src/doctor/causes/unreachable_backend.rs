@@ -1,19 +1,25 @@
 //! Backends that do not answer while others of their Service do: flows to them stay unreplied in conntrack. The pod is dead,
 //! a network policy or a host firewall drops it, or the way to its node is broken.
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::{Protocol, endpoint_text};
 use crate::snapshot::FlowFigures;
 
 /// Fewer unanswered flows tell nothing.
 const FEW: u32 = 3;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_rules()?;
-    case.need_flows()?;
-    for (i, s) in case.at_work() {
+pub(super) const CHECK: Check = Check {
+    id: "unreachable_backend",
+    needs: &[SourceId::Flows],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    for (i, s) in cx.at_work() {
         let mut sums: Vec<FlowFigures> = vec![FlowFigures::default(); s.backends.len()];
-        for (key, figures) in case.flows_of(i) {
+        for (key, figures) in cx.flows_of(i) {
             let b = s.backends.iter().position(|b| b.address == key.backend && b.port == key.backend_port);
             if let Some(b) = b {
                 sums[b].add(figures);
@@ -34,7 +40,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
                 if dead == 1 { "does" } else { "do" }
             ),
         };
-        let mut f = case.service("unreachable_backend", Severity::Critical, i, title);
+        let mut f = cx.service("unreachable_backend", Severity::Critical, i, title);
         let mut example = None;
         for (b, sum) in s.backends.iter().zip(&sums).filter(|(_, f)| deaf(f)).take(8) {
             let at = endpoint_text(b.address, b.port);

@@ -1,25 +1,30 @@
 //! Flows to a Service that nobody translates: they began before its rules were there, and rules are asked for first packets
 //! only. A client that sends on from the same port keeps the entry alive (kubernetes/kubernetes#59368).
 
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::{Action, Mode, endpoint_text};
 use crate::snapshot::Astray;
 use std::time::Duration;
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_rules()?;
-    let flows = case.need_flows()?;
-    let before = case.need_before()?;
-    let before = before.conntrack.as_ref().and_then(|c| c.flows.as_ref());
-    let now =
-        case.snapshot.conntrack.as_ref().and_then(|c| c.flows.as_ref()).map_or(Duration::ZERO, |f| f.at);
+pub(super) const CHECK: Check = Check {
+    id: "untranslated_flows",
+    needs: &[SourceId::Flows],
+    looks_at: SourceId::RULES,
+    readings: 2,
+    run,
+};
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let flows = cx.flows()?;
+    let before = cx.before()?.snapshot.conntrack.as_ref().and_then(|c| c.flows.as_ref());
+    let now = cx.snapshot.conntrack.as_ref().and_then(|c| c.flows.as_ref()).map_or(Duration::ZERO, |f| f.at);
     let passed = now.saturating_sub(before.map_or(now, |b| b.at));
     let mut all = Vec::new();
     let mut astray: Vec<_> = flows.astray.iter().collect();
     astray.sort_by_key(|a| *a.0);
     for (to @ (protocol, address, port), a) in astray {
-        let Some(i) = case.service_at(*protocol, *address, *port) else { continue };
-        let s = &case.model.services[i];
+        let Some(i) = cx.service_at(*protocol, *address, *port) else { continue };
+        let s = &cx.model.services[i];
         // IPVS translates without conntrack's help where net.ipv4.vs.conntrack is off.
         if s.mode == Mode::Ipvs || s.backends.is_empty() {
             continue;
@@ -35,7 +40,7 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
         let who = a.from.map_or(String::new(), |(a, p)| format!(", one from {}", endpoint_text(a, p)));
         let title = format!("{} not translated: made before the rules were", super::flows_are(a.flows));
         all.push(
-            case.service("untranslated_flows", Severity::Critical, i, title)
+            cx.service("untranslated_flows", Severity::Critical, i, title)
                 .proved_by(format!(
                     "{} to {}, unanswered{who}; up to {} s left",
                     super::flows(a.flows),

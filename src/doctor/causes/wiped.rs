@@ -3,7 +3,7 @@
 //! itself (`pkg/util/iptables/monitor`, since 1.18), and writes all anew within a sync period.
 
 use super::super::Subject;
-use super::{Case, Finding, Severity};
+use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::{FrontendKind, Mode, State, endpoint_text, nftables};
 use crate::ruleset::{BaseChain, ChainId, ChainKind, Family, Hook, IpFamily, Table, TableBackend};
 use std::collections::HashSet;
@@ -21,12 +21,14 @@ const MANY_PAIRS: usize = 8;
 
 const CANARY: &str = "KUBE-PROXY-CANARY";
 
-pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), String> {
-    case.need_rules()?;
-    let before = case.facts.before;
-    if case.model.modes.is_empty()
+pub(super) const CHECK: Check =
+    Check { id: "wiped", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let before = cx.facts.before;
+    if cx.model.modes.is_empty()
         && before.is_none_or(|b| b.model.modes.is_empty())
-        && let Some(flows) = case.flows_read().filter(|f| f.groups.len() >= MANY_PAIRS)
+        && let Some(flows) = cx.flows_read().filter(|f| f.groups.len() >= MANY_PAIRS)
     {
         let held: u64 = flows.groups.values().map(|f| u64::from(f.flows)).sum();
         let mut to: Vec<String> =
@@ -41,17 +43,17 @@ pub(super) fn find(case: &Case<'_>, found: &mut Vec<Finding>) -> Result<(), Stri
     }
     for family in [IpFamily::V4, IpFamily::V6] {
         for backend in [TableBackend::XTables, TableBackend::NfTables] {
-            jumps(case, backend, family, found);
-            emptied(case, backend, family, found);
-            canaries(case, backend, family, found);
+            jumps(cx, backend, family, found);
+            emptied(cx, backend, family, found);
+            canaries(cx, backend, family, found);
         }
-        nftables_mode(case, family, found);
-        unreached(case, family, found);
+        nftables_mode(cx, family, found);
+        unreached(cx, family, found);
         // Gone altogether.
         let was = before.and_then(|b| {
             b.model.modes.iter().find(|m| m.family == family && m.state == State::Active && m.services > 0)
         });
-        if let (Some(was), false) = (was, case.any_active(family)) {
+        if let (Some(was), false) = (was, cx.any_active(family)) {
             found.push(
                 Finding::node("wiped", Severity::Critical, &format!("{} mode {family}", was.mode.name()), "kube-proxy's rules are gone: no Service is reached")
                     .proved_by(format!("{} Services in {} rules a moment ago, none now", was.services, was.rules))
@@ -67,9 +69,9 @@ const NEVER_EMPTY: [&str; 7] =
     ["KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-XLB-", "KUBE-SEP-", "KUBE-MARK-MASQ", "KUBE-POSTROUTING"];
 
 /// Chains that rules lead to, and that have no rule: packets go through them untouched.
-fn emptied(case: &Case<'_>, backend: TableBackend, family: IpFamily, found: &mut Vec<Finding>) {
-    let Some(i) = case.snapshot.table(backend, family.into(), "nat") else { return };
-    let t = &case.snapshot.tables[i].table;
+fn emptied(cx: &CheckContext<'_>, backend: TableBackend, family: IpFamily, found: &mut Vec<Finding>) {
+    let Some(i) = cx.snapshot.table(backend, family.into(), "nat") else { return };
+    let t = &cx.snapshot.tables[i].table;
     let own = |name: &str| NEVER_EMPTY.iter().any(|p| name.starts_with(p));
     let candidates: Vec<ChainId> = (0..t.chains.len() as u32)
         .map(ChainId)
@@ -96,7 +98,7 @@ fn emptied(case: &Case<'_>, backend: TableBackend, family: IpFamily, found: &mut
         .iter()
         .filter_map(|name| {
             let hash = name.rsplit('-').next()?;
-            let s = case.at_work().find(|(_, s)| s.chain_hash.as_deref() == Some(hash))?;
+            let s = cx.at_work().find(|(_, s)| s.chain_hash.as_deref() == Some(hash))?;
             Some(super::label(s.1))
         })
         .collect();
@@ -112,8 +114,8 @@ fn emptied(case: &Case<'_>, backend: TableBackend, family: IpFamily, found: &mut
 
 /// Services whose chains or backends stand there, and which no rule or map element leads to any more: `KUBE-SERVICES` or
 /// `service-ips` was emptied. A few are normal: large clusters delete chains later.
-fn unreached(case: &Case<'_>, family: IpFamily, found: &mut Vec<Finding>) {
-    let of: Vec<_> = case
+fn unreached(cx: &CheckContext<'_>, family: IpFamily, found: &mut Vec<Finding>) {
+    let of: Vec<_> = cx
         .model
         .services
         .iter()
@@ -140,9 +142,9 @@ fn unreached(case: &Case<'_>, family: IpFamily, found: &mut Vec<Finding>) {
     );
 }
 
-fn jumps(case: &Case<'_>, backend: TableBackend, family: IpFamily, found: &mut Vec<Finding>) {
+fn jumps(cx: &CheckContext<'_>, backend: TableBackend, family: IpFamily, found: &mut Vec<Finding>) {
     let with_services = |mode| {
-        case.at_work().any(|(_, s)| {
+        cx.at_work().any(|(_, s)| {
             s.mode == mode
                 && s.family == family
                 && s.variant.is_none_or(|v| {
@@ -152,8 +154,8 @@ fn jumps(case: &Case<'_>, backend: TableBackend, family: IpFamily, found: &mut V
     };
     let (rules, ipvs) = (with_services(Mode::Iptables), with_services(Mode::Ipvs));
     for (table, hook, to, means) in JUMPS {
-        let Some(i) = case.snapshot.table(backend, family.into(), table) else { continue };
-        let t = &case.snapshot.tables[i].table;
+        let Some(i) = cx.snapshot.table(backend, family.into(), table) else { continue };
+        let t = &cx.snapshot.tables[i].table;
         // Only where the chain that should be reached is there, and belongs to what is at work.
         let Some(chain) = t.chain(to) else { continue };
         if !(rules || ipvs) || t.rules_of(chain).count() == 0 {
@@ -176,10 +178,10 @@ fn jumps(case: &Case<'_>, backend: TableBackend, family: IpFamily, found: &mut V
     }
 }
 
-fn canaries(case: &Case<'_>, backend: TableBackend, family: IpFamily, found: &mut Vec<Finding>) {
+fn canaries(cx: &CheckContext<'_>, backend: TableBackend, family: IpFamily, found: &mut Vec<Finding>) {
     let has = |table: &&str| {
-        let table = case.snapshot.table(backend, family.into(), table);
-        table.is_some_and(|i| case.snapshot.tables[i].table.chain(CANARY).is_some())
+        let table = cx.snapshot.table(backend, family.into(), table);
+        table.is_some_and(|i| cx.snapshot.tables[i].table.chain(CANARY).is_some())
     };
     let (stands, gone): (Vec<&str>, Vec<&str>) = ["mangle", "nat", "filter"].into_iter().partition(has);
     // Without any it is a mode or version that has none.
@@ -199,13 +201,13 @@ fn leads_to(t: &Table, from: impl Fn(&BaseChain) -> bool, to: ChainId) -> bool {
 }
 
 /// nftables mode: base chains that lead to `services` and `masquerading`.
-fn nftables_mode(case: &Case<'_>, family: IpFamily, found: &mut Vec<Finding>) {
-    let table = case.snapshot.table(TableBackend::NfTables, family.into(), nftables::TABLE);
+fn nftables_mode(cx: &CheckContext<'_>, family: IpFamily, found: &mut Vec<Finding>) {
+    let table = cx.snapshot.table(TableBackend::NfTables, family.into(), nftables::TABLE);
     let Some(i) = table else { return };
-    let t = &case.snapshot.tables[i].table;
+    let t = &cx.snapshot.tables[i].table;
     let Some(services) = t
         .chain("services")
-        .filter(|_| case.model.services.iter().any(|s| s.mode == Mode::Nftables && s.family == family))
+        .filter(|_| cx.model.services.iter().any(|s| s.mode == Mode::Nftables && s.family == family))
     else {
         return;
     };

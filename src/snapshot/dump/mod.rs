@@ -9,7 +9,10 @@ mod ipvsadm;
 mod listing;
 mod node;
 
-use super::{Conntrack, MemoryList, Reading, Remembered, RememberedClient, Snapshot, TableState, Unread};
+use super::{
+    Conntrack, MemoryList, Reading, Remembered, RememberedClient, Snapshot, SourceId, TableState, Unread,
+    UnreadKind,
+};
 use crate::api::{ApiState, Cluster, read_list};
 use crate::kernel::conntrack::{Limits, Stats};
 use crate::kernel::counters::{self, Counters};
@@ -82,6 +85,24 @@ impl Kind {
             Kind::Softnet => "/proc/net/softnet_stat",
             Kind::Small => "a fact of the node",
             Kind::Empty => "an empty file",
+        }
+    }
+
+    /// What it is a file of.
+    fn source(self) -> SourceId {
+        match self {
+            Kind::Save | Kind::Listing => SourceId::Tables(Family::Ip),
+            Kind::NftJson | Kind::Nft => SourceId::NfTables,
+            Kind::IpvsSave | Kind::IpvsList | Kind::IpvsStats => SourceId::Ipvs,
+            Kind::Ipset => SourceId::Ipsets,
+            Kind::Flows => SourceId::Flows,
+            Kind::FlowStats => SourceId::ConntrackStats,
+            Kind::Sysctl => SourceId::Sysctls,
+            Kind::Addresses | Kind::Routes => SourceId::Addresses,
+            Kind::Objects => SourceId::Api,
+            Kind::Accounts => SourceId::Accounts,
+            Kind::Snmp | Kind::Softnet => SourceId::Counters,
+            Kind::Recent | Kind::Small | Kind::Empty => SourceId::Other,
         }
     }
 
@@ -161,7 +182,7 @@ enum Content {
     /// No text, or none that is known.
     Other,
     /// More than is left of what may be read.
-    TooLarge,
+    TooLarge(SourceId),
 }
 
 /// Reads a file, unpacked where it is gzipped. Of one that is not known only the beginning is looked at.
@@ -182,13 +203,14 @@ fn content_of(path: &Path, left: &mut u64) -> std::io::Result<Content> {
         return Ok(Content::Other);
     }
     let glance = text(bytes.clone());
-    if kind(&name_of(path), &glance).is_none() && !is_empty(&glance) {
+    let known = kind(&name_of(path), &glance);
+    if known.is_none() && !is_empty(&glance) {
         return Ok(Content::Other);
     }
     let more = left.saturating_sub(bytes.len() as u64);
     input.take(more + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > *left {
-        return Ok(Content::TooLarge);
+        return Ok(Content::TooLarge(known.map_or(SourceId::Other, Kind::source)));
     }
     *left -= bytes.len() as u64;
     let text = text(bytes);
@@ -272,7 +294,7 @@ pub fn read_within(paths: &[PathBuf], budget: u64) -> Result<Snapshot, String> {
                             found.push(Found { path: f, name, kind, text });
                         }
                     }
-                    Ok(Content::TooLarge) => too_large.push(f),
+                    Ok(Content::TooLarge(source)) => too_large.push((f, source)),
                     Ok(Content::Other) | Err(_) => {}
                 }
             }
@@ -287,7 +309,7 @@ pub fn read_within(paths: &[PathBuf], budget: u64) -> Result<Snapshot, String> {
             Content::Text(text) if is_empty(&text) => Some((Kind::Empty, text)),
             Content::Text(text) => kind(&name, &text).map(|k| (k, text)),
             Content::Other => None,
-            Content::TooLarge => {
+            Content::TooLarge(_) => {
                 return Err(format!(
                     "{shown}: kptop reads {} of all files together, and this goes beyond it\n  -> --max-input 4G reads more",
                     size()
@@ -303,9 +325,9 @@ pub fn read_within(paths: &[PathBuf], budget: u64) -> Result<Snapshot, String> {
         found.push(Found { path: path.clone(), name, kind, text });
     }
     let mut reader = Reader { named: paths.iter().all(|p| !p.is_dir()), ..Reader::default() };
-    for path in too_large {
+    for (path, source) in too_large {
         let why = format!("larger than what is left of the {} that are read of all files together", size());
-        reader.note(&path, why, true);
+        reader.note(&path, source, UnreadKind::Failed, why);
     }
     reader.all(found)?;
     reader.finish()
@@ -347,9 +369,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn note(&mut self, what: &Path, why: String, failed: bool) {
-        let what = what.display().to_string();
-        self.snapshot.unread.push(Unread { what, why, hint: None, failed });
+    fn note(&mut self, file: &Path, source: SourceId, kind: UnreadKind, why: String) {
+        self.snapshot.unread.push(Unread::of_files(source, kind, file.display().to_string(), why));
     }
 
     fn all(&mut self, found: Vec<Found>) -> Result<(), String> {
@@ -361,7 +382,7 @@ impl Reader {
             if f.kind.is_single() {
                 if let Some(first) = self.single.get(&f.kind) {
                     let why = format!("{} was read from {} already", f.kind.words(), first.display());
-                    self.note(&f.path, why, false);
+                    self.note(&f.path, f.kind.source(), UnreadKind::Missing, why);
                     continue;
                 }
                 self.single.insert(f.kind, f.path.clone());
@@ -371,7 +392,7 @@ impl Reader {
                 if self.named {
                     return Err(format!("{}: {why}", f.path.display()));
                 }
-                self.note(&f.path, why, true);
+                self.note(&f.path, f.kind.source(), UnreadKind::Failed, why);
             }
         }
         Ok(())
@@ -400,7 +421,7 @@ impl Reader {
                 let (sets, kept) = ipset::read(text)?;
                 self.snapshot.ipsets = Some(reading(sets));
                 if let Some(why) = kept {
-                    self.note(&f.path, why, true);
+                    self.note(&f.path, f.kind.source(), UnreadKind::Failed, why);
                 }
             }
             Kind::Flows => {
@@ -412,7 +433,12 @@ impl Reader {
                     ));
                 }
                 if other > 1 || cut {
-                    self.note(&f.path, format!("{other} lines are no flows"), true);
+                    self.note(
+                        &f.path,
+                        f.kind.source(),
+                        UnreadKind::Failed,
+                        format!("{other} lines are no flows"),
+                    );
                 }
                 self.flows = Some(flows);
             }
@@ -453,7 +479,9 @@ impl Reader {
             }
             Kind::Snmp => counters::parse(text, &mut self.counters.named),
             Kind::Softnet => self.counters.softnet = counters::parse_softnet(text),
-            Kind::Empty => self.note(&f.path, "it holds nothing".into(), false),
+            Kind::Empty => {
+                self.note(&f.path, f.kind.source(), UnreadKind::Missing, "it holds nothing".into());
+            }
             Kind::Small => {
                 node::small(&f.name, text, &mut self.snapshot);
             }
@@ -482,7 +510,7 @@ impl Reader {
             match there {
                 true => {
                     let why = format!("table {} was read from another file already", t.table.name);
-                    self.note(&f.path, why, false);
+                    self.note(&f.path, f.kind.source(), UnreadKind::Missing, why);
                 }
                 false => self.push(t),
             }
@@ -508,10 +536,11 @@ impl Reader {
             if of_iptables && !self.listed.iter().any(|l| (l.table.family, &l.table.name) == (family, &name))
             {
                 self.snapshot.unread.push(Unread {
+                    source: SourceId::NfTables,
                     what: format!("table {} {name}", family.name()),
+                    kind: UnreadKind::Failed,
                     why: "iptables-nft wrote it, and nft prints its rules without comments, probabilities and DNAT targets".into(),
                     hint: Some("add what iptables-save -c prints".into()),
-                    failed: true,
                 });
             }
             if !of_iptables {
@@ -566,12 +595,7 @@ impl Reader {
             match read_list(texts) {
                 Ok(mut listed) => {
                     for why in listed.unread {
-                        s.unread.push(Unread {
-                            what: "objects of the Kubernetes API".into(),
-                            why,
-                            hint: None,
-                            failed: true,
-                        });
+                        s.unread.push(of_objects(why));
                     }
                     let own = |a: &std::net::IpAddr| s.addresses.iter().any(|x| x.address == *a);
                     let by_name = s.node.hostname.as_deref().map(str::to_lowercase);
@@ -593,38 +617,46 @@ impl Reader {
                 }
                 Err(why) if self.named => return Err(format!("{why} (was the file cut off?)")),
                 Err(why) => {
-                    s.unread.push(Unread {
-                        what: "objects of the Kubernetes API".into(),
-                        why,
-                        hint: None,
-                        failed: true,
-                    });
+                    s.unread.push(of_objects(why));
                 }
             }
         }
         // What files could have told, and these do not.
-        for (what, is_there, which) in [
-            ("flows", s.conntrack.as_ref().is_some_and(|c| c.flows.is_some()), "conntrack -L"),
-            ("sysctls", !s.sysctls.is_empty(), "sysctl -a"),
-            ("the node's addresses", !s.addresses.is_empty(), "ip addr"),
-            ("EndpointSlices", s.cluster.is_some(), "kubectl get services,endpointslices,nodes -A -o json"),
+        for (source, what, is_there, which) in [
+            (
+                SourceId::Flows,
+                "flows",
+                s.conntrack.as_ref().is_some_and(|c| c.flows.is_some()),
+                "conntrack -L",
+            ),
+            (SourceId::Sysctls, "sysctls", !s.sysctls.is_empty(), "sysctl -a"),
+            (SourceId::Addresses, "the node's addresses", !s.addresses.is_empty(), "ip addr"),
+            (
+                SourceId::Api,
+                "EndpointSlices",
+                s.cluster.is_some(),
+                "kubectl get services,endpointslices,nodes -A -o json",
+            ),
         ] {
             if !is_there {
-                let why = "none of the files tells of them".into();
                 let hint = Some(format!("add what {which} prints"));
-                s.unread.push(Unread { what: what.into(), why, hint, failed: false });
+                let why = "none of the files tells of them";
+                s.unread.push(Unread { hint, ..Unread::of_files(source, UnreadKind::NotGiven, what, why) });
             }
         }
         if s.tables.is_empty() && s.ipvs.is_none() {
+            let (what, why) = ("rules and virtual servers", "none of the files holds any");
             s.unread.push(Unread {
-                what: "rules and virtual servers".into(),
-                why: "none of the files holds any".into(),
                 hint: Some(KNOWN.into()),
-                failed: true,
+                ..Unread::of_files(SourceId::NfTables, UnreadKind::Failed, what, why)
             });
         }
         Ok(self.snapshot)
     }
+}
+
+fn of_objects(why: String) -> Unread {
+    Unread::of_files(SourceId::Api, UnreadKind::Failed, "objects of the Kubernetes API", why)
 }
 
 fn reading<T>(value: T) -> Reading<T> {

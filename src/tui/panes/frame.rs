@@ -332,7 +332,7 @@ pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
     }
     let mut spans = vec![Span::raw(" ")];
     // What could not be read is never hidden.
-    if let Some(u) = app.update.as_ref().and_then(|u| u.snapshot.unread.iter().find(|u| u.failed)) {
+    if let Some(u) = app.update.as_ref().and_then(|u| u.snapshot.failed().next()) {
         let text = clip_end(&format!("{}: {}", u.what, u.why), room.saturating_sub(12));
         spans.push(Span::styled(format!("{text}  "), theme.bad()));
     }

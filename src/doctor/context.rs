@@ -1,15 +1,34 @@
-//! What causes look at, put in order: what rose since the earlier snapshot, and whose flows are whose.
+//! What checks look at, put in order: what rose since the earlier snapshot, and whose flows are whose.
 
-use super::{Before, Facts, Finding, Severity, Subject};
+use super::{Before, Check, Facts, Finding, Severity, Subject};
 use crate::columns::screen_label;
 use crate::proxy::{FrontendKind, Frontends, Mode, Model, RuleRef, Service, State, chain_owner};
 use crate::ruleset::{IpFamily, RuleId};
-use crate::snapshot::facts::Stats;
-use crate::snapshot::{FlowFigures, FlowKey, Flows, Snapshot, TableState};
-use std::cell::Cell;
+use crate::snapshot::facts::{Cluster, Stats};
+use crate::snapshot::{Conntrack, FlowFigures, FlowKey, Flows, Snapshot, SourceId, TableState};
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Why a check could not be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NotChecked {
+    /// The source that was not read, where it is one.
+    pub(super) source: Option<SourceId>,
+    /// For people.
+    pub(super) why: Cow<'static, str>,
+}
+
+impl NotChecked {
+    /// What happens between two readings.
+    pub(super) const ONE_READING: NotChecked =
+        NotChecked { source: None, why: Cow::Borrowed("one reading so far, and this needs two") };
+
+    pub(super) fn new(source: impl Into<Option<SourceId>>, why: impl Into<Cow<'static, str>>) -> NotChecked {
+        NotChecked { source: source.into(), why: why.into() }
+    }
+}
 
 /// A counter that went up.
 #[derive(Clone, Copy, Debug)]
@@ -36,39 +55,35 @@ impl Rise {
 }
 
 /// Facts in order.
-pub(super) struct Case<'a> {
+pub(super) struct CheckContext<'a> {
     pub(super) facts: Facts<'a>,
     pub(super) snapshot: &'a Snapshot,
     pub(super) model: &'a Model,
     frontends: Frontends,
-    asked_rules: Cell<bool>,
-    asked_sysctls: Cell<bool>,
     /// Flows of each Service at work, in the model's order.
     flows: Vec<Vec<(FlowKey, FlowFigures)>>,
 }
 
-impl<'a> Case<'a> {
-    pub(super) fn new(facts: Facts<'a>) -> Case<'a> {
-        let mut case = Case {
+impl<'a> CheckContext<'a> {
+    pub(super) fn new(facts: Facts<'a>) -> CheckContext<'a> {
+        let mut cx = CheckContext {
             facts,
             snapshot: facts.snapshot,
             model: facts.model,
             frontends: Frontends::new(facts.snapshot, facts.model),
-            asked_rules: Cell::new(false),
-            asked_sysctls: Cell::new(false),
             flows: vec![Vec::new(); facts.model.services.len()],
         };
-        if let Some(flows) = case.flows_read() {
+        if let Some(flows) = cx.flows_read() {
             for (key, figures) in &flows.groups {
-                if let Some(i) = case.service_at(key.protocol, key.frontend, key.frontend_port) {
-                    case.flows[i].push((*key, *figures));
+                if let Some(i) = cx.service_at(key.protocol, key.frontend, key.frontend_port) {
+                    cx.flows[i].push((*key, *figures));
                 }
             }
         }
-        for flows in &mut case.flows {
+        for flows in &mut cx.flows {
             flows.sort_by_key(|f| (f.0.backend, f.0.backend_port, f.0.frontend, f.0.frontend_port));
         }
-        case
+        cx
     }
 
     /// The flows that conntrack holds, where they could be read.
@@ -76,43 +91,98 @@ impl<'a> Case<'a> {
         Some(&self.snapshot.conntrack.as_ref()?.flows.as_ref()?.value)
     }
 
-    /// Why causes that need the flows cannot be looked for.
-    pub(super) fn need_flows(&self) -> Result<&'a Flows, String> {
-        self.flows_read().ok_or_else(|| "the flows of conntrack could not be read".into())
-    }
-
-    /// Why causes that need Services' rules cannot be looked for.
-    pub(super) fn need_rules(&self) -> Result<(), String> {
-        self.asked_rules.set(true);
-        match self.snapshot.rules_read() {
-            true => Ok(()),
-            false => Err(self.unread().unwrap_or_else(|| {
-                let first = self.snapshot.unread.iter().find(|u| u.failed);
-                first.map_or("what holds rules was not read".into(), |u| {
-                    format!("what holds rules was not read: {}: {}", u.what, u.why)
-                })
-            })),
+    /// `Err` where a check cannot be done.
+    pub(super) fn may(&self, check: &Check) -> Result<(), NotChecked> {
+        if !check.looks_at.is_empty() && !self.snapshot.rules_read() {
+            return Err(self.no_rules());
+        }
+        check.needs.iter().try_for_each(|s| self.need(*s))?;
+        match check.readings > 1 && self.facts.before.is_none() {
+            true => Err(NotChecked::ONE_READING),
+            false => Ok(()),
         }
     }
 
-    /// What could not be read of what holds rules.
-    fn unread(&self) -> Option<String> {
-        let holds = |what: &str| ["table", "IPVS", "ipset"].iter().any(|w| what.contains(w));
-        let u = self.snapshot.unread.iter().find(|u| u.failed && holds(&u.what))?;
-        Some(format!("not everything was read: {}: {}", u.what, u.why))
+    /// Why a check that found nothing rules nothing out all the same.
+    pub(super) fn inconclusive(&self, check: &Check) -> Option<NotChecked> {
+        let u = self.snapshot.failed().find(|u| check.looks_at.contains(&u.source))?;
+        let why = format!("not everything was read: {}: {}", u.what, u.why);
+        Some(NotChecked::new(u.source, why))
     }
 
-    /// Why a cause that was looked for since the last call, and not found, is not ruled out all the same: it looked at
-    /// rules or sysctls, and some could not be read.
-    pub(super) fn doubt(&self) -> Option<String> {
-        let sysctls = self.asked_sysctls.take() && self.snapshot.sysctls.is_empty();
-        let rules = self.asked_rules.take().then(|| self.unread()).flatten();
-        rules.or_else(|| sysctls.then(|| "the node's sysctls are not known".to_string()))
+    /// `Err` where a source was not read.
+    pub(super) fn need(&self, source: SourceId) -> Result<(), NotChecked> {
+        let s = self.snapshot;
+        let (is_read, otherwise) = match source {
+            SourceId::Flows => (self.flows_read().is_some(), "the flows of conntrack were not read"),
+            SourceId::ConntrackStats => (
+                s.conntrack.as_ref().is_some_and(|c| c.stats.is_some()),
+                "conntrack statistics were not read",
+            ),
+            SourceId::Sysctls => (!s.sysctls.is_empty(), "the node's sysctls are not known"),
+            SourceId::Counters => (s.counters.is_some(), "counters of the network stack were not read"),
+            SourceId::Links => (!s.links.is_empty(), "the node's interfaces are not known"),
+            SourceId::Addresses => (!s.addresses.is_empty(), "the node's addresses are not known"),
+            SourceId::Api => return self.cluster().map(|_| ()),
+            // What holds rules, and is not in the kernel, holds none.
+            _ => (!s.failed().any(|u| u.source == source), "it was not read"),
+        };
+        if is_read {
+            return Ok(());
+        }
+        // conntrack as a whole is not there, or the source.
+        let reason = s.unread.iter().find(|u| u.source == source).or_else(|| {
+            let whole = SourceId::ConntrackStats;
+            s.unread.iter().find(|u| source == SourceId::Flows && u.source == whole)
+        });
+        let why: String = reason.map_or_else(|| otherwise.into(), |u| format!("{}: {}", u.what, u.why));
+        Err(NotChecked::new(source, why))
     }
 
-    /// The earlier snapshot.
-    pub(super) fn need_before(&self) -> Result<&'a Snapshot, String> {
-        self.facts.before.map(|b| b.snapshot).ok_or_else(|| "one reading so far: what rises needs two".into())
+    fn no_rules(&self) -> NotChecked {
+        let s = self.snapshot;
+        let holds = s.failed().find(|u| SourceId::RULES.contains(&u.source)).or_else(|| s.failed().next());
+        match holds {
+            Some(u) => NotChecked::new(u.source, format!("no rules were read: {}: {}", u.what, u.why)),
+            None => NotChecked::new(None, "no rules were read"),
+        }
+    }
+
+    /// What the endpoints should be.
+    pub(super) fn cluster(&self) -> Result<&'a Cluster, NotChecked> {
+        let why: String = match &self.snapshot.cluster {
+            Some(c) if c.complete => return Ok(c),
+            Some(c) => match &c.state.trouble {
+                Some(t) => {
+                    format!("the Kubernetes API did not tell what the endpoints should be: {}", t.what)
+                }
+                None => "the Kubernetes API has not told everything yet".into(),
+            },
+            None => "what the endpoints should be the Kubernetes API knows, and no access to it was found \
+                     (--kubeconfig)"
+                .into(),
+        };
+        Err(NotChecked::new(SourceId::Api, why))
+    }
+
+    /// The flows that conntrack holds.
+    pub(super) fn flows(&self) -> Result<&'a Flows, NotChecked> {
+        self.need(SourceId::Flows)?;
+        let why = "the flows of conntrack were not read";
+        self.flows_read().ok_or(NotChecked::new(SourceId::Flows, why))
+    }
+
+    /// conntrack's limits and statistics.
+    pub(super) fn conntrack(&self) -> Result<&'a Conntrack, NotChecked> {
+        let reason = || self.need(SourceId::ConntrackStats).err();
+        let why = "conntrack was not read";
+        let unread = || reason().unwrap_or(NotChecked::new(SourceId::ConntrackStats, why));
+        self.snapshot.conntrack.as_ref().ok_or_else(unread)
+    }
+
+    /// The earlier reading.
+    pub(super) fn before(&self) -> Result<Before<'a>, NotChecked> {
+        self.facts.before.ok_or(NotChecked::ONE_READING)
     }
 
     /// True for facts that stand still: files, of which there is never another reading.
@@ -150,19 +220,17 @@ impl<'a> Case<'a> {
         self.model.modes.iter().any(|m| m.family == family && m.state == State::Active)
     }
 
-    /// Why causes of IPVS cannot be looked for: it could not be read. A kernel without IPVS has none of them.
-    pub(super) fn need_ipvs(&self) -> Result<(), String> {
-        self.need_rules()?;
-        match self.snapshot.unread.iter().find(|u| u.what == "IPVS" && u.failed) {
-            Some(u) => Err(format!("IPVS: {}", u.why)),
-            None => Ok(()),
-        }
+    /// A sysctl. `None` may mean that none was read: [`CheckContext::need`] asks for that.
+    pub(super) fn sysctl(&self, name: &str) -> Option<&'a str> {
+        self.snapshot.sysctls.get(name).map(String::as_str)
     }
 
-    /// A sysctl.
-    pub(super) fn sysctl(&self, name: &str) -> Option<&'a str> {
-        self.asked_sysctls.set(true);
-        self.snapshot.sysctls.get(name).map(String::as_str)
+    /// A sysctl without which a check cannot be done.
+    pub(super) fn must_sysctl(&self, name: &str) -> Result<&'a str, NotChecked> {
+        self.need(SourceId::Sysctls)?;
+        let short = name.rsplit('/').next().unwrap_or(name);
+        let unknown = || NotChecked::new(SourceId::Sysctls, format!("the kernel does not tell {short}"));
+        self.sysctl(name).ok_or_else(unknown)
     }
 
     /// A sysctl that is a number.
