@@ -520,7 +520,7 @@ fn keys() {
             // At any moment of a reading.
             std::thread::sleep(Duration::from_millis(60 + i * 7 % 50));
             let (key, text): (&[u8], &str) =
-                if i % 2 == 0 { (b"4", "Modes of") } else { (b"5", "STATISTIC") };
+                if i % 2 == 0 { (b"4", "The same Services") } else { (b"5", "STATISTIC") };
             pty.write_all(key).unwrap();
             took.push(wait_for(&mut pty, &mut screen, text).as_secs_f64() * 1e3);
         }

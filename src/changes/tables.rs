@@ -3,6 +3,7 @@
 use super::{About, Found, What, pairs};
 use crate::figures::{count, plural};
 use crate::proxy::{Model, chain_owner};
+use crate::rates::TableDelta;
 use crate::ruleset::{ChainId, RuleId, set_flag};
 use crate::snapshot::{Snapshot, TableState};
 use std::collections::BTreeMap;
@@ -44,11 +45,7 @@ pub(super) fn compare(before: (&Snapshot, &Model), now: (&Snapshot, &Model), fou
 
 /// The same rules: do counters stand below what they were?
 fn counters(name: &str, before: &TableState, now: &TableState, found: &mut Found) {
-    if Arc::ptr_eq(&before.counters, &now.counters) {
-        return;
-    }
-    let pairs = before.counters.rules.iter().zip(&now.counters.rules);
-    let reset = pairs.filter(|(b, n)| n.packets < b.packets).count();
+    let reset = TableDelta::new(before, now).map_or(0, |d| d.resets());
     if reset > 0 {
         let was = format!("{} counted", plural(reset as u64, "rule"));
         found.push(What::Counters, format!("table {name}"), Some(was), Some("began again".into()));

@@ -3,13 +3,12 @@
 use super::{Before, Check, Facts, Finding, Severity, Subject};
 use crate::columns::screen_label;
 use crate::proxy::{FrontendKind, Frontends, Mode, Model, RuleRef, Service, State, chain_owner};
+use crate::rates::{Delta, NoRate, Rise, TableDelta};
 use crate::ruleset::{IpFamily, RuleId};
-use crate::snapshot::facts::{Cluster, Stats};
-use crate::snapshot::{Conntrack, FlowFigures, FlowKey, Flows, Snapshot, SourceId, TableState};
+use crate::snapshot::facts::{Cluster, ConntrackStat};
+use crate::snapshot::{Conntrack, FlowFigures, FlowKey, Flows, Snapshot, SourceId};
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
 /// Why a check could not be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,30 +26,6 @@ impl NotChecked {
 
     pub(super) fn new(source: impl Into<Option<SourceId>>, why: impl Into<Cow<'static, str>>) -> NotChecked {
         NotChecked { source: source.into(), why: why.into() }
-    }
-}
-
-/// A counter that went up.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rise {
-    /// By how much.
-    pub(super) by: u64,
-    /// In which time.
-    pub(super) over: Duration,
-    /// To which value.
-    pub(super) total: u64,
-}
-
-impl Rise {
-    fn between(before: u64, now: u64, over: Duration) -> Option<Rise> {
-        let by = now.checked_sub(before).filter(|n| *n > 0)?;
-        (!over.is_zero()).then_some(Rise { by, over, total: now })
-    }
-
-    /// `12 in 4 s, 345 in all`
-    pub(super) fn text(&self) -> String {
-        use crate::figures::{count, duration};
-        format!("{} in {}, {} in all", count(self.by), duration(self.over), count(self.total))
     }
 }
 
@@ -245,40 +220,42 @@ impl<'a> CheckContext<'a> {
         Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
     }
 
-    /// The same table in the earlier snapshot, where it is made of the same rules and was read since.
-    fn table_before(&self, table: usize) -> Option<(&'a TableState, &'a TableState)> {
-        let now = self.snapshot.tables.get(table)?;
-        let same = |b: Before<'a>| {
-            b.snapshot.tables.iter().find(|t| Arc::ptr_eq(&t.table, &now.table)).filter(|t| t.at < now.at)
-        };
-        let old = self.facts.before.and_then(same).or_else(|| self.facts.last.and_then(same))?;
-        Some((old, now))
+    /// What rose since the earlier reading.
+    fn delta(&self) -> Option<Delta<'a>> {
+        Some(Delta { before: self.facts.before?.snapshot, now: self.snapshot })
     }
 
-    /// How much a rule counted since.
+    /// A table since the earlier reading, or since the last where its rules are younger.
+    fn table(&self, table: usize) -> Option<TableDelta<'a>> {
+        let readings = [self.facts.before, self.facts.last].into_iter().flatten();
+        let mut deltas = readings.map(|b| Delta { before: b.snapshot, now: self.snapshot });
+        deltas.find_map(|d| d.table(table).ok())
+    }
+
+    /// How much a rule counted since, where it did.
     pub(super) fn rule_rise(&self, rule: RuleRef) -> Option<Rise> {
-        let (old, now) = self.table_before(rule.table)?;
-        Rise::between(old.counter(rule.rule).packets, now.counter(rule.rule).packets, now.at - old.at)
+        rose(self.table(rule.table)?.rule(rule.rule))
     }
 
-    /// How much the policy of a chain took since.
+    /// How much the policy of a chain took since, where it did.
     pub(super) fn policy_rise(&self, table: usize, chain: crate::ruleset::ChainId) -> Option<Rise> {
-        let (old, now) = self.table_before(table)?;
-        let of = |t: &TableState| t.counters.policies.iter().find(|p| p.0 == chain).map(|p| p.1.packets);
-        Rise::between(of(old)?, of(now)?, now.at - old.at)
+        rose(self.table(table)?.policy(chain))
     }
 
-    /// How much a counter of the network stack rose since.
+    /// How much a counter of the network stack rose since, where it did.
     pub(super) fn counter_rise(&self, name: &str) -> Option<Rise> {
-        let (old, now) = (self.facts.before?.snapshot.counters.as_ref()?, self.snapshot.counters.as_ref()?);
-        let of = |c: &crate::snapshot::facts::Counters| c.named.get(name).copied();
-        Rise::between(of(&old.value)?, of(&now.value)?, now.at.checked_sub(old.at)?)
+        rose(self.delta()?.counter(name))
     }
 
-    /// How much a statistic of conntrack rose since.
-    pub(super) fn stat_rise(&self, of: fn(&Stats) -> Option<u64>) -> Option<Rise> {
-        let (old, now) = (self.facts.before?.snapshot.conntrack.as_ref()?, self.snapshot.conntrack.as_ref()?);
-        Rise::between(of(old.stats.as_ref()?)?, of(now.stats.as_ref()?)?, now.at.checked_sub(old.at)?)
+    /// CPUs whose receive queue dropped packets since.
+    pub(super) fn softnet_rises(&self) -> Vec<(u32, Rise)> {
+        let all = self.delta().into_iter().flat_map(Delta::softnet);
+        all.filter(|(_, rise)| rise.by > 0).collect()
+    }
+
+    /// How much a statistic of conntrack rose since, where it did.
+    pub(super) fn stat_rise(&self, stat: ConntrackStat) -> Option<Rise> {
+        rose(self.delta()?.stat(stat))
     }
 
     /// Flows between a frontend and a backend in the earlier snapshot.
@@ -370,4 +347,8 @@ impl<'a> CheckContext<'a> {
             s.frontends.iter().filter(move |f| f.kind == Some(kind)).map(move |f| (i, s, f))
         })
     }
+}
+
+fn rose(rise: Result<Rise, NoRate>) -> Option<Rise> {
+    rise.ok().filter(|r| r.by > 0)
 }

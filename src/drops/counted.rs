@@ -1,6 +1,6 @@
 //! What counters tell of dropped packets: always there, without reasons of single packets.
 
-use crate::rates::NodeRates;
+use crate::rates::{NodeRates, Rise};
 use crate::snapshot::Snapshot;
 use std::collections::BTreeMap;
 
@@ -47,10 +47,9 @@ pub fn counted(before: (&Snapshot, &NodeRates), now: (&Snapshot, &NodeRates)) ->
     let old = of(before);
     let mut all: Vec<Counted> = of(now)
         .into_iter()
-        .map(|(name, total)| Counted {
-            by: total.saturating_sub(old.get(&name).copied().unwrap_or(total)),
-            name,
-            total,
+        .map(|(name, total)| {
+            let was = old.get(&name).copied().unwrap_or(total);
+            Counted { by: Rise::by(was, total).unwrap_or(0), name, total }
         })
         .filter(|c| c.total > 0)
         .collect();

@@ -1,5 +1,6 @@
 //! Connection tracking by ctnetlink (`linux/netfilter/nfnetlink_conntrack.h`) and its sysctls.
 
+pub use super::conntrack_stats::{ConntrackStat, Stats};
 use super::netlink::{Message, NETLINK_NETFILTER, Request, Socket, attrs, be_uint, nfnetlink_body};
 use super::{Error, Result};
 use crate::ruleset::IpFamily;
@@ -83,68 +84,6 @@ impl Flow {
     }
 }
 
-/// Statistics of `conntrack -S`, of one CPU or summed. `None` is what the kernel does not tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stats {
-    /// Entries found.
-    pub found: Option<u64>,
-    /// Packets that fit no flow.
-    pub invalid: Option<u64>,
-    /// Entries inserted (older kernels).
-    pub insert: Option<u64>,
-    /// Insertions that failed.
-    pub insert_failed: Option<u64>,
-    /// Packets dropped as an entry could not be made.
-    pub drop: Option<u64>,
-    /// Entries dropped to make room.
-    pub early_drop: Option<u64>,
-    /// Packets with errors.
-    pub error: Option<u64>,
-    /// Searches that began again.
-    pub search_restart: Option<u64>,
-    /// Insertions that clashed and were resolved.
-    pub clash_resolve: Option<u64>,
-    /// Insertions that failed as a chain was too long.
-    pub chain_toolong: Option<u64>,
-}
-
-impl Stats {
-    /// The sum over CPUs; `None` is what no CPU tells.
-    pub fn sum(cpus: &[Stats]) -> Stats {
-        let sum = |of: fn(&Stats) -> Option<u64>| cpus.iter().filter_map(of).reduce(|a, b| a + b);
-        Stats {
-            found: sum(|s| s.found),
-            invalid: sum(|s| s.invalid),
-            insert: sum(|s| s.insert),
-            insert_failed: sum(|s| s.insert_failed),
-            drop: sum(|s| s.drop),
-            early_drop: sum(|s| s.early_drop),
-            error: sum(|s| s.error),
-            search_restart: sum(|s| s.search_restart),
-            clash_resolve: sum(|s| s.clash_resolve),
-            chain_toolong: sum(|s| s.chain_toolong),
-        }
-    }
-
-    fn add(&mut self, kind: u16, value: u64) {
-        // enum ctattr_stats_cpu
-        let field = match kind {
-            2 => &mut self.found,
-            4 => &mut self.invalid,
-            8 => &mut self.insert,
-            9 => &mut self.insert_failed,
-            10 => &mut self.drop,
-            11 => &mut self.early_drop,
-            12 => &mut self.error,
-            13 => &mut self.search_restart,
-            14 => &mut self.clash_resolve,
-            15 => &mut self.chain_toolong,
-            _ => return,
-        };
-        *field = Some(field.unwrap_or(0) + value);
-    }
-}
-
 /// Sysctls of conntrack; all of them can be read without privileges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
@@ -200,20 +139,8 @@ fn parse_proc_stats(text: &str) -> Option<Vec<Stats>> {
     for line in lines {
         let mut stats = Stats::default();
         for (column, value) in columns.iter().zip(line.split_whitespace()) {
-            let kind = match *column {
-                "found" => 2,
-                "invalid" => 4,
-                "insert" => 8,
-                "insert_failed" => 9,
-                "drop" => 10,
-                "early_drop" => 11,
-                "icmp_error" => 12,
-                "search_restart" => 13,
-                "clashres" => 14,
-                "chaintoolong" => 15,
-                _ => continue,
-            };
-            stats.add(kind, u64::from_str_radix(value, 16).ok()?);
+            let Some(stat) = ConntrackStat::of_column(column) else { continue };
+            stats.add(stat, u64::from_str_radix(value, 16).ok()?);
         }
         cpus.push(stats);
     }
@@ -239,7 +166,9 @@ impl Client {
         self.socket.dump("reading conntrack statistics", request, &mut |m| {
             let mut stats = Stats::default();
             for (kind, value) in body(m) {
-                stats.add(kind, be_uint(value).unwrap_or(0));
+                if let Some(stat) = ConntrackStat::of_attribute(kind) {
+                    stats.add(stat, be_uint(value).unwrap_or(0));
+                }
             }
             cpus.push(stats);
         })?;
@@ -420,13 +349,14 @@ mod tests {
                     0000000a  00000001 00000002 0 00000003 0 0 00000000 00000000 00000004 00000005 00000006 00000007 0 0 0 00000008\n\
                     0000000a  00000001 00000002 0 00000003 0 0 00000000 00000000 00000004 00000005 00000006 00000010 0 0 0 00000008\n";
         let cpus = parse_proc_stats(text).unwrap();
-        assert_eq!((cpus.len(), cpus[1].error), (2, Some(0x10)));
+        use ConntrackStat::{ChainTooLong, ClashResolve, Error, Found, SearchRestart};
+        assert_eq!((cpus.len(), cpus[1].get(Error)), (2, Some(0x10)));
         let s = Stats::sum(&cpus);
-        assert_eq!(s.found, Some(4));
-        assert_eq!(s.error, Some(0x17));
-        assert_eq!(s.clash_resolve, Some(2));
-        assert_eq!(s.search_restart, Some(16));
-        assert_eq!(s.chain_toolong, None);
+        assert_eq!(s.get(Found), Some(4));
+        assert_eq!(s.get(Error), Some(0x17));
+        assert_eq!(s.get(ClashResolve), Some(2));
+        assert_eq!(s.get(SearchRestart), Some(16));
+        assert_eq!(s.get(ChainTooLong), None);
         assert!(parse_proc_stats("").is_none());
     }
 

@@ -6,6 +6,7 @@
 
 pub mod conntrack;
 pub mod conntrack_events;
+mod conntrack_stats;
 pub mod counters;
 pub mod drop_monitor;
 #[cfg(any(test, fuzzing))]

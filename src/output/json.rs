@@ -4,7 +4,7 @@ use crate::cost::Lookup;
 use crate::observe::View;
 use crate::proxy::{Backend, Frontend, Model, Service, cluster_endpoint, is_local, owners};
 use crate::ruleset::{Hook, TABLE_DORMANT};
-use crate::snapshot::facts::Cluster;
+use crate::snapshot::facts::{Cluster, Stats};
 use crate::snapshot::{Conntrack, Snapshot, TableState};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -222,21 +222,7 @@ struct ConntrackOut {
     buckets: Option<u64>,
     accounting: Option<bool>,
     timestamps: Option<bool>,
-    stats: Option<StatsOut>,
-}
-
-#[derive(Serialize)]
-struct StatsOut {
-    found: Option<u64>,
-    invalid: Option<u64>,
-    insert: Option<u64>,
-    insert_failed: Option<u64>,
-    drop: Option<u64>,
-    early_drop: Option<u64>,
-    error: Option<u64>,
-    search_restart: Option<u64>,
-    clash_resolve: Option<u64>,
-    chain_toolong: Option<u64>,
+    stats: Option<Stats>,
 }
 
 #[derive(Serialize)]
@@ -442,17 +428,6 @@ fn conntrack(c: &Conntrack) -> ConntrackOut {
         buckets: c.limits.buckets,
         accounting: c.limits.accounting,
         timestamps: c.limits.timestamps,
-        stats: c.stats.map(|s| StatsOut {
-            found: s.found,
-            invalid: s.invalid,
-            insert: s.insert,
-            insert_failed: s.insert_failed,
-            drop: s.drop,
-            early_drop: s.early_drop,
-            error: s.error,
-            search_restart: s.search_restart,
-            clash_resolve: s.clash_resolve,
-            chain_toolong: s.chain_toolong,
-        }),
+        stats: c.stats,
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::observe::View;
 use crate::proxy::{Backend, CounterSource, Health, Service, cluster_endpoint, endpoint_text};
-use crate::rates::{STATS, stat_values};
 use crate::snapshot::Snapshot;
+use crate::snapshot::facts::ConntrackStat;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
@@ -231,8 +231,8 @@ pub fn samples(view: &View, took: Duration, age: Duration, limits: &Cardinality)
         s.add_some("kptop_conntrack_entries", &[], c.limits.count);
         s.add_some("kptop_conntrack_limit", &[], c.limits.max);
         if let Some(stats) = &c.stats {
-            for ((name, ..), value) in STATS.iter().zip(stat_values(stats)) {
-                s.add_some("kptop_conntrack_events", &[name], value);
+            for stat in ConntrackStat::all() {
+                s.add_some("kptop_conntrack_events", &[stat.name()], stats.get(stat));
             }
         }
     }

@@ -1,11 +1,13 @@
 //! Two snapshots -> figures per second, or the reason why there is none.
 
+mod delta;
 mod node;
 mod recent;
 mod rules;
 mod session;
 
-pub use node::{Cause, CauseKind, ConntrackRates, NodeRates, STATS, stat_values};
+pub use delta::{Delta, Rise, TableDelta};
+pub use node::{Cause, CauseKind, ConntrackRates, NodeRates, StatRates};
 pub use recent::{HISTORY, Recent};
 pub use rules::RuleRates;
 pub use session::Session;
@@ -57,17 +59,6 @@ impl NoRate {
 
 /// A figure per second, or why not.
 pub type Rate = Result<f64, NoRate>;
-
-/// The rate between two readings of a counter, `elapsed` apart.
-pub fn rate(before: u64, now: u64, elapsed: Duration) -> Rate {
-    if elapsed.is_zero() {
-        return Err(NoRate::FirstSample);
-    }
-    if now < before {
-        return Err(NoRate::CounterReset);
-    }
-    Ok((now - before) as f64 / elapsed.as_secs_f64())
-}
 
 /// Rates of one backend.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -287,11 +278,8 @@ impl Tracker {
         if !fresh {
             return (track.rates.unwrap_or(NOTHING), false);
         }
-        let between = |before: Option<u64>, now: Option<u64>| match (before, now) {
-            (_, None) => Err(NoRate::NotCounted),
-            (None, Some(_)) => Err(NoRate::FirstSample),
-            (Some(before), Some(now)) => rate(before, now, elapsed),
-        };
+        let between =
+            |before: Option<u64>, now: Option<u64>| Rise::of(before, now, elapsed).map(Rise::per_second);
         // What conntrack holds are sums over the flows that live: they fall when one ends.
         let held = |before: Option<u64>, now: Option<u64>| match between(before, now) {
             Err(NoRate::NotCounted) => Err(NoRate::AccountingOff),
@@ -331,7 +319,8 @@ impl Tracker {
         match self.refusals.get(&key).copied() {
             Some((before_at, _, kept)) if at.saturating_sub(before_at) < SHORTEST => kept,
             Some((before_at, before, _)) => {
-                let r = rate(before, now, at.saturating_sub(before_at));
+                let rise = Rise::between(before, now, at.saturating_sub(before_at));
+                let r = rise.map(Rise::per_second);
                 self.refusals.insert(key, (at, now, r));
                 r
             }
@@ -349,17 +338,4 @@ pub fn real_share(service: &Service, backend: &Backend) -> Option<f64> {
     let sum: u64 = service.backends.iter().map(of).sum();
     // What is left over gets no flows any more.
     (sum > 0 && !service.leftover).then(|| of(backend) as f64 / sum as f64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rates_name_their_reasons() {
-        let second = Duration::from_secs(2);
-        assert_eq!(rate(10, 30, second), Ok(10.0));
-        assert_eq!(rate(30, 10, second), Err(NoRate::CounterReset));
-        assert_eq!(rate(10, 30, Duration::ZERO), Err(NoRate::FirstSample));
-    }
 }

@@ -1,42 +1,33 @@
 //! What the node as a whole does: conntrack, and packets that die, by cause.
 
-use super::{NoRate, Rate, SHORTEST, ServiceRates, Session, rate};
+use super::{NoRate, Rate, Rise, SHORTEST, ServiceRates, Session};
 use crate::proxy::{Health, Model, owners};
 use crate::ruleset::{Table, Target, Verdict};
-use crate::snapshot::facts::Stats;
+use crate::snapshot::facts::{ConntrackStat, Stats};
 use crate::snapshot::{Conntrack, Snapshot};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A statistic of conntrack: its name as `conntrack -S` prints it, whether a rise means lost packets, and what it
-/// counts (`nf_conntrack_core.c`).
-pub const STATS: [(&str, bool, &str); 10] = [
-    ("found", false, "lookups that found an entry"),
-    ("invalid", false, "packets that fit no flow"),
-    ("insert", false, "entries that programs made (on older kernels: all)"),
-    ("insert_failed", true, "entries that could not be inserted: two packets raced, or translation clashed"),
-    ("drop", true, "packets dropped as no entry could be made"),
-    ("early_drop", true, "entries dropped to make room in a full table"),
-    ("error", false, "packets with errors"),
-    ("search_restart", false, "lookups begun anew as the table was resized"),
-    ("clash_resolve", false, "insertions that clashed and were resolved"),
-    ("chain_toolong", true, "insertions that failed as a bucket was too long"),
-];
+/// A rate of each statistic of conntrack.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StatRates([Rate; ConntrackStat::COUNT]);
 
-/// The statistics in the order of [`STATS`].
-pub fn stat_values(s: &Stats) -> [Option<u64>; 10] {
-    [
-        s.found,
-        s.invalid,
-        s.insert,
-        s.insert_failed,
-        s.drop,
-        s.early_drop,
-        s.error,
-        s.search_restart,
-        s.clash_resolve,
-        s.chain_toolong,
-    ]
+impl StatRates {
+    const UNKNOWN: StatRates = StatRates([Err(NoRate::FirstSample); ConntrackStat::COUNT]);
+
+    fn between(before: &Stats, now: &Stats, over: Duration) -> StatRates {
+        let mut rates = StatRates::UNKNOWN;
+        for stat in ConntrackStat::all() {
+            let rise = Rise::of(before.get(stat), now.get(stat), over);
+            rates.0[stat as usize] = rise.map(Rise::per_second);
+        }
+        rates
+    }
+
+    /// How often it is counted a second.
+    pub fn get(&self, stat: ConntrackStat) -> Rate {
+        self.0[stat as usize]
+    }
 }
 
 /// Rates of conntrack.
@@ -46,16 +37,16 @@ pub struct ConntrackRates {
     pub growth: Rate,
     /// Time until it is full if it goes on like this; `None` where it does not grow.
     pub full_in: Option<Duration>,
-    /// In the order of [`STATS`], over all CPUs.
-    pub stats: [Rate; 10],
+    /// Of its statistics, over all CPUs.
+    pub stats: StatRates,
     /// The same for each CPU.
-    pub cpus: Vec<[Rate; 10]>,
+    pub cpus: Vec<StatRates>,
 }
 
 impl Default for ConntrackRates {
     fn default() -> ConntrackRates {
         let none = Err(NoRate::FirstSample);
-        ConntrackRates { growth: none, full_in: None, stats: [none; 10], cpus: Vec::new() }
+        ConntrackRates { growth: none, full_in: None, stats: StatRates::UNKNOWN, cpus: Vec::new() }
     }
 }
 
@@ -123,15 +114,6 @@ pub(super) struct NodeTracker {
     seen: Option<Duration>,
 }
 
-fn stat_rates(before: &Stats, now: &Stats, elapsed: Duration) -> [Rate; 10] {
-    let (before, now) = (stat_values(before), stat_values(now));
-    std::array::from_fn(|i| match (before[i], now[i]) {
-        (Some(b), Some(n)) => rate(b, n, elapsed),
-        (_, None) => Err(NoRate::NotCounted),
-        (None, _) => Err(NoRate::FirstSample),
-    })
-}
-
 impl NodeTracker {
     pub(super) fn update(&mut self, snapshot: &Snapshot, model: &Model, rates: &[ServiceRates]) -> NodeRates {
         self.conntrack(snapshot);
@@ -151,11 +133,10 @@ impl NodeTracker {
         let mut causes = self.refusals(model, rates);
         causes.extend(self.table_drops(snapshot, model));
         if let Some(stats) = snapshot.conntrack.as_ref().and_then(|c| c.stats) {
-            let values = stat_values(&stats);
-            for (i, (name, lost, _)) in STATS.iter().enumerate() {
-                if let (true, Some(total)) = (*lost, values[i]) {
-                    let name = format!("conntrack {name}");
-                    let rate = self.rates.stats[i];
+            for stat in ConntrackStat::all().filter(|s| s.loses_packets()) {
+                if let Some(total) = stats.get(stat) {
+                    let name = format!("conntrack {}", stat.name());
+                    let rate = self.rates.stats.get(stat);
                     causes.push(Cause { kind: CauseKind::Conntrack, name, rate, total });
                 }
             }
@@ -198,11 +179,13 @@ impl NodeTracker {
                 _ => None,
             };
             let stats = match (&before.stats, &c.stats) {
-                (Some(before), Some(now)) => stat_rates(before, now, elapsed),
-                _ => [Err(NoRate::FirstSample); 10],
+                (Some(before), Some(now)) => StatRates::between(before, now, elapsed),
+                _ => StatRates::UNKNOWN,
             };
             let cpus = match before.cpus.len() == c.cpus.len() {
-                true => before.cpus.iter().zip(&c.cpus).map(|(b, n)| stat_rates(b, n, elapsed)).collect(),
+                true => {
+                    before.cpus.iter().zip(&c.cpus).map(|(b, n)| StatRates::between(b, n, elapsed)).collect()
+                }
                 false => Vec::new(),
             };
             self.rates = ConntrackRates { growth, full_in, stats, cpus };
@@ -267,7 +250,10 @@ impl NodeTracker {
             }
             let Some(total) = t.dropped().map(|n| n.saturating_sub(of_services[i])) else { continue };
             let (rate, name) = match known {
-                Some(d) => (rate(d.total, total, t.at.saturating_sub(d.at)), d.name),
+                Some(d) => {
+                    let rise = Rise::between(d.total, total, t.at.saturating_sub(d.at));
+                    (rise.map(Rise::per_second), d.name)
+                }
                 None => {
                     let owners = owners(&t.table);
                     let whose =

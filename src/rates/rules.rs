@@ -1,6 +1,6 @@
 //! Hits a second of single rules and of chains.
 
-use super::{NoRate, Rate, SHORTEST, rate};
+use super::{NoRate, Rate, Rise, SHORTEST, TableDelta};
 use crate::ruleset::RuleId;
 use crate::snapshot::TableState;
 use std::sync::Arc;
@@ -36,12 +36,9 @@ impl RuleRates {
 
     /// Packets a second that a rule took.
     pub fn rule(&self, table: usize, rule: RuleId) -> Rate {
-        let Some((before, now)) = self.tables.get(table) else { return Err(NoRate::FirstSample) };
-        if !now.table.rules.get(rule.0 as usize).is_some_and(|r| r.counted) {
-            return Err(NoRate::NotCounted);
-        }
-        let elapsed = now.counted_at(rule).saturating_sub(before.counted_at(rule));
-        rate(before.counter(rule).packets, now.counter(rule).packets, elapsed)
+        let (before, now) = self.tables.get(table).ok_or(NoRate::FirstSample)?;
+        let delta = TableDelta::new(before, now).ok_or(NoRate::FirstSample)?;
+        delta.rule(rule).map(Rise::per_second)
     }
 
     /// Packets a second that the rules of a chain took together, each packet once for each rule it met. A rule whose

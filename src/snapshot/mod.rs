@@ -24,7 +24,9 @@ pub mod facts {
     pub use crate::api::{
         ApiState, Cluster, ClusterEndpoint, ClusterNode, ClusterPort, ClusterService, Trouble,
     };
-    pub use crate::kernel::conntrack::{ASSURED, Flow, Limits, SEEN_REPLY, Stats, Traffic, Tuple};
+    pub use crate::kernel::conntrack::{
+        ASSURED, ConntrackStat, Flow, Limits, SEEN_REPLY, Stats, Traffic, Tuple,
+    };
     pub use crate::kernel::counters::{Counters, Softnet};
     pub use crate::kernel::drop_monitor::{Dropped as DroppedPacket, Header as PacketHeader};
     pub use crate::kernel::ipset::{AS_TEXT, Ipset, Member};

@@ -9,7 +9,9 @@ use kptop::ruleset::{
     BaseChain, ChainKind, Counter, Dialect, Family, Hook, IpFamily, Match, Policy, RuleSpec, Table,
     TableBackend, TableBuilder, TableCounters, Target, Verdict, parse_save,
 };
-use kptop::snapshot::facts::{ASSURED, AcctObject, Flow, Ipset, Limits, Member, SEEN_REPLY, Stats, Tuple};
+use kptop::snapshot::facts::{
+    ASSURED, AcctObject, ConntrackStat, Flow, Ipset, Limits, Member, SEEN_REPLY, Stats, Tuple,
+};
 use kptop::snapshot::{
     Conntrack, Flows, MemoryList, Reading, Remembered, RememberedClient, Snapshot, TableState,
 };
@@ -122,14 +124,12 @@ pub fn busy_node() -> Vec<Update> {
                 }
             }
         }
-        let stats = Stats {
-            found: Some(7),
-            invalid: Some(5 * round),
-            insert_failed: Some(40 + 6 * round),
-            drop: Some(0),
-            early_drop: Some(0),
-            ..Stats::default()
-        };
+        let stats = Stats::default()
+            .with(ConntrackStat::Found, 7)
+            .with(ConntrackStat::Invalid, 5 * round)
+            .with(ConntrackStat::InsertFailed, 40 + 6 * round)
+            .with(ConntrackStat::Drop, 0)
+            .with(ConntrackStat::EarlyDrop, 0);
         let limits = Limits {
             count: Some(228_000 + 1500 * round),
             max: Some(262_144),
@@ -141,7 +141,7 @@ pub fn busy_node() -> Vec<Update> {
             at,
             limits,
             stats: Some(stats),
-            cpus: vec![stats, Stats { insert_failed: Some(0), ..stats }],
+            cpus: vec![stats, stats.with(ConntrackStat::InsertFailed, 0)],
             flows: Some(Reading { at, value: Arc::new(flows) }),
         };
         let endpoint = kptop::proxy::endpoint_text(redis.backends[1].address, redis.backends[1].port);

@@ -1,28 +1,15 @@
 //! Packets that conntrack drops, or entries that it throws out to make room (`conntrack -S`; `nf_conntrack_core.c`).
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
-use crate::snapshot::facts::Stats;
+use crate::snapshot::facts::ConntrackStat;
 
-/// Name, value, severity, meaning.
-type Stat = (&'static str, fn(&Stats) -> Option<u64>, Severity, &'static str);
-
-const LOOKED_AT: [Stat; 4] = [
-    ("drop", |s| s.drop, Severity::Warning, "packets are dropped as no entry could be made for them"),
+/// Statistic, severity, what a rise means.
+const LOOKED_AT: [(ConntrackStat, Severity, &str); 4] = [
+    (ConntrackStat::Drop, Severity::Warning, "packets are dropped as no entry could be made for them"),
+    (ConntrackStat::EarlyDrop, Severity::Warning, "entries of living flows are thrown out to make room"),
+    (ConntrackStat::ChainTooLong, Severity::Warning, "packets are dropped as their bucket is too long"),
     (
-        "early_drop",
-        |s| s.early_drop,
-        Severity::Warning,
-        "entries of living flows are thrown out to make room",
-    ),
-    (
-        "chain_toolong",
-        |s| s.chain_toolong,
-        Severity::Warning,
-        "packets are dropped as their bucket is too long",
-    ),
-    (
-        "error",
-        |s| s.error,
+        ConntrackStat::Error,
         Severity::Info,
         "packets that are malformed, or ICMP errors that belong to no flow",
     ),
@@ -33,8 +20,9 @@ pub(super) const CHECK: Check =
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let c = cx.conntrack()?;
-    for (name, of, severity, meaning) in LOOKED_AT {
-        let Some(rise) = cx.stat_rise(of) else { continue };
+    for (stat, severity, meaning) in LOOKED_AT {
+        let Some(rise) = cx.stat_rise(stat) else { continue };
+        let name = stat.name();
         let title = format!("{name} rises: {meaning}");
         let mut f = Finding::node("conntrack_drops", severity, "conntrack", title)
             .proved_by(format!("{name}: {}", rise.text()));
@@ -46,9 +34,9 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
                 crate::figures::count(buckets)
             ));
         }
-        found.push(f.advise(match name {
-            "chain_toolong" => "more buckets: sysctl -w net.netfilter.nf_conntrack_buckets=N (a quarter of the maximum or more)",
-            "error" => "see them: sysctl -w net.netfilter.nf_conntrack_log_invalid=255, then the kernel log",
+        found.push(f.advise(match stat {
+            ConntrackStat::ChainTooLong => "more buckets: sysctl -w net.netfilter.nf_conntrack_buckets=N (a quarter of the maximum or more)",
+            ConntrackStat::Error => "see them: sysctl -w net.netfilter.nf_conntrack_log_invalid=255, then the kernel log",
             _ => "more room: sysctl -w net.netfilter.nf_conntrack_max=N; and see who opens flows: pane Conntrack",
         }));
     }

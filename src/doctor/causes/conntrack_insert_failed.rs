@@ -5,6 +5,7 @@
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::figures::count;
 use crate::proxy::Protocol;
+use crate::snapshot::facts::ConntrackStat;
 
 pub(super) const CHECK: Check = Check {
     id: "conntrack_insert_failed",
@@ -15,7 +16,7 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    let Some(rise) = cx.stat_rise(|s| s.insert_failed) else { return Ok(()) };
+    let Some(rise) = cx.stat_rise(ConntrackStat::InsertFailed) else { return Ok(()) };
     let mut f = Finding::node(
         "conntrack_insert_failed",
         Severity::Warning,
@@ -23,7 +24,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         "insert_failed rises: packets that begin a flow lose a race and are dropped",
     )
     .proved_by(format!("insert_failed: {}", rise.text()));
-    if let Some(n) = cx.snapshot.conntrack.as_ref().and_then(|c| c.stats?.clash_resolve) {
+    if let Some(n) = cx.snapshot.conntrack.as_ref().and_then(|c| c.stats?.get(ConntrackStat::ClashResolve)) {
         f = f.proved_by(format!("clash_resolve: {} in all (races that the kernel could settle)", count(n)));
     }
     let dns = cx.at_work().find(|(_, s)| {

@@ -5,6 +5,7 @@
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::RuleRef;
 use crate::ruleset::{Match, Target, Verdict, ct_state};
+use crate::snapshot::facts::ConntrackStat;
 
 /// A few happen everywhere: answers that come after a connection was reset.
 const MANY: u64 = 10;
@@ -26,7 +27,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         let mut f = cx
             .rule("invalid_dropped", severity, rule, "packets that fit no flow are dropped")
             .proved_by(format!("{}: {}", cx.rule_text(rule), rise.text()));
-        if let Some(invalid) = cx.stat_rise(|s| s.invalid) {
+        if let Some(invalid) = cx.stat_rise(ConntrackStat::Invalid) {
             f = f.proved_by(format!("conntrack's invalid: {}", invalid.text()));
         }
         let liberal = cx.sysctl("net/netfilter/nf_conntrack_tcp_be_liberal");

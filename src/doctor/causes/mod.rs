@@ -102,7 +102,7 @@ fn refusing(
         }
         let rise = |f: &crate::proxy::Frontend| cx.rule_rise(f.refusal?);
         let rises: Vec<_> = s.frontends.iter().filter(|f| f.action == action).filter_map(rise).collect();
-        let now = rises.iter().map(|r| r.by as f64 / r.over.as_secs_f64()).reduce(|a, b| a + b);
+        let now = rises.iter().map(|r| r.per_second()).reduce(|a, b| a + b);
         let refused = frontends.filter_map(|f| f.refused).reduce(|a, b| a + b);
         let severity = no_endpoints::severity(now.is_some(), refused);
         let mut f = cx.service("", severity, i, "");

@@ -8,26 +8,11 @@ pub(super) const CHECK: Check =
     Check { id: "softnet", needs: &[SourceId::Counters], looks_at: &[], readings: 2, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    let before = cx.before()?.snapshot;
-    let (Some(old), Some(now)) = (&before.counters, &cx.snapshot.counters) else {
-        return Err(NotChecked::new(
-            SourceId::Counters,
-            "counters of the network stack were not read before",
-        ));
-    };
-    let mut cpus = Vec::new();
-    let mut sum = 0;
-    for c in &now.value.softnet {
-        let was = old.value.softnet.iter().find(|o| o.cpu == c.cpu).map_or(c.dropped, |o| o.dropped);
-        if c.dropped > was {
-            sum += c.dropped - was;
-            cpus.push(format!("CPU {}: {}", c.cpu, count(c.dropped - was)));
-        }
-    }
-    if cpus.is_empty() {
-        return Ok(());
-    }
-    let span = crate::figures::duration(now.at.saturating_sub(old.at));
+    let rises = cx.softnet_rises();
+    let Some((_, first)) = rises.first() else { return Ok(()) };
+    let span = crate::figures::duration(first.over);
+    let sum: u64 = rises.iter().map(|r| r.1.by).sum();
+    let cpus: Vec<String> = rises.iter().map(|(cpu, r)| format!("CPU {cpu}: {}", count(r.by))).collect();
     let mut f = Finding::node(
         "softnet",
         Severity::Warning,

@@ -1,6 +1,6 @@
 //! `conntrack -L` (also `-o extended`, and `/proc/net/nf_conntrack`) and `conntrack -S`.
 
-use crate::kernel::conntrack::{ASSURED, Flow, SEEN_REPLY, Stats, Traffic, Tuple};
+use crate::kernel::conntrack::{ASSURED, ConntrackStat, Flow, SEEN_REPLY, Stats, Traffic, Tuple};
 use crate::snapshot::{Flows, TCP_STATES};
 
 /// True where a line is one of a flow.
@@ -73,20 +73,9 @@ pub(super) fn stats(text: &str) -> Vec<Stats> {
             let mut s = Stats::default();
             for (key, value) in line.split_whitespace().filter_map(|w| w.split_once('=')) {
                 let Ok(n) = value.parse() else { continue };
-                let field = match key {
-                    "found" => &mut s.found,
-                    "invalid" => &mut s.invalid,
-                    "insert" => &mut s.insert,
-                    "insert_failed" => &mut s.insert_failed,
-                    "drop" => &mut s.drop,
-                    "early_drop" => &mut s.early_drop,
-                    "error" => &mut s.error,
-                    "search_restart" => &mut s.search_restart,
-                    "clash_resolve" => &mut s.clash_resolve,
-                    "chaintoolong" => &mut s.chain_toolong,
-                    _ => continue,
-                };
-                *field = Some(n);
+                if let Some(stat) = ConntrackStat::of_printed(key) {
+                    s = s.with(stat, n);
+                }
             }
             s
         })
@@ -111,7 +100,8 @@ mod tests {
         let s = stats(
             "cpu=0   \tfound=1 invalid=2 insert=0 insert_failed=3 drop=0 early_drop=0 error=0 search_restart=9 clash_resolve=1 chaintoolong=0 \n",
         );
-        assert_eq!((s[0].insert_failed, s[0].search_restart), (Some(3), Some(9)));
+        use ConntrackStat::{InsertFailed, SearchRestart};
+        assert_eq!((s[0].get(InsertFailed), s[0].get(SearchRestart)), (Some(3), Some(9)));
     }
 
     proptest::proptest! {

@@ -3,8 +3,7 @@
 use super::detail::section_strip;
 use crate::columns::screen_label;
 use crate::figures::{clip, count, duration, plural, rate_text, short};
-use crate::rates::{STATS, stat_values};
-use crate::snapshot::facts::Stats;
+use crate::snapshot::facts::{ConntrackStat, Stats};
 use crate::snapshot::{Conntrack, Flows, TCP_STATES};
 use crate::tui::app::{App, Section};
 use crate::tui::reader::Update;
@@ -111,16 +110,16 @@ fn stat_lines(theme: Theme, update: &Update, stats: Option<Stats>, wide: bool) -
         all.push(("could not be read".into(), theme.dim()));
         return all;
     };
-    let values = stat_values(&stats);
-    for (i, (name, lost, meaning)) in STATS.iter().enumerate() {
-        let rate = update.node.conntrack.stats[i];
-        let style = match (values[i], rate) {
-            (_, Ok(r)) if *lost && r > 0.0 => theme.bad(),
+    for stat in ConntrackStat::all() {
+        let (rate, value) = (update.node.conntrack.stats.get(stat), stats.get(stat));
+        let style = match (value, rate) {
+            (_, Ok(r)) if stat.loses_packets() && r > 0.0 => theme.bad(),
             (Some(0) | None, _) => theme.dim(),
             _ => theme.text(),
         };
-        let total = values[i].map_or("-".into(), |n| n.to_string());
-        all.push((format!("{name:<15} {:>8} {total:>12}  {}", rate_text(rate), words(meaning)), style));
+        let total = value.map_or("-".into(), |n| n.to_string());
+        let (name, rate) = (stat.name(), rate_text(rate));
+        all.push((format!("{name:<15} {rate:>8} {total:>12}  {}", words(stat.meaning())), style));
     }
     all
 }
@@ -162,15 +161,15 @@ fn draw_summary(
 }
 
 /// Statistics of each CPU: those that are worth a column.
-const OF_CPUS: [(usize, &str); 8] = [
-    (0, "FOUND/s"),
-    (1, "INVALID/s"),
-    (3, "INS FAIL/s"),
-    (4, "DROP/s"),
-    (5, "EARLY/s"),
-    (6, "ERROR/s"),
-    (7, "RESTART/s"),
-    (8, "CLASH/s"),
+const OF_CPUS: [(ConntrackStat, &str); 8] = [
+    (ConntrackStat::Found, "FOUND/s"),
+    (ConntrackStat::Invalid, "INVALID/s"),
+    (ConntrackStat::InsertFailed, "INS FAIL/s"),
+    (ConntrackStat::Drop, "DROP/s"),
+    (ConntrackStat::EarlyDrop, "EARLY/s"),
+    (ConntrackStat::Error, "ERROR/s"),
+    (ConntrackStat::SearchRestart, "RESTART/s"),
+    (ConntrackStat::ClashResolve, "CLASH/s"),
 ];
 
 fn draw_cpus(frame: &mut Frame<'_>, app: &mut App, update: &Update, c: &Conntrack, area: Rect) {
@@ -187,9 +186,9 @@ fn draw_cpus(frame: &mut Frame<'_>, app: &mut App, update: &Update, c: &Conntrac
         put(frame, place, &format!(" {cpu:>4}"), theme.text(), false);
         for (n, (stat, _)) in OF_CPUS[..fit].iter().enumerate() {
             let at = Rect { x: place.x + 6 + n as u16 * 11, width: 10, ..place };
-            let rate = update.node.conntrack.cpus.get(cpu).map(|c| c[*stat]);
+            let rate = update.node.conntrack.cpus.get(cpu).map(|c| c.get(*stat));
             let style = match rate {
-                Some(Ok(r)) if r > 0.0 && STATS[*stat].1 => theme.bad(),
+                Some(Ok(r)) if r > 0.0 && stat.loses_packets() => theme.bad(),
                 Some(Ok(r)) if r > 0.0 => theme.text(),
                 _ => theme.dim(),
             };

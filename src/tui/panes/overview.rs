@@ -174,17 +174,19 @@ fn draw_conntrack(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect)
         let room = usize::from(inner.width).saturating_sub(2);
         spans(frame, line(inner, 1), vec![Span::styled(clip_end(&growth, room), style)]);
     }
-    // Indices of `rates::STATS`: what means lost packets, then what is only worth knowing.
+    use crate::snapshot::facts::ConntrackStat::{Drop, EarlyDrop, InsertFailed, Invalid};
     for (n, pair) in
-        [[(4, "drop"), (5, "early drop")], [(3, "insert failed"), (1, "invalid")]].into_iter().enumerate()
+        [[(Drop, "drop"), (EarlyDrop, "early drop")], [(InsertFailed, "insert failed"), (Invalid, "invalid")]]
+            .into_iter()
+            .enumerate()
     {
         let mut text = Vec::new();
-        for (i, name) in pair {
-            let style = match rates.stats[i] {
-                Ok(r) if r > 0.0 && i != 1 => theme.bad(),
+        for (stat, name) in pair {
+            let style = match rates.stats.get(stat) {
+                Ok(r) if r > 0.0 && stat.loses_packets() => theme.bad(),
                 _ => theme.dim(),
             };
-            text.push(Span::styled(format!("{name} {}/s  ", rate_text(rates.stats[i])), style));
+            text.push(Span::styled(format!("{name} {}/s  ", rate_text(rates.stats.get(stat))), style));
         }
         spans(frame, line(inner, 2 + n), text);
     }
