@@ -2,9 +2,10 @@
 //! this.
 
 use crate::changes::{Changes, compare};
+use crate::columns::{BackendRow, ServiceRow};
 use crate::cost::{Lookup, Prices, lookups};
 use crate::doctor::{self, Before, DeadEnd, Examination, Facts};
-use crate::proxy::{Model, Names};
+use crate::proxy::{Model, Names, cluster_endpoint};
 use crate::rates::{NodeRates, ServiceRates, Tracker};
 use crate::snapshot::Snapshot;
 use std::collections::VecDeque;
@@ -12,12 +13,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// One instant, understood. Cheap to copy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct View {
     /// Facts.
     pub snapshot: Arc<Snapshot>,
-    /// Services.
-    pub model: Arc<Model>,
+    /// Services, and what they counted.
+    pub model: Model,
     /// True where the structure is another than in the view before.
     pub changed: bool,
     /// Rates of each Service, in the model's order.
@@ -36,6 +37,39 @@ pub struct View {
     pub tracker: Arc<Mutex<Tracker>>,
 }
 
+impl View {
+    /// A Service with everything that is known of it, by its place.
+    pub fn row(&self, place: usize) -> Option<ServiceRow<'_>> {
+        Some(ServiceRow {
+            place,
+            service: self.model.services.get(place)?,
+            figures: self.model.figures(place),
+            rates: self.rates.get(place),
+            lookup: self.lookups.get(place).and_then(Option::as_ref),
+        })
+    }
+
+    /// Every Service, in the model's order.
+    pub fn rows(&self) -> impl Iterator<Item = ServiceRow<'_>> {
+        (0..self.model.services.len()).filter_map(|i| self.row(i))
+    }
+
+    /// A backend of a Service with everything that is known of it.
+    pub fn backend_row(&self, service: usize, backend: usize) -> Option<BackendRow<'_>> {
+        let row = self.row(service)?;
+        let known = row.service.backends.get(backend)?;
+        let cluster = self.snapshot.cluster.as_deref();
+        Some(BackendRow {
+            service: row.service,
+            backend: known,
+            figures: row.figures.backend(backend),
+            real_share: row.figures.real_share(backend),
+            rates: row.rates.and_then(|r| r.backends.get(backend)),
+            endpoint: cluster.and_then(|c| cluster_endpoint(c, row.service, known.address, known.port)),
+        })
+    }
+}
+
 /// Makes views out of snapshots, one after the other.
 #[derive(Debug)]
 pub struct Observer {
@@ -44,7 +78,7 @@ pub struct Observer {
     lookups: Arc<Vec<Option<Lookup>>>,
     dead_ends: Vec<DeadEnd>,
     changes: Arc<Changes>,
-    earlier: VecDeque<(Arc<Snapshot>, Arc<Model>)>,
+    earlier: VecDeque<(Arc<Snapshot>, Model)>,
     model: Model,
     tracker: Arc<Mutex<Tracker>>,
     last: Option<View>,
@@ -86,7 +120,7 @@ impl Observer {
             self.lookups = Arc::new(lookups(&snapshot, &self.model, &self.prices));
             self.dead_ends = doctor::dead_ends(&snapshot, &self.model);
         }
-        let (snapshot, model) = (Arc::new(snapshot), Arc::new(self.model.clone()));
+        let (snapshot, model) = (Arc::new(snapshot), self.model.clone());
         let before = self.earlier.front().map(|(snapshot, model)| Before { snapshot, model });
         let facts = Facts {
             snapshot: &snapshot,
@@ -122,7 +156,7 @@ impl Observer {
     }
 
     /// Keeps what the doctor compares with: one reading that is 5 to 10 seconds old, and one that will be.
-    fn remember(&mut self, snapshot: &Arc<Snapshot>, model: &Arc<Model>) {
+    fn remember(&mut self, snapshot: &Arc<Snapshot>, model: &Model) {
         const APART: Duration = Duration::from_secs(5);
         let since = |old: &Snapshot| {
             let passed = snapshot.taken_at.duration_since(old.taken_at);

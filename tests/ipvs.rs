@@ -83,13 +83,13 @@ fn every_ipvs_set_tells_its_virtual_servers() {
             );
             // Without the sets node ports are still told by their address, and nothing else is.
             let bare = Model::read(&Snapshot { ipsets: None, ..snapshot }, &Names::default());
-            for s in &bare.services {
+            for s in bare.services.iter() {
                 let f = &s.frontends[0];
                 let on_node = node.iter().any(|a| f.address == a.parse().ok());
                 assert_eq!(f.kind, on_node.then_some(FrontendKind::NodePort), "{}", s.label());
                 assert_eq!((f.traffic_policy, &f.source_ranges), (None, &None));
             }
-            assert!(model.modes.iter().all(|m| m.mode == Mode::Ipvs && m.state == State::Active));
+            assert!(model.services.modes.iter().all(|m| m.mode == Mode::Ipvs && m.state == State::Active));
         });
     }
 }
@@ -243,6 +243,7 @@ fn services_to_kernel_to_services_is_the_identity() {
             client.add(s).unwrap();
         }
         let read_back = ipvs::read(&client.read().unwrap(), &[], &[]);
+        let read_back: Vec<_> = read_back.into_iter().map(|(_, s)| s).collect();
         assert_eq!(read_back.len(), written.len());
         // Written once more, they are the same virtual servers.
         assert_eq!(sorted(ipvs::write(&read_back, &node)), sorted(written));
@@ -289,9 +290,8 @@ fn ipvs_figures_equal_what_the_servers_counted() {
     let model = Model::read(&snapshot, &Names::default());
     // One real server may stand behind several virtual servers: the frontends of its Service.
     let mut figures = std::collections::HashMap::new();
-    for s in &model.services {
-        for b in &s.backends {
-            let c = &b.counters;
+    for (s, counted) in model.iter() {
+        for (b, c) in s.backends.iter().zip(counted.backends()) {
             let sum = figures.entry((s.protocol, b.address, b.port)).or_insert((0, 0, 0));
             sum.0 += c.flows.unwrap();
             sum.1 += c.packets.unwrap();
@@ -302,15 +302,16 @@ fn ipvs_figures_equal_what_the_servers_counted() {
         let block = stats.lines().skip_while(|l| !l.contains(&format!("UDP  {text} "))).skip(1);
         for (line, _) in block.take_while(|l| l.contains("->")).zip(&s.backends) {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let b = s
+            let (_, c) = s
                 .backends
                 .iter()
-                .find(|b| words[1] == kptop::proxy::endpoint_text(b.address, b.port))
+                .zip(counted.backends())
+                .find(|(b, _)| words[1] == kptop::proxy::endpoint_text(b.address, b.port))
                 .unwrap_or_else(|| panic!("{line}"));
-            assert_eq!(words[2].parse::<u64>().ok(), b.counters.flows, "{line}");
+            assert_eq!(words[2].parse::<u64>().ok(), c.flows, "{line}");
             let number = |i: usize| words[i].parse::<u64>().unwrap();
-            assert_eq!(Some(number(3) + number(4)), b.counters.packets, "{line}");
-            assert_eq!(Some(number(5) + number(6)), b.counters.bytes, "{line}");
+            assert_eq!(Some(number(3) + number(4)), c.packets, "{line}");
+            assert_eq!(Some(number(5) + number(6)), c.bytes, "{line}");
         }
     }
     let counts = lab.counts().get();
@@ -403,7 +404,7 @@ fn rules_beside_ipvs_are_as_long_as_kube_proxys() {
                 let ground = Ground::new(s);
                 let options = Options { new_client: true, steps: false, ..Options::default() };
                 let mut all = BTreeSet::new();
-                for service in &services {
+                for service in services.iter() {
                     let v4 = service.family == IpFamily::V4;
                     let f = &service.frontends[0];
                     let to = (f.address.unwrap(), f.port);

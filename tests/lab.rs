@@ -103,13 +103,11 @@ fn services() -> impl Strategy<Value = Vec<Service>> {
 /// A Service without what a snapshot adds, and with its lists in one order.
 fn bare(mut s: Service) -> Service {
     for f in &mut s.frontends {
-        (f.rule, f.hits, f.flows) = (None, None, None);
-        (f.refusal, f.refused) = (None, None);
+        (f.rule, f.refusal) = (None, None);
     }
     s.frontends.sort_by_key(|f| (f.kind, f.address, f.port));
     for b in &mut s.backends {
-        (b.rule, b.counters.flows, b.conntrack_flows) = (None, None, None);
-        b.unreplied_flows = None;
+        b.rule = None;
         b.share = b.share.map(|s| (s * 1e9).round() / 1e9);
         b.local_share = b.local_share.map(|s| (s * 1e9).round() / 1e9);
         b.traffic_policies.sort();
@@ -252,7 +250,7 @@ fn services_survive_nf_tables_in_both_modes() {
                     for s in &mut all {
                         (s.mode, s.variant, s.chain_hash) = (Mode::Iptables, None, None);
                         for b in &mut s.backends {
-                            (b.counters.source, b.counters.flows) = (CounterSource::NatRule, None);
+                            b.source = CounterSource::NatRule;
                         }
                         for f in &mut s.frontends {
                             // nf_tables keeps no host bits, and a set of ranges holds each once.
@@ -460,21 +458,21 @@ fn figures(mode: Mode, variant: Variant) {
     let model = Model::read(&snapshot, &Names::default());
     let counts = lab.counts().get();
     let (mut by_rule, mut by_server) = (0, 0);
-    for s in &model.services {
-        for b in &s.backends {
+    for (s, figures) in model.iter() {
+        for (b, figures) in s.backends.iter().zip(figures.backends()) {
             let counted = counts.get(&(s.protocol, b.address, b.port)).map_or(0, |c| c.flows);
-            assert_eq!(b.counters.flows, Some(counted), "{} {}:{}", s.label(), b.address, b.port);
+            assert_eq!(figures.flows, Some(counted), "{} {}:{}", s.label(), b.address, b.port);
             // nftables mode counts nothing: the figure is conntrack's, and says so.
             let source =
                 if mode == Mode::Nftables { CounterSource::Conntrack } else { CounterSource::NatRule };
-            assert_eq!(b.counters.source, source);
+            assert_eq!(b.source, source);
             // Conntrack holds the same flows, by backend and by frontend.
-            assert_eq!(b.conntrack_flows, Some(counted), "conntrack of {} {}", s.label(), b.address);
-            by_rule += b.counters.flows.unwrap();
+            assert_eq!(figures.conntrack_flows, Some(counted), "conntrack of {} {}", s.label(), b.address);
+            by_rule += figures.flows.unwrap();
             by_server += counted;
         }
     }
     assert_eq!((by_rule, by_server), (sent, sent));
-    let tracked: u64 = model.services.iter().flat_map(|s| &s.frontends).filter_map(|f| f.flows).sum();
+    let tracked: u64 = model.iter().filter_map(|(_, figures)| figures.held()).sum();
     assert!(tracked >= sent, "{tracked} flows in conntrack, {sent} sent");
 }

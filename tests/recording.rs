@@ -317,10 +317,9 @@ fn a_redacted_recording_tells_the_same_without_names() {
         let story = |v: &kptop::observe::View| {
             let mut all: Vec<_> = v
                 .model
-                .services
                 .iter()
-                .map(|s| {
-                    let hits: u64 = s.frontends.iter().filter_map(|f| f.hits).sum();
+                .map(|(s, figures)| {
+                    let hits: u64 = figures.frontends().filter_map(|f| f.hits).sum();
                     (
                         s.backends.len(),
                         s.frontends.len(),

@@ -44,13 +44,13 @@ fn text_of_every_iptables_set_tells_the_services() {
         let truth = iptables_truth(&dir, Version::of(version));
         assert!(truth.len() > 100);
         assert_same(&iptables_lines(&model.services), &truth, &format!("{version}/{mode}"));
-        for s in &model.services {
+        for s in model.services.iter() {
             assert_eq!(s.named_by, Some(NamedBy::Comment));
             if let (Some(hash), Some(name)) = (&s.chain_hash, &s.name) {
                 assert_eq!(*hash, service_hash(name, s.protocol));
             }
         }
-        let modes: Vec<_> = model.modes.iter().map(|m| (m.mode, m.family, m.state)).collect();
+        let modes: Vec<_> = model.services.modes.iter().map(|m| (m.mode, m.family, m.state)).collect();
         assert_eq!(modes[0], (Mode::Iptables, IpFamily::V4, State::Active));
     }
 }
@@ -70,14 +70,12 @@ fn the_kernel_of_every_legacy_set_tells_the_services() {
             );
             let text = from_text(&dir);
             let from_text = Model::read(&text, &Names::default());
-            for (live, text) in model.services.iter().zip(&from_text.services) {
-                let flows = |s: &kptop::proxy::Service| -> Vec<_> {
-                    s.backends.iter().map(|b| (b.address, b.counters.flows)).collect()
-                };
-                assert_eq!(flows(live), flows(text), "{}", live.label());
+            for ((live, l), (text, t)) in model.iter().zip(from_text.iter()) {
+                let at = |s: &kptop::proxy::Service| s.backends.iter().map(|b| b.address).collect::<Vec<_>>();
+                assert_eq!(at(live), at(text), "{}", live.label());
+                assert!(l.backends().map(|b| b.flows).eq(t.backends().map(|b| b.flows)), "{}", live.label());
             }
-            let counted: u64 =
-                model.services.iter().flat_map(|s| &s.backends).filter_map(|b| b.counters.flows).sum();
+            let counted: u64 = model.iter().filter_map(|(_, figures)| figures.flows()).sum();
             assert!(counted > 100, "the set's counters were loaded");
         });
     }
@@ -94,10 +92,9 @@ fn the_kernel_of_every_iptables_nft_set_tells_the_services() {
             let truth = iptables_truth(&dir, Version::of(version));
             assert_same(&iptables_lines(&model.services), &truth, version);
             assert!(model.services.iter().all(|s| s.variant == Some(Variant::Nft)));
-            let counted: u64 =
-                model.services.iter().flat_map(|s| &s.backends).filter_map(|b| b.counters.flows).sum();
+            let counted: u64 = model.iter().filter_map(|(_, figures)| figures.flows()).sum();
             assert!(counted > 100, "the set's counters were loaded");
-            let modes: Vec<_> = model.modes.iter().map(|m| (m.mode, m.variant, m.state)).collect();
+            let modes: Vec<_> = model.services.modes.iter().map(|m| (m.mode, m.variant, m.state)).collect();
             assert_eq!(modes[0], (Mode::Iptables, Some(Variant::Nft), State::Active));
         });
     }
@@ -114,12 +111,12 @@ fn the_kernel_of_every_nftables_set_tells_the_services() {
             let truth = nftables_truth(&dir, Version::of(version));
             assert!(truth.len() > 100);
             assert_same(&iptables_lines(&model.services), &truth, version);
-            for s in &model.services {
+            for (s, figures) in model.iter() {
                 let by = if s.backends.is_empty() { NamedBy::Comment } else { NamedBy::Chain };
                 assert_eq!((s.mode, s.named_by), (Mode::Nftables, Some(by)), "{}", s.label());
-                assert!(s.frontends.iter().all(|f| f.hits.is_none() && f.refused.is_none()));
+                assert!(figures.frontends().all(|f| f.hits.is_none() && f.refused.is_none()));
             }
-            let modes: Vec<_> = model.modes.iter().map(|m| (m.mode, m.family, m.state)).collect();
+            let modes: Vec<_> = model.services.modes.iter().map(|m| (m.mode, m.family, m.state)).collect();
             assert_eq!(
                 modes,
                 [
@@ -144,14 +141,15 @@ fn userspace_rules_tell_the_services_and_the_ports_of_the_process() {
             "userspace",
         );
         let text = read(&dir, "iptables-save-c.txt").unwrap();
-        for s in &model.services {
+        for s in model.services.iter() {
             assert_eq!((s.mode, s.variant), (Mode::Userspace, Some(Variant::Legacy)));
             let wanted = format!("--comment \"{}\"", s.label());
             let port = format!("REDIRECT --to-ports {}", s.proxy_port.unwrap());
             let protocol = format!("-p {} ", s.protocol.lower());
             assert!(text.lines().any(|l| l.contains(&wanted) && l.contains(&protocol) && l.ends_with(&port)));
         }
-        let modes: Vec<_> = model.modes.iter().map(|m| (m.mode, m.services > 30, m.rules > 50)).collect();
+        let modes: Vec<_> =
+            model.services.modes.iter().map(|m| (m.mode, m.services > 30, m.rules > 50)).collect();
         assert_eq!(modes, [(Mode::Userspace, true, true)]);
     });
 }
@@ -167,7 +165,8 @@ fn two_modes_at_once_are_both_shown() {
         let mut live = Live::open(None).unwrap();
         let model = Model::read(&live.snapshot(Wanted::ALL), &Names::default());
         let state = |m: &Model| -> Vec<_> {
-            m.modes
+            m.services
+                .modes
                 .iter()
                 .filter(|m| m.family == IpFamily::V4)
                 .map(|m| (m.mode, m.variant, m.state))
@@ -247,7 +246,7 @@ fn names_come_from_chain_hashes_where_a_list_is_given() {
     let hashed = unnamed.services.iter().filter(|s| s.name.is_none()).count();
     assert!(hashed > 30, "{hashed}");
     let mut names = Names::default();
-    for s in &with_comments.services {
+    for s in with_comments.services.iter() {
         names.add(s.name.as_ref().unwrap());
     }
     let named = Model::read(&snapshot, &names);
@@ -286,7 +285,7 @@ fn leftovers_of_another_mode_are_told() {
     let dir = set("1.36.2", "iptables-legacy");
     let states = |snapshot: &Snapshot| -> Vec<(Mode, State)> {
         let model = Model::read(snapshot, &Names::default());
-        model.modes.iter().filter(|m| m.family == IpFamily::V4).map(|m| (m.mode, m.state)).collect()
+        model.services.modes.iter().filter(|m| m.family == IpFamily::V4).map(|m| (m.mode, m.state)).collect()
     };
     // Rules at work translate before IPVS sees a packet: what IPVS holds is left over.
     let both = with_ipvs(from_text(&dir));
@@ -329,9 +328,10 @@ fn refused_packets_are_counted() {
     for version in ["1.20.2", "1.36.2"] {
         let model = Model::read(&from_text(&set(version, "iptables-legacy")), &Names::default());
         let refused = |label: &str, address: &str| {
-            let s = model.services.iter().find(|s| s.label() == label && s.family == IpFamily::V4).unwrap();
-            let f = s.frontends.iter().find(|f| f.address == address.parse().ok()).unwrap();
-            (f.action, f.refused)
+            let mine = |s: &kptop::proxy::Service| s.label() == label && s.family == IpFamily::V4;
+            let (s, figures) = model.iter().find(|(s, _)| mine(s)).unwrap();
+            let f = s.frontends.iter().position(|f| f.address == address.parse().ok()).unwrap();
+            (s.frontends[f].action, figures.frontend(f).refused)
         };
         use kptop::proxy::Action::{Balance, Reject};
         // The captured counters: [6:360] at the reject, [3:180] at the drop of other sources.

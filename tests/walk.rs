@@ -182,7 +182,7 @@ fn both_ways(version: &'static str, mode: &'static str) -> [BTreeMap<String, Vec
         }
         let theirs = Live::open(None).unwrap().snapshot(Wanted::ALL);
         let model = Model::read(&theirs, &Names::default());
-        let services = as_written(model.services.clone(), &theirs);
+        let services = as_written(model.services.to_vec(), &theirs);
         let mut ours = Snapshot { tables: Vec::new(), ..theirs.clone() };
         for (family, cidr, node, cluster_ips) in [
             (IpFamily::V4, "10.244.0.0/16", "192.168.50.10", "10.96.0.0/12"),

@@ -3,11 +3,12 @@
 mod services;
 mod tables;
 
-use crate::proxy::{Mode, Model, State};
+use crate::proxy::{Model, State};
 use crate::rates::service_key;
 use crate::ruleset::{Family, TableBackend};
 use crate::snapshot::Snapshot;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// What changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -193,7 +194,7 @@ pub fn compare(before: (&Snapshot, &Model), now: (&Snapshot, &Model)) -> Vec<Cha
     let mut found = Found { at: now.0.taken_at, about: About::Node, all: Vec::new() };
     readings(before.0, now.0, &mut found);
     modes(before.1, now.1, &mut found);
-    if now.1.changed || before.1.services.len() != now.1.services.len() || weights_differ(before.1, now.1) {
+    if !Arc::ptr_eq(&before.1.services, &now.1.services) {
         services::compare(before.1, now.1, &mut found);
     }
     tables::compare(before, now, &mut found);
@@ -202,15 +203,6 @@ pub fn compare(before: (&Snapshot, &Model), now: (&Snapshot, &Model)) -> Vec<Cha
     links(before.0, now.0, &mut found);
     addresses(before.0, now.0, &mut found);
     found.all
-}
-
-/// Weights of IPVS change without a change of structure.
-fn weights_differ(before: &Model, now: &Model) -> bool {
-    let weights = |m: &Model| -> Vec<Option<u32>> {
-        let of_ipvs = m.services.iter().filter(|s| s.mode == Mode::Ipvs);
-        of_ipvs.flat_map(|s| s.backends.iter().map(|b| b.weight)).collect()
-    };
-    weights(before) != weights(now)
 }
 
 fn readings(before: &Snapshot, now: &Snapshot, found: &mut Found) {
@@ -225,7 +217,8 @@ fn readings(before: &Snapshot, now: &Snapshot, found: &mut Found) {
 
 fn modes(before: &Model, now: &Model, found: &mut Found) {
     let of = |m: &Model| -> BTreeMap<String, String> {
-        m.modes
+        m.services
+            .modes
             .iter()
             .map(|m| {
                 let variant = m.variant.map(|v| format!(" ({})", v.name())).unwrap_or_default();
@@ -238,7 +231,7 @@ fn modes(before: &Model, now: &Model, found: &mut Found) {
 }
 
 fn sysctls(before: &Snapshot, now: &Snapshot, found: &mut Found) {
-    if std::sync::Arc::ptr_eq(&before.sysctls, &now.sysctls) {
+    if Arc::ptr_eq(&before.sysctls, &now.sysctls) {
         return;
     }
     let of = |s: &Snapshot| -> BTreeMap<String, String> {
@@ -272,7 +265,7 @@ fn limits(before: &Snapshot, now: &Snapshot, found: &mut Found) {
 
 /// Interfaces that went up or down; those of pods come and go all the time.
 fn links(before: &Snapshot, now: &Snapshot, found: &mut Found) {
-    if std::sync::Arc::ptr_eq(&before.links, &now.links) {
+    if Arc::ptr_eq(&before.links, &now.links) {
         return;
     }
     let state = |up| Some(if up { "up" } else { "down" }.to_string());

@@ -1,21 +1,25 @@
 //! Columns of the backends of a Service.
 
 use super::{Column, NEVER, Rows, Shape, Value, expected_share, figure, words};
-use crate::proxy::{Backend, Service, endpoint_text};
-use crate::rates::{BackendRates, NoRate, Rate, real_share};
+use crate::proxy::{Backend, BackendFigures, Service, endpoint_text};
+use crate::rates::{BackendRates, NoRate, Rate};
 use crate::snapshot::facts::ClusterEndpoint;
 
 /// Rows of backends.
 #[derive(Debug)]
 pub struct Backends;
 
-/// A backend of a Service, with its rates where there are two readings.
+/// A backend of a Service, with its rates where there are two readings. [`crate::observe::View::backend_row`] makes them.
 #[derive(Clone, Copy, Debug)]
 pub struct BackendRow<'a> {
     /// The Service.
     pub service: &'a Service,
     /// The backend.
     pub backend: &'a Backend,
+    /// What it counted.
+    pub figures: BackendFigures,
+    /// The part of its Service's flows that it got.
+    pub real_share: Option<f64>,
     /// Its rates.
     pub rates: Option<&'a BackendRates>,
     /// What the Kubernetes API tells of it.
@@ -76,7 +80,7 @@ pub const BACKENDS: &[Column<Backends>] = &[
             Shape::Share,
             0,
             "part that it got, since kube-proxy wrote its rule",
-            |r| Value::share(real_share(r.service, r.backend)),
+            |r| Value::share(r.real_share),
         )
     },
     Column {
@@ -88,7 +92,7 @@ pub const BACKENDS: &[Column<Backends>] = &[
         right: false,
         from: 66,
         shape: Shape::Bar,
-        value: |r| Value::share(real_share(r.service, r.backend)),
+        value: |r| Value::share(r.real_share),
     },
     figure("flows", "NEW/s", "1/s", Shape::Rate, 0, "new flows", |r| rate(r, |r| r.flows)),
     figure("packets", "PKT/s", "1/s", Shape::Rate, 100, "packets both ways (IPVS)", |r| {
@@ -96,16 +100,16 @@ pub const BACKENDS: &[Column<Backends>] = &[
     }),
     figure("bytes", "B/s", "bytes/s", Shape::Rate, 108, "bytes both ways (IPVS)", |r| rate(r, |r| r.bytes)),
     figure("active", "ACTIVE", "connections", Shape::Count, 92, "active connections (IPVS)", |r| {
-        Value::count(r.backend.counters.active)
+        Value::count(r.figures.active)
     }),
     figure("inactive", "INACT", "connections", Shape::Count, 116, "inactive connections (IPVS)", |r| {
-        Value::count(r.backend.counters.inactive)
+        Value::count(r.figures.inactive)
     }),
     figure("held", "HELD", "flows", Shape::Count, 72, "flows that conntrack holds for it", |r| {
-        Value::count(r.backend.conntrack_flows)
+        Value::count(r.figures.conntrack_flows)
     }),
     figure("unreplied", "UNREP", "flows", Shape::Count, 98, "of them, without any answer yet", |r| {
-        Value::count(r.backend.unreplied_flows)
+        Value::count(r.figures.unreplied_flows)
     }),
     words("pod", "POD", 26, 100, "its pod, as the Kubernetes API names it", |r| {
         word(r, |e| e.target.clone())

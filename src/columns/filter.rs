@@ -159,19 +159,21 @@ impl Term {
 mod tests {
     use super::*;
     use crate::lab::shop;
+    use crate::observe::View;
+    use crate::proxy::{Model, Service};
     use proptest::prelude::*;
 
+    fn view(services: Vec<Service>) -> View {
+        View { model: Model::of(services), ..View::default() }
+    }
+
     fn passing(text: &str) -> Vec<String> {
-        let services = shop::services(None, 4);
+        let view = view(shop::services(None, 4));
         let (filter, error) = Filter::parse(text);
         assert_eq!(error, None, "{text}");
-        services
-            .iter()
-            .filter(|s| {
-                filter
-                    .matches(&ServiceRow { service: s, rates: None, lookup: None }, &s.label().to_lowercase())
-            })
-            .map(|s| format!("{} {}", s.label(), s.protocol.name()))
+        view.rows()
+            .filter(|r| filter.matches(r, &r.service.label().to_lowercase()))
+            .map(|r| format!("{} {}", r.service.label(), r.service.protocol.name()))
             .collect()
     }
 
@@ -201,8 +203,8 @@ mod tests {
         #[test]
         fn whatever_is_typed_is_survived(text in "\\PC{0,40}") {
             let (filter, _) = Filter::parse(&text);
-            let services = shop::services(Some(2), 1);
-            let _ = filter.matches(&ServiceRow { service: &services[0], rates: None, lookup: None }, "x");
+            let view = view(shop::services(Some(2), 1));
+            let _ = filter.matches(&view.row(0).unwrap(), "x");
         }
     }
 }

@@ -2,19 +2,26 @@
 
 use super::{Column, NEVER, Rows, Shape, Value, figure, words};
 use crate::cost::Lookup;
-use crate::proxy::{Backend, FrontendKind, Health, Mode, Service, Variant, frontend_text};
-use crate::rates::{NoRate, Rate, ServiceRates, real_share};
+use crate::proxy::{
+    Backend, BackendFigures, CounterSource, FrontendKind, Health, Mode, Service, ServiceFigures, Variant,
+    frontend_text,
+};
+use crate::rates::{NoRate, Rate, ServiceRates};
 use crate::ruleset::IpFamily;
 
 /// Rows of Services.
 #[derive(Debug)]
 pub struct Services;
 
-/// A Service, with its rates where there are two readings.
+/// A Service, with its rates where there are two readings. [`crate::observe::View::rows`] makes them.
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceRow<'a> {
+    /// Its place among all.
+    pub place: usize,
     /// The Service.
     pub service: &'a Service,
+    /// What it counted.
+    pub figures: ServiceFigures<'a>,
     /// Its rates.
     pub rates: Option<&'a ServiceRates>,
     /// What its lookup costs, where that is known.
@@ -27,11 +34,6 @@ impl Rows for Services {
 
 fn rate(row: &ServiceRow<'_>, of: fn(&ServiceRates) -> Rate) -> Value {
     Value::rate(row.rates.map_or(Err(NoRate::FirstSample), of))
-}
-
-/// Flows that conntrack holds for a Service's frontends.
-pub fn tracked(s: &Service) -> Option<u64> {
-    s.frontends.iter().map(|f| f.flows).try_fold(0, |sum, f| f.map(|f| sum + f))
 }
 
 /// The symbol of a state.
@@ -82,28 +84,29 @@ const FEW_FLOWS: u64 = 30;
 
 /// How far the most uneven backend is from what it should get, in parts of the whole; `None` with few flows, or
 /// where rules expect nothing.
-pub fn skew(s: &Service) -> Option<f64> {
-    let sum: u64 = s.backends.iter().filter_map(|b| b.counters.flows).sum();
+pub fn skew(s: &Service, figures: ServiceFigures<'_>) -> Option<f64> {
+    let sum = figures.flows().unwrap_or(0);
     // Clients that stay with their backend are not spread.
     let sticky = s.session_affinity_s.is_some();
-    if sum < FEW_FLOWS || s.backends.len() < 2 || sticky {
+    if sum < FEW_FLOWS || s.backends.len() < 2 || sticky || s.leftover {
         return None;
     }
+    let got = figures.backends().map(|b| b.flows.unwrap_or(0) as f64 / sum as f64);
     s.backends
         .iter()
-        .filter_map(|b| Some((real_share(s, b)? - expected_share(s, b)?).abs()))
+        .zip(got)
+        .filter_map(|(b, got)| Some((got - expected_share(s, b)?).abs()))
         .fold(None, |most: Option<f64>, d| Some(most.map_or(d, |m| m.max(d))))
 }
 
-fn sum_of(s: &Service, of: fn(&crate::proxy::BackendCounters) -> Option<u64>) -> Option<u64> {
-    s.backends.iter().filter_map(|b| of(&b.counters)).reduce(|a, b| a + b)
+fn sum_of(r: &ServiceRow<'_>, of: fn(&BackendFigures) -> Option<u64>) -> Option<u64> {
+    r.figures.backends().filter_map(|b| of(&b)).reduce(|a, b| a + b)
 }
 
 /// New flows since the rules were written; what conntrack holds is no count of them.
-fn new_flows(s: &Service) -> Option<u64> {
-    use crate::proxy::CounterSource;
-    let counted = s.backends.iter().any(|b| b.counters.source != CounterSource::Conntrack);
-    if counted { sum_of(s, |c| c.flows) } else { None }
+fn new_flows(r: &ServiceRow<'_>) -> Option<u64> {
+    let counted = r.service.backends.iter().any(|b| b.source != CounterSource::Conntrack);
+    if counted { r.figures.flows() } else { None }
 }
 
 fn mode_word(s: &Service) -> &'static str {
@@ -196,7 +199,7 @@ pub const SERVICES: &[Column<Services>] = &[
         |r| rate(r, |r| r.refused),
     ),
     figure("held", "HELD", "flows", Shape::Count, 0, "flows that conntrack holds for its frontends", |r| {
-        Value::count(tracked(r.service))
+        Value::count(r.figures.held())
     }),
     figure(
         "active",
@@ -205,7 +208,7 @@ pub const SERVICES: &[Column<Services>] = &[
         Shape::Count,
         NEVER,
         "active connections of its real servers (IPVS)",
-        |r| Value::count(sum_of(r.service, |c| c.active)),
+        |r| Value::count(sum_of(r, |c| c.active)),
     ),
     figure(
         "skew",
@@ -214,7 +217,7 @@ pub const SERVICES: &[Column<Services>] = &[
         Shape::Percent,
         140,
         "how far the most uneven backend is from its expected share; - below 30 flows, with affinity or mixed policies",
-        |r| Value::share(skew(r.service)),
+        |r| Value::share(skew(r.service, r.figures)),
     ),
     figure(
         "lookup_ns",
@@ -243,7 +246,7 @@ pub const SERVICES: &[Column<Services>] = &[
             Shape::Count,
             NEVER,
             "new flows since kube-proxy wrote its rules",
-            |r| Value::count(new_flows(r.service)),
+            |r| Value::count(new_flows(r)),
         )
     },
     Column {
@@ -255,7 +258,7 @@ pub const SERVICES: &[Column<Services>] = &[
             Shape::Count,
             NEVER,
             "packets refused since kube-proxy wrote its rules",
-            |r| Value::count(r.service.refused()),
+            |r| Value::count(r.figures.refused()),
         )
     },
     Column {

@@ -57,7 +57,7 @@ struct Move<'a> {
 pub fn moving(snapshot: &Snapshot, model: &Model, to: Mode) -> Vec<Difference> {
     let mut m = Move { snapshot, model, to, found: Vec::new() };
     let from: BTreeSet<Mode> =
-        model.modes.iter().filter(|m| m.state == State::Active).map(|m| m.mode).collect();
+        model.services.modes.iter().filter(|m| m.state == State::Active).map(|m| m.mode).collect();
     if from.contains(&to) && from.len() == 1 {
         return Vec::new();
     }
@@ -511,7 +511,7 @@ impl<'a> Move<'a> {
 
     fn leftovers(&mut self) {
         let mut lines = Vec::new();
-        for m in &self.model.modes {
+        for m in &self.model.services.modes {
             let what = match m.variant {
                 Some(v) => format!("{} ({})", m.mode.name(), v.name()),
                 None => m.mode.name().to_string(),

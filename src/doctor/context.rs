@@ -187,12 +187,12 @@ impl<'a> CheckContext<'a> {
 
     /// True where a mode is at work.
     pub(super) fn active(&self, mode: Mode) -> bool {
-        self.model.modes.iter().any(|m| m.mode == mode && m.state == State::Active)
+        self.model.services.modes.iter().any(|m| m.mode == mode && m.state == State::Active)
     }
 
     /// True where any mode is at work in a family.
     pub(super) fn any_active(&self, family: IpFamily) -> bool {
-        self.model.modes.iter().any(|m| m.family == family && m.state == State::Active)
+        self.model.services.modes.iter().any(|m| m.family == family && m.state == State::Active)
     }
 
     /// A sysctl. `None` may mean that none was read: [`CheckContext::need`] asks for that.

@@ -153,7 +153,7 @@ impl Explanation {
     fn unknown(&self, snapshot: &Snapshot, model: &Model) -> Vec<Line> {
         let (to, port) = (self.packet.destination, self.packet.destination_port);
         let mut found = Vec::new();
-        for s in &model.services {
+        for s in model.services.iter() {
             for f in s.frontends.iter().filter(|f| f.address == Some(to)) {
                 found.push(format!("{} has {}/{}", s.label(), frontend_text(f), s.protocol.lower()));
             }
@@ -161,7 +161,7 @@ impl Explanation {
                 found.push(format!("{} is a backend of {}", endpoint_text(b.address, b.port), s.label()));
             }
         }
-        for s in &model.services {
+        for s in model.services.iter() {
             let here = |f: &&Frontend| f.kind == Some(FrontendKind::NodePort) && f.port == port;
             for f in s.frontends.iter().filter(here) {
                 if let Some(only) = f.address.filter(|a| *a != to && IpFamily::of(*a) == IpFamily::of(to)) {

@@ -115,7 +115,7 @@ pub fn explain(
                     .flat_map(|s| &s.backends)
                     .map(|b| b.address)
                     .find(|a| IpFamily::of(*a) == family);
-                let near = near.ok_or(match model.modes.is_empty() {
+                let near = near.ok_or(match model.services.modes.is_empty() {
                     true => "no mode of kube-proxy holds a Service here, so nothing tells the pods' network: give --from ADDRESS",
                     false => "the rules do not tell the pods' network: give --from ADDRESS",
                 })?;

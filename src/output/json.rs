@@ -1,8 +1,11 @@
 //! The machine-readable face: a contract whose field names never change, only grow (`kptop.snapshot/1`).
 
+use crate::columns::ServiceRow;
 use crate::cost::Lookup;
 use crate::observe::View;
-use crate::proxy::{Backend, Frontend, Model, Service, cluster_endpoint, is_local, owners};
+use crate::proxy::{
+    Backend, BackendFigures, Frontend, FrontendFigures, Model, Service, cluster_endpoint, is_local, owners,
+};
 use crate::ruleset::{Hook, TABLE_DORMANT};
 use crate::snapshot::facts::{Cluster, Stats};
 use crate::snapshot::{Conntrack, Snapshot, TableState};
@@ -106,12 +109,12 @@ fn table(t: &TableState) -> Table<'_> {
 }
 
 /// Services are written one by one: a node may hold 10,000.
-struct Services<'a>(&'a [Service], &'a [Option<Lookup>], Option<&'a Cluster>);
+struct Services<'a>(&'a View);
 
 impl Serialize for Services<'_> {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        let lookup = |i: usize| self.1.get(i).and_then(Option::as_ref);
-        s.collect_seq(self.0.iter().enumerate().map(|(i, s)| service(s, lookup(i), self.2)))
+        let cluster = self.0.snapshot.cluster.as_deref();
+        s.collect_seq(self.0.rows().map(|row| service(&row, cluster)))
     }
 }
 
@@ -277,6 +280,7 @@ pub fn write_snapshot(view: &View, indented: bool, out: &mut dyn Write) -> io::R
         },
         netns: Netns { name: snapshot.netns.name.as_deref(), inode: snapshot.netns.inode },
         modes: model
+            .services
             .modes
             .iter()
             .map(|m| Mode {
@@ -289,7 +293,7 @@ pub fn write_snapshot(view: &View, indented: bool, out: &mut dyn Write) -> io::R
             })
             .collect(),
         tables: snapshot.tables.iter().map(table).collect(),
-        services: Services(&model.services, &view.lookups, snapshot.cluster.as_deref()),
+        services: Services(view),
         api: snapshot.cluster.as_deref().map(|c| ApiOut {
             server: (!c.state.server.is_empty()).then_some(c.state.server.as_str()),
             access: &c.state.access,
@@ -343,7 +347,8 @@ pub(super) fn write_json(document: &impl Serialize, indented: bool, out: &mut dy
     out.flush()
 }
 
-fn service<'a>(s: &'a Service, lookup: Option<&Lookup>, cluster: Option<&'a Cluster>) -> ServiceOut<'a> {
+fn service<'a>(row: &ServiceRow<'a>, cluster: Option<&'a Cluster>) -> ServiceOut<'a> {
+    let (s, lookup) = (row.service, row.lookup);
     ServiceOut {
         namespace: s.name.as_ref().map(|n| n.namespace.as_str()),
         name: s.name.as_ref().map(|n| n.name.as_str()),
@@ -353,13 +358,18 @@ fn service<'a>(s: &'a Service, lookup: Option<&Lookup>, cluster: Option<&'a Clus
         family: s.family.name(),
         mode: s.mode.name(),
         variant: s.variant.map(|v| v.name()),
-        frontends: s.frontends.iter().map(frontend).collect(),
+        frontends: s.frontends.iter().zip(row.figures.frontends()).map(|(f, n)| frontend(f, n)).collect(),
         scheduler: s.scheduler.as_deref(),
         session_affinity_s: s.session_affinity_s,
         health_check_node_port: s.health_check_node_port,
         proxy_port: s.proxy_port,
         leftover: s.leftover,
-        backends: s.backends.iter().map(|b| backend(s, b, cluster)).collect(),
+        backends: s
+            .backends
+            .iter()
+            .zip(row.figures.backends())
+            .map(|(b, n)| backend(s, b, n, cluster))
+            .collect(),
         lookup: lookup.map(|l| LookupOut {
             rules: RulesOut { min: l.min, mean: l.mean, max: l.max },
             estimated_ns: l.ns,
@@ -374,7 +384,7 @@ fn service<'a>(s: &'a Service, lookup: Option<&Lookup>, cluster: Option<&'a Clus
     }
 }
 
-fn frontend(f: &Frontend) -> FrontendOut {
+fn frontend(f: &Frontend, figures: FrontendFigures) -> FrontendOut {
     FrontendOut {
         kind: f.kind.map(|k| k.name()),
         address: f.address,
@@ -382,14 +392,13 @@ fn frontend(f: &Frontend) -> FrontendOut {
         action: f.action.name(),
         traffic_policy: f.traffic_policy.map(|p| p.name()),
         source_ranges: f.source_ranges.as_ref().map(|r| r.iter().map(|n| n.to_string()).collect()),
-        flows: f.flows,
-        hits: f.hits,
-        refused: f.refused,
+        flows: figures.flows,
+        hits: figures.hits,
+        refused: figures.refused,
     }
 }
 
-fn backend<'a>(s: &Service, b: &Backend, cluster: Option<&'a Cluster>) -> BackendOut<'a> {
-    let c = &b.counters;
+fn backend<'a>(s: &Service, b: &Backend, c: BackendFigures, cluster: Option<&'a Cluster>) -> BackendOut<'a> {
     let endpoint = cluster.and_then(|c| cluster_endpoint(c, s, b.address, b.port));
     BackendOut {
         address: b.address,
@@ -402,14 +411,14 @@ fn backend<'a>(s: &Service, b: &Backend, cluster: Option<&'a Cluster>) -> Backen
         traffic_policies: (!b.traffic_policies.is_empty())
             .then(|| b.traffic_policies.iter().map(|p| p.name()).collect()),
         counters: CountersOut {
-            source: c.source.name(),
+            source: b.source.name(),
             flows: c.flows,
             packets: c.packets,
             bytes: c.bytes,
             active: c.active,
             inactive: c.inactive,
         },
-        conntrack_flows: b.conntrack_flows,
+        conntrack_flows: c.conntrack_flows,
         endpoint: endpoint.map(|e| EndpointOut {
             pod: e.target.as_deref(),
             node: e.node.as_deref(),

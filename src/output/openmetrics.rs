@@ -1,7 +1,10 @@
 //! A view as OpenMetrics, for Prometheus.
 
+use crate::columns::ServiceRow;
 use crate::observe::View;
-use crate::proxy::{Backend, CounterSource, Health, Service, cluster_endpoint, endpoint_text};
+use crate::proxy::{
+    Backend, BackendFigures, CounterSource, Health, Service, cluster_endpoint, endpoint_text,
+};
 use crate::snapshot::Snapshot;
 use crate::snapshot::facts::ConntrackStat;
 use prometheus_client::collector::Collector;
@@ -214,7 +217,7 @@ pub fn samples(view: &View, took: Duration, age: Duration, limits: &Cardinality)
     for what in unread {
         s.add("kptop_unread", &[what], 1.0);
     }
-    for m in &model.modes {
+    for m in &model.services.modes {
         let labels = [m.mode.name(), m.variant.map_or("", |v| v.name()), m.family.name(), m.state.name()];
         s.add("kptop_mode_services", &labels, m.services as f64);
         s.add("kptop_mode_rules", &labels, m.rules as f64);
@@ -278,27 +281,31 @@ fn services(s: &mut Samples, view: &View, limits: &Cardinality) {
     }
     let (mut left_services, mut left_backends, mut backends) = (0, 0, 0);
     for (n, (labels, places)) in groups.iter().enumerate() {
-        let mine = || places.iter().map(|i| &view.model.services[*i]);
-        let count: usize = mine().map(|x| x.backends.len()).sum();
+        let mine = || places.iter().filter_map(|i| view.row(*i));
+        let count: usize = mine().map(|x| x.service.backends.len()).sum();
         if n >= limits.services {
             left_services += 1;
             left_backends += count;
             continue;
         }
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-        let sum = |of: &dyn Fn(&Service) -> Option<u64>| mine().filter_map(of).reduce(|a, b| a + b);
-        let healthy = mine().all(|x| x.health() == Health::Fine);
+        let sum = |of: &dyn Fn(ServiceRow<'_>) -> Option<u64>| mine().filter_map(of).reduce(|a, b| a + b);
+        let healthy = mine().all(|x| x.service.health() == Health::Fine);
         s.add("kptop_service_healthy", &labels, f64::from(u8::from(healthy)));
-        let mut distinct: Vec<_> = mine().flat_map(|x| &x.backends).map(|b| (b.address, b.port)).collect();
+        let mut distinct: Vec<_> =
+            mine().flat_map(|x| &x.service.backends).map(|b| (b.address, b.port)).collect();
         distinct.sort_unstable();
         distinct.dedup();
         s.add("kptop_service_backends", &labels, distinct.len() as f64);
-        let flows = sum(&|x| x.frontends.iter().filter_map(|f| f.flows).reduce(|a, b| a + b));
+        let flows = sum(&|x| x.figures.frontends().filter_map(|f| f.flows).reduce(|a, b| a + b));
         s.add_some("kptop_service_flows", &labels, flows);
-        let new = sum(&|x| x.backends.iter().filter_map(new_flows).reduce(|a, b| a + b));
+        let new = sum(&|x| {
+            let all = x.service.backends.iter().zip(x.figures.backends());
+            all.filter_map(|(b, n)| new_flows(b, n)).reduce(|a, b| a + b)
+        });
         s.add_some("kptop_service_new_flows", &labels, new);
-        s.add_some("kptop_service_refused_packets", &labels, sum(&Service::refused));
-        let lookups: Vec<_> = places.iter().filter_map(|i| view.lookups.get(*i)?.as_ref()).collect();
+        s.add_some("kptop_service_refused_packets", &labels, sum(&|x| x.figures.refused()));
+        let lookups: Vec<_> = mine().filter_map(|x| x.lookup).collect();
         if !lookups.is_empty() {
             let n = lookups.len() as f64;
             s.add("kptop_service_lookup_rules", &labels, lookups.iter().map(|l| l.mean).sum::<f64>() / n);
@@ -309,13 +316,13 @@ fn services(s: &mut Samples, view: &View, limits: &Cardinality) {
             }
         }
         for x in mine() {
-            for b in &x.backends {
+            for (b, n) in x.service.backends.iter().zip(x.figures.backends()) {
                 if backends >= limits.backends {
                     left_backends += 1;
                     continue;
                 }
                 backends += 1;
-                backend(s, view, x, b, &labels);
+                backend(s, view, x.service, (b, n), &labels);
             }
         }
     }
@@ -324,8 +331,8 @@ fn services(s: &mut Samples, view: &View, limits: &Cardinality) {
 }
 
 /// New flows that the kernel counted itself: those of conntrack come and go, and are no counter.
-fn new_flows(b: &Backend) -> Option<u64> {
-    b.counters.flows.filter(|_| b.counters.source != CounterSource::Conntrack)
+fn new_flows(b: &Backend, figures: BackendFigures) -> Option<u64> {
+    figures.flows.filter(|_| b.source != CounterSource::Conntrack)
 }
 
 fn labels_of(x: &Service) -> [String; 6] {
@@ -336,7 +343,13 @@ fn labels_of(x: &Service) -> [String; 6] {
     [namespace, name, port, x.protocol.lower().into(), x.family.name().into(), x.mode.name().into()]
 }
 
-fn backend(s: &mut Samples, view: &View, x: &Service, b: &Backend, service: &[&str]) {
+fn backend(
+    s: &mut Samples,
+    view: &View,
+    x: &Service,
+    (b, figures): (&Backend, BackendFigures),
+    service: &[&str],
+) {
     let endpoint = view.snapshot.cluster.as_deref().and_then(|c| cluster_endpoint(c, x, b.address, b.port));
     let place = endpoint_text(b.address, b.port);
     // Only IPVS has figures for each frontend.
@@ -346,13 +359,13 @@ fn backend(s: &mut Samples, view: &View, x: &Service, b: &Backend, service: &[&s
     };
     let pod = endpoint.and_then(|e| e.target.as_deref()).unwrap_or_default();
     let labels = [service, &[frontend.as_str(), place.as_str(), pod]].concat();
-    s.add_some("kptop_backend_flows", &labels, b.conntrack_flows);
-    s.add_some("kptop_backend_unreplied_flows", &labels, b.unreplied_flows);
-    s.add_some("kptop_backend_new_flows", &labels, new_flows(b));
-    if b.counters.source == CounterSource::Ipvs {
-        s.add_some("kptop_backend_packets", &labels, b.counters.packets);
-        s.add_some("kptop_backend", &labels, b.counters.bytes);
-        for (state, n) in [("active", b.counters.active), ("inactive", b.counters.inactive)] {
+    s.add_some("kptop_backend_flows", &labels, figures.conntrack_flows);
+    s.add_some("kptop_backend_unreplied_flows", &labels, figures.unreplied_flows);
+    s.add_some("kptop_backend_new_flows", &labels, new_flows(b, figures));
+    if b.source == CounterSource::Ipvs {
+        s.add_some("kptop_backend_packets", &labels, figures.packets);
+        s.add_some("kptop_backend", &labels, figures.bytes);
+        for (state, n) in [("active", figures.active), ("inactive", figures.inactive)] {
             s.add_some("kptop_backend_connections", &[&labels[..], &[state]].concat(), n);
         }
         s.add_some("kptop_backend_weight", &labels, b.weight.map(u64::from));

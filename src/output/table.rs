@@ -1,7 +1,7 @@
 //! Text for people: columns that fit, and what could not be read.
 
 use super::{one_line, visible};
-use crate::columns::{Column, SERVICES, ServiceRow, Services};
+use crate::columns::{Column, SERVICES, Services};
 use crate::observe::View;
 use crate::proxy::{Model, owners};
 use crate::snapshot::Snapshot;
@@ -78,14 +78,14 @@ pub fn write_snapshot(view: &View, rates: bool, width: Option<usize>, out: &mut 
     if let Some(name) = &snapshot.netns.name {
         writeln!(out, "network namespace {}", one_line(name))?;
     }
-    if model.modes.is_empty() {
+    if model.services.modes.is_empty() {
         let text = match snapshot.rules_read() {
             true => "No Services of kube-proxy found in iptables, nftables or IPVS.",
             false => "Services could not be looked for: what holds them could not be read.",
         };
         writeln!(out, "\n{text}")?;
     }
-    for m in &model.modes {
+    for m in &model.services.modes {
         let variant = m.variant.map(|v| format!(" ({})", v.name())).unwrap_or_default();
         let state = if m.state == crate::proxy::State::Leftover { ", left over from before" } else { "" };
         writeln!(
@@ -171,17 +171,12 @@ fn services(view: &View, rates: bool, width: Option<usize>, out: &mut dyn Write)
     // The state reads best at the end.
     shown.sort_by_key(|c| c.key == "state");
     let cells = |name: usize| -> Vec<Vec<String>> {
-        let rows = view.model.services.iter().enumerate();
-        rows.map(|(i, service)| {
-            let row = ServiceRow {
-                service,
-                rates: view.rates.get(i),
-                lookup: view.lookups.get(i).and_then(Option::as_ref),
-            };
-            let room = |c: &Column<Services>| if c.key == "name" { name } else { usize::MAX };
-            shown.iter().map(|c| c.text(&row, room(c))).collect()
-        })
-        .collect()
+        view.rows()
+            .map(|row| {
+                let room = |c: &Column<Services>| if c.key == "name" { name } else { usize::MAX };
+                shown.iter().map(|c| c.text(&row, room(c))).collect()
+            })
+            .collect()
     };
     let head = |c: &&Column<Services>| -> (&'static str, Align) {
         (if c.key == "state" { "STATE" } else { c.head }, if c.right { Align::Right } else { Align::Left })

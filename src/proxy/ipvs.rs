@@ -7,10 +7,7 @@ mod frame;
 
 pub use frame::{Form, FrameOptions, frame};
 
-use super::{
-    Action, Backend, BackendCounters, CounterSource, Frontend, FrontendKind, Mode, Protocol, Service,
-    TrafficPolicy,
-};
+use super::{Action, Backend, CounterSource, Frontend, FrontendKind, Mode, Protocol, Service, TrafficPolicy};
 use crate::ruleset::{IpFamily, IpNet};
 use crate::snapshot::facts::{
     InterfaceAddress, Ipset, Ipvs, IpvsStats, Member, RealServer, SVC_PERSISTENT, VirtualAddress,
@@ -71,16 +68,18 @@ fn whole(ranges: &mut Vec<IpNet>) {
 /// `sets` tell kinds, policies and source ranges. Without them `addresses` still tell the node ports: their
 /// virtual servers stand on an address of an interface other than [`DUMMY`]. What source ranges refuse is counted
 /// by one rule for all load balancers together, so by none of them.
-pub fn read(ipvs: &Ipvs, addresses: &[InterfaceAddress], ipsets: &[Ipset]) -> Vec<Service> {
+///
+/// Each Service comes with the place of its virtual server.
+pub fn read(ipvs: &Ipvs, addresses: &[InterfaceAddress], ipsets: &[Ipset]) -> Vec<(u32, Service)> {
     let mut on_dummy: HashMap<IpAddr, bool> = HashMap::new();
     for a in addresses {
         *on_dummy.entry(a.address).or_insert(false) |= a.interface == DUMMY;
     }
     let v4 = Index::new(&Sets::new(ipsets, IpFamily::V4));
     let v6 = Index::new(&Sets::new(ipsets, IpFamily::V6));
-    ipvs.servers
-        .iter()
-        .filter_map(|server| {
+    (0..)
+        .zip(&ipvs.servers)
+        .filter_map(|(place, server)| {
             let VirtualAddress::Socket { protocol, address, port } = server.address else { return None };
             let protocol = Protocol::from_number(protocol)?;
             let index = if server.family == IpFamily::V4 { &v4 } else { &v6 };
@@ -92,9 +91,6 @@ pub fn read(ipvs: &Ipvs, addresses: &[InterfaceAddress], ipsets: &[Ipset]) -> Ve
                 None => (on_dummy.get(&address) == Some(&false)).then_some(FrontendKind::NodePort),
             };
             let mut service = service(server, protocol, address, port, kind);
-            if ipvs.uncounted {
-                forget_figures(&mut service);
-            }
             let f = &mut service.frontends[0];
             f.traffic_policy = known.and_then(|k| k.1);
             f.source_ranges = index.ranges.get(&(address, protocol, port)).cloned();
@@ -103,9 +99,24 @@ pub fn read(ipvs: &Ipvs, addresses: &[InterfaceAddress], ipsets: &[Ipset]) -> Ve
                     b.traffic_policies = vec![policy];
                 }
             }
-            Some(service)
+            Some((place, service))
         })
         .collect()
+}
+
+/// True where virtual servers and their real servers are the same, whatever they counted.
+pub(super) fn same_structure(a: &Ipvs, b: &Ipvs) -> bool {
+    let real = |(a, b): (&RealServer, &RealServer)| {
+        (a.address, a.port, a.weight, a.forwarding) == (b.address, b.port, b.weight, b.forwarding)
+    };
+    let server = |(a, b): (&VirtualServer, &VirtualServer)| {
+        a.address == b.address
+            && (a.family, a.flags, a.timeout) == (b.family, b.flags, b.timeout)
+            && a.scheduler == b.scheduler
+            && a.real_servers.len() == b.real_servers.len()
+            && a.real_servers.iter().zip(&b.real_servers).all(real)
+    };
+    a.servers.len() == b.servers.len() && a.servers.iter().zip(&b.servers).all(server)
 }
 
 type Known = (FrontendKind, Option<TrafficPolicy>);
@@ -187,10 +198,7 @@ fn service(
             traffic_policy: None,
             source_ranges: None,
             rule: None,
-            hits: Some(server.stats.connections),
             refusal: None,
-            refused: None,
-            flows: None,
         }],
         backends: server
             .real_servers
@@ -204,17 +212,7 @@ fn service(
     }
 }
 
-/// What nobody told is not 0.
-fn forget_figures(service: &mut Service) {
-    service.frontends.iter_mut().for_each(|f| f.hits = None);
-    for b in &mut service.backends {
-        let c = &mut b.counters;
-        (c.flows, c.packets, c.bytes) = (None, None, None);
-    }
-}
-
 fn backend(real: &RealServer, share: Option<f64>) -> Backend {
-    let s = &real.stats;
     Backend {
         address: real.address,
         port: real.port,
@@ -224,16 +222,7 @@ fn backend(real: &RealServer, share: Option<f64>) -> Backend {
         local: None,
         traffic_policies: Vec::new(), // which policy a virtual server follows is not in IPVS
         rule: None,
-        counters: BackendCounters {
-            source: CounterSource::Ipvs,
-            flows: Some(s.connections),
-            packets: Some(s.in_packets + s.out_packets),
-            bytes: Some(s.in_bytes + s.out_bytes),
-            active: Some(u64::from(real.active)),
-            inactive: Some(u64::from(real.inactive)),
-        },
-        conntrack_flows: None,
-        unreplied_flows: None,
+        source: CounterSource::Ipvs,
     }
 }
 

@@ -3,6 +3,7 @@
 mod addresses;
 mod cluster;
 mod families;
+mod figures;
 mod frontends;
 pub mod iptables;
 pub mod ipvs;
@@ -16,8 +17,9 @@ mod userspace;
 pub use addresses::{any_pod, node_address, node_addresses, outside_client, pod_network};
 pub use cluster::{Behind, Difference, Expected, cluster_endpoint, differences, expected, is_local};
 pub use families::chain_families;
+pub use figures::{BackendFigures, Figures, FrontendFigures, ServiceFigures};
 pub use frontends::Frontends;
-pub use model::{ModeState, Model, State};
+pub use model::{ModeState, Model, Services, State};
 pub use names::{Names, ServiceName, endpoint_chain, service_hash};
 pub use owners::{chain_owner, owners};
 pub use parts::{Part, memory_lists, parts};
@@ -244,14 +246,8 @@ pub struct Frontend {
     pub source_ranges: Option<Vec<IpNet>>,
     /// The rule that catches its packets: the reject or drop where there is one.
     pub rule: Option<RuleRef>,
-    /// Packets that the rule has counted (first packets of flows).
-    pub hits: Option<u64>,
     /// The rule that refuses packets sent here: all of them, or those from outside the source ranges.
     pub refusal: Option<RuleRef>,
-    /// Packets that it took.
-    pub refused: Option<u64>,
-    /// Flows in conntrack that were sent here.
-    pub flows: Option<u64>,
 }
 
 /// Where figures of a backend come from.
@@ -276,23 +272,6 @@ impl CounterSource {
     }
 }
 
-/// What a backend has counted since its rules or real server were made. `None` is what is not counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BackendCounters {
-    /// Where the figures come from.
-    pub source: CounterSource,
-    /// New flows (connections).
-    pub flows: Option<u64>,
-    /// Packets, in and out together.
-    pub packets: Option<u64>,
-    /// Bytes, in and out together.
-    pub bytes: Option<u64>,
-    /// Active connections (IPVS).
-    pub active: Option<u64>,
-    /// Inactive connections (IPVS).
-    pub inactive: Option<u64>,
-}
-
 /// An endpoint of a Service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backend {
@@ -312,12 +291,8 @@ pub struct Backend {
     pub traffic_policies: Vec<TrafficPolicy>,
     /// Its DNAT rule.
     pub rule: Option<RuleRef>,
-    /// Figures.
-    pub counters: BackendCounters,
-    /// Flows that conntrack holds for it, through this Service's frontends.
-    pub conntrack_flows: Option<u64>,
-    /// Of them, without any answer.
-    pub unreplied_flows: Option<u64>,
+    /// Where its figures come from.
+    pub source: CounterSource,
 }
 
 impl Frontend {
@@ -331,10 +306,7 @@ impl Frontend {
             traffic_policy: None,
             source_ranges: None,
             rule: None,
-            hits: None,
             refusal: None,
-            refused: None,
-            flows: None,
         }
     }
 }
@@ -351,16 +323,7 @@ impl Backend {
             local: None,
             traffic_policies: Vec::new(),
             rule: None,
-            counters: BackendCounters {
-                source,
-                flows: None,
-                packets: None,
-                bytes: None,
-                active: None,
-                inactive: None,
-            },
-            conntrack_flows: None,
-            unreplied_flows: None,
+            source,
         }
     }
 }
@@ -451,11 +414,6 @@ impl Service {
             (None, Some(f)) => frontend_text(f),
             (None, None) => self.chain_hash.clone().unwrap_or_else(|| "?".into()),
         }
-    }
-
-    /// Packets that its frontends refused; `None` where nothing counts them.
-    pub fn refused(&self) -> Option<u64> {
-        self.frontends.iter().filter_map(|f| f.refused).reduce(|a, b| a + b)
     }
 
     /// How it is.

@@ -1,14 +1,10 @@
 //! All Services of a snapshot, and which modes hold them.
 
 use super::cluster::ApiNames;
-use super::{
-    CounterSource, Mode, Names, Protocol, RuleRef, Service, Variant, iptables, ipvs, nftables, userspace,
-};
+use super::{Figures, Mode, Names, Service, ServiceFigures, Variant, iptables, ipvs, nftables, userspace};
 use crate::ruleset::{IpFamily, Table, TableBackend};
-use crate::snapshot::facts::Cluster;
-use crate::snapshot::{FlowFigures, FlowKey, Flows, Snapshot};
-use std::collections::HashMap;
-use std::net::IpAddr;
+use crate::snapshot::Snapshot;
+use crate::snapshot::facts::{Cluster, InterfaceAddress, Ipset, Ipvs};
 use std::sync::Arc;
 
 /// Whether a mode's rules are at work.
@@ -47,19 +43,76 @@ pub struct ModeState {
     pub rules: usize,
 }
 
-/// The Services of one namespace. Made from a snapshot, and brought up to date with the next: what did not
-/// change is kept.
-#[derive(Clone, Debug, Default)]
-pub struct Model {
+/// The structure of the Services of one namespace: what rules, sets and endpoints say. It does not change; another one
+/// takes its place.
+#[derive(Debug, Default)]
+pub struct Services {
     /// By namespace, name, port, protocol and family; unnamed ones last, by address.
-    pub services: Vec<Service>,
+    all: Vec<Service>,
     /// Modes that hold Services.
     pub modes: Vec<ModeState>,
+    /// Where each Service's frontends and backends begin among those of all.
+    pub(super) first: Vec<(u32, u32)>,
+    /// The virtual server of each Service, in IPVS's order; `NO_SERVER` for those of other modes.
+    pub(super) servers: Vec<u32>,
+    frontends: usize,
+    backends: usize,
+}
+
+/// No virtual server.
+const NO_SERVER: u32 = u32::MAX;
+
+impl std::ops::Deref for Services {
+    type Target = [Service];
+
+    fn deref(&self) -> &[Service] {
+        &self.all
+    }
+}
+
+impl Services {
+    /// Services in their order, each with its virtual server.
+    fn new(all: Vec<(Service, u32)>, modes: Vec<ModeState>) -> Services {
+        let (all, servers): (Vec<Service>, Vec<u32>) = all.into_iter().unzip();
+        let (mut frontends, mut backends) = (0, 0);
+        let first = all.iter().map(|s| {
+            let here = (frontends as u32, backends as u32);
+            frontends += s.frontends.len();
+            backends += s.backends.len();
+            here
+        });
+        let first = first.collect();
+        Services { all, modes, first, servers, frontends, backends }
+    }
+
+    /// How many frontends and backends all of them have together.
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        (self.frontends, self.backends)
+    }
+}
+
+/// Services with what they counted. Made from a snapshot, and brought up to date with the next: what did not change is
+/// shared. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    /// The structure.
+    pub services: Arc<Services>,
+    /// What they counted.
+    pub figures: Arc<Figures>,
     /// True where the structure changed with the last update: rows may stand elsewhere now.
     pub changed: bool,
+    made: Made,
+}
+
+/// What the structure was made of.
+#[derive(Clone, Debug, Default)]
+struct Made {
     api: Arc<ApiNames>,
     cluster: Option<Arc<Cluster>>,
     tables: Vec<Arc<Table>>,
+    ipvs: Option<Arc<Ipvs>>,
+    ipsets: Option<Arc<Vec<Ipset>>>,
+    addresses: Arc<Vec<InterfaceAddress>>,
 }
 
 impl Model {
@@ -70,32 +123,39 @@ impl Model {
         model
     }
 
-    /// Brings the model up to date. The structure of the rules is read again only where a table changed.
-    pub fn update(&mut self, snapshot: &Snapshot, names: &Names) {
-        let renamed = self.renamed(snapshot);
-        let same = self.tables.len() == snapshot.tables.len()
-            && self.tables.iter().zip(&snapshot.tables).all(|(a, b)| Arc::ptr_eq(a, &b.table))
-            && !self.modes.is_empty()
-            && !renamed;
-        let mut ipvs = read_ipvs(snapshot);
-        self.api.name(&mut ipvs);
-        let same_ipvs = same && self.same_ipvs(&ipvs);
-        self.changed = !same_ipvs;
-        if same_ipvs {
-            self.copy_ipvs(ipvs);
-            mark_leftovers(&mut self.services, &self.modes);
-        } else {
-            self.tables = snapshot.tables.iter().map(|t| t.table.clone()).collect();
-            self.services = read_tables(snapshot, names);
-            self.api.name(&mut self.services);
-            self.services.extend(ipvs);
-            self.modes = modes(snapshot, &self.services);
-            mark_leftovers(&mut self.services, &self.modes);
-            self.services.sort_by(order);
-        }
-        self.fill(snapshot);
+    /// Services of which nobody counted anything, in this order.
+    pub fn of(services: Vec<Service>) -> Model {
+        let all = services.into_iter().map(|s| (s, NO_SERVER)).collect();
+        Model { services: Arc::new(Services::new(all, Vec::new())), ..Model::default() }
     }
 
+    /// Brings the model up to date. The structure is read again only where something that it is made of changed.
+    pub fn update(&mut self, snapshot: &Snapshot, names: &Names) {
+        let same =
+            !self.made.renamed(snapshot) && !self.services.modes.is_empty() && self.made.same(snapshot);
+        self.changed = !same;
+        if !same {
+            self.services = Arc::new(self.made.services(snapshot, names));
+        }
+        self.made.take(snapshot);
+        self.figures = Arc::new(Figures::read(&self.services, snapshot, &self.figures));
+    }
+
+    /// What a Service counted, by its place.
+    ///
+    /// # Panics
+    /// Where there is no such Service.
+    pub fn figures(&self, service: usize) -> ServiceFigures<'_> {
+        self.figures.of(&self.services, service)
+    }
+
+    /// Every Service with its figures.
+    pub fn iter(&self) -> impl Iterator<Item = (&Service, ServiceFigures<'_>)> {
+        self.services.iter().enumerate().map(|(i, s)| (s, self.figures(i)))
+    }
+}
+
+impl Made {
     /// Takes the names that the API tells; true where they are others than before.
     fn renamed(&mut self, snapshot: &Snapshot) -> bool {
         let same = match (&self.cluster, &snapshot.cluster) {
@@ -115,141 +175,42 @@ impl Model {
         is_new
     }
 
-    fn same_ipvs(&self, new: &[Service]) -> bool {
-        let mut sorted: Vec<&Service> = new.iter().collect();
-        sorted.sort_by(|a, b| order(a, b));
-        let old = self.services.iter().filter(|s| s.mode == Mode::Ipvs);
-        let mut n = 0;
-        let alike = old.zip(&sorted).all(|(a, b)| {
-            n += 1;
-            a.scheduler == b.scheduler
-                && a.session_affinity_s == b.session_affinity_s
-                && a.frontends[0].kind == b.frontends[0].kind
-                && a.frontends[0].address == b.frontends[0].address
-                && a.frontends[0].port == b.frontends[0].port
-                && a.frontends[0].traffic_policy == b.frontends[0].traffic_policy
-                && a.frontends[0].source_ranges == b.frontends[0].source_ranges
-                && a.protocol == b.protocol
-                && a.name == b.name
-                && a.backends.len() == b.backends.len()
-                && a.backends.iter().zip(&b.backends).all(|(x, y)| x.address == y.address && x.port == y.port)
-        });
-        alike && n == new.len() && self.services.iter().filter(|s| s.mode == Mode::Ipvs).count() == n
-    }
-
-    fn copy_ipvs(&mut self, mut new: Vec<Service>) {
-        new.sort_by(order);
-        for (old, new) in self.services.iter_mut().filter(|s| s.mode == Mode::Ipvs).zip(new) {
-            *old = new;
-        }
-    }
-
-    /// Fills in what changes with every packet.
-    fn fill(&mut self, snapshot: &Snapshot) {
-        let flows = FlowIndex::new(snapshot);
-        for service in &mut self.services {
-            for f in &mut service.frontends {
-                if let Some(rule) = f.rule {
-                    f.hits = counted(snapshot, rule);
+    /// True where a snapshot makes the same structure.
+    fn same(&self, snapshot: &Snapshot) -> bool {
+        let ipsets = snapshot.ipsets.as_ref().map(|r| &r.value);
+        self.tables.len() == snapshot.tables.len()
+            && self.tables.iter().zip(&snapshot.tables).all(|(a, b)| Arc::ptr_eq(a, &b.table))
+            && match (&self.ipvs, snapshot.ipvs.as_ref().map(|r| &r.value)) {
+                (None, None) => true,
+                // Only virtual servers are told apart by sets and addresses.
+                (Some(a), Some(b)) => {
+                    ipvs::same_structure(a, b)
+                        && self.addresses == snapshot.addresses
+                        && self.ipsets.as_ref() == ipsets
                 }
-                f.refused = f.refusal.and_then(|rule| counted(snapshot, rule));
-                // Flows to an address go where the mode at work sends them.
-                let mine = flows.as_ref().filter(|_| !service.leftover);
-                f.flows = mine.map(|i| i.to(service.protocol, f.address, f.port));
+                _ => false,
             }
-            for b in &mut service.backends {
-                if let Some(rule) = b.rule.filter(|_| b.counters.source == CounterSource::NatRule) {
-                    b.counters.flows = counted(snapshot, rule);
-                }
-                let figures = flows.as_ref().filter(|_| !service.leftover).map(|i| {
-                    let mut sum = FlowFigures::default();
-                    for f in &service.frontends {
-                        i.between(service.protocol, f.address, f.port, b.address, b.port, &mut sum);
-                    }
-                    (sum, i.accounting)
-                });
-                b.conntrack_flows = figures.map(|f| u64::from(f.0.flows));
-                b.unreplied_flows = figures.map(|f| u64::from(f.0.unreplied));
-                if b.counters.source == CounterSource::Conntrack {
-                    b.counters.flows = b.conntrack_flows;
-                    let counted = figures.filter(|f| f.1).map(|f| f.0);
-                    b.counters.packets = counted.map(|f| f.in_packets + f.out_packets);
-                    b.counters.bytes = counted.map(|f| f.in_bytes + f.out_bytes);
-                }
-            }
-        }
-    }
-}
-
-/// Packets that a rule counted; `None` where nothing counts them, or a dump does not tell.
-fn counted(snapshot: &Snapshot, rule: RuleRef) -> Option<u64> {
-    let t = snapshot.tables.get(rule.table)?;
-    let is_counted = t.table.rules.get(rule.rule.0 as usize).is_some_and(|r| r.counted);
-    is_counted.then(|| t.counter(rule.rule).packets)
-}
-
-/// Flows by where they were sent.
-struct FlowIndex<'a> {
-    by_frontend: HashMap<(u8, IpAddr, u16), u64, foldhash::fast::FixedState>,
-    flows: &'a Flows,
-    node_addresses: Vec<IpAddr>,
-    accounting: bool,
-}
-
-impl<'a> FlowIndex<'a> {
-    fn new(snapshot: &'a Snapshot) -> Option<FlowIndex<'a>> {
-        let conntrack = snapshot.conntrack.as_ref()?;
-        let flows = &conntrack.flows.as_ref()?.value;
-        let mut index = FlowIndex {
-            by_frontend: HashMap::default(),
-            flows,
-            node_addresses: snapshot.addresses.iter().map(|a| a.address).collect(),
-            accounting: flows.accounting || conntrack.limits.accounting == Some(true),
-        };
-        for (key, figures) in &flows.groups {
-            let n = u64::from(figures.flows);
-            *index.by_frontend.entry((key.protocol, key.frontend, key.frontend_port)).or_default() += n;
-        }
-        Some(index)
     }
 
-    /// The addresses behind a frontend: a node port stands on all of the node's.
-    fn addresses<'b>(&'b self, address: &'b Option<IpAddr>) -> &'b [IpAddr] {
-        match address {
-            Some(a) => std::slice::from_ref(a),
-            None => &self.node_addresses,
-        }
+    fn take(&mut self, snapshot: &Snapshot) {
+        self.tables = snapshot.tables.iter().map(|t| t.table.clone()).collect();
+        self.ipvs = snapshot.ipvs.as_ref().map(|r| r.value.clone());
+        self.ipsets = snapshot.ipsets.as_ref().map(|r| r.value.clone());
+        self.addresses = snapshot.addresses.clone();
     }
 
-    fn to(&self, protocol: Protocol, address: Option<IpAddr>, port: u16) -> u64 {
-        self.addresses(&address)
-            .iter()
-            .filter_map(|a| self.by_frontend.get(&(protocol.number(), *a, port)))
-            .sum()
-    }
-
-    /// Adds the flows between a frontend and a backend to `sum`.
-    fn between(
-        &self,
-        protocol: Protocol,
-        address: Option<IpAddr>,
-        port: u16,
-        backend: IpAddr,
-        backend_port: u16,
-        sum: &mut FlowFigures,
-    ) {
-        for a in self.addresses(&address) {
-            let key = FlowKey {
-                protocol: protocol.number(),
-                frontend: *a,
-                frontend_port: port,
-                backend,
-                backend_port,
-            };
-            if let Some(f) = self.flows.groups.get(&key) {
-                sum.add(f);
-            }
-        }
+    fn services(&self, snapshot: &Snapshot, names: &Names) -> Services {
+        let mut all = read_tables(snapshot, names);
+        let servers = read_ipvs(snapshot);
+        let places = std::iter::repeat_n(NO_SERVER, all.len());
+        let places: Vec<u32> = places.chain(servers.iter().map(|s| s.0)).collect();
+        all.extend(servers.into_iter().map(|s| s.1));
+        self.api.name(&mut all);
+        let modes = modes(snapshot, &all);
+        mark_leftovers(&mut all, &modes);
+        let mut all: Vec<(Service, u32)> = all.into_iter().zip(places).collect();
+        all.sort_by(|a, b| order(&a.0, &b.0));
+        Services::new(all, modes)
     }
 }
 
@@ -308,7 +269,8 @@ fn read_tables(snapshot: &Snapshot, names: &Names) -> Vec<Service> {
     services
 }
 
-fn read_ipvs(snapshot: &Snapshot) -> Vec<Service> {
+/// The Services of IPVS, each with the place of its virtual server.
+fn read_ipvs(snapshot: &Snapshot) -> Vec<(u32, Service)> {
     let Some(reading) = &snapshot.ipvs else { return Vec::new() };
     let sets = snapshot.ipsets.as_ref().map_or(&[][..], |s| &s.value);
     ipvs::read(&reading.value, &snapshot.addresses, sets)

@@ -12,7 +12,7 @@ pub use recent::{HISTORY, Recent};
 pub use rules::RuleRates;
 pub use session::Session;
 
-use crate::proxy::{Backend, CounterSource, Mode, Model, Service};
+use crate::proxy::{Backend, BackendFigures, CounterSource, Mode, Model, Service, ServiceFigures};
 use crate::snapshot::Snapshot;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
@@ -155,7 +155,7 @@ fn read_at(snapshot: &Snapshot, service: &Service, b: Option<&Backend>) -> Durat
     };
     match (service.mode, b) {
         (Mode::Ipvs, _) => return snapshot.ipvs.as_ref().map_or(Duration::ZERO, |r| r.at),
-        (_, Some(b)) if b.counters.source == CounterSource::Conntrack => return flows(),
+        (_, Some(b)) if b.source == CounterSource::Conntrack => return flows(),
         _ => {}
     }
     let rule = b.and_then(|b| b.rule).or_else(|| service.frontends.iter().find_map(|f| f.rule));
@@ -170,7 +170,7 @@ impl Tracker {
     pub fn update(&mut self, snapshot: &Snapshot, model: &Model) -> Vec<ServiceRates> {
         self.round += 1;
         let many = model.services.iter().map(|s| s.backends.len()).sum::<usize>() > MANY_BACKENDS;
-        let all = model.services.iter().map(|s| self.service(snapshot, s, !many)).collect();
+        let all = model.iter().map(|(s, figures)| self.service(snapshot, s, figures, !many)).collect();
         let round = self.round;
         self.tracks.retain(|_, t| t.seen == round);
         let alive: std::collections::HashSet<u64> = model.services.iter().map(service_key).collect();
@@ -211,14 +211,21 @@ impl Tracker {
         self.tracks.get(&key).map(|t| &t.history)
     }
 
-    fn service(&mut self, snapshot: &Snapshot, s: &Service, keep_backends: bool) -> ServiceRates {
+    fn service(
+        &mut self,
+        snapshot: &Snapshot,
+        s: &Service,
+        figures: ServiceFigures<'_>,
+        keep_backends: bool,
+    ) -> ServiceRates {
         let key = service_key(s);
         let mut fresh = false;
         let backends: Vec<BackendRates> = s
             .backends
             .iter()
-            .map(|b| {
-                let (rates, is_new) = self.backend(snapshot, s, b, key, keep_backends);
+            .zip(figures.backends())
+            .map(|(b, c)| {
+                let (rates, is_new) = self.backend((read_at(snapshot, s, Some(b)), b, c), key, keep_backends);
                 fresh |= is_new;
                 rates
             })
@@ -235,9 +242,8 @@ impl Tracker {
             total.ok_or(reason)
         };
         let flows = sum(|r| r.flows);
-        let held = || s.backends.iter().filter_map(|b| b.counters.flows).sum::<u64>() as f64;
-        let shown = match s.backends.first().map(|b| b.counters.source) {
-            Some(CounterSource::Conntrack) => Some(held()),
+        let shown = match s.backends.first().map(|b| b.source) {
+            Some(CounterSource::Conntrack) => Some(figures.flows().unwrap_or(0) as f64),
             _ => flows.ok(),
         };
         if let (true, Some(n)) = (fresh, shown) {
@@ -250,28 +256,26 @@ impl Tracker {
             flows,
             packets: sum(|r| r.packets),
             bytes: sum(|r| r.bytes),
-            refused: self.refused(snapshot, s, key),
+            refused: self.refused(read_at(snapshot, s, None), figures.refused(), key),
             backends,
         }
     }
 
+    /// Of a backend, what it counted, and when that was read.
     fn backend(
         &mut self,
-        snapshot: &Snapshot,
-        s: &Service,
-        b: &Backend,
+        (at, b, c): (Duration, &Backend, BackendFigures),
         service: u64,
         keep: bool,
     ) -> (BackendRates, bool) {
-        let at = read_at(snapshot, s, Some(b));
-        let (round, c) = (self.round, &b.counters);
+        let round = self.round;
         let track = self.tracks.entry(backend_key(service, b)).or_default();
         let first = track.seen == 0;
         track.seen = round;
         let elapsed = at.saturating_sub(track.at);
         // IPVS shows a copy of its counters that is made every 2 seconds: the same figures a second later are
         // the same copy, not silence.
-        let same_copy = c.source == CounterSource::Ipvs
+        let same_copy = b.source == CounterSource::Ipvs
             && elapsed < IPVS_TICK
             && (track.flows, track.packets, track.bytes) == (c.flows, c.packets, c.bytes);
         let fresh = first || (elapsed >= SHORTEST && !same_copy);
@@ -286,7 +290,7 @@ impl Tracker {
             Err(NoRate::CounterReset) => Err(NoRate::FlowsEnded),
             other => other,
         };
-        let rates = match c.source {
+        let rates = match b.source {
             CounterSource::Conntrack => BackendRates {
                 flows: Err(NoRate::NotCounted),
                 packets: held(track.packets, c.packets),
@@ -301,7 +305,7 @@ impl Tracker {
         (track.flows, track.packets, track.bytes) = (c.flows, c.packets, c.bytes);
         track.at = at;
         track.rates = Some(rates);
-        let shown = match c.source {
+        let shown = match b.source {
             // Flows that it holds, as nothing counts the new ones.
             CounterSource::Conntrack => c.flows.map(|n| n as f64),
             _ => rates.flows.ok(),
@@ -313,9 +317,8 @@ impl Tracker {
     }
 
     /// Packets that REJECT and DROP rules of the Service's frontends took, those of source ranges too.
-    fn refused(&mut self, snapshot: &Snapshot, s: &Service, key: u64) -> Rate {
-        let Some(now) = s.refused() else { return Err(NoRate::NotCounted) };
-        let at = read_at(snapshot, s, None);
+    fn refused(&mut self, at: Duration, now: Option<u64>, key: u64) -> Rate {
+        let Some(now) = now else { return Err(NoRate::NotCounted) };
         match self.refusals.get(&key).copied() {
             Some((before_at, _, kept)) if at.saturating_sub(before_at) < SHORTEST => kept,
             Some((before_at, before, _)) => {
@@ -330,12 +333,4 @@ impl Tracker {
             }
         }
     }
-}
-
-/// The part of a Service's flows that a backend really got, from what their counters hold; `None` without any.
-pub fn real_share(service: &Service, backend: &Backend) -> Option<f64> {
-    let of = |b: &Backend| b.counters.flows.unwrap_or(0);
-    let sum: u64 = service.backends.iter().map(of).sum();
-    // What is left over gets no flows any more.
-    (sum > 0 && !service.leftover).then(|| of(backend) as f64 / sum as f64)
 }

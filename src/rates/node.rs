@@ -120,7 +120,8 @@ impl NodeTracker {
         let at_work = || model.services.iter().zip(rates).filter(|(s, _)| s.health() != Health::Leftover);
         let flows = at_work().filter_map(|(_, r)| r.flows.ok()).reduce(|a, b| a + b);
         let held = || {
-            let held = at_work().flat_map(|(s, _)| &s.frontends).filter_map(|f| f.flows);
+            let used = model.iter().filter(|(s, _)| s.health() != Health::Leftover);
+            let held = used.flat_map(|(_, f)| f.frontends()).filter_map(|f| f.flows);
             held.reduce(|a, b| a + b).map(|n| n as f64)
         };
         let at = newest(snapshot);
@@ -203,8 +204,8 @@ impl NodeTracker {
             _ => (CauseKind::Dropped, "dropped: source not in the ranges"),
         };
         let mut causes: Vec<Cause> = Vec::new();
-        for (s, r) in model.services.iter().zip(rates) {
-            let Some(total) = s.refused() else {
+        for ((s, figures), r) in model.iter().zip(rates) {
+            let Some(total) = figures.refused() else {
                 continue;
             };
             if s.health() == Health::Leftover {

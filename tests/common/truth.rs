@@ -416,7 +416,7 @@ pub fn ipvs_truth(dir: &Path, version: Version, node_addresses: &[String], zones
 /// The same lines of what kptop read.
 pub fn ipvs_lines(model: &Model) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
-    for s in &model.services {
+    for s in model.services.iter() {
         assert_eq!(s.name, None);
         for f in &s.frontends {
             let mut reals: Vec<String> =

@@ -366,7 +366,7 @@ fn run_packets(seed: u64, n: usize, senders: &[Sender; 4]) -> Report {
     let model = Model::read(&snapshot, &Names::default());
     assert!(model.services.len() > 10, "{} Services", model.services.len());
     let mut lists = Vec::new();
-    for s in &model.services {
+    for s in model.services.iter() {
         lists.extend(memory_lists(&snapshot, s));
     }
     live.look_at(LookedAt { memory: lists, ..LookedAt::default() });

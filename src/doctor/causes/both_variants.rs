@@ -14,6 +14,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
     for family in [IpFamily::V4, IpFamily::V6] {
         let of = |v: Variant| {
             cx.model
+                .services
                 .modes
                 .iter()
                 .find(move |m| m.mode == Mode::Iptables && m.family == family && m.variant == Some(v))

@@ -3,24 +3,24 @@
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::figures::count;
-use crate::proxy::{Mode, endpoint_text};
+use crate::proxy::{BackendFigures, Mode, endpoint_text};
 
 pub(super) const CHECK: Check =
     Check { id: "ipvs_weight", needs: &[SourceId::Ipvs], looks_at: SourceId::RULES, readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for (i, s) in cx.at_work().filter(|(_, s)| s.mode == Mode::Ipvs && !s.backends.is_empty()) {
-        let drained: Vec<_> = s.backends.iter().filter(|b| b.weight == Some(0)).collect();
+        let all = s.backends.iter().zip(cx.model.figures(i).backends());
+        let drained: Vec<_> = all.filter(|(b, _)| b.weight == Some(0)).collect();
         if drained.is_empty() {
             continue;
         }
-        let held =
-            |b: &crate::proxy::Backend| (b.counters.active.unwrap_or(0), b.counters.inactive.unwrap_or(0));
+        let held = |f: &BackendFigures| (f.active.unwrap_or(0), f.inactive.unwrap_or(0));
         let all = drained.len() == s.backends.len();
-        if !all && drained.iter().all(|b| held(b) == (0, 0)) {
+        if !all && drained.iter().all(|(_, f)| held(f) == (0, 0)) {
             continue;
         }
-        let mut f = match all {
+        let mut finding = match all {
             true => cx.service(
                 "ipvs_weight",
                 Severity::Critical,
@@ -36,16 +36,16 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
                 cx.service("ipvs_weight", Severity::Info, i, title)
             }
         };
-        for b in drained.iter().take(8) {
-            let (active, inactive) = held(b);
+        for (b, f) in drained.iter().take(8) {
+            let (active, inactive) = held(f);
             let at = endpoint_text(b.address, b.port);
-            f = f.proved_by(format!(
+            finding = finding.proved_by(format!(
                 "{at}: weight 0, {} active and {} inactive connections",
                 count(active),
                 count(inactive)
             ));
         }
-        found.push(f.advise("terminating pods drain like this; one that stays so long after: ipvsadm -Ln, and kube-proxy's log (graceful termination)"));
+        found.push(finding.advise("terminating pods drain like this; one that stays so long after: ipvsadm -Ln, and kube-proxy's log (graceful termination)"));
     }
     Ok(())
 }

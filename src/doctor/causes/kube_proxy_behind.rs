@@ -27,7 +27,7 @@ pub(super) const CHECK: Check =
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let now = cx.cluster()?;
-    if cx.model.modes.is_empty() {
+    if cx.model.services.modes.is_empty() {
         return Ok(()); // that all rules are gone is another cause's
     }
     // What differed at the reading before; asked for where something of unknown age differs.

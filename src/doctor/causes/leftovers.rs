@@ -8,7 +8,7 @@ pub(super) const CHECK: Check =
     Check { id: "leftovers", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    let modes = &cx.model.modes;
+    let modes = &cx.model.services.modes;
     let now = |m: &ModeState| modes.iter().find(|o| o.state == State::Active && o.family == m.family);
     for m in modes.iter().filter(|m| m.state == State::Leftover) {
         let active = now(m);

@@ -96,14 +96,16 @@ fn refusing(
     tell: impl Fn(usize, Option<f64>, Finding) -> Finding,
 ) {
     for (i, s) in cx.at_work() {
-        let mut frontends = s.frontends.iter().filter(|f| f.action == action).peekable();
+        let figures = cx.model.figures(i);
+        let mut frontends =
+            s.frontends.iter().zip(figures.frontends()).filter(|f| f.0.action == action).peekable();
         if frontends.peek().is_none() {
             continue;
         }
         let rise = |f: &crate::proxy::Frontend| cx.rule_rise(f.refusal?);
         let rises: Vec<_> = s.frontends.iter().filter(|f| f.action == action).filter_map(rise).collect();
         let now = rises.iter().map(|r| r.per_second()).reduce(|a, b| a + b);
-        let refused = frontends.filter_map(|f| f.refused).reduce(|a, b| a + b);
+        let refused = frontends.filter_map(|f| f.1.refused).reduce(|a, b| a + b);
         let severity = no_endpoints::severity(now.is_some(), refused);
         let mut f = cx.service("", severity, i, "");
         if refused.is_none() {

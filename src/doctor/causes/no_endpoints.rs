@@ -17,8 +17,11 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             _ => "no endpoints: new flows are rejected",
         }
         .into();
-        for front in s.frontends.iter().filter(|f| f.action == Action::Reject) {
-            let taken = front.refused.map_or(String::new(), |n| format!(", {} so far", plural(n, "packet")));
+        for (front, figures) in
+            s.frontends.iter().zip(cx.model.figures(i).frontends()).filter(|f| f.0.action == Action::Reject)
+        {
+            let taken =
+                figures.refused.map_or(String::new(), |n| format!(", {} so far", plural(n, "packet")));
             f.evidence.push(format!("{} {}: no endpoints{taken}", frontend_text(front), front.action.name()));
         }
         if let Some(r) = asked {

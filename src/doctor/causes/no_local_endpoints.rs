@@ -13,8 +13,11 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         let s = &cx.model.services[i];
         f.id = "no_local_endpoints";
         f.title = "no endpoint on this node: new flows are dropped".into();
-        for front in s.frontends.iter().filter(|f| f.action == Action::Drop) {
-            let taken = front.refused.map_or(String::new(), |n| format!(", {} so far", plural(n, "packet")));
+        for (front, figures) in
+            s.frontends.iter().zip(cx.model.figures(i).frontends()).filter(|f| f.0.action == Action::Drop)
+        {
+            let taken =
+                figures.refused.map_or(String::new(), |n| format!(", {} so far", plural(n, "packet")));
             f.evidence.push(format!(
                 "{} dropped: traffic policy Local, no endpoint here{taken}",
                 frontend_text(front)

@@ -17,14 +17,14 @@ pub(super) const CHECK: Check =
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for (i, s) in cx.at_work() {
-        let from_rules = s.backends.iter().all(|b| b.counters.source == CounterSource::NatRule);
+        let from_rules = s.backends.iter().all(|b| b.source == CounterSource::NatRule);
         // Under both policies flows fall by two odds, and the rules count them together.
         let two = s.frontends.iter().any(|f| f.traffic_policy == Some(TrafficPolicy::Local))
             && s.backends.iter().any(|b| b.local_share.is_some());
         if s.backends.len() < 2 || s.session_affinity_s.is_some() || !from_rules || two {
             continue;
         }
-        let got: Vec<u64> = s.backends.iter().map(|b| b.counters.flows.unwrap_or(0)).collect();
+        let got: Vec<u64> = cx.model.figures(i).backends().map(|b| b.flows.unwrap_or(0)).collect();
         let sum: u64 = got.iter().sum();
         let expected: Vec<f64> = s.backends.iter().map(|b| b.share.unwrap_or(0.0) * sum as f64).collect();
         if sum < FEW || expected.iter().any(|e| *e < 5.0) {

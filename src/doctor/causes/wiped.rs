@@ -26,8 +26,8 @@ pub(super) const CHECK: Check =
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let before = cx.facts.before;
-    if cx.model.modes.is_empty()
-        && before.is_none_or(|b| b.model.modes.is_empty())
+    if cx.model.services.modes.is_empty()
+        && before.is_none_or(|b| b.model.services.modes.is_empty())
         && let Some(flows) = cx.flows_read().filter(|f| f.groups.len() >= MANY_PAIRS)
     {
         let held: u64 = flows.groups.values().map(|f| u64::from(f.flows)).sum();
@@ -51,7 +51,11 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         unreached(cx, family, found);
         // Gone altogether.
         let was = before.and_then(|b| {
-            b.model.modes.iter().find(|m| m.family == family && m.state == State::Active && m.services > 0)
+            b.model
+                .services
+                .modes
+                .iter()
+                .find(|m| m.family == family && m.state == State::Active && m.services > 0)
         });
         if let (Some(was), false) = (was, cx.any_active(family)) {
             found.push(

@@ -535,7 +535,7 @@ impl App {
 
     fn next_mode(&mut self) {
         let Some(u) = &self.update else { return };
-        let mut all: Vec<Mode> = u.model.modes.iter().map(|m| m.mode).collect();
+        let mut all: Vec<Mode> = u.model.services.modes.iter().map(|m| m.mode).collect();
         // Families have their modes each: with two of both, the same come again.
         all.sort_unstable();
         all.dedup();
@@ -622,9 +622,8 @@ impl App {
     /// Services with flows, those with the most first.
     pub(in crate::tui) fn by_flows(&self) -> Vec<(usize, u64)> {
         let Some(u) = &self.update else { return Vec::new() };
-        let services = u.model.services.iter().enumerate();
-        let mut all: Vec<(usize, u64)> =
-            services.filter_map(|(i, s)| Some((i, crate::columns::tracked(s).filter(|n| *n > 0)?))).collect();
+        let rows = u.rows().filter_map(|r| Some((r.place, r.figures.held().filter(|n| *n > 0)?)));
+        let mut all: Vec<(usize, u64)> = rows.collect();
         all.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
         all
     }

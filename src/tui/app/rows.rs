@@ -1,7 +1,7 @@
 //! Which rows are shown, and in which order.
 
 use super::App;
-use crate::columns::{Filter, SERVICES, ServiceRow, Value};
+use crate::columns::{Filter, SERVICES, Value};
 use crate::proxy::Health;
 use crate::rates::service_key;
 use crate::ruleset::set_flag;
@@ -44,16 +44,6 @@ pub(in crate::tui) fn table_key(t: &TableState) -> String {
 }
 
 impl App {
-    /// The row of a Service in the model.
-    pub(in crate::tui) fn row(update: &Update, i: usize) -> Option<ServiceRow<'_>> {
-        let service = update.model.services.get(i)?;
-        Some(ServiceRow {
-            service,
-            rates: update.rates.get(i),
-            lookup: update.lookups.get(i).and_then(Option::as_ref),
-        })
-    }
-
     pub(super) fn set_search(&mut self, text: String) {
         let (filter, error) = Filter::parse(&text);
         self.search = text;
@@ -77,7 +67,8 @@ impl App {
                 && self.mode.is_none_or(|m| s.mode == m)
                 && self.namespace.as_ref().is_none_or(of_namespace)
                 && (self.filter.is_empty()
-                    || Self::row(update, *i)
+                    || update
+                        .row(*i)
                         .zip(self.search_texts.get(*i))
                         .is_some_and(|(row, text)| self.filter.matches(&row, text)))
         };
@@ -86,7 +77,7 @@ impl App {
             let value = SERVICES[self.sort].value;
             let mut keyed: Vec<(Value, usize)> = rows
                 .into_iter()
-                .map(|i| (Self::row(update, i).map_or(Value::AsListed(String::new()), |r| value(&r)), i))
+                .map(|i| (update.row(i).map_or(Value::AsListed(String::new()), |r| value(&r)), i))
                 .collect();
             keyed.sort_by(|a, b| a.0.order(&b.0).then(a.1.cmp(&b.1)));
             rows = keyed.into_iter().map(|k| k.1).collect();
@@ -193,10 +184,9 @@ impl App {
     pub(super) fn find_movers(&mut self) {
         let Some(u) = &self.update else { return };
         let figure = |i: usize| -> f64 {
-            let s = &u.model.services[i];
             match u.rates.get(i).map(|r| r.flows) {
                 Some(Ok(n)) => n,
-                _ => crate::columns::tracked(s).unwrap_or(0) as f64 / 1e6,
+                _ => u.model.figures(i).held().unwrap_or(0) as f64 / 1e6,
             }
         };
         let mut all: Vec<(f64, usize)> = (0..u.model.services.len())

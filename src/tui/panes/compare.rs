@@ -20,7 +20,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     const TITLE: &str = "The same Services under each mode of kube-proxy";
     let theme = app.theme;
     let Some(update) = app.update.clone() else { return };
-    let found = match update.model.modes.is_empty() {
+    let found = match update.model.services.modes.is_empty() {
         true => Err(" No mode holds a Service here.".to_string()),
         false => app
             .compared
@@ -70,7 +70,7 @@ fn sentences(theme: Theme, update: &Update, c: &Comparison) -> Vec<Line<'static>
     let line = |text: String, style: Style| Line::from(Span::styled(text, style));
     let flows = update.node.flows;
     let mut said: Vec<Line<'static>> = c.verdict(flows).into_iter().map(|s| line(s, theme.text())).collect();
-    for m in update.model.modes.iter().filter(|m| m.state == State::Leftover) {
+    for m in update.model.services.modes.iter().filter(|m| m.state == State::Leftover) {
         let variant = m.variant.map_or(String::new(), |v| format!(" ({})", v.name()));
         let rules = plural(m.rules as u64, "rule");
         let text = format!("Left over: {}{variant}, {}: {rules}.", m.mode.name(), m.family);

@@ -247,7 +247,8 @@ fn draw_services(frame: &mut Frame<'_>, app: &mut App, update: &Update, area: Re
     draw_list(frame, theme, &app.conntrack, Some(true), |frame, line, place| {
         let (i, n) = all[line];
         let Some(s) = update.model.services.get(i) else { return };
-        let unreplied = s.backends.iter().filter_map(|b| b.unreplied_flows).reduce(|a, b| a + b);
+        let unreplied =
+            update.model.figures(i).backends().filter_map(|b| b.unreplied_flows).reduce(|a, b| a + b);
         let label = clip(&format!("{} {}", screen_label(s), s.protocol.name()), name);
         let share = n as f64 / total.max(1) as f64 * 100.0;
         let unreplied = unreplied.map_or("-".into(), count);

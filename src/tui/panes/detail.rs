@@ -2,14 +2,12 @@
 //! it up, and the clients that these remember.
 
 use crate::columns::{
-    API_ONLY, BACKENDS, BackendRow, Backends, Column, expected_share, screen_label, state_word, tracked,
+    API_ONLY, BACKENDS, BackendRow, Backends, Column, expected_share, screen_label, state_word,
 };
 use crate::figures::{clip, clip_rule, count, duration, plural};
 use crate::proxy::{
-    Action, Frontend, FrontendKind, Mode, Part, Service, TrafficPolicy, cluster_endpoint, endpoint_text,
-    frontend_text,
+    Action, Frontend, FrontendKind, Mode, Part, Service, TrafficPolicy, endpoint_text, frontend_text,
 };
-use crate::rates::real_share;
 use crate::ruleset::IpFamily;
 use crate::snapshot::{MemoryList, RememberedClient, Snapshot};
 use crate::tui::app::{App, Click, Section};
@@ -104,7 +102,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     }
     let label = |s: Section| match s {
         Section::Backends => format!(" Backends {} ", service.backends.len()),
-        Section::Flows => format!(" Flows {} ", tracked(service).map_or("-".into(), count)),
+        Section::Flows => format!(" Flows {} ", update.model.figures(i).held().map_or("-".into(), count)),
         other => format!(" {} ", other.title()),
     };
     section_strip(frame, app, strip, &Section::OF_SERVICE, section, &label);
@@ -233,9 +231,9 @@ fn backend_style(theme: Theme, key: &str, row: &BackendRow<'_>, few: bool) -> St
         // None of its flows was ever answered.
         "unreplied"
             if row
-                .backend
+                .figures
                 .unreplied_flows
-                .is_some_and(|n| n > 0 && Some(n) == row.backend.conntrack_flows) =>
+                .is_some_and(|n| n > 0 && Some(n) == row.figures.conntrack_flows) =>
         {
             theme.warn()
         }
@@ -276,24 +274,20 @@ fn draw_backends(
     let columns: Vec<&'static Column<Backends>> = BACKENDS.iter().filter(is_shown).collect();
     let places = columns_that_fit(&columns, place, "backend", if rest.width >= 140 { 48 } else { 24 });
     heads(frame, theme, &places, None);
-    let few = service.backends.iter().filter_map(|b| b.counters.flows).sum::<u64>() < 30;
+    let few = update.model.figures(i).flows().unwrap_or(0) < 30;
     let tracker = update.tracker.lock().ok();
-    let rates = update.rates.get(i);
     draw_list(frame, theme, &app.below, focus, |frame, line, at| {
-        let backend = &service.backends[line];
-        let endpoint = cluster.and_then(|c| cluster_endpoint(c, service, backend.address, backend.port));
-        let rates = rates.and_then(|r| r.backends.get(line));
-        let row = BackendRow { service, backend, rates, endpoint };
+        let Some(row) = update.backend_row(i, line) else { return };
         for (column, place) in &places {
             let width = usize::from(place.width);
             let text = match column.key {
                 "balance" => {
-                    let expected = expected_share(service, backend);
-                    marked_bar(real_share(service, backend).unwrap_or(0.0), expected, width)
+                    let expected = expected_share(service, row.backend);
+                    marked_bar(row.real_share.unwrap_or(0.0), expected, width)
                 }
                 "trend" => {
                     let tracker = tracker.as_ref();
-                    sparkline(tracker.and_then(|t| t.backend_history(service, backend)), width)
+                    sparkline(tracker.and_then(|t| t.backend_history(service, row.backend)), width)
                 }
                 _ => column.text(&row, width),
             };

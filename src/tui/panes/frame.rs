@@ -65,9 +65,10 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
             format!(" {}", clip(&place, 32)),
             app.theme.text().add_modifier(Modifier::BOLD),
         ));
-        for m in &u.model.modes {
+        for m in &u.model.services.modes {
             if m.family == crate::ruleset::IpFamily::V6
                 && u.model
+                    .services
                     .modes
                     .iter()
                     .any(|o| o.mode == m.mode && o.variant == m.variant && o.family != m.family)
@@ -83,7 +84,7 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
                 }
             });
         }
-        if u.model.modes.is_empty() {
+        if u.model.services.modes.is_empty() {
             let known = s.rules_read();
             let words = if known { " · no Services" } else { " · Services not known" };
             left.push(Span::styled(words, if known { theme.warn() } else { theme.bad() }));
@@ -157,7 +158,8 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let (flows, what) = match counted.peek() {
         Some(_) => (counted.sum::<f64>(), " new flows/s"),
         None => {
-            let tracked = at_work().flat_map(|(s, _)| &s.frontends).filter_map(|f| f.flows);
+            let used = u.model.iter().filter(|(s, _)| s.health() != Health::Leftover);
+            let tracked = used.flat_map(|(_, f)| f.frontends()).filter_map(|f| f.flows);
             (tracked.sum::<u64>() as f64, " flows to Services")
         }
     };

@@ -2,7 +2,7 @@
 
 use super::frame::severity_style;
 use super::services::health_style;
-use crate::columns::{screen_label, state_word, symbol, tracked};
+use crate::columns::{screen_label, state_word, symbol};
 use crate::doctor::Severity;
 use crate::figures::{clip, clip_end, count, duration, plural, rate_text, short};
 use crate::proxy::{Health, Mode, chain_families};
@@ -67,7 +67,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
 }
 
 fn counts_new_flows(update: &Update) -> bool {
-    update.node.flows.is_some() || !update.model.modes.iter().any(|m| m.mode == Mode::Nftables)
+    update.node.flows.is_some() || !update.model.services.modes.iter().any(|m| m.mode == Mode::Nftables)
 }
 
 fn columns(area: Rect) -> [Rect; 2] {
@@ -203,7 +203,7 @@ fn draw_movers(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect) {
         let Some(place) = line(inner, n) else { break };
         let figure = match update.rates.get(*i).map(|r| r.flows) {
             Some(Ok(r)) => format!("{}{unit}", short(r)),
-            _ => tracked(s).map_or("-".into(), count),
+            _ => update.model.figures(*i).held().map_or("-".into(), count),
         };
         let trend = if place.width >= 50 { place.width / 3 } else { 8 };
         let name = usize::from(place.width).saturating_sub(usize::from(trend) + 10);
@@ -227,11 +227,8 @@ fn draw_movers(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect) {
 
 fn draw_causes(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect) {
     let dying = update.node.dying();
-    let uncounted = update
-        .model
-        .services
-        .iter()
-        .any(|s| matches!(s.health(), Health::Rejecting | Health::Dropping) && s.refused().is_none());
+    let refuses = |h: Health| matches!(h, Health::Rejecting | Health::Dropping);
+    let uncounted = update.model.iter().any(|(s, f)| refuses(s.health()) && f.refused().is_none());
     let title = match uncounted && dying == 0.0 {
         true => "Dropped and refused -".to_string(),
         false => format!("Dropped and refused {}/s", short(dying)),

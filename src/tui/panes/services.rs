@@ -91,7 +91,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     }
     let tracker = update.tracker.lock().ok();
     draw_list(frame, theme, &app.services, Some(focus), |frame, line, place| {
-        let Some(row) = app.rows.get(line).and_then(|i| App::row(&update, *i)) else { return };
+        let Some(row) = app.rows.get(line).and_then(|i| update.row(*i)) else { return };
         draw_row(frame, theme, &row, &places, place.y, tracker.as_deref());
     });
 }

@@ -1,0 +1,400 @@
+//! What Services have counted, beside their structure: the only thing that is made at each reading.
+
+use super::{CounterSource, RuleRef, Services};
+use crate::ruleset::TableCounters;
+use crate::snapshot::facts::{InterfaceAddress, Ipvs};
+use crate::snapshot::{FlowFigures, FlowKey, Flows, Recent, Snapshot};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What a frontend has counted. `None` is what nothing counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrontendFigures {
+    /// Packets that its rule has counted (first packets of flows); connections of a virtual server.
+    pub hits: Option<u64>,
+    /// Packets that its refusing rule took.
+    pub refused: Option<u64>,
+    /// Flows in conntrack that were sent here.
+    pub flows: Option<u64>,
+}
+
+/// What a backend has counted since its rules or real server were made. `None` is what nothing counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BackendFigures {
+    /// New flows (connections); of [`CounterSource::Conntrack`] the flows that it holds.
+    pub flows: Option<u64>,
+    /// Packets, in and out together.
+    pub packets: Option<u64>,
+    /// Bytes, in and out together.
+    pub bytes: Option<u64>,
+    /// Active connections (IPVS).
+    pub active: Option<u64>,
+    /// Inactive connections (IPVS).
+    pub inactive: Option<u64>,
+    /// Flows that conntrack holds for it, through its Service's frontends.
+    pub conntrack_flows: Option<u64>,
+    /// Of them, without any answer.
+    pub unreplied_flows: Option<u64>,
+}
+
+/// One figure of every frontend or backend; empty where nothing counts it at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Column(Vec<u64>);
+
+/// What stands for no figure.
+const NONE: u64 = u64::MAX;
+
+impl Column {
+    fn get(&self, i: usize) -> Option<u64> {
+        self.0.get(i).copied().filter(|n| *n != NONE)
+    }
+
+    /// Sets a figure of `len` ones.
+    fn set(&mut self, len: usize, i: usize, value: Option<u64>) {
+        let Some(value) = value else { return };
+        if self.0.is_empty() {
+            self.0.resize(len, NONE);
+        }
+        if let Some(place) = self.0.get_mut(i) {
+            *place = value;
+        }
+    }
+}
+
+/// Figures that rules counted.
+#[derive(Debug, Default)]
+struct ByRules {
+    hits: Column,
+    refused: Column,
+    flows: Column,
+}
+
+/// Figures that conntrack gives.
+#[derive(Debug, Default)]
+struct ByFlows {
+    frontends: Column,
+    flows: Column,
+    unreplied: Column,
+    packets: Column,
+    bytes: Column,
+}
+
+/// Figures that IPVS counted.
+#[derive(Debug, Default)]
+struct ByServers {
+    hits: Column,
+    flows: Column,
+    packets: Column,
+    bytes: Column,
+    active: Column,
+    inactive: Column,
+}
+
+/// What figures were made of: the same makes the same.
+#[derive(Clone, Debug, Default)]
+struct Made {
+    services: Option<Arc<Services>>,
+    counters: Vec<(Arc<TableCounters>, Option<Arc<Recent>>)>,
+    flows: Option<(Arc<Flows>, bool, Arc<Vec<InterfaceAddress>>)>,
+    servers: Option<Arc<Ipvs>>,
+}
+
+/// Figures of all Services of one reading. What was not read again is shared with the reading before.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    by_rules: Arc<ByRules>,
+    by_flows: Arc<ByFlows>,
+    by_servers: Arc<ByServers>,
+    made: Made,
+}
+
+/// Figures of one Service.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceFigures<'a> {
+    figures: &'a Figures,
+    services: &'a Services,
+    service: usize,
+}
+
+impl Figures {
+    /// Of a snapshot; `before` are those of the reading before.
+    pub(super) fn read(services: &Arc<Services>, snapshot: &Snapshot, before: &Figures) -> Figures {
+        let flows = snapshot.conntrack.as_ref().and_then(|c| {
+            let flows = &c.flows.as_ref()?.value;
+            let accounting = flows.accounting || c.limits.accounting == Some(true);
+            Some((flows.clone(), accounting, snapshot.addresses.clone()))
+        });
+        let made = Made {
+            services: Some(services.clone()),
+            counters: snapshot.tables.iter().map(|t| (t.counters.clone(), t.recent.clone())).collect(),
+            flows,
+            servers: snapshot.ipvs.as_ref().map(|r| r.value.clone()),
+        };
+        let old = &before.made;
+        let same = old.services.as_ref().is_some_and(|s| Arc::ptr_eq(s, services));
+        Figures {
+            by_rules: match same && same_counters(&old.counters, &made.counters) {
+                true => before.by_rules.clone(),
+                false => Arc::new(ByRules::read(services, snapshot)),
+            },
+            by_flows: match same && same_flows(old.flows.as_ref(), made.flows.as_ref()) {
+                true => before.by_flows.clone(),
+                false => {
+                    Arc::new(made.flows.as_ref().map_or_else(ByFlows::default, |(flows, counted, own)| {
+                        ByFlows::read(services, flows, *counted, own)
+                    }))
+                }
+            },
+            by_servers: match same && same_arc(old.servers.as_ref(), made.servers.as_ref()) {
+                true => before.by_servers.clone(),
+                false => Arc::new(
+                    made.servers.as_ref().map_or_else(ByServers::default, |i| ByServers::read(services, i)),
+                ),
+            },
+            made,
+        }
+    }
+
+    /// Of a Service, by its place.
+    pub(super) fn of<'a>(&'a self, services: &'a Services, service: usize) -> ServiceFigures<'a> {
+        ServiceFigures { figures: self, services, service }
+    }
+}
+
+fn same_arc<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn same_counters(
+    a: &[(Arc<TableCounters>, Option<Arc<Recent>>)],
+    b: &[(Arc<TableCounters>, Option<Arc<Recent>>)],
+) -> bool {
+    let same = |(a, b): (&(Arc<TableCounters>, _), &(Arc<TableCounters>, _))| {
+        Arc::ptr_eq(&a.0, &b.0) && same_arc(Option::as_ref(&a.1), Option::as_ref(&b.1))
+    };
+    a.len() == b.len() && a.iter().zip(b).all(same)
+}
+
+type FlowsMade = (Arc<Flows>, bool, Arc<Vec<InterfaceAddress>>);
+
+fn same_flows(a: Option<&FlowsMade>, b: Option<&FlowsMade>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(&a.0, &b.0) && a.1 == b.1 && a.2 == b.2,
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+impl<'a> ServiceFigures<'a> {
+    /// Of a frontend, by its place.
+    pub fn frontend(&self, frontend: usize) -> FrontendFigures {
+        let i = self.services.first[self.service].0 as usize + frontend;
+        let f = self.figures;
+        FrontendFigures {
+            hits: f.by_rules.hits.get(i).or_else(|| f.by_servers.hits.get(i)),
+            refused: f.by_rules.refused.get(i),
+            flows: f.by_flows.frontends.get(i),
+        }
+    }
+
+    /// Of a backend, by its place.
+    pub fn backend(&self, backend: usize) -> BackendFigures {
+        let i = self.services.first[self.service].1 as usize + backend;
+        let f = self.figures;
+        let (r, c, s) = (&f.by_rules, &f.by_flows, &f.by_servers);
+        let held = BackendFigures {
+            conntrack_flows: c.flows.get(i),
+            unreplied_flows: c.unreplied.get(i),
+            ..BackendFigures::default()
+        };
+        match self.services[self.service].backends[backend].source {
+            CounterSource::NatRule => BackendFigures { flows: r.flows.get(i), ..held },
+            CounterSource::Conntrack => BackendFigures {
+                flows: held.conntrack_flows,
+                packets: c.packets.get(i),
+                bytes: c.bytes.get(i),
+                ..held
+            },
+            CounterSource::Ipvs => BackendFigures {
+                flows: s.flows.get(i),
+                packets: s.packets.get(i),
+                bytes: s.bytes.get(i),
+                active: s.active.get(i),
+                inactive: s.inactive.get(i),
+                ..held
+            },
+        }
+    }
+
+    /// Of every frontend, in the Service's order.
+    pub fn frontends(self) -> impl Iterator<Item = FrontendFigures> + 'a {
+        (0..self.services[self.service].frontends.len()).map(move |i| self.frontend(i))
+    }
+
+    /// Of every backend, in the Service's order.
+    pub fn backends(self) -> impl Iterator<Item = BackendFigures> + 'a {
+        (0..self.services[self.service].backends.len()).map(move |i| self.backend(i))
+    }
+
+    /// Packets that its frontends refused; `None` where nothing counts them.
+    pub fn refused(self) -> Option<u64> {
+        self.frontends().filter_map(|f| f.refused).reduce(|a, b| a + b)
+    }
+
+    /// New flows over its backends; of [`CounterSource::Conntrack`] the flows that it holds. `None` where nothing
+    /// counts them.
+    pub fn flows(self) -> Option<u64> {
+        self.backends().filter_map(|b| b.flows).reduce(|a, b| a + b)
+    }
+
+    /// Flows that conntrack holds for its frontends; `None` where conntrack was not read.
+    pub fn held(self) -> Option<u64> {
+        self.frontends().map(|f| f.flows).try_fold(0, |sum, f| f.map(|f| sum + f))
+    }
+
+    /// The part of its flows that a backend really got, from what their counters hold; `None` without any.
+    pub fn real_share(self, backend: usize) -> Option<f64> {
+        let sum = self.flows().unwrap_or(0);
+        // Rules that no packet reaches give no flows any more.
+        let stale = self.services[self.service].leftover;
+        (sum > 0 && !stale).then(|| self.backend(backend).flows.unwrap_or(0) as f64 / sum as f64)
+    }
+}
+
+/// Packets that a rule counted; `None` where nothing counts them, or a dump does not tell.
+fn counted(snapshot: &Snapshot, rule: RuleRef) -> Option<u64> {
+    let t = snapshot.tables.get(rule.table)?;
+    let is_counted = t.table.rules.get(rule.rule.0 as usize).is_some_and(|r| r.counted);
+    is_counted.then(|| t.counter(rule.rule).packets)
+}
+
+impl ByRules {
+    fn read(services: &Services, snapshot: &Snapshot) -> ByRules {
+        let (frontends, backends) = services.sizes();
+        let mut all = ByRules::default();
+        for (s, (f, b)) in services.iter().zip(&services.first) {
+            for (i, frontend) in (*f as usize..).zip(&s.frontends) {
+                all.hits.set(frontends, i, frontend.rule.and_then(|r| counted(snapshot, r)));
+                all.refused.set(frontends, i, frontend.refusal.and_then(|r| counted(snapshot, r)));
+            }
+            for (i, backend) in (*b as usize..).zip(&s.backends) {
+                let rule = backend.rule.filter(|_| backend.source == CounterSource::NatRule);
+                all.flows.set(backends, i, rule.and_then(|r| counted(snapshot, r)));
+            }
+        }
+        all
+    }
+}
+
+impl ByServers {
+    fn read(services: &Services, ipvs: &Ipvs) -> ByServers {
+        let (frontends, backends) = services.sizes();
+        let mut all = ByServers::default();
+        // What a dump without statistics does not tell is not 0.
+        let told = |n: u64| Some(n).filter(|_| !ipvs.uncounted);
+        for (i, server) in services.servers.iter().enumerate() {
+            let Some(server) = ipvs.servers.get(*server as usize) else { continue };
+            let (f, b) = services.first[i];
+            all.hits.set(frontends, f as usize, told(server.stats.connections));
+            for (i, real) in (b as usize..).zip(&server.real_servers) {
+                let s = &real.stats;
+                all.flows.set(backends, i, told(s.connections));
+                all.packets.set(backends, i, told(s.in_packets + s.out_packets));
+                all.bytes.set(backends, i, told(s.in_bytes + s.out_bytes));
+                all.active.set(backends, i, Some(u64::from(real.active)));
+                all.inactive.set(backends, i, Some(u64::from(real.inactive)));
+            }
+        }
+        all
+    }
+}
+
+impl ByFlows {
+    /// `counted`: whether conntrack counts packets and bytes.
+    fn read(services: &Services, flows: &Flows, counted: bool, own: &[InterfaceAddress]) -> ByFlows {
+        let index = FlowIndex::new(flows, own);
+        let (frontends, backends) = services.sizes();
+        let mut all = ByFlows::default();
+        // Flows to an address go where the mode in use sends them.
+        for (s, (f, b)) in services.iter().zip(&services.first).filter(|(s, _)| !s.leftover) {
+            let protocol = s.protocol.number();
+            for (i, frontend) in (*f as usize..).zip(&s.frontends) {
+                all.frontends.set(frontends, i, Some(index.to(protocol, frontend.address, frontend.port)));
+            }
+            for (i, backend) in (*b as usize..).zip(&s.backends) {
+                let mut sum = FlowFigures::default();
+                for f in &s.frontends {
+                    let to = (backend.address, backend.port);
+                    index.between(protocol, (f.address, f.port), to, &mut sum);
+                }
+                all.flows.set(backends, i, Some(u64::from(sum.flows)));
+                all.unreplied.set(backends, i, Some(u64::from(sum.unreplied)));
+                if counted && backend.source == CounterSource::Conntrack {
+                    all.packets.set(backends, i, Some(sum.in_packets + sum.out_packets));
+                    all.bytes.set(backends, i, Some(sum.in_bytes + sum.out_bytes));
+                }
+            }
+        }
+        all
+    }
+}
+
+/// Flows by where they were sent.
+struct FlowIndex<'a> {
+    by_frontend: HashMap<(u8, IpAddr, u16), u64, foldhash::fast::FixedState>,
+    flows: &'a Flows,
+    node_addresses: Vec<IpAddr>,
+}
+
+impl<'a> FlowIndex<'a> {
+    fn new(flows: &'a Flows, own: &[InterfaceAddress]) -> FlowIndex<'a> {
+        let mut index = FlowIndex {
+            by_frontend: HashMap::default(),
+            flows,
+            node_addresses: own.iter().map(|a| a.address).collect(),
+        };
+        for (key, figures) in &flows.groups {
+            let n = u64::from(figures.flows);
+            *index.by_frontend.entry((key.protocol, key.frontend, key.frontend_port)).or_default() += n;
+        }
+        index
+    }
+
+    /// The addresses of a frontend: a node port is reached by all of the node's.
+    fn addresses<'b>(&'b self, address: &'b Option<IpAddr>) -> &'b [IpAddr] {
+        match address {
+            Some(a) => std::slice::from_ref(a),
+            None => &self.node_addresses,
+        }
+    }
+
+    fn to(&self, protocol: u8, address: Option<IpAddr>, port: u16) -> u64 {
+        let addresses = self.addresses(&address).iter();
+        addresses.filter_map(|a| self.by_frontend.get(&(protocol, *a, port))).sum()
+    }
+
+    /// Adds the flows between a frontend and a backend to `sum`.
+    fn between(
+        &self,
+        protocol: u8,
+        (address, frontend_port): (Option<IpAddr>, u16),
+        (backend, backend_port): (IpAddr, u16),
+        sum: &mut FlowFigures,
+    ) {
+        for frontend in self.addresses(&address).iter().copied() {
+            // Most frontends have no flow at all.
+            if !self.by_frontend.contains_key(&(protocol, frontend, frontend_port)) {
+                continue;
+            }
+            let key = FlowKey { protocol, frontend, frontend_port, backend, backend_port };
+            if let Some(f) = self.flows.groups.get(&key) {
+                sum.add(f);
+            }
+        }
+    }
+}
