@@ -6,10 +6,10 @@ use crate::columns::{BackendRow, ServiceRow};
 use crate::cost::{Lookup, Prices, lookups};
 use crate::doctor::{self, Before, DeadEnd, Examination, Facts};
 use crate::proxy::{Model, Names, cluster_endpoint};
-use crate::rates::{NodeRates, ServiceRates, Tracker};
+use crate::rates::{History, NodeRates, Rates, Tracker};
 use crate::snapshot::Snapshot;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One instant, understood. Cheap to copy.
@@ -22,7 +22,7 @@ pub struct View {
     /// True where the structure is another than in the view before.
     pub changed: bool,
     /// Rates of each Service, in the model's order.
-    pub rates: Arc<Vec<ServiceRates>>,
+    pub rates: Arc<Rates>,
     /// What the lookup of each Service costs, in the model's order.
     pub lookups: Arc<Vec<Option<Lookup>>>,
     /// Prices of lookups.
@@ -33,8 +33,8 @@ pub struct View {
     pub changes: Arc<Changes>,
     /// What is wrong.
     pub examination: Arc<Examination>,
-    /// Histories.
-    pub tracker: Arc<Mutex<Tracker>>,
+    /// What Services did until now.
+    pub history: Arc<History>,
 }
 
 impl View {
@@ -64,7 +64,7 @@ impl View {
             backend: known,
             figures: row.figures.backend(backend),
             real_share: row.figures.real_share(backend),
-            rates: row.rates.and_then(|r| r.backends.get(backend)),
+            rates: self.rates.backend(&self.model.services, service, backend),
             endpoint: cluster.and_then(|c| cluster_endpoint(c, row.service, known.address, known.port)),
         })
     }
@@ -80,7 +80,8 @@ pub struct Observer {
     changes: Arc<Changes>,
     earlier: VecDeque<(Arc<Snapshot>, Model)>,
     model: Model,
-    tracker: Arc<Mutex<Tracker>>,
+    tracker: Tracker,
+    history: Arc<History>,
     last: Option<View>,
 }
 
@@ -95,7 +96,8 @@ impl Observer {
             changes: Arc::default(),
             earlier: VecDeque::new(),
             model: Model::default(),
-            tracker: Arc::default(),
+            tracker: Tracker::default(),
+            history: Arc::default(),
             last: None,
         }
     }
@@ -109,13 +111,9 @@ impl Observer {
     /// Understands the next snapshot.
     pub fn observe(&mut self, snapshot: Snapshot) -> View {
         self.model.update(&snapshot, &self.names);
-        let (rates, node) = {
-            // Poisoned: a face panicked while it looked; what is in it is whole all the same.
-            let mut tracker = self.tracker.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let rates = tracker.update(&snapshot, &self.model);
-            let node = tracker.node(&snapshot, &self.model, &rates);
-            (rates, node)
-        };
+        let rates = self.tracker.update(&snapshot, &self.model);
+        let node = self.tracker.node(&snapshot, &self.model, &rates);
+        self.history = Arc::new(self.tracker.history());
         if self.model.changed {
             self.lookups = Arc::new(lookups(&snapshot, &self.model, &self.prices));
             self.dead_ends = doctor::dead_ends(&snapshot, &self.model);
@@ -142,13 +140,13 @@ impl Observer {
         let view = View {
             changed: self.model.changed,
             model,
-            rates: Arc::new(rates),
+            rates,
             lookups: self.lookups.clone(),
             prices: self.prices.clone(),
             node: Arc::new(node),
             changes: self.changes.clone(),
             examination: Arc::new(examination),
-            tracker: self.tracker.clone(),
+            history: self.history.clone(),
             snapshot,
         };
         self.last = Some(view.clone());

@@ -21,7 +21,7 @@ pub struct BackendRow<'a> {
     /// The part of its Service's flows that it got.
     pub real_share: Option<f64>,
     /// Its rates.
-    pub rates: Option<&'a BackendRates>,
+    pub rates: Option<BackendRates>,
     /// What the Kubernetes API tells of it.
     pub endpoint: Option<&'a ClusterEndpoint>,
 }
@@ -31,7 +31,7 @@ impl Rows for Backends {
 }
 
 fn rate(row: &BackendRow<'_>, of: fn(&BackendRates) -> Rate) -> Value {
-    Value::rate(row.rates.map_or(Err(NoRate::FirstSample), of))
+    Value::rate(row.rates.as_ref().map_or(Err(NoRate::FirstSample), of))
 }
 
 /// Columns that the Kubernetes API fills.

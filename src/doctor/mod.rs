@@ -9,7 +9,7 @@ mod dead_ends;
 pub use dead_ends::{DeadEnd, dead_ends};
 
 use crate::proxy::{Model, RuleRef};
-use crate::rates::{NodeRates, ServiceRates};
+use crate::rates::{NodeRates, Rates};
 use crate::snapshot::{Snapshot, SourceId};
 use context::{CheckContext, NotChecked};
 
@@ -21,7 +21,7 @@ pub struct Facts<'a> {
     /// Services.
     pub model: &'a Model,
     /// Rates of each Service, in the model's order.
-    pub rates: &'a [ServiceRates],
+    pub rates: &'a Rates,
     /// Rates of the node.
     pub node: &'a NodeRates,
     /// How it was some seconds ago.

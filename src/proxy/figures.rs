@@ -156,6 +156,13 @@ impl Figures {
         }
     }
 
+    /// True where both are made of the very same readings: nothing was read again in between.
+    pub fn same_reading(&self, other: &Figures) -> bool {
+        Arc::ptr_eq(&self.by_rules, &other.by_rules)
+            && Arc::ptr_eq(&self.by_flows, &other.by_flows)
+            && Arc::ptr_eq(&self.by_servers, &other.by_servers)
+    }
+
     /// Of a Service, by its place.
     pub(super) fn of<'a>(&'a self, services: &'a Services, service: usize) -> ServiceFigures<'a> {
         ServiceFigures { figures: self, services, service }

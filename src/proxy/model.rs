@@ -85,6 +85,12 @@ impl Services {
         Services { all, modes, first, servers, frontends, backends }
     }
 
+    /// The places of a Service's backends among those of all.
+    pub fn backends_of(&self, service: usize) -> std::ops::Range<usize> {
+        let first = self.first[service].1 as usize;
+        first..first + self.all[service].backends.len()
+    }
+
     /// How many frontends and backends all of them have together.
     pub(super) fn sizes(&self) -> (usize, usize) {
         (self.frontends, self.backends)

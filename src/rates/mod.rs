@@ -1,21 +1,25 @@
 //! Two snapshots -> figures per second, or the reason why there is none.
 
 mod delta;
+mod history;
 mod node;
 mod recent;
 mod rules;
 mod session;
 
 pub use delta::{Delta, Rise, TableDelta};
+pub use history::History;
 pub use node::{Cause, CauseKind, ConntrackRates, NodeRates, StatRates};
 pub use recent::{HISTORY, Recent};
 pub use rules::RuleRates;
 pub use session::Session;
 
-use crate::proxy::{Backend, BackendFigures, CounterSource, Mode, Model, Service, ServiceFigures};
+use crate::proxy::{Backend, BackendFigures, CounterSource, Figures, Mode, Model, Service, Services};
 use crate::snapshot::Snapshot;
+use history::Frame;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why there is no figure. The screen shows this, never 0.
@@ -71,15 +75,8 @@ pub struct BackendRates {
     pub bytes: Rate,
 }
 
-/// Nothing known yet.
-const NOTHING: BackendRates = BackendRates {
-    flows: Err(NoRate::FirstSample),
-    packets: Err(NoRate::FirstSample),
-    bytes: Err(NoRate::FirstSample),
-};
-
 /// Rates of one Service: sums over its backends.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ServiceRates {
     /// New flows a second.
     pub flows: Rate,
@@ -89,8 +86,65 @@ pub struct ServiceRates {
     pub bytes: Rate,
     /// Packets a second that its frontends rejected or dropped.
     pub refused: Rate,
-    /// One for each backend, in the model's order.
-    pub backends: Vec<BackendRates>,
+}
+
+/// A rate in 8 bytes: what is not a number is a reason.
+#[derive(Clone, Copy, Debug)]
+struct Packed(f64);
+
+/// The reasons, by the number that stands for each in a [`Packed`] one.
+const REASONS: [NoRate; 5] = [
+    NoRate::FirstSample,
+    NoRate::CounterReset,
+    NoRate::AccountingOff,
+    NoRate::NotCounted,
+    NoRate::FlowsEnded,
+];
+
+impl Packed {
+    fn new(rate: Rate) -> Packed {
+        Packed(match rate {
+            Ok(n) => n,
+            Err(why) => {
+                let reason = REASONS.iter().position(|r| *r == why).unwrap_or(0);
+                f64::from_bits(f64::NAN.to_bits() | reason as u64)
+            }
+        })
+    }
+
+    fn rate(self) -> Rate {
+        match self.0.is_nan() {
+            false => Ok(self.0),
+            true => Err(REASONS.get((self.0.to_bits() & 7) as usize).copied().unwrap_or(NoRate::FirstSample)),
+        }
+    }
+}
+
+/// Rates of one reading, flat beside the structure.
+#[derive(Clone, Debug, Default)]
+pub struct Rates {
+    services: Vec<ServiceRates>,
+    /// Of every backend: new flows, packets, bytes.
+    backends: Vec<[Packed; 3]>,
+}
+
+impl Rates {
+    /// Of a Service, by its place.
+    pub fn get(&self, service: usize) -> Option<&ServiceRates> {
+        self.services.get(service)
+    }
+
+    /// Of every Service.
+    pub fn iter(&self) -> std::slice::Iter<'_, ServiceRates> {
+        self.services.iter()
+    }
+
+    /// Of a backend, by the places of its Service and its own.
+    pub fn backend(&self, services: &Services, service: usize, backend: usize) -> Option<BackendRates> {
+        let [flows, packets, bytes] =
+            self.backends.get(services.backends_of(service).start + backend)?.map(Packed::rate);
+        Some(BackendRates { flows, packets, bytes })
+    }
 }
 
 /// Backends beyond which only Services keep a history: 120 readings of 100,000 backends would be 48 MB.
@@ -103,33 +157,33 @@ const IPVS_TICK: Duration = Duration::from_millis(2500);
 /// or less would be a jump.
 pub(crate) const SHORTEST: Duration = Duration::from_millis(250);
 
-/// What is remembered of a counter between readings.
-#[derive(Debug, Default)]
+/// What is remembered of a backend between readings.
+#[derive(Clone, Copy, Debug)]
 struct Track {
-    at: Duration,
-    flows: Option<u64>,
-    packets: Option<u64>,
-    bytes: Option<u64>,
-    rates: Option<BackendRates>,
-    history: Recent,
-    seen: u64,
+    /// When it was read; `None` before the first time.
+    at: Option<Duration>,
+    /// New flows, packets, bytes.
+    counts: [Option<u64>; 3],
 }
 
-/// What a Service did: the last readings, and the whole session.
-#[derive(Debug, Default)]
-struct ServiceHistory {
-    last: Recent,
-    session: Session,
+/// The same of what a Service's frontends refused.
+#[derive(Clone, Copy, Debug)]
+struct Refused {
+    at: Duration,
+    count: u64,
+    rate: Rate,
 }
 
 /// Compares each snapshot with the one before.
 #[derive(Debug, Default)]
 pub struct Tracker {
     node: node::NodeTracker,
-    tracks: HashMap<u64, Track, foldhash::fast::FixedState>,
-    services: HashMap<u64, ServiceHistory, foldhash::fast::FixedState>,
-    refusals: HashMap<u64, (Duration, u64, Rate), foldhash::fast::FixedState>,
-    round: u64,
+    services: Arc<Services>,
+    figures: Arc<Figures>,
+    tracks: Vec<Track>,
+    refused: Vec<Option<Refused>>,
+    rates: Arc<Rates>,
+    history: History,
 }
 
 fn hash_of(value: impl Hash) -> u64 {
@@ -141,10 +195,6 @@ pub fn service_key(s: &Service) -> u64 {
     let address = s.frontends.first().map(|f| (f.address, f.port));
     let address = if s.name.is_some() { None } else { address };
     hash_of((&s.name, &s.chain_hash, s.protocol, s.family, s.mode, s.variant, address))
-}
-
-fn backend_key(service: u64, b: &Backend) -> u64 {
-    hash_of((service, b.address, b.port))
 }
 
 /// When the counters of a source were read.
@@ -165,172 +215,180 @@ fn read_at(snapshot: &Snapshot, service: &Service, b: Option<&Backend>) -> Durat
     }
 }
 
+/// Where each Service and each backend of a structure stood in another one.
+fn places_before(before: &Services, now: &Services) -> (Vec<Option<u32>>, Vec<Option<u32>>) {
+    let known: HashMap<u64, usize, foldhash::fast::FixedState> =
+        before.iter().enumerate().map(|(i, s)| (service_key(s), i)).collect();
+    let (mut services, mut backends) = (Vec::with_capacity(now.len()), Vec::new());
+    for s in now.iter() {
+        let Some(i) = known.get(&service_key(s)).copied() else {
+            services.push(None);
+            backends.extend(s.backends.iter().map(|_| None));
+            continue;
+        };
+        services.push(Some(i as u32));
+        let (old, first) = (&before[i].backends, before.backends_of(i).start);
+        let key = |b: &Backend| (b.address, b.port);
+        backends.extend(s.backends.iter().enumerate().map(|(j, b)| {
+            // Most stand where they stood.
+            let here = old.get(j).filter(|o| key(o) == key(b)).map(|_| j);
+            let place = here.or_else(|| old.iter().position(|o| key(o) == key(b)))?;
+            Some((first + place) as u32)
+        }));
+    }
+    (services, backends)
+}
+
 impl Tracker {
-    /// Takes the next snapshot; gives the rates of each Service of the model, in its order.
-    pub fn update(&mut self, snapshot: &Snapshot, model: &Model) -> Vec<ServiceRates> {
-        self.round += 1;
-        let many = model.services.iter().map(|s| s.backends.len()).sum::<usize>() > MANY_BACKENDS;
-        let all = model.iter().map(|(s, figures)| self.service(snapshot, s, figures, !many)).collect();
-        let round = self.round;
-        self.tracks.retain(|_, t| t.seen == round);
-        let alive: std::collections::HashSet<u64> = model.services.iter().map(service_key).collect();
-        self.services.retain(|k, _| alive.contains(k));
-        self.refusals.retain(|k, _| alive.contains(k));
-        all
+    /// Takes the next snapshot; gives the rates of the model's Services.
+    pub fn update(&mut self, snapshot: &Snapshot, model: &Model) -> Arc<Rates> {
+        self.reorder(&model.services);
+        let same = model.figures.same_reading(&self.figures) && !self.rates.services.is_empty();
+        self.figures = model.figures.clone();
+        if same {
+            return self.rates.clone();
+        }
+        let keep = self.tracks.len() <= MANY_BACKENDS;
+        let old = std::mem::take(&mut self.rates);
+        let mut rates =
+            Rates { services: Vec::with_capacity(model.services.len()), backends: old.backends.clone() };
+        let mut frame = Frame {
+            services: vec![f32::NAN; model.services.len()],
+            backends: vec![f32::NAN; if keep { self.tracks.len() } else { 0 }],
+        };
+        let mut newest = None;
+        for (i, (s, figures)) in model.iter().enumerate() {
+            let places = model.services.backends_of(i);
+            let mut fresh_at = None;
+            for (place, (b, counted)) in places.clone().zip(s.backends.iter().zip(figures.backends())) {
+                let at = read_at(snapshot, s, Some(b));
+                let Some(new) = self.tracks[place].next(b.source, at, &counted) else { continue };
+                fresh_at.get_or_insert(at);
+                rates.backends[place] = new.map(Packed::new);
+                let shown = match b.source {
+                    // Flows that it holds, as nothing counts the new ones.
+                    CounterSource::Conntrack => counted.flows.map(|n| n as f64),
+                    _ => new[0].ok(),
+                };
+                if let (true, Some(n)) = (keep, shown) {
+                    frame.backends[place] = n as f32;
+                }
+            }
+            let mine = &rates.backends[places];
+            let flows = sum(mine.iter().map(|r| r[0].rate()));
+            let shown = match s.backends.first().map(|b| b.source) {
+                Some(CounterSource::Conntrack) => Some(figures.flows().unwrap_or(0) as f64),
+                _ => flows.ok(),
+            };
+            if let (Some(at), Some(n)) = (fresh_at, shown) {
+                frame.services[i] = n as f32;
+                newest = newest.max(Some(at));
+            }
+            rates.services.push(ServiceRates {
+                flows,
+                packets: sum(mine.iter().map(|r| r[1].rate())),
+                bytes: sum(mine.iter().map(|r| r[2].rate())),
+                refused: refused(&mut self.refused[i], read_at(snapshot, s, None), figures.refused()),
+            });
+        }
+        if let Some(at) = newest {
+            self.history.push(at, frame);
+        }
+        self.rates = Arc::new(rates);
+        self.rates.clone()
     }
 
-    /// New flows a second of a Service, oldest first; of one that only conntrack counts, the flows that it held.
-    pub fn history(&self, service: &Service) -> Option<&Recent> {
-        self.services.get(&service_key(service)).map(|h| &h.last)
+    /// Puts what is remembered in the order of the structure.
+    fn reorder(&mut self, services: &Arc<Services>) {
+        if Arc::ptr_eq(&self.services, services) {
+            return;
+        }
+        let (places, backends) = places_before(&self.services, services);
+        let unknown = Track { at: None, counts: [None; 3] };
+        let track = |p: &Option<u32>| p.and_then(|p| self.tracks.get(p as usize).copied());
+        let rate = |p: &Option<u32>| p.and_then(|p| self.rates.backends.get(p as usize).copied());
+        let nothing = [Packed::new(Err(NoRate::FirstSample)); 3];
+        let rates = backends.iter().map(|p| rate(p).unwrap_or(nothing)).collect();
+        self.tracks = backends.iter().map(|p| track(p).unwrap_or(unknown)).collect();
+        self.refused = places.iter().map(|p| p.and_then(|p| *self.refused.get(p as usize)?)).collect();
+        self.rates = Arc::new(Rates { services: Vec::new(), backends: rates });
+        self.history.reorder(&places, &backends);
+        self.services = services.clone();
     }
 
-    /// The same over the whole session.
-    pub fn session(&self, service: &Service) -> Option<&Session> {
-        self.services.get(&service_key(service)).map(|h| &h.session)
-    }
-
-    /// New flows a second of all Services at work, over the whole session; in nftables mode the flows that
-    /// conntrack held for them.
-    pub fn total(&self) -> &Session {
-        &self.node.total
-    }
-
-    /// Entries of conntrack over the whole session.
-    pub fn entries(&self) -> &Session {
-        &self.node.entries
+    /// What Services did until now.
+    pub fn history(&self) -> History {
+        self.history.with_node(self.node.total.clone(), self.node.entries.clone())
     }
 
     /// What the node as a whole does, from the rates that [`Tracker::update`] gave for the same snapshot.
-    pub fn node(&mut self, snapshot: &Snapshot, model: &Model, rates: &[ServiceRates]) -> NodeRates {
+    pub fn node(&mut self, snapshot: &Snapshot, model: &Model, rates: &Rates) -> NodeRates {
         self.node.update(snapshot, model, rates)
     }
+}
 
-    /// New flows a second of a backend, oldest first; empty where too many backends are watched.
-    pub fn backend_history(&self, service: &Service, backend: &Backend) -> Option<&Recent> {
-        let key = backend_key(service_key(service), backend);
-        self.tracks.get(&key).map(|t| &t.history)
+/// The sum of those that are known, or a reason.
+fn sum(rates: impl Iterator<Item = Rate>) -> Rate {
+    let (mut total, mut reason) = (None, NoRate::NotCounted);
+    for rate in rates {
+        match rate {
+            Ok(r) => total = Some(total.unwrap_or(0.0) + r),
+            Err(why) => reason = why,
+        }
     }
+    total.ok_or(reason)
+}
 
-    fn service(
-        &mut self,
-        snapshot: &Snapshot,
-        s: &Service,
-        figures: ServiceFigures<'_>,
-        keep_backends: bool,
-    ) -> ServiceRates {
-        let key = service_key(s);
-        let mut fresh = false;
-        let backends: Vec<BackendRates> = s
-            .backends
-            .iter()
-            .zip(figures.backends())
-            .map(|(b, c)| {
-                let (rates, is_new) = self.backend((read_at(snapshot, s, Some(b)), b, c), key, keep_backends);
-                fresh |= is_new;
-                rates
-            })
-            .collect();
-        let sum = |of: fn(&BackendRates) -> Rate| -> Rate {
-            let mut total = None;
-            let mut reason = NoRate::NotCounted;
-            for rates in &backends {
-                match of(rates) {
-                    Ok(r) => total = Some(total.unwrap_or(0.0) + r),
-                    Err(why) => reason = why,
-                }
+impl Track {
+    /// Takes what was read: the rates since the last time, or `None` where nothing new was read.
+    fn next(&mut self, source: CounterSource, at: Duration, c: &BackendFigures) -> Option<[Rate; 3]> {
+        let counts = [c.flows, c.packets, c.bytes];
+        let elapsed = at.saturating_sub(self.at.unwrap_or_default());
+        if self.at.is_some() {
+            // IPVS shows a copy of its counters that is made every 2 seconds: the same figures a second later are
+            // the same copy, not silence.
+            let same_copy = source == CounterSource::Ipvs && elapsed < IPVS_TICK && self.counts == counts;
+            if elapsed < SHORTEST || same_copy {
+                return None;
             }
-            total.ok_or(reason)
-        };
-        let flows = sum(|r| r.flows);
-        let shown = match s.backends.first().map(|b| b.source) {
-            Some(CounterSource::Conntrack) => Some(figures.flows().unwrap_or(0) as f64),
-            _ => flows.ok(),
-        };
-        if let (true, Some(n)) = (fresh, shown) {
-            let at = s.backends.first().map_or(Duration::ZERO, |b| read_at(snapshot, s, Some(b)));
-            let history = self.services.entry(key).or_default();
-            history.last.push(n as f32);
-            history.session.push(at, n);
         }
-        ServiceRates {
-            flows,
-            packets: sum(|r| r.packets),
-            bytes: sum(|r| r.bytes),
-            refused: self.refused(read_at(snapshot, s, None), figures.refused(), key),
-            backends,
-        }
-    }
-
-    /// Of a backend, what it counted, and when that was read.
-    fn backend(
-        &mut self,
-        (at, b, c): (Duration, &Backend, BackendFigures),
-        service: u64,
-        keep: bool,
-    ) -> (BackendRates, bool) {
-        let round = self.round;
-        let track = self.tracks.entry(backend_key(service, b)).or_default();
-        let first = track.seen == 0;
-        track.seen = round;
-        let elapsed = at.saturating_sub(track.at);
-        // IPVS shows a copy of its counters that is made every 2 seconds: the same figures a second later are
-        // the same copy, not silence.
-        let same_copy = b.source == CounterSource::Ipvs
-            && elapsed < IPVS_TICK
-            && (track.flows, track.packets, track.bytes) == (c.flows, c.packets, c.bytes);
-        let fresh = first || (elapsed >= SHORTEST && !same_copy);
-        if !fresh {
-            return (track.rates.unwrap_or(NOTHING), false);
-        }
-        let between =
-            |before: Option<u64>, now: Option<u64>| Rise::of(before, now, elapsed).map(Rise::per_second);
+        let between = |i: usize| Rise::of(self.counts[i], counts[i], elapsed).map(Rise::per_second);
         // What conntrack holds are sums over the flows that live: they fall when one ends.
-        let held = |before: Option<u64>, now: Option<u64>| match between(before, now) {
+        let held = |i: usize| match between(i) {
             Err(NoRate::NotCounted) => Err(NoRate::AccountingOff),
             Err(NoRate::CounterReset) => Err(NoRate::FlowsEnded),
             other => other,
         };
-        let rates = match b.source {
-            CounterSource::Conntrack => BackendRates {
-                flows: Err(NoRate::NotCounted),
-                packets: held(track.packets, c.packets),
-                bytes: held(track.bytes, c.bytes),
-            },
-            _ => BackendRates {
-                flows: between(track.flows, c.flows),
-                packets: between(track.packets, c.packets),
-                bytes: between(track.bytes, c.bytes),
-            },
+        let rates = match source {
+            CounterSource::Conntrack => [Err(NoRate::NotCounted), held(1), held(2)],
+            _ => [between(0), between(1), between(2)],
         };
-        (track.flows, track.packets, track.bytes) = (c.flows, c.packets, c.bytes);
-        track.at = at;
-        track.rates = Some(rates);
-        let shown = match b.source {
-            // Flows that it holds, as nothing counts the new ones.
-            CounterSource::Conntrack => c.flows.map(|n| n as f64),
-            _ => rates.flows.ok(),
-        };
-        if let (true, Some(n)) = (keep, shown) {
-            track.history.push(n as f32);
-        }
-        (rates, true)
+        (self.at, self.counts) = (Some(at), counts);
+        Some(rates)
     }
+}
 
-    /// Packets that REJECT and DROP rules of the Service's frontends took, those of source ranges too.
-    fn refused(&mut self, at: Duration, now: Option<u64>, key: u64) -> Rate {
-        let Some(now) = now else { return Err(NoRate::NotCounted) };
-        match self.refusals.get(&key).copied() {
-            Some((before_at, _, kept)) if at.saturating_sub(before_at) < SHORTEST => kept,
-            Some((before_at, before, _)) => {
-                let rise = Rise::between(before, now, at.saturating_sub(before_at));
-                let r = rise.map(Rise::per_second);
-                self.refusals.insert(key, (at, now, r));
-                r
-            }
-            None => {
-                self.refusals.insert(key, (at, now, Err(NoRate::FirstSample)));
-                Err(NoRate::FirstSample)
-            }
+/// Packets that REJECT and DROP rules of a Service's frontends took, those of source ranges too.
+fn refused(known: &mut Option<Refused>, at: Duration, count: Option<u64>) -> Rate {
+    let Some(count) = count else { return Err(NoRate::NotCounted) };
+    let rate = match known {
+        Some(k) if at.saturating_sub(k.at) < SHORTEST => return k.rate,
+        Some(k) => Rise::between(k.count, count, at.saturating_sub(k.at)).map(Rise::per_second),
+        None => Err(NoRate::FirstSample),
+    };
+    *known = Some(Refused { at, count, rate });
+    rate
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_rates_keep_their_reasons() {
+        for why in REASONS {
+            assert_eq!(Packed::new(Err(why)).rate(), Err(why));
         }
+        assert_eq!(Packed::new(Ok(2.5)).rate(), Ok(2.5));
     }
 }

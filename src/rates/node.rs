@@ -1,6 +1,6 @@
 //! What the node as a whole does: conntrack, and packets that die, by cause.
 
-use super::{NoRate, Rate, Rise, SHORTEST, ServiceRates, Session};
+use super::{NoRate, Rate, Rates, Rise, SHORTEST, Session};
 use crate::proxy::{Health, Model, owners};
 use crate::ruleset::{Table, Target, Verdict};
 use crate::snapshot::facts::{ConntrackStat, Stats};
@@ -106,8 +106,8 @@ struct Drops {
 
 #[derive(Debug, Default)]
 pub(super) struct NodeTracker {
-    pub(super) total: Session,
-    pub(super) entries: Session,
+    pub(super) total: Arc<Session>,
+    pub(super) entries: Arc<Session>,
     conntrack: Option<Conntrack>,
     rates: ConntrackRates,
     drops: Vec<Drops>,
@@ -115,9 +115,10 @@ pub(super) struct NodeTracker {
 }
 
 impl NodeTracker {
-    pub(super) fn update(&mut self, snapshot: &Snapshot, model: &Model, rates: &[ServiceRates]) -> NodeRates {
+    pub(super) fn update(&mut self, snapshot: &Snapshot, model: &Model, rates: &Rates) -> NodeRates {
         self.conntrack(snapshot);
-        let at_work = || model.services.iter().zip(rates).filter(|(s, _)| s.health() != Health::Leftover);
+        let at_work =
+            || model.services.iter().zip(rates.iter()).filter(|(s, _)| s.health() != Health::Leftover);
         let flows = at_work().filter_map(|(_, r)| r.flows.ok()).reduce(|a, b| a + b);
         let held = || {
             let used = model.iter().filter(|(s, _)| s.health() != Health::Leftover);
@@ -129,7 +130,7 @@ impl NodeTracker {
             && self.seen != Some(at)
         {
             self.seen = Some(at);
-            self.total.push(at, n);
+            Arc::make_mut(&mut self.total).push(at, n);
         }
         let mut causes = self.refusals(model, rates);
         causes.extend(self.table_drops(snapshot, model));
@@ -192,19 +193,19 @@ impl NodeTracker {
             self.rates = ConntrackRates { growth, full_in, stats, cpus };
         }
         if let Some(n) = c.limits.count {
-            self.entries.push(c.at, n as f64);
+            Arc::make_mut(&mut self.entries).push(c.at, n as f64);
         }
         self.conntrack = Some(Conntrack { flows: None, ..c.clone() });
     }
 
-    fn refusals(&self, model: &Model, rates: &[ServiceRates]) -> Vec<Cause> {
+    fn refusals(&self, model: &Model, rates: &Rates) -> Vec<Cause> {
         let name = |h: Health| match h {
             Health::Rejecting => (CauseKind::Rejected, "rejected: no endpoints"),
             Health::Dropping => (CauseKind::Dropped, "dropped: no endpoint on this node"),
             _ => (CauseKind::Dropped, "dropped: source not in the ranges"),
         };
         let mut causes: Vec<Cause> = Vec::new();
-        for ((s, figures), r) in model.iter().zip(rates) {
+        for ((s, figures), r) in model.iter().zip(rates.iter()) {
             let Some(total) = figures.refused() else {
                 continue;
             };

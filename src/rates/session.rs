@@ -6,38 +6,42 @@ use std::time::Duration;
 /// kptop runs; a backend's half of that.
 const MOST: usize = 120;
 
-/// A figure over time: means over equal spans, which double whenever the points would be too many.
+/// Equal spans of a session, which double whenever they would be too many.
 #[derive(Clone, Debug)]
-pub struct Session {
+pub(super) struct Spans {
     began: Option<Duration>,
     span: Duration,
-    /// One for each span since the begin; not a number where nothing was read.
-    points: Vec<f32>,
-    /// Sum and number of values in the last span.
-    last: (f64, u32),
     /// When the last value came, and how long after the one before.
     before: Option<(Duration, Option<Duration>)>,
 }
 
-impl Default for Session {
-    fn default() -> Session {
-        Session {
-            began: None,
-            span: Duration::from_secs(1),
-            points: Vec::new(),
-            last: (0.0, 0),
-            before: None,
-        }
+impl Default for Spans {
+    fn default() -> Spans {
+        Spans { began: None, span: Duration::from_secs(1), before: None }
     }
 }
 
-impl Session {
-    /// Takes a value that was read at a time of the monotonic clock.
-    pub fn push(&mut self, at: Duration, value: f64) {
+/// Where a value belongs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    /// Its span.
+    pub(super) place: usize,
+    /// True where nothing was read for longer than usual: what lies between is not known.
+    pub(super) paused: bool,
+    /// True where spans were merged for it.
+    pub(super) coarsened: bool,
+}
+
+impl Spans {
+    /// Takes the time of the next value; `coarsen` merges pairs of points.
+    pub(super) fn step(&mut self, at: Duration, mut coarsen: impl FnMut()) -> Step {
         let began = *self.began.get_or_insert(at);
         let since = at.saturating_sub(began);
+        let mut coarsened = false;
         while since.as_nanos() / self.span.as_nanos() >= MOST as u128 {
-            self.coarsen();
+            coarsen();
+            self.span *= 2;
+            coarsened = true;
         }
         let place = (since.as_nanos() / self.span.as_nanos()) as usize;
         // Readings that come as seldom as ever leave no gap, only a pause does.
@@ -45,32 +49,61 @@ impl Session {
         let usual = self.before.and_then(|b| b.1).unwrap_or(Duration::MAX);
         let paused = elapsed.is_some_and(|e| e > usual.saturating_mul(3));
         self.before = Some((at, if paused { self.before.and_then(|b| b.1) } else { elapsed }));
-        if place >= self.points.len() {
-            let missing = if paused { f32::NAN } else { value as f32 };
-            self.points.resize(place + 1, missing);
+        Step { place, paused, coarsened }
+    }
+
+    pub(super) fn span(&self) -> Duration {
+        self.span
+    }
+}
+
+/// A figure over time: means over equal spans.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    spans: Spans,
+    /// One for each span since the begin; not a number where nothing was read.
+    points: Vec<f32>,
+    /// Sum and number of values in the last span.
+    last: (f64, u32),
+}
+
+impl Session {
+    /// Of points that are known.
+    pub(super) fn of(span: Duration, points: Vec<f32>) -> Session {
+        Session { spans: Spans { span, ..Spans::default() }, points, last: (0.0, 0) }
+    }
+
+    /// Takes a value that was read at a time of the monotonic clock.
+    pub fn push(&mut self, at: Duration, value: f64) {
+        let mut points = std::mem::take(&mut self.points);
+        let step = self.spans.step(at, || {
+            let merged = points.chunks(2).map(|pair| {
+                let known: Vec<f32> = pair.iter().copied().filter(|v| !v.is_nan()).collect();
+                if known.is_empty() { f32::NAN } else { known.iter().sum::<f32>() / known.len() as f32 }
+            });
+            points = merged.collect();
+        });
+        self.points = points;
+        if step.coarsened {
+            let last = self.points.last().copied().filter(|v| !v.is_nan());
+            self.last = (last.map_or(0.0, f64::from), u32::from(last.is_some()));
+        }
+        if step.place >= self.points.len() {
+            let missing = if step.paused { f32::NAN } else { value as f32 };
+            self.points.resize(step.place + 1, missing);
             self.last = (0.0, 0);
         }
         // A clock that went back finds its own span again.
-        if place + 1 == self.points.len() {
+        if step.place + 1 == self.points.len() {
             self.last.0 += value;
             self.last.1 += 1;
-            self.points[place] = (self.last.0 / f64::from(self.last.1)) as f32;
+            self.points[step.place] = (self.last.0 / f64::from(self.last.1)) as f32;
         }
-    }
-
-    fn coarsen(&mut self) {
-        let merged = self.points.chunks(2).map(|pair| {
-            let known: Vec<f32> = pair.iter().copied().filter(|v| !v.is_nan()).collect();
-            if known.is_empty() { f32::NAN } else { known.iter().sum::<f32>() / known.len() as f32 }
-        });
-        self.points = merged.collect();
-        self.last = (self.points.last().copied().filter(|v| !v.is_nan()).map_or(0.0, f64::from), 1);
-        self.span *= 2;
     }
 
     /// Time that one point stands for.
     pub fn span(&self) -> Duration {
-        self.span
+        self.spans.span
     }
 
     /// The points, oldest first; not a number where nothing was read.
@@ -80,7 +113,7 @@ impl Session {
 
     /// Time from the first point to the last.
     pub fn length(&self) -> Duration {
-        self.span * self.points.len() as u32
+        self.spans.span * self.points.len() as u32
     }
 }
 

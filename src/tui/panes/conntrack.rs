@@ -154,9 +154,7 @@ fn draw_summary(
     if plot.height > 4 {
         let plot = Rect { height: plot.height.min(16), ..plot };
         let inner = part(frame, theme, plot, "Entries", "over the session", false);
-        if let Ok(tracker) = update.tracker.lock() {
-            chart(frame, theme, inner, tracker.entries());
-        }
+        chart(frame, theme, inner, update.history.entries());
     }
 }
 

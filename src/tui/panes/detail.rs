@@ -96,9 +96,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
         };
         put(frame, Rect { x: plot.x + 1, height: 1, ..plot }, words, theme.dim(), false);
         let below = Rect { y: plot.y + 1, height: plot.height - 1, ..plot };
-        if let Some(session) = update.tracker.lock().ok().as_ref().and_then(|t| t.session(service)) {
-            chart(frame, theme, below, session);
-        }
+        chart(frame, theme, below, &update.history.session(i));
     }
     let label = |s: Section| match s {
         Section::Backends => format!(" Backends {} ", service.backends.len()),
@@ -275,7 +273,6 @@ fn draw_backends(
     let places = columns_that_fit(&columns, place, "backend", if rest.width >= 140 { 48 } else { 24 });
     heads(frame, theme, &places, None);
     let few = update.model.figures(i).flows().unwrap_or(0) < 30;
-    let tracker = update.tracker.lock().ok();
     draw_list(frame, theme, &app.below, focus, |frame, line, at| {
         let Some(row) = update.backend_row(i, line) else { return };
         for (column, place) in &places {
@@ -285,10 +282,7 @@ fn draw_backends(
                     let expected = expected_share(service, row.backend);
                     marked_bar(row.real_share.unwrap_or(0.0), expected, width)
                 }
-                "trend" => {
-                    let tracker = tracker.as_ref();
-                    sparkline(tracker.and_then(|t| t.backend_history(service, row.backend)), width)
-                }
+                "trend" => sparkline(&update.history.backend(&update.model.services, i, line), width),
                 _ => column.text(&row, width),
             };
             let style = backend_style(theme, column.key, &row, few);

@@ -54,9 +54,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
             false => "Flows to all Services that conntrack held",
         };
         let inner = part(frame, theme, plot, what, "over the session", false);
-        if let Ok(tracker) = update.tracker.lock() {
-            chart(frame, theme, inner, tracker.total());
-        }
+        chart(frame, theme, inner, update.history.total());
     }
     let [left, right] = columns(second);
     draw_movers(frame, app, &update, left);
@@ -197,7 +195,6 @@ fn draw_movers(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect) {
     let counted = counts_new_flows(update);
     let (what, unit) = if counted { ("Most new flows", "/s") } else { ("Most flows held", "") };
     let inner = part(frame, theme, area, what, "2 shows all", false);
-    let tracker = update.tracker.lock().ok();
     for (n, i) in app.movers.iter().take(usize::from(inner.height)).enumerate() {
         let Some(s) = update.model.services.get(*i) else { continue };
         let Some(place) = line(inner, n) else { break };
@@ -211,13 +208,7 @@ fn draw_movers(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect) {
         let at = Rect { x: place.x + name as u16, width: 8, ..place };
         put(frame, at, &figure, theme.strong(), true);
         let at = Rect { x: place.x + name as u16 + 9, width: trend, ..place };
-        put(
-            frame,
-            at,
-            &sparkline(tracker.as_ref().and_then(|t| t.history(s)), usize::from(trend)),
-            theme.busy(),
-            false,
-        );
+        put(frame, at, &sparkline(&update.history.service(*i), usize::from(trend)), theme.busy(), false);
     }
     if app.movers.is_empty() {
         let text = if counted { "no new flows right now" } else { "no flows to Services" };

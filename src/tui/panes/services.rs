@@ -4,7 +4,7 @@ use super::frame::filters;
 use crate::columns::{Column, SERVICES, ServiceRow, Services, symbol};
 use crate::figures::plural;
 use crate::proxy::{Health, Mode};
-use crate::rates::Tracker;
+use crate::rates::History;
 use crate::ruleset::IpFamily;
 use crate::tui::app::{App, Click};
 use crate::tui::theme::Theme;
@@ -89,10 +89,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
         frame.render_widget(text, list);
         return;
     }
-    let tracker = update.tracker.lock().ok();
     draw_list(frame, theme, &app.services, Some(focus), |frame, line, place| {
         let Some(row) = app.rows.get(line).and_then(|i| update.row(*i)) else { return };
-        draw_row(frame, theme, &row, &places, place.y, tracker.as_deref());
+        draw_row(frame, theme, &row, &places, place.y, &update.history);
     });
 }
 
@@ -102,7 +101,7 @@ fn draw_row(
     row: &ServiceRow<'_>,
     places: &[(&'static Column<Services>, Rect)],
     y: u16,
-    tracker: Option<&Tracker>,
+    history: &History,
 ) {
     for (column, place) in places {
         let width = usize::from(place.width);
@@ -112,7 +111,7 @@ fn draw_row(
             "name" if row.service.family == IpFamily::V6 && row.service.name.is_some() => {
                 column.text(row, width.saturating_sub(3)) + " v6"
             }
-            "trend" => sparkline(tracker.and_then(|t| t.history(row.service)), width),
+            "trend" => sparkline(&history.service(row.place), width),
             _ => column.text(row, width),
         };
         put(frame, Rect { y, ..*place }, &text, style_of(theme, column.key, row), column.right);

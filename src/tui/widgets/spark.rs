@@ -19,8 +19,8 @@ fn round_up(top: f32) -> f32 {
 
 /// The last readings as one line of blocks, the newest at the right. A value of 0 is a blank base line, so that
 /// movement stands out.
-pub(crate) fn sparkline(history: Option<&Recent>, width: usize) -> String {
-    let shown = history.map(|h| h.cells(width)).unwrap_or_default();
+pub(crate) fn sparkline(history: &Recent, width: usize) -> String {
+    let shown = history.cells(width);
     let top = round_up(shown.iter().copied().fold(0.0f32, f32::max));
     let mut line = " ".repeat(width - shown.len());
     for v in shown {
@@ -73,14 +73,11 @@ mod tests {
     #[test]
     fn lines_have_their_width() {
         for n in [0, 1, 5, 50] {
-            let mut history = Recent::default();
-            (0..n).for_each(|i| history.push(i as f32));
-            assert_eq!(sparkline(Some(&history), 12).chars().count(), 12);
+            let history = Recent::of(0, (0..n).map(|i| i as f32).collect());
+            assert_eq!(sparkline(&history, 12).chars().count(), 12);
         }
-        let mut history = Recent::default();
-        [0.0, 0.0, 5.0].into_iter().for_each(|v| history.push(v));
-        assert_eq!(sparkline(Some(&history), 3), "▁▁█");
-        assert_eq!(sparkline(None, 3), "   ");
+        assert_eq!(sparkline(&Recent::of(0, vec![0.0, 0.0, 5.0]), 3), "▁▁█");
+        assert_eq!(sparkline(&Recent::default(), 3), "   ");
         for (top, round) in [(0.0, 0.0), (1.0, 1.0), (4.2, 5.0), (71.0, 100.0), (0.12, 0.15)] {
             assert!((round_up(top) - round).abs() < 1e-5, "{top}: {}", round_up(top));
         }
