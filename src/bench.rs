@@ -1,7 +1,7 @@
 //! Figures of `kptop bench`: what HTTP clients of a Service see under each mode, in the terms of k6, by which the study
 //! that kptop comes from measured.
 
-use crate::cost::Engine;
+use crate::proxy::Engine;
 use hdrhistogram::Histogram;
 
 /// How clients connect.

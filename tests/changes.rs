@@ -5,7 +5,7 @@ mod common;
 use common::ward::{Ward, healthy_shop};
 use kptop::changes::{Change, What};
 use kptop::lab::{Origin, inside};
-use kptop::proxy::{Mode, Service, Variant};
+use kptop::proxy::{Engine, Service};
 use kptop::snapshot::live::Waker;
 use std::time::{Duration, Instant};
 
@@ -35,14 +35,12 @@ fn next_shop() -> Vec<Service> {
 
 #[test]
 fn services_and_backends_that_come_and_go() {
-    for (mode, variant) in
-        [(Mode::Iptables, Variant::Legacy), (Mode::Iptables, Variant::Nft), (Mode::Nftables, Variant::Nft)]
-    {
-        let ward = Ward::new(mode, variant, 0.0);
+    for engine in [Engine::IptablesLegacy, Engine::IptablesNft, Engine::Nftables] {
+        let ward = Ward::new(engine, 0.0);
         assert_eq!(lines(&ward.changes(|_| {})), [""; 0], "nothing happened");
         let mail = ward.reached("shop/mail:smtp");
         let gone = ward.service("shop/cart").backends[0].address;
-        let all = ward.changes(|w| w.reinstall(mode, variant, &next_shop()));
+        let all = ward.changes(|w| w.reinstall(engine, &next_shop()));
         tells(&all, "+ service shop/fresh:http TCP: 10.96.77.7:80, 4 backends");
         tells(&all, &format!("- service shop/mail:smtp TCP: was {}:{}, 2 backends", mail.0, mail.1));
         tells(&all, "+ backend shop/cart TCP backend 10.244.99.9:8080: cluster");
@@ -63,12 +61,12 @@ fn frontends_that_refuse_and_modes_that_are_left() {
     let cart = empty.iter_mut().find(|s| s.label() == "shop/cart").unwrap();
     cart.backends.clear();
     cart.frontends[0].action = kptop::proxy::Action::Reject;
-    let all = ward.changes(|w| w.reinstall(Mode::Iptables, Variant::Legacy, &empty));
+    let all = ward.changes(|w| w.reinstall(Engine::IptablesLegacy, &empty));
     tells(
         &all,
         &format!("~ frontend shop/cart TCP cluster IP {}:{}: balance, policy cluster -> reject", to.0, to.1),
     );
-    let all = ward.changes(|w| w.lab.install(Mode::Nftables, Variant::Nft, &healthy_shop()).unwrap());
+    let all = ward.changes(|w| w.lab.install(Engine::Nftables, &healthy_shop()).unwrap());
     tells(&all, "~ mode iptables mode (legacy) ipv4: at work -> left over");
     tells(&all, "+ mode nftables mode ipv4: at work");
 }
@@ -108,7 +106,7 @@ fn rules_of_others_sysctls_and_counters() {
 /// A change of nf_tables ends the waiting; otherwise it takes its time.
 #[test]
 fn a_change_of_nf_tables_wakes() {
-    let ward = Ward::new(Mode::Nftables, Variant::Nft, 0.0);
+    let ward = Ward::new(Engine::Nftables, 0.0);
     let node = ward.lab.node().clone();
     let (ready, wait) = std::sync::mpsc::channel();
     let sleeper = std::thread::spawn(move || {
@@ -139,7 +137,7 @@ fn a_deleted_jump_is_named_and_a_wiped_table_is_one_event() {
         &all,
         "- rules ip nat (x_tables) PREROUTING: was -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES",
     );
-    let ward = Ward::new(Mode::Nftables, Variant::Nft, 0.0);
+    let ward = Ward::new(Engine::Nftables, 0.0);
     let all = ward.changes(|w| drop(w.node("nft", "delete table ip kube-proxy")));
     let gone: Vec<&Change> = all.iter().filter(|c| c.what == What::Service).collect();
     assert!(gone.len() == 1 && gone[0].subject.ends_with("Services at once"), "{:#?}", lines(&all));

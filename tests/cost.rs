@@ -3,9 +3,9 @@
 mod common;
 
 use common::set;
-use kptop::cost::{Difference, Engine, Prices, moving, under};
+use kptop::cost::{Difference, Prices, moving, under};
 use kptop::lab::shop;
-use kptop::proxy::{Mode, Model, Names, Service, iptables, nftables};
+use kptop::proxy::{Engine, Mode, Model, Names, Service, iptables, nftables};
 use kptop::ruleset::{
     BaseChain, ChainKind, Counter, Family, Hook, IpFamily, Match, Policy, TableBackend, TableBuilder, Target,
     parse_save,

@@ -7,7 +7,7 @@ use common::ward::{Ward, healthy_shop, named_first, silent};
 use kptop::kernel::conntrack;
 use kptop::lab::packets::{Sender, encode};
 use kptop::lab::{CLIENT_IP, FRIEND_IP, NODE_IP, Origin, inside, shop};
-use kptop::proxy::{FrontendKind, Mode, ServiceName, TrafficPolicy, Variant};
+use kptop::proxy::{Engine, FrontendKind, ServiceName, TrafficPolicy, Variant};
 use kptop::ruleset::IpFamily;
 use kptop::snapshot::facts::Tuple;
 use kptop::walk::{Entrance, Packet};
@@ -27,10 +27,8 @@ fn ip(text: &str) -> IpAddr {
 
 #[test]
 fn a_healthy_node_is_healthy_in_every_mode() {
-    for (mode, variant) in
-        [(Mode::Iptables, Variant::Legacy), (Mode::Iptables, Variant::Nft), (Mode::Nftables, Variant::Nft)]
-    {
-        let ward = Ward::new(mode, variant, 1.0);
+    for engine in [Engine::IptablesLegacy, Engine::IptablesNft, Engine::Nftables] {
+        let ward = Ward::new(engine, 1.0);
         ward.is_healthy_after(|_| std::thread::sleep(Duration::from_secs(2)));
     }
 }
@@ -58,10 +56,10 @@ fn wiped_jumps_and_tables() {
         }
     });
     named_first(&done, "wiped", "kube-proxy's rules are gone");
-    ward.reinstall(Mode::Iptables, Variant::Legacy, &ward.services);
+    ward.reinstall(Engine::IptablesLegacy, &ward.services);
     ward.is_healthy();
 
-    let ward = Ward::new(Mode::Nftables, Variant::Nft, 0.0);
+    let ward = Ward::new(Engine::Nftables, 0.0);
     ward.node("nft", "flush chain ip kube-proxy nat-prerouting");
     named_first(&ward.examine(|_| {}), "wiped", "no jump to `services`");
     ward.node("nft", "add rule ip kube-proxy nat-prerouting jump services");
@@ -72,7 +70,7 @@ fn wiped_jumps_and_tables() {
 fn chains_and_maps_that_were_emptied() {
     for variant in [Variant::Legacy, Variant::Nft] {
         let iptables = if variant == Variant::Legacy { "iptables-legacy" } else { "iptables-nft" };
-        let ward = Ward::new(Mode::Iptables, variant, 0.0);
+        let ward = Ward::new(Engine::iptables(variant), 0.0);
         let cart = ward.service("shop/cart").clone();
         let svc = format!("KUBE-SVC-{}", cart.chain_hash.unwrap());
         for (chain, says) in [
@@ -83,11 +81,11 @@ fn chains_and_maps_that_were_emptied() {
         ] {
             ward.node(iptables, &format!("-t nat -F {chain}"));
             named_first(&ward.examine(|_| {}), "wiped", says);
-            ward.reinstall(Mode::Iptables, variant, &ward.services);
+            ward.reinstall(Engine::iptables(variant), &ward.services);
             ward.is_healthy();
         }
     }
-    let ward = Ward::new(Mode::Nftables, Variant::Nft, 0.0);
+    let ward = Ward::new(Engine::Nftables, 0.0);
     for (what, says) in [
         ("chain ip kube-proxy services", "the chain `services` is empty"),
         ("map ip kube-proxy service-ips", "service-ips was emptied"),
@@ -95,11 +93,11 @@ fn chains_and_maps_that_were_emptied() {
     ] {
         ward.node("nft", &format!("flush {what}"));
         named_first(&ward.examine(|_| {}), "wiped", says);
-        ward.reinstall(Mode::Nftables, Variant::Nft, &ward.services);
+        ward.reinstall(Engine::Nftables, &ward.services);
         ward.is_healthy();
     }
     // Everything gone before it was looked at: flows that were translated tell of it.
-    let ward = Ward::new(Mode::Nftables, Variant::Nft, 4.0);
+    let ward = Ward::new(Engine::Nftables, 4.0);
     std::thread::sleep(Duration::from_secs(2));
     ward.node("nft", "flush ruleset");
     named_first(&ward.examine(|_| {}), "wiped", "no mode of kube-proxy holds a Service");
@@ -122,8 +120,8 @@ fn a_node_that_does_not_forward() {
 
 #[test]
 fn rules_of_other_programs_that_drop_services() {
-    for (mode, variant) in [(Mode::Iptables, Variant::Legacy), (Mode::Nftables, Variant::Nft)] {
-        let ward = Ward::new(mode, variant, 0.0);
+    for engine in [Engine::IptablesLegacy, Engine::Nftables] {
+        let ward = Ward::new(engine, 0.0);
         ward.node("nft", "add table inet firewalld");
         ward.node(
             "nft",
@@ -252,7 +250,7 @@ fn with_flags(from: (IpAddr, u16), to: (IpAddr, u16), flags: u8) -> Vec<u8> {
 #[test]
 fn invalid_packets_are_dropped() {
     for variant in [Variant::Legacy, Variant::Nft] {
-        let ward = Ward::new(Mode::Iptables, variant, 0.0);
+        let ward = Ward::new(Engine::iptables(variant), 0.0);
         let invalid = |w: &Ward| {
             inside(w.lab.origin(Origin::Pod), || {
                 let to = (ip(CLIENT_IP), 80);
@@ -273,7 +271,7 @@ fn services_without_endpoints() {
         let ill: Vec<_> = all.iter().filter(|s| s.label() == "shop/payments:http").cloned().collect();
         let mut services = healthy_shop();
         services.extend(ill);
-        let ward = Ward::with(Mode::Iptables, variant, services, 0.0);
+        let ward = Ward::with(Engine::iptables(variant), services, 0.0);
         let ask = |w: &Ward| {
             let to = w.reached("shop/payments:http");
             w.send(Origin::Pod, vec![((ip(APP), 999), to, TCP)]);
@@ -283,7 +281,7 @@ fn services_without_endpoints() {
         assert!(done.is_alarming());
         // Nobody asks: no alarm.
         silent_alarm(&ward, "no_endpoints");
-        ward.reinstall(Mode::Iptables, variant, &healthy_shop());
+        ward.reinstall(Engine::iptables(variant), &healthy_shop());
         silent(&ward.examine(|_| {}), "no_endpoints");
     }
 }
@@ -301,10 +299,10 @@ fn local_policies_without_a_local_endpoint() {
     let label = "monitoring/agent-elsewhere:otlp";
     let mut services = healthy_shop();
     services.extend(all.iter().filter(|s| s.label() == label).cloned());
-    let ward = Ward::with(Mode::Iptables, Variant::Legacy, services, 0.0);
+    let ward = Ward::with(Engine::IptablesLegacy, services, 0.0);
     let done = ward.examine(|w| w.send(Origin::Pod, vec![((ip(APP), 999), w.reached(label), TCP)]));
     named_first(&done, "no_local_endpoints", "new flows are dropped");
-    ward.reinstall(Mode::Iptables, Variant::Legacy, &healthy_shop());
+    ward.reinstall(Engine::IptablesLegacy, &healthy_shop());
     silent(&ward.examine(|_| {}), "no_local_endpoints");
 }
 
@@ -342,8 +340,8 @@ fn entry(ward: &Ward, label: &str, backend: &str, port: u16) {
 
 #[test]
 fn udp_flows_to_a_backend_that_is_gone() {
-    for (mode, variant) in [(Mode::Iptables, Variant::Legacy), (Mode::Nftables, Variant::Nft)] {
-        let ward = Ward::new(mode, variant, 0.0);
+    for engine in [Engine::IptablesLegacy, Engine::Nftables] {
+        let ward = Ward::new(engine, 0.0);
         let label = "kube-system/kube-dns:dns";
         let living = ward.service(label).backends[0].address.to_string();
         entry(&ward, label, &living, 4000);
@@ -359,13 +357,13 @@ fn udp_flows_to_a_backend_that_is_gone() {
 fn flows_that_began_before_the_rules() {
     let label = "kube-system/kube-dns:dns";
     let late: Vec<_> = healthy_shop().into_iter().filter(|s| s.label() != label).collect();
-    let ward = Ward::with(Mode::Iptables, Variant::Legacy, late, 0.0);
+    let ward = Ward::with(Engine::IptablesLegacy, late, 0.0);
     let all = healthy_shop();
     let dns = all.iter().find(|s| s.label() == label).unwrap();
     let to = (dns.frontends[0].address.unwrap(), dns.frontends[0].port);
     let ask = |w: &Ward, port| w.send(Origin::Pod, vec![((ip(APP), port), to, UDP)]);
     ask(&ward, 4000); // out by the default route
-    ward.lab.install(Mode::Iptables, Variant::Legacy, &all).unwrap();
+    ward.lab.install(Engine::IptablesLegacy, &all).unwrap();
     let ward = Ward { services: all, ..ward };
     named_first(&ward.examine(|w| ask(w, 4000)), "untranslated_flows", "from 10.244.128.5:4000");
     // A client that has gone: what it left is no fault, once one can tell.
@@ -380,8 +378,8 @@ fn flows_that_began_before_the_rules() {
 
 #[test]
 fn a_backend_that_does_not_answer() {
-    for (mode, variant) in [(Mode::Iptables, Variant::Legacy), (Mode::Nftables, Variant::Nft)] {
-        let ward = Ward::new(mode, variant, 4.0);
+    for engine in [Engine::IptablesLegacy, Engine::Nftables] {
+        let ward = Ward::new(engine, 4.0);
         let dead = ward.service("kube-system/kube-dns:dns").backends[0].address;
         ward.pods("nft", "add table ip dead");
         ward.pods("nft", "add chain ip dead in '{ type filter hook prerouting priority -300; }'");
@@ -460,7 +458,7 @@ fn source_ports_run_out() {
 fn backends_that_get_more_than_their_part() {
     for variant in [Variant::Legacy, Variant::Nft] {
         let iptables = if variant == Variant::Legacy { "iptables-legacy" } else { "iptables-nft" };
-        let ward = Ward::new(Mode::Iptables, variant, 0.0);
+        let ward = Ward::new(Engine::iptables(variant), 0.0);
         let label = "kube-system/kube-dns:dns";
         let (s, to) = (ward.service(label).clone(), ward.reached(label));
         let ask = |w: &Ward, from: u16| {
@@ -474,14 +472,14 @@ fn backends_that_get_more_than_their_part() {
         ward.node(iptables, &format!("-t nat -I {rule}"));
         named_first(&ward.examine(|w| ask(w, 3000)), "uneven_backends", "beyond chance");
         ward.node(iptables, &format!("-t nat -D {rule}"));
-        ward.reinstall(Mode::Iptables, variant, &ward.services);
+        ward.reinstall(Engine::iptables(variant), &ward.services);
         ward.is_healthy_after(|w| ask(w, 4000));
     }
 }
 
 #[test]
 fn node_ports_on_no_address_of_the_node() {
-    let ward = Ward::new(Mode::Nftables, Variant::Nft, 0.0);
+    let ward = Ward::new(Engine::Nftables, 0.0);
     ward.node("nft", &format!("delete element ip kube-proxy nodeport-ips '{{ {NODE_IP} }}'"));
     ward.node("nft", "add element ip kube-proxy nodeport-ips '{ 192.0.2.10 }'");
     named_first(&ward.examine(|_| {}), "nodeport_ips", "nodeport-ips holds 192.0.2.10");
@@ -596,7 +594,7 @@ fn socket2_listen(backlog: i32) -> std::net::TcpListener {
 #[test]
 fn both_variants_hold_services() {
     let ward = Ward::plain();
-    ward.lab.install(Mode::Iptables, Variant::Nft, &ward.services).unwrap();
+    ward.lab.install(Engine::IptablesNft, &ward.services).unwrap();
     named_first(&ward.examine(|_| {}), "both_variants", "legacy and iptables-nft");
     for (family, list) in
         [("iptables-nft", ["nat", "filter", "mangle"]), ("ip6tables-nft", ["nat", "filter", "mangle"])]
@@ -613,7 +611,7 @@ fn both_variants_hold_services() {
 #[test]
 fn a_mode_that_was_left() {
     let ward = Ward::plain();
-    ward.lab.install(Mode::Nftables, Variant::Nft, &ward.services).unwrap();
+    ward.lab.install(Engine::Nftables, &ward.services).unwrap();
     named_first(&ward.examine(|_| {}), "leftovers", "iptables mode (legacy) ipv4 is left over");
     ward.node("nft", "delete table ip kube-proxy");
     ward.node("nft", "delete table ip6 kube-proxy");
@@ -644,8 +642,8 @@ fn two_services_with_one_address() {
     let rival = shop::build(name, protocol, IpFamily::V4, 8080, &[(ip("10.244.3.3"), false)], frontends);
     let mut services = healthy_shop();
     services.push(rival);
-    let ward = Ward::with(Mode::Iptables, Variant::Legacy, services, 0.0);
+    let ward = Ward::with(Engine::IptablesLegacy, services, 0.0);
     named_first(&ward.examine(|_| {}), "never_hit", "belongs to two Services");
-    ward.reinstall(Mode::Iptables, Variant::Legacy, &healthy_shop());
+    ward.reinstall(Engine::IptablesLegacy, &healthy_shop());
     ward.is_healthy();
 }

@@ -8,7 +8,7 @@ use common::ward::{Ward, named_first, silent};
 use kptop::doctor::Severity;
 use kptop::kernel::conntrack;
 use kptop::lab::{CLIENT_IP, NODE_IP, Origin, inside};
-use kptop::proxy::{FrontendKind, Mode, Variant};
+use kptop::proxy::{Engine, FrontendKind};
 use kptop::snapshot::facts::Tuple;
 use std::fs;
 use std::net::IpAddr;
@@ -23,13 +23,13 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn ipvs() -> Ward {
-    Ward::new(Mode::Ipvs, Variant::Legacy, 0.0)
+    Ward::new(Engine::Ipvs, 0.0)
 }
 
 #[test]
 #[ignore = "needs IPVS: run by tests/run, in the VM"]
 fn a_healthy_node_in_ipvs_mode() {
-    let ward = Ward::new(Mode::Ipvs, Variant::Legacy, 1.0);
+    let ward = Ward::new(Engine::Ipvs, 1.0);
     ward.is_healthy_after(|_| std::thread::sleep(Duration::from_secs(3)));
 }
 

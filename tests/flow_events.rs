@@ -6,7 +6,7 @@ use common::ward::Ward;
 use kptop::kernel::conntrack;
 use kptop::lab::packets::{Sender, encode};
 use kptop::lab::{Origin, inside};
-use kptop::proxy::{Mode, Variant};
+use kptop::proxy::Engine;
 use kptop::snapshot::FlowWatch;
 use kptop::walk::{Entrance, Packet};
 use std::collections::BTreeMap;
@@ -45,8 +45,8 @@ fn send(ward: &Ward, to: (IpAddr, u16), rate: u32, seconds: u32) -> u32 {
 /// Every new flow is counted with its backend, or the loss is said with its number.
 #[test]
 fn new_flows_are_counted_by_backend() {
-    for (mode, variant) in [(Mode::Iptables, Variant::Legacy), (Mode::Nftables, Variant::Nft)] {
-        let ward = Ward::new(mode, variant, 0.0);
+    for engine in [Engine::IptablesLegacy, Engine::Nftables] {
+        let ward = Ward::new(engine, 0.0);
         let to = ward.reached("kube-system/kube-dns:dns");
         let other = ward.reached("monitoring/statsd:udp");
         // What arrives at the pods, counted by their own kernel.
@@ -73,7 +73,8 @@ fn new_flows_are_counted_by_backend() {
         let began: BTreeMap<IpAddr, u64> = events.pairs.iter().map(|(k, t)| (k.backend, t.began)).collect();
         let (all, counted) = (arrived.values().sum::<u64>(), began.values().sum::<u64>());
         common::tell(&format!(
-            "{mode:?}: {sent} flows sent in {} s, {all} arrived, {counted} counted by events: {began:?}; {} notices lost",
+            "{}: {sent} flows sent in {} s, {all} arrived, {counted} counted by events: {began:?}; {} notices lost",
+            engine.name(),
             seconds(),
             events.lost
         ));

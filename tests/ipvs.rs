@@ -10,7 +10,7 @@ use kptop::kernel::ipvs::{
 };
 use kptop::kernel::xtables::{Socket, TableReader};
 use kptop::lab::{Lab, LabOptions, Origin, Plan, Stream, shop};
-use kptop::proxy::{FrontendKind, Mode, Model, Names, Protocol, State, Variant, ipvs};
+use kptop::proxy::{Engine, FrontendKind, Mode, Model, Names, Protocol, State, ipvs};
 use kptop::ruleset::IpFamily;
 use kptop::snapshot::Snapshot;
 use kptop::snapshot::live::{Live, Wanted};
@@ -89,7 +89,13 @@ fn every_ipvs_set_tells_its_virtual_servers() {
                 assert_eq!(f.kind, on_node.then_some(FrontendKind::NodePort), "{}", s.label());
                 assert_eq!((f.traffic_policy, &f.source_ranges), (None, &None));
             }
-            assert!(model.services.modes.iter().all(|m| m.mode == Mode::Ipvs && m.state == State::Active));
+            assert!(
+                model
+                    .services
+                    .modes
+                    .iter()
+                    .all(|m| m.engine.mode() == Mode::Ipvs && m.state == State::Active)
+            );
         });
     }
 }
@@ -275,8 +281,7 @@ fn ipvs_figures_equal_what_the_servers_counted() {
         }
     }
     let sent = plan.streams.len() as u64 * 50;
-    let mut lab =
-        Lab::start(&LabOptions { mode: Mode::Ipvs, variant: Variant::Legacy, services, plan }).unwrap();
+    let mut lab = Lab::start(&LabOptions { engine: Engine::Ipvs, services, plan }).unwrap();
     lab.wait();
     // The figures that IPVS shows are a copy that its estimator makes every 2 seconds.
     std::thread::sleep(Duration::from_secs(5));
@@ -387,7 +392,7 @@ fn rules_beside_ipvs_are_as_long_as_kube_proxys() {
                 // In the captured set of 1.20 kube-proxy did not know the node's address.
                 let old = version == "1.20.2";
                 let options = ipvs::FrameOptions {
-                    form: if old { ipvs::Form::V1_20 } else { ipvs::Form::V1_36 },
+                    version: version.parse().unwrap(),
                     cluster_cidr: cidr.parse().ok(),
                     node: nodes.iter().copied().find(|a| IpFamily::of(*a) == family && !old),
                     node_addresses: &nodes,
@@ -453,7 +458,7 @@ fn captured_sets_raise_no_false_alarm() {
 #[test]
 #[ignore = "needs IPVS: run by tests/run, in the VM"]
 fn a_recording_replays_as_it_was() {
-    common::recordings::replays_as_it_was(Mode::Ipvs, Variant::Legacy);
+    common::recordings::replays_as_it_was(Engine::Ipvs);
 }
 
 /// What ipvsadm, ipset, iptables-save and ip print gives the same Services as the kernel itself.

@@ -9,8 +9,8 @@ use kptop::kernel::xtables::{Socket, TableReader};
 use kptop::lab::{Lab, LabOptions, Origin, Plan, Stream, install_table, shop};
 use kptop::proxy::iptables::{WriteOptions, as_rules_tell, write};
 use kptop::proxy::{
-    CounterSource, FrontendKind, Mode, Model, Names, Part, Protocol, Service, ServiceName, TrafficPolicy,
-    Variant, memory_lists, nftables, parts,
+    CounterSource, Engine, FrontendKind, Model, Names, Part, Protocol, Service, ServiceName, TrafficPolicy,
+    memory_lists, nftables, parts,
 };
 use kptop::ruleset::{Family, IpFamily, IpNet, TableBackend};
 use kptop::snapshot::live::{Live, LookedAt, Wanted};
@@ -248,7 +248,7 @@ fn services_survive_nf_tables_in_both_modes() {
                 let plain = |all: &[Service]| -> Vec<Service> {
                     let mut all = sorted(all);
                     for s in &mut all {
-                        (s.mode, s.variant, s.chain_hash) = (Mode::Iptables, None, None);
+                        (s.engine, s.chain_hash) = (Engine::IptablesLegacy, None);
                         for b in &mut s.backends {
                             b.source = CounterSource::NatRule;
                         }
@@ -412,14 +412,12 @@ fn looked_at(live: &mut Live, snapshot: &Snapshot) {
 /// Every frontend kind gets exactly 40 flows; the backends' counters say the same as their servers.
 #[test]
 fn figures_equal_what_the_servers_counted() {
-    for (mode, variant) in
-        [(Mode::Iptables, Variant::Legacy), (Mode::Iptables, Variant::Nft), (Mode::Nftables, Variant::Nft)]
-    {
-        figures(mode, variant);
+    for engine in [Engine::IptablesLegacy, Engine::IptablesNft, Engine::Nftables] {
+        figures(engine);
     }
 }
 
-fn figures(mode: Mode, variant: Variant) {
+fn figures(engine: Engine) {
     let services = shop::services(None, 0);
     let mut plan = Plan { streams: Vec::new(), flows_per_stream: Some(40) };
     for s in services.iter().filter(|s| s.protocol != Protocol::Sctp && !s.backends.is_empty()) {
@@ -443,7 +441,7 @@ fn figures(mode: Mode, variant: Variant) {
         }
     }
     let sent = plan.streams.len() as u64 * 40;
-    let mut lab = Lab::start(&LabOptions { mode, variant, services, plan }).unwrap();
+    let mut lab = Lab::start(&LabOptions { engine, services, plan }).unwrap();
     lab.wait();
     std::thread::sleep(Duration::from_millis(500));
     let node = lab.node().clone();
@@ -464,7 +462,7 @@ fn figures(mode: Mode, variant: Variant) {
             assert_eq!(figures.flows, Some(counted), "{} {}:{}", s.label(), b.address, b.port);
             // nftables mode counts nothing: the figure is conntrack's, and says so.
             let source =
-                if mode == Mode::Nftables { CounterSource::Conntrack } else { CounterSource::NatRule };
+                if engine == Engine::Nftables { CounterSource::Conntrack } else { CounterSource::NatRule };
             assert_eq!(b.source, source);
             // Conntrack holds the same flows, by backend and by frontend.
             assert_eq!(figures.conntrack_flows, Some(counted), "conntrack of {} {}", s.label(), b.address);

@@ -3,7 +3,7 @@
 mod common;
 
 use common::recordings::{Place, json, replays_as_it_was};
-use kptop::proxy::{Mode, Names, Variant};
+use kptop::proxy::{Engine, Names};
 use kptop::recording::{FileWriter, Head, MAGIC, Recording, Ring, VERSION};
 use kptop::replay::{Player, Travel};
 use kptop::snapshot::{SourceId, Unread, UnreadKind};
@@ -14,17 +14,17 @@ use std::time::Duration;
 
 #[test]
 fn iptables_legacy_replays_as_it_was() {
-    replays_as_it_was(Mode::Iptables, Variant::Legacy);
+    replays_as_it_was(Engine::IptablesLegacy);
 }
 
 #[test]
 fn iptables_nft_replays_as_it_was() {
-    replays_as_it_was(Mode::Iptables, Variant::Nft);
+    replays_as_it_was(Engine::IptablesNft);
 }
 
 #[test]
 fn nftables_replays_as_it_was() {
-    replays_as_it_was(Mode::Nftables, Variant::Nft);
+    replays_as_it_was(Engine::Nftables);
 }
 
 fn sample() -> (PathBuf, String) {

@@ -4,7 +4,7 @@ mod common;
 
 use common::truth::{Version, assert_same, iptables_lines, iptables_truth, nftables_truth, userspace_truth};
 use common::{in_new_netns, load_legacy, load_nft, read, run, run_with, set};
-use kptop::proxy::{Mode, Model, NamedBy, Names, ServiceName, State, Variant, service_hash};
+use kptop::proxy::{Engine, Mode, Model, NamedBy, Names, ServiceName, State, Variant, service_hash};
 use kptop::ruleset::{Family, IpFamily, TableBackend, parse_save};
 use kptop::snapshot::live::{Live, Wanted};
 use kptop::snapshot::{Snapshot, TableState};
@@ -50,7 +50,8 @@ fn text_of_every_iptables_set_tells_the_services() {
                 assert_eq!(*hash, service_hash(name, s.protocol));
             }
         }
-        let modes: Vec<_> = model.services.modes.iter().map(|m| (m.mode, m.family, m.state)).collect();
+        let modes: Vec<_> =
+            model.services.modes.iter().map(|m| (m.engine.mode(), m.family, m.state)).collect();
         assert_eq!(modes[0], (Mode::Iptables, IpFamily::V4, State::Active));
     }
 }
@@ -91,11 +92,11 @@ fn the_kernel_of_every_iptables_nft_set_tells_the_services() {
             let model = Model::read(&snapshot, &Names::default());
             let truth = iptables_truth(&dir, Version::of(version));
             assert_same(&iptables_lines(&model.services), &truth, version);
-            assert!(model.services.iter().all(|s| s.variant == Some(Variant::Nft)));
+            assert!(model.services.iter().all(|s| s.engine.variant() == Some(Variant::Nft)));
             let counted: u64 = model.iter().filter_map(|(_, figures)| figures.flows()).sum();
             assert!(counted > 100, "the set's counters were loaded");
-            let modes: Vec<_> = model.services.modes.iter().map(|m| (m.mode, m.variant, m.state)).collect();
-            assert_eq!(modes[0], (Mode::Iptables, Some(Variant::Nft), State::Active));
+            let modes: Vec<_> = model.services.modes.iter().map(|m| (m.engine, m.state)).collect();
+            assert_eq!(modes[0], (Engine::IptablesNft, State::Active));
         });
     }
 }
@@ -113,10 +114,11 @@ fn the_kernel_of_every_nftables_set_tells_the_services() {
             assert_same(&iptables_lines(&model.services), &truth, version);
             for (s, figures) in model.iter() {
                 let by = if s.backends.is_empty() { NamedBy::Comment } else { NamedBy::Chain };
-                assert_eq!((s.mode, s.named_by), (Mode::Nftables, Some(by)), "{}", s.label());
+                assert_eq!((s.engine.mode(), s.named_by), (Mode::Nftables, Some(by)), "{}", s.label());
                 assert!(figures.frontends().all(|f| f.hits.is_none() && f.refused.is_none()));
             }
-            let modes: Vec<_> = model.services.modes.iter().map(|m| (m.mode, m.family, m.state)).collect();
+            let modes: Vec<_> =
+                model.services.modes.iter().map(|m| (m.engine.mode(), m.family, m.state)).collect();
             assert_eq!(
                 modes,
                 [
@@ -142,14 +144,14 @@ fn userspace_rules_tell_the_services_and_the_ports_of_the_process() {
         );
         let text = read(&dir, "iptables-save-c.txt").unwrap();
         for s in model.services.iter() {
-            assert_eq!((s.mode, s.variant), (Mode::Userspace, Some(Variant::Legacy)));
+            assert_eq!(s.engine, Engine::UserspaceLegacy);
             let wanted = format!("--comment \"{}\"", s.label());
             let port = format!("REDIRECT --to-ports {}", s.proxy_port.unwrap());
             let protocol = format!("-p {} ", s.protocol.lower());
             assert!(text.lines().any(|l| l.contains(&wanted) && l.contains(&protocol) && l.ends_with(&port)));
         }
         let modes: Vec<_> =
-            model.services.modes.iter().map(|m| (m.mode, m.services > 30, m.rules > 50)).collect();
+            model.services.modes.iter().map(|m| (m.engine.mode(), m.services > 30, m.rules > 50)).collect();
         assert_eq!(modes, [(Mode::Userspace, true, true)]);
     });
 }
@@ -169,15 +171,15 @@ fn two_modes_at_once_are_both_shown() {
                 .modes
                 .iter()
                 .filter(|m| m.family == IpFamily::V4)
-                .map(|m| (m.mode, m.variant, m.state))
+                .map(|m| (m.engine, m.state))
                 .collect()
         };
         assert_eq!(
             state(&model),
             [
-                (Mode::Nftables, None, State::Active),
-                (Mode::Iptables, Some(Variant::Nft), State::Leftover),
-                (Mode::Iptables, Some(Variant::Legacy), State::Leftover),
+                (Engine::Nftables, State::Active),
+                (Engine::IptablesNft, State::Leftover),
+                (Engine::IptablesLegacy, State::Leftover),
             ]
         );
         let cart = ServiceName::parse("shop/cart").unwrap();
@@ -188,10 +190,7 @@ fn two_modes_at_once_are_both_shown() {
         let model = Model::read(&live.snapshot(Wanted::ALL), &Names::default());
         assert_eq!(
             state(&model),
-            [
-                (Mode::Iptables, Some(Variant::Nft), State::Active),
-                (Mode::Iptables, Some(Variant::Legacy), State::Leftover),
-            ]
+            [(Engine::IptablesNft, State::Active), (Engine::IptablesLegacy, State::Leftover),]
         );
         // Rules that nothing jumps to are left over, even alone.
         for table in ["nat", "filter", "mangle"] {
@@ -204,7 +203,7 @@ fn two_modes_at_once_are_both_shown() {
         run("iptables-legacy", &["-t", "nat", "-F", "KUBE-NODEPORTS"]);
         run("iptables-legacy", &["-t", "filter", "-F"]);
         let model = Model::read(&live.snapshot(Wanted::ALL), &Names::default());
-        assert_eq!(state(&model), [(Mode::Iptables, Some(Variant::Legacy), State::Leftover)]);
+        assert_eq!(state(&model), [(Engine::IptablesLegacy, State::Leftover)]);
     });
 }
 
@@ -285,7 +284,13 @@ fn leftovers_of_another_mode_are_told() {
     let dir = set("1.36.2", "iptables-legacy");
     let states = |snapshot: &Snapshot| -> Vec<(Mode, State)> {
         let model = Model::read(snapshot, &Names::default());
-        model.services.modes.iter().filter(|m| m.family == IpFamily::V4).map(|m| (m.mode, m.state)).collect()
+        model
+            .services
+            .modes
+            .iter()
+            .filter(|m| m.family == IpFamily::V4)
+            .map(|m| (m.engine.mode(), m.state))
+            .collect()
     };
     // Rules at work translate before IPVS sees a packet: what IPVS holds is left over.
     let both = with_ipvs(from_text(&dir));

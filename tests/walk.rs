@@ -9,8 +9,7 @@ use kptop::kernel::nftables as kernel_nftables;
 use kptop::lab::packets::Sender;
 use kptop::lab::{Lab, Origin, inside, shop};
 use kptop::proxy::{
-    FrontendKind, Mode, Model, Names, Protocol, Service, ServiceName, TrafficPolicy, Variant, iptables,
-    nftables,
+    Engine, FrontendKind, Model, Names, Protocol, Service, ServiceName, TrafficPolicy, iptables, nftables,
 };
 use kptop::ruleset::{Counter, Dialect, IpFamily, Match, RuleSpec, Table, TableBuilder, TableCounters};
 use kptop::snapshot::live::{Live, Wanted};
@@ -192,7 +191,7 @@ fn both_ways(version: &'static str, mode: &'static str) -> [BTreeMap<String, Vec
             let tables = if mode == "nftables" {
                 let node_port_addresses = vec![node.parse().unwrap()];
                 let options = nftables::WriteOptions {
-                    form: if version == "1.30.5" { nftables::Form::V1_30 } else { nftables::Form::V1_36 },
+                    version: version.parse().unwrap(),
                     cluster_cidr,
                     node_port_addresses,
                     service_cidr: cluster_ips.parse().ok(),
@@ -202,7 +201,7 @@ fn both_ways(version: &'static str, mode: &'static str) -> [BTreeMap<String, Vec
                 // In the captured set of 1.20 kube-proxy did not know the node's address.
                 let old = version == "1.20.2";
                 let options = iptables::WriteOptions {
-                    form: if old { iptables::Form::V1_20 } else { iptables::Form::V1_36 },
+                    version: version.parse().unwrap(),
                     cluster_cidr,
                     accounts: true,
                     node: node.parse().ok().filter(|_| !old),
@@ -247,10 +246,10 @@ fn written_rules_are_as_long_as_kube_proxys() {
 #[test]
 fn flows_fall_on_the_backends_by_the_odds() {
     const FLOWS: u32 = 20_000;
-    for (what, mode, variant) in [
-        ("iptables-legacy", Mode::Iptables, Variant::Legacy),
-        ("iptables-nft", Mode::Iptables, Variant::Nft),
-        ("nftables", Mode::Nftables, Variant::Nft),
+    for (what, engine) in [
+        ("iptables-legacy", Engine::IptablesLegacy),
+        ("iptables-nft", Engine::IptablesNft),
+        ("nftables", Engine::Nftables),
     ] {
         let endpoints: Vec<(IpAddr, bool)> =
             (1..=7).map(|n| (IpAddr::V4([10, 244, 1, n].into()), n % 3 == 0)).collect();
@@ -259,7 +258,7 @@ fn flows_fall_on_the_backends_by_the_odds() {
         let name = ServiceName::parse("odds/seven:dns").unwrap();
         let service = shop::build(name, Protocol::Udp, IpFamily::V4, 53, &endpoints, frontends);
         let lab = Lab::bare().unwrap();
-        lab.install(mode, variant, &[service]).unwrap();
+        lab.install(engine, &[service]).unwrap();
         common::walking::silence(&lab);
         let packet = move |n: u32| {
             let from = IpAddr::V4([10, 244, 128, 2 + (n / 10_000) as u8].into());

@@ -221,9 +221,9 @@ fn modes(before: &Model, now: &Model, found: &mut Found) {
             .modes
             .iter()
             .map(|m| {
-                let variant = m.variant.map(|v| format!(" ({})", v.name())).unwrap_or_default();
+                let variant = m.engine.variant().map(|v| format!(" ({})", v.name())).unwrap_or_default();
                 let state = if m.state == State::Active { "at work" } else { "left over" };
-                (format!("{} mode{variant} {}", m.mode.name(), m.family), state.to_string())
+                (format!("{} mode{variant} {}", m.engine.mode().name(), m.family), state.to_string())
             })
             .collect()
     };

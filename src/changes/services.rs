@@ -9,7 +9,7 @@ const MANY: usize = 12;
 
 /// A Service's name for people, unique in a model.
 fn subject(s: &Service) -> String {
-    let left = if s.leftover { format!(" (left over, {})", s.mode.name()) } else { String::new() };
+    let left = if s.leftover { format!(" (left over, {})", s.engine.mode().name()) } else { String::new() };
     let family = if s.family == crate::ruleset::IpFamily::V6 { " ipv6" } else { "" };
     format!("{} {}{family}{left}", s.label(), s.protocol.name())
 }

@@ -2,10 +2,10 @@
 
 use super::{explain, print_as};
 use crate::bench::{Connections, Run};
-use crate::cost::Engine;
 use crate::lab::become_root_if_needed;
 use crate::lab::http::Stage;
 use crate::output::{self, BenchSetup};
+use crate::proxy::Engine;
 use crate::snapshot::facts::{ipvs_version, read_node};
 use clap::{Args, ValueEnum};
 use std::io::{self, IsTerminal};
@@ -74,7 +74,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, String> {
         "loading an HTTP server in private network namespaces; this node's own rules and traffic are not touched",
     );
     let engines: Vec<Engine> = match args.modes.is_empty() {
-        true => Engine::ALL.to_vec(),
+        true => Engine::COMPARED.to_vec(),
         false => args
             .modes
             .iter()

@@ -1,11 +1,12 @@
 //! `kptop calibrate`: what a lookup costs in this kernel on this CPU.
 
 use super::{TextOrJson, explain, print_as};
-use crate::cost::{Calibration, Engine, EnginePrices, Sample, VERSION, fit};
+use crate::cost::{Calibration, EnginePrices, Sample, VERSION, fit};
 use crate::figures::nanoseconds;
 use crate::lab::become_root_if_needed;
 use crate::lab::measure::{Course, median, stay_on_this_cpu};
 use crate::output::{Align, Columns};
+use crate::proxy::Engine;
 use crate::snapshot::facts::node_identity;
 use clap::Args;
 use std::io::{self, IsTerminal, Write};
@@ -44,6 +45,8 @@ fn sizes(engine: Engine) -> &'static [usize] {
         Engine::IptablesNft => &[100, 1_000, 5_000],
         Engine::Ipvs => &[100, 1_000],
         Engine::Nftables => &[100, 1_000],
+        // Nothing writes it.
+        Engine::UserspaceLegacy | Engine::UserspaceNft => &[],
     }
 }
 
@@ -81,7 +84,7 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode, String> {
     tell("measuring in private network namespaces; this node's own rules and traffic are not touched");
     let mut bare = Course::build(None, 1).map_err(|e| explain(&e))?;
     let (mut courses, mut left_out) = (Vec::new(), Vec::new());
-    for engine in Engine::ALL {
+    for engine in Engine::COMPARED {
         let unseen = if args.verify { &UNSEEN[..] } else { &[] };
         // What would take too long to load is not begun. Maps of nftables mode take the square of their number, rules grow
         // with it.
@@ -169,7 +172,7 @@ fn take(course: &mut Course) -> Measured {
 }
 
 fn prices(measured: &[(Measured, bool)]) -> Vec<EnginePrices> {
-    Engine::ALL
+    Engine::COMPARED
         .into_iter()
         .filter_map(|engine| {
             let of: Vec<&Measured> =

@@ -3,7 +3,7 @@
 use super::{Format, Source, explain, print_snapshot};
 use crate::kernel::module::is_there;
 use crate::lab::{Lab, LabOptions, become_root_if_needed, shop};
-use crate::proxy::{Mode, Names, Variant};
+use crate::proxy::{Engine, Names};
 use crate::snapshot::live::Live;
 use crate::tui::{Input, Options};
 use clap::{Args, ValueEnum};
@@ -69,14 +69,11 @@ pub(super) fn start(
 ) -> Result<Lab, String> {
     let services = shop::services(services, backends);
     let options = LabOptions {
-        mode: match mode {
-            DemoMode::Iptables | DemoMode::IptablesNft => Mode::Iptables,
-            DemoMode::Nftables => Mode::Nftables,
-            DemoMode::Ipvs => Mode::Ipvs,
-        },
-        variant: match mode {
-            DemoMode::IptablesNft => Variant::Nft,
-            _ => Variant::Legacy,
+        engine: match mode {
+            DemoMode::Iptables => Engine::IptablesLegacy,
+            DemoMode::IptablesNft => Engine::IptablesNft,
+            DemoMode::Nftables => Engine::Nftables,
+            DemoMode::Ipvs => Engine::Ipvs,
         },
         plan: shop::plan(&services, traffic),
         services,

@@ -100,7 +100,12 @@ pub(super) fn run(source: &SourceArgs, args: &DropsArgs) -> Result<ExitCode, Str
                 let line = format!("not read: {}: {}", u.what, u.why);
                 writeln!(out, "  {}", output::one_line(&line))?;
             }
-            if last.model.services.modes.iter().any(|m| m.mode == Mode::Nftables && m.state == State::Active)
+            if last
+                .model
+                .services
+                .modes
+                .iter()
+                .any(|m| m.engine.mode() == Mode::Nftables && m.state == State::Active)
             {
                 writeln!(
                     out,

@@ -252,7 +252,7 @@ fn info(recording: &mut Recording, out: &mut dyn Write) -> io::Result<()> {
         )?;
         if let Ok(s) = recording.snapshot(i) {
             let model = crate::proxy::Model::read(&s, &Names::default());
-            let modes: Vec<&str> = model.services.modes.iter().map(|m| m.mode.name()).collect();
+            let modes: Vec<&str> = model.services.modes.iter().map(|m| m.engine.mode().name()).collect();
             let node = s.node.hostname.as_deref().unwrap_or("a node without a name");
             let services = plural(model.services.len() as u64, "Service");
             let node = crate::output::one_line(node);

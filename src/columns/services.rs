@@ -3,7 +3,7 @@
 use super::{Column, NEVER, Rows, Shape, Value, figure, words};
 use crate::cost::Lookup;
 use crate::proxy::{
-    Backend, BackendFigures, CounterSource, FrontendKind, Health, Mode, Service, ServiceFigures, Variant,
+    Backend, BackendFigures, CounterSource, Engine, FrontendKind, Health, Mode, Service, ServiceFigures,
     frontend_text,
 };
 use crate::rates::{NoRate, Rate, ServiceRates};
@@ -70,7 +70,7 @@ pub fn expected_share(s: &Service, b: &Backend) -> Option<f64> {
 /// each frontend: those beside the cluster IP's have their address behind the name.
 pub fn screen_label(s: &Service) -> String {
     let frontend = s.frontends.first().filter(|f| f.kind != Some(FrontendKind::ClusterIp));
-    if let (Mode::Ipvs, true, Some(f)) = (s.mode, s.name.is_some(), frontend) {
+    if let (Mode::Ipvs, true, Some(f)) = (s.engine.mode(), s.name.is_some(), frontend) {
         return format!("{} {}", s.label(), frontend_text(f));
     }
     match s.family {
@@ -110,10 +110,10 @@ fn new_flows(r: &ServiceRow<'_>) -> Option<u64> {
 }
 
 fn mode_word(s: &Service) -> &'static str {
-    match (s.mode, s.variant) {
-        (Mode::Iptables, Some(Variant::Nft)) => "ipt-nft",
-        (Mode::Userspace, _) => "user",
-        (mode, _) => mode.name(),
+    match s.engine {
+        Engine::IptablesNft => "ipt-nft",
+        Engine::UserspaceLegacy | Engine::UserspaceNft => "user",
+        engine => engine.mode().name(),
     }
 }
 
@@ -164,7 +164,7 @@ pub const SERVICES: &[Column<Services>] = &[
     Column {
         width: 4,
         ..figure("backends", "BACK", "backends", Shape::Count, 0, "endpoints that its rules know", |r| {
-            match r.service.mode {
+            match r.service.engine.mode() {
                 Mode::Userspace => text("?"), // the process alone knows them
                 _ => Value::count(Some(r.service.backends.len() as u64)),
             }

@@ -2,10 +2,10 @@
 //! them.
 
 use super::lookup::{Askers, FIGURES, Sizes};
-use super::prices::{Engine, Prices, PricesFrom};
+use super::prices::{Prices, PricesFrom};
 use crate::figures::{nanoseconds, plural};
 use crate::proxy::{
-    FrontendKind, Mode, Model, Service, ServiceName, TrafficPolicy, Variant, iptables, ipvs, nftables,
+    Engine, FrontendKind, Mode, Model, Service, ServiceName, TrafficPolicy, iptables, ipvs, nftables,
     node_address, pod_network,
 };
 use crate::ruleset::{Dialect, IpFamily, Table, TableBackend};
@@ -174,11 +174,6 @@ impl Comparison {
 const WORTH_SAYING_NS: f64 = 1_000.0;
 const WORTH_SAYING: f64 = 0.15;
 
-/// The engine of a mode.
-pub fn engine_of(mode: Mode, variant: Option<Variant>) -> Option<Engine> {
-    Engine::ALL.into_iter().find(|e| e.mode() == (mode, variant))
-}
-
 /// Services as any mode could write them: what the running one does not tell is filled in.
 fn portable(model: &Model) -> (Vec<Service>, Vec<String>) {
     let mut notes = Vec::new();
@@ -205,7 +200,7 @@ fn portable(model: &Model) -> (Vec<Service>, Vec<String>) {
                 return !known;
             }
             // An external address of an unknown kind, or a virtual server of IPVS without its ipsets.
-            f.kind.get_or_insert(match s.mode {
+            f.kind.get_or_insert(match s.engine.mode() {
                 Mode::Ipvs => FrontendKind::ClusterIp,
                 _ => FrontendKind::ExternalIp,
             });
@@ -313,8 +308,10 @@ fn written(snapshot: &Snapshot, services: &[Service], engine: Engine) -> Snapsho
 fn tables(snapshot: &Snapshot, engine: Engine) -> impl Iterator<Item = &TableState> {
     snapshot.tables.iter().filter(move |t| match engine {
         Engine::Nftables => t.table.dialect == Dialect::Nft && t.table.name == nftables::TABLE,
-        Engine::IptablesLegacy => t.backend == TableBackend::XTables,
-        Engine::IptablesNft => t.backend == TableBackend::NfTables && t.table.dialect == Dialect::Iptables,
+        Engine::IptablesLegacy | Engine::UserspaceLegacy => t.backend == TableBackend::XTables,
+        Engine::IptablesNft | Engine::UserspaceNft => {
+            t.backend == TableBackend::NfTables && t.table.dialect == Dialect::Iptables
+        }
         Engine::Ipvs => t.table.dialect == Dialect::Iptables,
     })
 }
@@ -357,6 +354,8 @@ fn change(snapshot: &Snapshot, engine: Engine, services: &[Service]) -> (u64, u6
         ),
         // Its few rules are restored, and one real server is set.
         Engine::Ipvs => (tables(snapshot, engine).map(|t| t.table.rules.len() as u64).sum(), 1),
+        // Its backends are in the process.
+        Engine::UserspaceLegacy | Engine::UserspaceNft => (0, 0),
     }
 }
 
@@ -432,22 +431,22 @@ fn figures(
 /// Compares the modes for the Services of a snapshot.
 pub fn under(snapshot: &Snapshot, model: &Model, prices: &Prices) -> Comparison {
     let (services, mut notes) = portable(model);
-    let present: Vec<Engine> = Engine::ALL
+    let present: Vec<Engine> = Engine::COMPARED
         .into_iter()
         .filter(|e| {
-            let active = |s: &&Service| !s.leftover && engine_of(s.mode, s.variant) == Some(*e);
+            let active = |s: &&Service| !s.leftover && Some(s.engine) == Some(*e);
             model.services.iter().any(|s| active(&s))
         })
         .collect();
     let askers = Askers::new(snapshot);
     let mut modes = Vec::new();
     let mut costs = Vec::new();
-    for engine in Engine::ALL {
+    for engine in Engine::COMPARED {
         let running = present.contains(&engine);
         let (figures, by_service) = if running {
             // A node may run one mode for IPv4 and another for IPv6: each has its own Services.
             let own: Vec<Service> =
-                services.iter().filter(|s| engine_of(s.mode, s.variant) == Some(engine)).cloned().collect();
+                services.iter().filter(|s| Some(s.engine) == Some(engine)).cloned().collect();
             figures(snapshot, &own, engine, true, &askers, prices)
         } else {
             let made = written(snapshot, &services, engine);

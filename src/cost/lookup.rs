@@ -1,8 +1,7 @@
 //! What the lookup of each Service costs on this node, as its rules are.
 
-use super::compare::engine_of;
-use super::prices::{Engine, Prices, PricesFrom};
-use crate::proxy::{Model, Service, any_pod, node_address};
+use super::prices::{Prices, PricesFrom};
+use crate::proxy::{Engine, Model, Service, any_pod, node_address};
 use crate::ruleset::{Dialect, IpFamily, TableBackend};
 use crate::snapshot::Snapshot;
 use crate::walk::{Entrance, Ground, Options, Packet};
@@ -50,8 +49,8 @@ impl Sizes {
     pub(super) fn rules(&self, engine: Engine, family: IpFamily) -> u64 {
         let of = &self.rules[family as usize];
         match engine {
-            Engine::IptablesLegacy => of[0],
-            Engine::IptablesNft => of[1],
+            Engine::IptablesLegacy | Engine::UserspaceLegacy => of[0],
+            Engine::IptablesNft | Engine::UserspaceNft => of[1],
             Engine::Ipvs => of[0] + of[1],
             Engine::Nftables => of[2],
         }
@@ -102,7 +101,7 @@ pub fn lookups(snapshot: &Snapshot, model: &Model, prices: &Prices) -> Vec<Optio
             let walk = ground.walk(&packet, &FIGURES);
             let rules = || walk.outcomes.iter().map(|o| o.tally.rules());
             let mean = walk.mean_rules()?;
-            let priced = engine_of(s.mode, s.variant).and_then(|e| Some((e, prices.calibration.engine(e)?)));
+            let priced = prices.calibration.engine(s.engine).map(|p| (s.engine, p));
             Some(Lookup {
                 min: rules().min()?,
                 mean,

@@ -57,7 +57,7 @@ struct Move<'a> {
 pub fn moving(snapshot: &Snapshot, model: &Model, to: Mode) -> Vec<Difference> {
     let mut m = Move { snapshot, model, to, found: Vec::new() };
     let from: BTreeSet<Mode> =
-        model.services.modes.iter().filter(|m| m.state == State::Active).map(|m| m.mode).collect();
+        model.services.modes.iter().filter(|m| m.state == State::Active).map(|m| m.engine.mode()).collect();
     if from.contains(&to) && from.len() == 1 {
         return Vec::new();
     }
@@ -387,7 +387,7 @@ impl<'a> Move<'a> {
     fn leaving_ipvs(&mut self) {
         let mut schedulers = Vec::new();
         let mut weights = Vec::new();
-        for s in self.services().filter(|s| s.mode == Mode::Ipvs) {
+        for s in self.services().filter(|s| s.engine.mode() == Mode::Ipvs) {
             if let Some(name) = s.scheduler.as_deref().filter(|n| *n != "rr") {
                 schedulers.push(format!("{}: {name}", s.label()));
             }
@@ -512,14 +512,14 @@ impl<'a> Move<'a> {
     fn leftovers(&mut self) {
         let mut lines = Vec::new();
         for m in &self.model.services.modes {
-            let what = match m.variant {
-                Some(v) => format!("{} ({})", m.mode.name(), v.name()),
-                None => m.mode.name().to_string(),
+            let what = match m.engine.variant() {
+                Some(v) => format!("{} ({})", m.engine.mode().name(), v.name()),
+                None => m.engine.mode().name().to_string(),
             };
             let state = if m.state == State::Leftover { ", left over already" } else { "" };
-            if m.mode != self.to {
+            if m.engine.mode() != self.to {
                 let rules = plural(m.rules as u64, "rule");
-                let held = match m.mode {
+                let held = match m.engine.mode() {
                     Mode::Ipvs => format!("{} and {rules}", plural(m.services as u64, "virtual server")),
                     _ => rules,
                 };

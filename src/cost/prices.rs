@@ -5,48 +5,8 @@
 //! table, what a packet costs before any rule, and what each evaluated rule adds. Between the sizes it is
 //! interpolated over the logarithm of the size.
 
-use crate::proxy::{Mode, Variant};
+use crate::proxy::Engine;
 use serde::{Deserialize, Serialize};
-
-/// What looks Services up in the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Engine {
-    /// iptables mode in x_tables.
-    IptablesLegacy,
-    /// iptables mode in nf_tables.
-    IptablesNft,
-    /// IPVS.
-    Ipvs,
-    /// nftables mode.
-    Nftables,
-}
-
-impl Engine {
-    /// All, in the order in which they are shown.
-    pub const ALL: [Engine; 4] =
-        [Engine::IptablesLegacy, Engine::IptablesNft, Engine::Ipvs, Engine::Nftables];
-
-    /// Mode and variant.
-    pub fn mode(self) -> (Mode, Option<Variant>) {
-        match self {
-            Engine::IptablesLegacy => (Mode::Iptables, Some(Variant::Legacy)),
-            Engine::IptablesNft => (Mode::Iptables, Some(Variant::Nft)),
-            Engine::Ipvs => (Mode::Ipvs, None),
-            Engine::Nftables => (Mode::Nftables, None),
-        }
-    }
-
-    /// For people: `iptables (legacy)`.
-    pub fn words(self) -> &'static str {
-        match self {
-            Engine::IptablesLegacy => "iptables (legacy)",
-            Engine::IptablesNft => "iptables (nft)",
-            Engine::Ipvs => "ipvs",
-            Engine::Nftables => "nftables",
-        }
-    }
-}
 
 /// Prices at one size.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

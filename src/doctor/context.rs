@@ -187,7 +187,7 @@ impl<'a> CheckContext<'a> {
 
     /// True where a mode is at work.
     pub(super) fn active(&self, mode: Mode) -> bool {
-        self.model.services.modes.iter().any(|m| m.mode == mode && m.state == State::Active)
+        self.model.services.modes.iter().any(|m| m.engine.mode() == mode && m.state == State::Active)
     }
 
     /// True where any mode is at work in a family.

@@ -94,8 +94,8 @@ impl Explanation {
         let what = match self.service(model) {
             Some((s, f)) => {
                 let kind = f.kind.map_or("frontend", |k| k.words());
-                let variant = s.variant.map_or(String::new(), |v| format!(" ({})", v.name()));
-                format!("{}, {kind}, {} mode{variant}", s.label(), s.mode.name())
+                let variant = s.engine.variant().map_or(String::new(), |v| format!(" ({})", v.name()));
+                format!("{}, {kind}, {} mode{variant}", s.label(), s.engine.mode().name())
             }
             None => "no Service of kube-proxy has this address, port and protocol".into(),
         };

@@ -178,7 +178,7 @@ impl Explanation {
 
     /// Who takes the packet: the mode that translated or refused it, where that is kube-proxy's doing.
     pub fn mode(&self, model: &Model) -> Option<Mode> {
-        self.service(model).map(|s| s.0.mode)
+        self.service(model).map(|s| s.0.engine.mode())
     }
 
     /// Ends by what comes of them, the likeliest first.

@@ -2,9 +2,8 @@
 
 use super::{Lab, Origin, inside, shop};
 use crate::bench::{Connections, Times};
-use crate::cost::Engine;
 use crate::kernel::{Error, Result};
-use crate::proxy::Variant;
+use crate::proxy::Engine;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -50,8 +49,7 @@ impl Stage {
         let to = asked.and_then(|f| Some(SocketAddr::new(f.address?, f.port)));
         let to = to.ok_or_else(|| Error::protocol("building the stage", "there is no Service to ask"))?;
         let lab = Lab::bare()?;
-        let (mode, variant) = engine.mode();
-        lab.install(mode, variant.unwrap_or(Variant::Nft), &own)?;
+        lab.install(engine, &own)?;
         let stop = Arc::new(AtomicBool::new(false));
         let until = stop.clone();
         let server = inside(lab.pods(), move || {

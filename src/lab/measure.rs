@@ -4,11 +4,10 @@
 
 use super::packets::{Sender, encode};
 use super::{inside, links, new_netns, parse, put, put_ipvs, shop, sysctl, written};
-use crate::cost::Engine;
 use crate::kernel::conntrack::{Client, Tuple};
 use crate::kernel::netns::Netns;
 use crate::kernel::{Error, Result};
-use crate::proxy::{Mode, Protocol, Service, Variant};
+use crate::proxy::{Engine, Mode, Protocol, Service};
 use crate::ruleset::{IpFamily, IpNet};
 use crate::snapshot::facts::{InterfaceAddress, Ipvs};
 use crate::snapshot::{Reading, Snapshot, TableState};
@@ -77,10 +76,7 @@ impl Course {
         let source: IpAddr = parse(SOURCE)?;
         let address = InterfaceAddress { interface: "sink0".into(), address: source };
         snapshot.addresses = Arc::new(vec![address]);
-        let (mode, variant) = match engine.map(Engine::mode) {
-            Some((mode, variant)) => (Some(mode), variant.unwrap_or(Variant::Nft)),
-            None => (None, Variant::Legacy),
-        };
+        let mode = engine.map(Engine::mode);
         // Only IPv4 is measured: tables of IPv6 would cost time and hold nothing.
         let tables = match mode {
             Some(Mode::Iptables | Mode::Nftables) => {
@@ -105,13 +101,13 @@ impl Course {
                     let all = written(Mode::Iptables, &[])?;
                     let own: Vec<_> =
                         all.into_iter().filter(|t| t.0.family.ip() == Some(IpFamily::V4)).collect();
-                    if put(Variant::Legacy, &own).is_err() {
-                        put(Variant::Nft, &own)?;
+                    if put(Engine::IptablesLegacy, &own).is_err() {
+                        put(Engine::IptablesNft, &own)?;
                     }
                     Ok((own, (Sender::open()?, Client::open().ok())))
                 }
                 _ => {
-                    put(variant, &tables)?;
+                    put(engine.unwrap_or(Engine::IptablesLegacy), &tables)?;
                     Ok((tables, (Sender::open()?, Client::open().ok())))
                 }
             }

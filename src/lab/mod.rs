@@ -16,7 +16,7 @@ pub use traffic::{BackendKey, Counted, Counts, Origin, Plan, Stream};
 use crate::kernel::netns::{Netns, enter_user_namespace};
 use crate::kernel::{Error, Result, ipvs, nftables, xtables};
 use crate::proxy::iptables::WriteOptions;
-use crate::proxy::{Mode, Service, Variant, iptables, nftables as proxy_nftables};
+use crate::proxy::{Engine, Mode, Service, Variant, iptables, nftables as proxy_nftables};
 use crate::ruleset::{Dialect, IpFamily, IpNet, Table, TableCounters};
 use std::fs;
 use std::net::IpAddr;
@@ -41,10 +41,8 @@ pub const FRIEND_IP: &str = "203.0.113.9";
 /// What to build.
 #[derive(Clone, Debug)]
 pub struct LabOptions {
-    /// Mode to install.
-    pub mode: Mode,
-    /// In iptables mode: by which part of the kernel.
-    pub variant: Variant,
+    /// What to install.
+    pub engine: Engine,
     /// The Services.
     pub services: Vec<Service>,
     /// Traffic to send; none where empty.
@@ -143,7 +141,7 @@ impl Lab {
     /// Builds the namespaces, installs the rules and starts servers and traffic.
     pub fn start(options: &LabOptions) -> Result<Lab> {
         let mut lab = Lab::bare()?;
-        lab.install(options.mode, options.variant, &options.services)?;
+        lab.install(options.engine, &options.services)?;
         if !options.plan.streams.is_empty() {
             lab.serve(&options.services)?;
             lab.send(&options.plan)?;
@@ -176,7 +174,8 @@ impl Lab {
     }
 
     /// Puts Services into the node's kernel.
-    pub fn install(&self, mode: Mode, variant: Variant, services: &[Service]) -> Result<()> {
+    pub fn install(&self, engine: Engine, services: &[Service]) -> Result<()> {
+        let mode = engine.mode();
         match mode {
             Mode::Iptables | Mode::Nftables => {
                 let tables = written(mode, services)?;
@@ -185,7 +184,7 @@ impl Lab {
                         // As kube-proxy sets it for node ports on localhost.
                         sysctl("ipv4/conf/all/route_localnet", "1")?;
                     }
-                    put(variant, &tables)
+                    put(engine, &tables)
                 })
             }
             Mode::Ipvs => {
@@ -277,11 +276,11 @@ pub fn written(mode: Mode, services: &[Service]) -> Result<Vec<(Table, TableCoun
     Ok(all)
 }
 
-/// Puts tables into the kernel, in the calling thread's namespace: iptables' by this variant.
-pub fn put(variant: Variant, tables: &[(Table, TableCounters)]) -> Result<()> {
+/// Puts tables into the kernel, in the calling thread's namespace: iptables' by the variant of this engine.
+pub fn put(engine: Engine, tables: &[(Table, TableCounters)]) -> Result<()> {
     for (table, counters) in tables {
         let family = table.family.ip().unwrap_or(IpFamily::V4);
-        let legacy = table.dialect == Dialect::Iptables && variant == Variant::Legacy;
+        let legacy = table.dialect == Dialect::Iptables && engine.variant() == Some(Variant::Legacy);
         match if legacy { install_table(family, table) } else { nftables::create(table, counters) } {
             // A kernel without IPv6 tables still shows the rest.
             Err(e) if family == IpFamily::V6 && legacy && (e.is_missing() || no_such_table(&e)) => break,

@@ -2,7 +2,7 @@
 
 use super::traffic::{Origin, Plan, Stream};
 use crate::proxy::{
-    Action, Backend, CounterSource, Frontend, FrontendKind, Mode, NamedBy, Protocol, Service, ServiceName,
+    Action, Backend, CounterSource, Engine, Frontend, FrontendKind, NamedBy, Protocol, Service, ServiceName,
     TrafficPolicy, service_hash,
 };
 use crate::ruleset::{IpFamily, IpNet};
@@ -212,8 +212,7 @@ pub fn build(
         named_by: Some(NamedBy::Comment),
         protocol,
         family,
-        mode: Mode::Iptables,
-        variant: Some(crate::proxy::Variant::Legacy),
+        engine: Engine::IptablesLegacy,
         frontends,
         backends,
         scheduler: None,

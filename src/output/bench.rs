@@ -91,11 +91,10 @@ pub fn write_bench_json(
     let percentiles =
         |p: Option<Percentiles>| p.map(|p| PercentilesOut { p50: p.p50, p95: p.p95, p99: p.p99 });
     let run = |r: &'_ Run| {
-        let (mode, variant) = r.engine.mode();
         let rate = r.rate();
         RunOut {
-            mode: mode.name(),
-            variant: variant.map(|v| v.name()),
+            mode: r.engine.mode().name(),
+            variant: r.engine.variant().map(|v| v.name()),
             services: r.services,
             connections: r.connections.name(),
             http_req_duration_us: percentiles(Percentiles::of(&r.times.duration)),
@@ -275,10 +274,9 @@ pub fn write_bench_csv(runs: &[Run], out: &mut dyn Write) -> io::Result<()> {
         heads.join(",")
     )?;
     for r in runs {
-        let (mode, variant) = r.engine.mode();
         let mut fields = vec![
-            mode.name().to_string(),
-            variant.map_or(String::new(), |v| v.name().into()),
+            r.engine.mode().name().to_string(),
+            r.engine.variant().map_or(String::new(), |v| v.name().into()),
             r.services.to_string(),
             r.connections.name().into(),
         ];

@@ -94,26 +94,23 @@ pub fn write_comparison_json(
     indented: bool,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let mode = |m: &ModeFigures| {
-        let (mode, variant) = m.engine.mode();
-        ModeOut {
-            mode: mode.name(),
-            variant: variant.map(|v| v.name()),
-            running: m.running,
-            rules: m.rules,
-            elements: m.elements,
-            virtual_servers: m.servers.map(|s| s.0),
-            real_servers: m.servers.map(|s| s.1),
-            kernel_bytes: m.kernel_bytes,
-            kernel_bytes_unknown: m.kernel_bytes.is_none().then_some(NO_BYTES),
-            lookup: LookupOut {
-                rules: m.evaluated.map(spread),
-                first_packet_ns: m.first_packet_ns.map(spread),
-                per_packet_ns: m.per_packet_ns,
-            },
-            change: ChangeOut { rules: m.change.0, elements: m.change.1 },
-            estimate_from: m.from.name(),
-        }
+    let mode = |m: &ModeFigures| ModeOut {
+        mode: m.engine.mode().name(),
+        variant: m.engine.variant().map(|v| v.name()),
+        running: m.running,
+        rules: m.rules,
+        elements: m.elements,
+        virtual_servers: m.servers.map(|s| s.0),
+        real_servers: m.servers.map(|s| s.1),
+        kernel_bytes: m.kernel_bytes,
+        kernel_bytes_unknown: m.kernel_bytes.is_none().then_some(NO_BYTES),
+        lookup: LookupOut {
+            rules: m.evaluated.map(spread),
+            first_packet_ns: m.first_packet_ns.map(spread),
+            per_packet_ns: m.per_packet_ns,
+        },
+        change: ChangeOut { rules: m.change.0, elements: m.change.1 },
+        estimate_from: m.from.name(),
     };
     let document = Document {
         schema: "kptop.compare/1",

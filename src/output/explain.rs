@@ -185,7 +185,7 @@ pub fn write_explanation_json(
             mark: p.mark,
         },
         mode: e.mode(model).map(Mode::name),
-        variant: service.and_then(|s| s.variant).map(|v| v.name()),
+        variant: service.and_then(|s| s.engine.variant()).map(|v| v.name()),
         service: service.map(|s| s.label()),
         steps: e.walk.outcomes.first().map(&steps).unwrap_or_default(),
         outcomes: e

@@ -284,8 +284,8 @@ pub fn write_snapshot(view: &View, indented: bool, out: &mut dyn Write) -> io::R
             .modes
             .iter()
             .map(|m| Mode {
-                mode: m.mode.name(),
-                variant: m.variant.map(|v| v.name()),
+                mode: m.engine.mode().name(),
+                variant: m.engine.variant().map(|v| v.name()),
                 family: m.family.name(),
                 state: m.state.name(),
                 services: m.services,
@@ -356,8 +356,8 @@ fn service<'a>(row: &ServiceRow<'a>, cluster: Option<&'a Cluster>) -> ServiceOut
         named_by: s.named_by.map(|n| n.name()),
         protocol: s.protocol.name(),
         family: s.family.name(),
-        mode: s.mode.name(),
-        variant: s.variant.map(|v| v.name()),
+        mode: s.engine.mode().name(),
+        variant: s.engine.variant().map(|v| v.name()),
         frontends: s.frontends.iter().zip(row.figures.frontends()).map(|(f, n)| frontend(f, n)).collect(),
         scheduler: s.scheduler.as_deref(),
         session_affinity_s: s.session_affinity_s,

@@ -218,7 +218,12 @@ pub fn samples(view: &View, took: Duration, age: Duration, limits: &Cardinality)
         s.add("kptop_unread", &[what], 1.0);
     }
     for m in &model.services.modes {
-        let labels = [m.mode.name(), m.variant.map_or("", |v| v.name()), m.family.name(), m.state.name()];
+        let labels = [
+            m.engine.mode().name(),
+            m.engine.variant().map_or("", |v| v.name()),
+            m.family.name(),
+            m.state.name(),
+        ];
         s.add("kptop_mode_services", &labels, m.services as f64);
         s.add("kptop_mode_rules", &labels, m.rules as f64);
     }
@@ -340,7 +345,7 @@ fn labels_of(x: &Service) -> [String; 6] {
         Some(n) => (n.namespace.clone(), n.name.clone(), n.port.clone()),
         None => (String::new(), x.label(), String::new()),
     };
-    [namespace, name, port, x.protocol.lower().into(), x.family.name().into(), x.mode.name().into()]
+    [namespace, name, port, x.protocol.lower().into(), x.family.name().into(), x.engine.mode().name().into()]
 }
 
 fn backend(
@@ -353,7 +358,7 @@ fn backend(
     let endpoint = view.snapshot.cluster.as_deref().and_then(|c| cluster_endpoint(c, x, b.address, b.port));
     let place = endpoint_text(b.address, b.port);
     // Only IPVS has figures for each frontend.
-    let frontend = match (x.mode, x.frontends.first()) {
+    let frontend = match (x.engine.mode(), x.frontends.first()) {
         (crate::proxy::Mode::Ipvs, Some(f)) => crate::proxy::frontend_text(f),
         _ => String::new(),
     };

@@ -86,12 +86,12 @@ pub fn write_snapshot(view: &View, rates: bool, width: Option<usize>, out: &mut 
         writeln!(out, "\n{text}")?;
     }
     for m in &model.services.modes {
-        let variant = m.variant.map(|v| format!(" ({})", v.name())).unwrap_or_default();
+        let variant = m.engine.variant().map(|v| format!(" ({})", v.name())).unwrap_or_default();
         let state = if m.state == crate::proxy::State::Leftover { ", left over from before" } else { "" };
         writeln!(
             out,
             "{}{variant} {}: {} Services, {} rules{state}",
-            m.mode.name(),
+            m.engine.mode().name(),
             m.family,
             m.services,
             m.rules

@@ -203,14 +203,17 @@ pub struct Behind<'a> {
 /// Where rules or virtual servers and the API differ, of what kube-proxy serves.
 pub fn differences<'a>(cluster: &'a Cluster, services: &[Service]) -> Vec<Behind<'a>> {
     let mut by_name: Map<(&ServiceName, Protocol, IpFamily), Vec<usize>> = Map::default();
-    for (i, s) in services.iter().enumerate().filter(|(_, s)| !s.leftover && s.mode != Mode::Userspace) {
+    for (i, s) in
+        services.iter().enumerate().filter(|(_, s)| !s.leftover && s.engine.mode() != Mode::Userspace)
+    {
         if let Some(name) = &s.name {
             by_name.entry((name, s.protocol, s.family)).or_default().push(i);
         }
     }
     // The process of userspace mode alone knows the endpoints.
-    let by_process =
-        |f: IpFamily| services.iter().any(|s| s.family == f && s.mode == Mode::Userspace && !s.leftover);
+    let by_process = |f: IpFamily| {
+        services.iter().any(|s| s.family == f && s.engine.mode() == Mode::Userspace && !s.leftover)
+    };
     let mut families: BTreeSet<IpFamily> = services.iter().map(|s| s.family).collect();
     families.retain(|f| !by_process(*f));
     let mut found = Vec::new();
@@ -266,7 +269,7 @@ pub fn differences<'a>(cluster: &'a Cluster, services: &[Service]) -> Vec<Behind
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::{Action, Frontend, FrontendKind};
+    use crate::proxy::{Action, Engine, Frontend, FrontendKind};
 
     fn cluster() -> Cluster {
         let port = |name: &str, protocol: &str, port, node_port| ClusterPort {
@@ -309,7 +312,7 @@ mod tests {
     fn names_are_found_by_hash_address_and_node_port() {
         let names = ApiNames::default().renewed(Some(&Arc::new(cluster()))).unwrap();
         assert!(names.renewed(Some(&Arc::new(cluster()))).is_none(), "the same names are not new");
-        let nameless = |protocol| Service::new(protocol, IpFamily::V4, Mode::Ipvs);
+        let nameless = |protocol| Service::new(protocol, IpFamily::V4, Engine::Ipvs);
         let at = |kind, address: &str, port| Frontend::new(kind, address.parse().ok(), port, Action::Balance);
         let hash = service_hash(&ServiceName::parse("shop/frontend:http").unwrap(), Protocol::Tcp);
         let mut all = [

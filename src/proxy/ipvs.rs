@@ -5,9 +5,11 @@
 
 mod frame;
 
-pub use frame::{Form, FrameOptions, frame};
+pub use frame::{FrameOptions, frame};
 
-use super::{Action, Backend, CounterSource, Frontend, FrontendKind, Mode, Protocol, Service, TrafficPolicy};
+use super::{
+    Action, Backend, CounterSource, Engine, Frontend, FrontendKind, Protocol, Service, TrafficPolicy,
+};
 use crate::ruleset::{IpFamily, IpNet};
 use crate::snapshot::facts::{
     InterfaceAddress, Ipset, Ipvs, IpvsStats, Member, RealServer, SVC_PERSISTENT, VirtualAddress,
@@ -208,7 +210,7 @@ fn service(
             .collect(),
         scheduler: Some(server.scheduler.clone()),
         session_affinity_s: (server.flags & SVC_PERSISTENT != 0).then_some(server.timeout),
-        ..Service::new(protocol, server.family, Mode::Ipvs)
+        ..Service::new(protocol, server.family, Engine::Ipvs)
     }
 }
 

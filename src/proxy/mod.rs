@@ -2,6 +2,7 @@
 
 mod addresses;
 mod cluster;
+mod engine;
 mod families;
 mod figures;
 mod frontends;
@@ -16,6 +17,7 @@ mod userspace;
 
 pub use addresses::{any_pod, node_address, node_addresses, outside_client, pod_network};
 pub use cluster::{Behind, Difference, Expected, cluster_endpoint, differences, expected, is_local};
+pub use engine::{Engine, KubeProxyVersion};
 pub use families::chain_families;
 pub use figures::{BackendFigures, Figures, FrontendFigures, ServiceFigures};
 pub use frontends::Frontends;
@@ -339,10 +341,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// Family.
     pub family: IpFamily,
-    /// Mode that holds it.
-    pub mode: Mode,
-    /// Variant of iptables.
-    pub variant: Option<Variant>,
+    /// What holds it.
+    pub engine: Engine,
     /// Where it is reached.
     pub frontends: Vec<Frontend>,
     /// Endpoints.
@@ -388,14 +388,13 @@ impl Health {
 
 impl Service {
     /// A Service of which only this is known.
-    pub fn new(protocol: Protocol, family: IpFamily, mode: Mode) -> Service {
+    pub fn new(protocol: Protocol, family: IpFamily, engine: Engine) -> Service {
         Service {
             name: None,
             named_by: None,
             protocol,
             family,
-            mode,
-            variant: None,
+            engine,
             frontends: Vec::new(),
             backends: Vec::new(),
             scheduler: None,

@@ -1,7 +1,9 @@
 //! All Services of a snapshot, and which modes hold them.
 
 use super::cluster::ApiNames;
-use super::{Figures, Mode, Names, Service, ServiceFigures, Variant, iptables, ipvs, nftables, userspace};
+use super::{
+    Engine, Figures, Mode, Names, Service, ServiceFigures, Variant, iptables, ipvs, nftables, userspace,
+};
 use crate::ruleset::{IpFamily, Table, TableBackend};
 use crate::snapshot::Snapshot;
 use crate::snapshot::facts::{Cluster, InterfaceAddress, Ipset, Ipvs};
@@ -29,10 +31,8 @@ impl State {
 /// A mode that holds Services, in one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModeState {
-    /// Mode.
-    pub mode: Mode,
-    /// Variant of iptables.
-    pub variant: Option<Variant>,
+    /// What holds them.
+    pub engine: Engine,
     /// Family.
     pub family: IpFamily,
     /// At work or left behind.
@@ -231,7 +231,7 @@ fn order(a: &Service, b: &Service) -> std::cmp::Ordering {
         .cmp(&(b.name.is_none(), &b.name))
         .then_with(|| address(a).cmp(&address(b)))
         .then_with(|| {
-            let rest = |s: &Service| (s.protocol.name(), s.family, s.leftover, s.mode, s.variant);
+            let rest = |s: &Service| (s.protocol.name(), s.family, s.leftover, s.engine);
             rest(a).cmp(&rest(b))
         })
 }
@@ -321,30 +321,27 @@ fn own_rules(table: &Table, of: Use) -> usize {
 
 fn mark_leftovers(services: &mut [Service], modes: &[ModeState]) {
     for s in services {
-        s.leftover = modes.iter().any(|m| {
-            m.state == State::Leftover && (m.mode, m.variant, m.family) == (s.mode, s.variant, s.family)
-        });
+        s.leftover =
+            modes.iter().any(|m| m.state == State::Leftover && (m.engine, m.family) == (s.engine, s.family));
     }
 }
 
 /// Modes in the order in which they get a packet, as far as rules tell. Translation by rules comes before
 /// IPVS (`ip_vs_in` hangs behind prerouting's nat). Among rules that translate at the same priority the kernel
 /// tells no order; nodes move from the later to the earlier ones here, and what they left is a leftover.
-const RANK: [(Mode, Option<Variant>); 6] = [
-    (Mode::Nftables, None),
-    (Mode::Iptables, Some(Variant::Nft)),
-    (Mode::Iptables, Some(Variant::Legacy)),
-    (Mode::Userspace, Some(Variant::Nft)),
-    (Mode::Userspace, Some(Variant::Legacy)),
-    (Mode::Ipvs, None),
+const RANK: [Engine; 6] = [
+    Engine::Nftables,
+    Engine::IptablesNft,
+    Engine::IptablesLegacy,
+    Engine::UserspaceNft,
+    Engine::UserspaceLegacy,
+    Engine::Ipvs,
 ];
 
 fn modes(snapshot: &Snapshot, services: &[Service]) -> Vec<ModeState> {
     let mut modes = Vec::new();
     for family in FAMILIES {
-        let of = |mode: Mode, variant: Option<Variant>| {
-            services.iter().filter(move |s| s.mode == mode && s.variant == variant && s.family == family)
-        };
+        let of = |engine: Engine| services.iter().filter(move |s| s.engine == engine && s.family == family);
         let rules = |backend: Option<TableBackend>, used: Use| -> usize {
             let tables = snapshot.tables.iter().filter(|t| t.family.ip() == Some(family));
             tables
@@ -353,26 +350,30 @@ fn modes(snapshot: &Snapshot, services: &[Service]) -> Vec<ModeState> {
                 .sum()
         };
         let mut taken = false;
-        for (mode, variant) in RANK {
-            let count = of(mode, variant).count();
+        for engine in RANK {
+            let count = of(engine).count();
             if count == 0 {
                 continue;
             }
             // Rules that no packet reaches are left behind, whatever else is there.
-            let reached = of(mode, variant).any(|s| !s.frontends.is_empty());
+            let reached = of(engine).any(|s| !s.frontends.is_empty());
             let state = if reached && !taken { State::Active } else { State::Leftover };
             taken |= reached;
-            let backend = variant.and_then(|v| VARIANTS.iter().find(|x| x.0 == v)).map(|x| x.1);
-            let rules = match mode {
+            let backend = engine.variant().and_then(|v| VARIANTS.iter().find(|x| x.0 == v)).map(|x| x.1);
+            let rules = match engine.mode() {
                 Mode::Nftables => table(snapshot, TableBackend::NfTables, family, nftables::TABLE)
                     .map_or(0, |(_, t)| t.rules.len()),
                 Mode::Iptables => rules(backend, Use::Rules),
                 Mode::Userspace => rules(backend, Use::Userspace),
                 // Its few rules stand in the same chains as iptables mode's.
-                Mode::Ipvs if services.iter().any(|s| s.mode == Mode::Iptables && s.family == family) => 0,
+                Mode::Ipvs
+                    if services.iter().any(|s| s.engine.mode() == Mode::Iptables && s.family == family) =>
+                {
+                    0
+                }
                 Mode::Ipvs => rules(None, Use::Rules),
             };
-            modes.push(ModeState { mode, variant, family, state, services: count, rules });
+            modes.push(ModeState { engine, family, state, services: count, rules });
         }
     }
     modes

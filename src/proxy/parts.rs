@@ -24,7 +24,7 @@ const MOST_PARTS: usize = 5000;
 
 /// The rules (elements, virtual servers) of a Service.
 pub fn parts(snapshot: &Snapshot, service: &Service) -> Vec<Part> {
-    let mut parts = match service.mode {
+    let mut parts = match service.engine.mode() {
         Mode::Nftables => of_nftables(snapshot, service),
         Mode::Ipvs => of_ipvs(snapshot, service),
         Mode::Iptables | Mode::Userspace => of_iptables(snapshot, service),
@@ -110,7 +110,7 @@ fn of_iptables(snapshot: &Snapshot, service: &Service) -> Vec<Part> {
     let hash = service.chain_hash.as_deref();
     for (index, state) in snapshot.tables.iter().enumerate() {
         let table = &*state.table;
-        let backend = match service.variant {
+        let backend = match service.engine.variant() {
             Some(super::Variant::Nft) => TableBackend::NfTables,
             _ => TableBackend::XTables,
         };

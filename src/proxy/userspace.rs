@@ -2,7 +2,7 @@
 //! process (`pkg/proxy/userspace/proxier.go`, 1.20). Backends are known to that process alone.
 
 use super::{
-    Action, Frontend, FrontendKind, Mode, NamedBy, Protocol, RuleRef, Service, ServiceName, Variant,
+    Action, Engine, Frontend, FrontendKind, NamedBy, Protocol, RuleRef, Service, ServiceName, Variant,
 };
 use crate::ruleset::{IpFamily, Match, Rule, Table, Target, nat_flags};
 use std::net::IpAddr;
@@ -19,6 +19,10 @@ pub(super) fn is_chain(name: &str) -> bool {
 
 /// Reads the Services of one family and variant from its `nat` table, which stands at `index` in the snapshot.
 pub(super) fn read(family: IpFamily, variant: Variant, index: usize, nat: &Table) -> Vec<Service> {
+    let engine = match variant {
+        Variant::Legacy => Engine::UserspaceLegacy,
+        Variant::Nft => Engine::UserspaceNft,
+    };
     let mut services: Vec<Service> = Vec::new();
     for (chain, node_ports) in [(PORTALS, false), (NODEPORTS, true)] {
         let Some(id) = nat.chain(chain) else { continue };
@@ -31,9 +35,8 @@ pub(super) fn read(family: IpFamily, variant: Variant, index: usize, nat: &Table
                 services.push(Service {
                     name: Some(found.name.clone()),
                     named_by: Some(NamedBy::Comment),
-                    variant: Some(variant),
                     proxy_port: Some(found.proxy_port),
-                    ..Service::new(found.protocol, family, Mode::Userspace)
+                    ..Service::new(found.protocol, family, engine)
                 });
                 services.len() - 1
             });

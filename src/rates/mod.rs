@@ -194,7 +194,7 @@ fn hash_of(value: impl Hash) -> u64 {
 pub fn service_key(s: &Service) -> u64 {
     let address = s.frontends.first().map(|f| (f.address, f.port));
     let address = if s.name.is_some() { None } else { address };
-    hash_of((&s.name, &s.chain_hash, s.protocol, s.family, s.mode, s.variant, address))
+    hash_of((&s.name, &s.chain_hash, s.protocol, s.family, s.engine, address))
 }
 
 /// When the counters of a source were read.
@@ -203,7 +203,7 @@ fn read_at(snapshot: &Snapshot, service: &Service, b: Option<&Backend>) -> Durat
         let flows = snapshot.conntrack.as_ref().and_then(|c| c.flows.as_ref());
         flows.map_or(Duration::ZERO, |f| f.at)
     };
-    match (service.mode, b) {
+    match (service.engine.mode(), b) {
         (Mode::Ipvs, _) => return snapshot.ipvs.as_ref().map_or(Duration::ZERO, |r| r.at),
         (_, Some(b)) if b.source == CounterSource::Conntrack => return flows(),
         _ => {}

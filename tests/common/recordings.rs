@@ -4,7 +4,7 @@ use super::tell;
 use kptop::lab::{Lab, LabOptions, shop};
 use kptop::observe::Observer;
 use kptop::output::write_snapshot_json;
-use kptop::proxy::{Mode, Names, Variant};
+use kptop::proxy::{Engine, Names};
 use kptop::recording::{FileWriter, Head, Recording, Ring};
 use kptop::snapshot::Snapshot;
 use kptop::snapshot::live::{Live, Wanted};
@@ -41,9 +41,9 @@ pub fn json(snapshot: Snapshot) -> String {
 }
 
 /// Readings of the shop in this mode, with its traffic.
-fn live(mode: Mode, variant: Variant, readings: usize) -> Vec<Snapshot> {
+fn live(engine: Engine, readings: usize) -> Vec<Snapshot> {
     let services = shop::services(None, 4);
-    let options = LabOptions { mode, variant, plan: shop::plan(&services, 1.0), services };
+    let options = LabOptions { engine, plan: shop::plan(&services, 1.0), services };
     std::thread::spawn(move || {
         let lab = Lab::start(&options).unwrap();
         let mut live = Live::enter(lab.node()).unwrap();
@@ -64,10 +64,10 @@ fn record(path: &Path, snapshots: &[Snapshot]) {
 }
 
 /// A recording of the shop in this mode holds what was live, in a file and in memory.
-pub fn replays_as_it_was(mode: Mode, variant: Variant) {
-    let place = Place::new(&format!("{}-{}", mode.name(), variant.name()));
+pub fn replays_as_it_was(engine: Engine) {
+    let place = Place::new(engine.name());
     let file = place.file("a.rec");
-    let snapshots = live(mode, variant, 5);
+    let snapshots = live(engine, 5);
     record(&file, &snapshots);
     let mut recording = Recording::open(&file).unwrap();
     assert_eq!((recording.len(), recording.cut()), (5, None));
@@ -85,5 +85,5 @@ pub fn replays_as_it_was(mode: Mode, variant: Variant) {
     // What did not change is shared, so that nothing is understood anew.
     let (a, b) = (recording.snapshot(1).unwrap(), recording.snapshot(2).unwrap());
     assert!(a.tables.iter().zip(&b.tables).all(|(a, b)| Arc::ptr_eq(&a.table, &b.table)));
-    tell(&format!("{} {}: {} bytes", mode.name(), variant.name(), std::fs::metadata(&file).unwrap().len()));
+    tell(&format!("{}: {} bytes", engine.name(), std::fs::metadata(&file).unwrap().len()));
 }

@@ -6,7 +6,7 @@ use kptop::kernel::netns::Netns;
 use kptop::lab::packets::Sender;
 use kptop::lab::{Lab, LabOptions, Origin, Plan, inside, shop};
 use kptop::observe::Observer;
-use kptop::proxy::{Action, Mode, Model, Names, Service, Variant};
+use kptop::proxy::{Action, Engine, Model, Names, Service};
 use kptop::snapshot::live::{Live, Wanted};
 use kptop::walk::{Entrance, Packet};
 use std::net::IpAddr;
@@ -32,12 +32,12 @@ pub fn healthy_shop() -> Vec<Service> {
 
 impl Ward {
     /// The healthy shop in a mode; with its traffic, times `traffic`.
-    pub fn new(mode: Mode, variant: Variant, traffic: f32) -> Ward {
-        Ward::with(mode, variant, healthy_shop(), traffic)
+    pub fn new(engine: Engine, traffic: f32) -> Ward {
+        Ward::with(engine, healthy_shop(), traffic)
     }
 
     /// These Services.
-    pub fn with(mode: Mode, variant: Variant, services: Vec<Service>, traffic: f32) -> Ward {
+    pub fn with(engine: Engine, services: Vec<Service>, traffic: f32) -> Ward {
         // Strangers that source ranges keep out would be found.
         let asked: Vec<Service> = services
             .iter()
@@ -45,13 +45,13 @@ impl Ward {
             .cloned()
             .collect();
         let plan = if traffic > 0.0 { shop::plan(&asked, traffic) } else { Plan::default() };
-        let options = LabOptions { mode, variant, services: services.clone(), plan };
+        let options = LabOptions { engine, services: services.clone(), plan };
         Ward { lab: Lab::start(&options).unwrap(), services }
     }
 
     /// iptables mode in x_tables, without traffic: the least.
     pub fn plain() -> Ward {
-        Ward::new(Mode::Iptables, Variant::Legacy, 0.0)
+        Ward::new(Engine::IptablesLegacy, 0.0)
     }
 
     /// The Service of a name, in IPv4.
@@ -66,11 +66,11 @@ impl Ward {
     }
 
     /// Puts other Services in place of what is there.
-    pub fn reinstall(&self, mode: Mode, variant: Variant, services: &[Service]) {
-        if variant == Variant::Nft {
+    pub fn reinstall(&self, engine: Engine, services: &[Service]) {
+        if [Engine::IptablesNft, Engine::Nftables].contains(&engine) {
             self.node("nft", "flush ruleset");
         }
-        self.lab.install(mode, variant, services).unwrap();
+        self.lab.install(engine, services).unwrap();
     }
 
     /// Runs a helper in the node's namespace.

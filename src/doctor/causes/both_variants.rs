@@ -13,11 +13,9 @@ pub(super) const CHECK: Check =
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for family in [IpFamily::V4, IpFamily::V6] {
         let of = |v: Variant| {
-            cx.model
-                .services
-                .modes
-                .iter()
-                .find(move |m| m.mode == Mode::Iptables && m.family == family && m.variant == Some(v))
+            cx.model.services.modes.iter().find(move |m| {
+                m.engine.mode() == Mode::Iptables && m.family == family && m.engine.variant() == Some(v)
+            })
         };
         let (Some(legacy), Some(nft)) = (of(Variant::Legacy), of(Variant::Nft)) else { continue };
         let left = if legacy.state == State::Leftover { "legacy" } else { "nft" };

@@ -18,7 +18,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         .filter(|a| a.interface == ipvs::DUMMY && !is_link_local(a.address))
         .map(|a| a.address)
         .collect();
-    let services = || cx.at_work().filter(|(_, s)| s.mode == Mode::Ipvs);
+    let services = || cx.at_work().filter(|(_, s)| s.engine.mode() == Mode::Ipvs);
     let mut known = BTreeSet::new();
     for (i, s) in services() {
         for a in s.frontends.iter().filter_map(|f| f.address) {

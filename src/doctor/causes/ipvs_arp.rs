@@ -15,7 +15,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
     let external = [FrontendKind::LoadBalancerIp, FrontendKind::ExternalIp];
     let addresses: Vec<String> = cx
         .at_work()
-        .filter(|(_, s)| s.mode == Mode::Ipvs)
+        .filter(|(_, s)| s.engine.mode() == Mode::Ipvs)
         .flat_map(|(_, s)| &s.frontends)
         .filter(|f| f.kind.is_some_and(|k| external.contains(&k)))
         .filter_map(|f| f.address.filter(std::net::IpAddr::is_ipv4))

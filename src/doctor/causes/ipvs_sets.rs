@@ -24,7 +24,7 @@ fn missing<'a>(snapshot: &Snapshot, services: impl Iterator<Item = &'a Service>)
         known.insert((m.protocol, m.address, m.port));
     }
     let mut gone = Vec::new();
-    for s in services.filter(|s| s.mode == Mode::Ipvs && !s.leftover) {
+    for s in services.filter(|s| s.engine.mode() == Mode::Ipvs && !s.leftover) {
         for f in &s.frontends {
             // Node ports stand on the node's own addresses, and have sets of their own.
             let Some(a) = f.address.filter(|a| {

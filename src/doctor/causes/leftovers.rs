@@ -13,19 +13,19 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
     for m in modes.iter().filter(|m| m.state == State::Leftover) {
         let active = now(m);
         // The other variant of iptables is a cause of its own.
-        if m.mode == Mode::Iptables && active.is_some_and(|a| a.mode == Mode::Iptables) {
+        if m.engine.mode() == Mode::Iptables && active.is_some_and(|a| a.engine.mode() == Mode::Iptables) {
             continue;
         }
-        let variant = m.variant.map(|v| format!(" ({})", v.name())).unwrap_or_default();
+        let variant = m.engine.variant().map(|v| format!(" ({})", v.name())).unwrap_or_default();
         let mut f = Finding::node(
             "leftovers",
             Severity::Warning,
-            &format!("{} mode{variant}", m.mode.name()),
-            format!("{} mode{variant} {} is left over", m.mode.name(), m.family),
+            &format!("{} mode{variant}", m.engine.mode().name()),
+            format!("{} mode{variant} {} is left over", m.engine.mode().name(), m.family),
         )
         .proved_by(format!("{} Services in {} rules", m.services, m.rules));
         if let Some(a) = active {
-            f = f.proved_by(format!("at work in {}: {} mode", a.family, a.mode.name()));
+            f = f.proved_by(format!("at work in {}: {} mode", a.family, a.engine.mode().name()));
         }
         found.push(
             f.advise("clean up with that mode's own kube-proxy: kube-proxy --cleanup (or restart the node)"),

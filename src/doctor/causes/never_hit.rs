@@ -11,7 +11,7 @@ pub(super) const CHECK: Check =
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let mut first: HashMap<(u8, IpAddr, u16), (usize, u32)> = HashMap::new();
-    for (i, s) in cx.at_work().filter(|(_, s)| s.mode == Mode::Iptables) {
+    for (i, s) in cx.at_work().filter(|(_, s)| s.engine.mode() == Mode::Iptables) {
         for f in &s.frontends {
             // What is refused stands in another table: only rules of one chain are in each other's way.
             let (Some(address), Some(rule), true) =

@@ -12,7 +12,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
     super::refusing(cx, Action::Reject, found, |i, asked, mut f| {
         let s = &cx.model.services[i];
         f.id = "no_endpoints";
-        f.title = match s.mode {
+        f.title = match s.engine.mode() {
             Mode::Ipvs => "no real server: new flows are rejected",
             _ => "no endpoints: new flows are rejected",
         }

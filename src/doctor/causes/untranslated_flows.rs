@@ -26,7 +26,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         let Some(i) = cx.service_at(*protocol, *address, *port) else { continue };
         let s = &cx.model.services[i];
         // IPVS translates without conntrack's help where net.ipv4.vs.conntrack is off.
-        if s.mode == Mode::Ipvs || s.backends.is_empty() {
+        if s.engine.mode() == Mode::Ipvs || s.backends.is_empty() {
             continue;
         }
         let balances = s.frontends.iter().any(|f| {

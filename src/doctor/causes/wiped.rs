@@ -59,7 +59,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         });
         if let (Some(was), false) = (was, cx.any_active(family)) {
             found.push(
-                Finding::node("wiped", Severity::Critical, &format!("{} mode {family}", was.mode.name()), "kube-proxy's rules are gone: no Service is reached")
+                Finding::node("wiped", Severity::Critical, &format!("{} mode {family}", was.engine.mode().name()), "kube-proxy's rules are gone: no Service is reached")
                     .proved_by(format!("{} Services in {} rules a moment ago, none now", was.services, was.rules))
                     .advise("who wiped them: journalctl -u firewalld -u nftables -u ufw; kube-proxy writes them again within its sync period (30 s), or restart it"),
             );
@@ -124,7 +124,9 @@ fn unreached(cx: &CheckContext<'_>, family: IpFamily, found: &mut Vec<Finding>) 
         .services
         .iter()
         .filter(|s| {
-            s.family == family && matches!(s.mode, Mode::Iptables | Mode::Nftables) && !s.backends.is_empty()
+            s.family == family
+                && matches!(s.engine.mode(), Mode::Iptables | Mode::Nftables)
+                && !s.backends.is_empty()
         })
         .collect();
     let lost: Vec<_> = of.iter().filter(|s| s.frontends.is_empty()).collect();
@@ -136,7 +138,7 @@ fn unreached(cx: &CheckContext<'_>, family: IpFamily, found: &mut Vec<Finding>) 
     if lost.len() + half < 2 || (lost.len() + half) * 4 < of.len() {
         return;
     }
-    let nftables = of.iter().any(|s| s.mode == Mode::Nftables);
+    let nftables = of.iter().any(|s| s.engine.mode() == Mode::Nftables);
     let place = if nftables { "the map service-ips" } else { "KUBE-SERVICES" };
     let names: Vec<String> = lost.iter().take(6).map(|s| super::label(s)).collect();
     found.push(
@@ -149,9 +151,9 @@ fn unreached(cx: &CheckContext<'_>, family: IpFamily, found: &mut Vec<Finding>) 
 fn jumps(cx: &CheckContext<'_>, backend: TableBackend, family: IpFamily, found: &mut Vec<Finding>) {
     let with_services = |mode| {
         cx.at_work().any(|(_, s)| {
-            s.mode == mode
+            s.engine.mode() == mode
                 && s.family == family
-                && s.variant.is_none_or(|v| {
+                && s.engine.variant().is_none_or(|v| {
                     (v == crate::proxy::Variant::Legacy) == (backend == TableBackend::XTables)
                 })
         })
@@ -209,10 +211,9 @@ fn nftables_mode(cx: &CheckContext<'_>, family: IpFamily, found: &mut Vec<Findin
     let table = cx.snapshot.table(TableBackend::NfTables, family.into(), nftables::TABLE);
     let Some(i) = table else { return };
     let t = &cx.snapshot.tables[i].table;
-    let Some(services) = t
-        .chain("services")
-        .filter(|_| cx.model.services.iter().any(|s| s.mode == Mode::Nftables && s.family == family))
-    else {
+    let Some(services) = t.chain("services").filter(|_| {
+        cx.model.services.iter().any(|s| s.engine.mode() == Mode::Nftables && s.family == family)
+    }) else {
         return;
     };
     // kube-proxy flushes and fills a chain in one transaction: one that is seen empty was emptied by somebody else.

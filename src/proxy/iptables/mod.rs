@@ -9,7 +9,7 @@ mod read;
 mod write;
 
 pub use read::{Indexed, read};
-pub use write::{Form, WriteOptions, as_rules_tell, write};
+pub use write::{WriteOptions, as_rules_tell, write};
 
 /// Prefixes of the chains that belong to one Service or endpoint, and fixed chain names.
 pub(crate) mod chain {

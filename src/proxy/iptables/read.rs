@@ -3,8 +3,8 @@
 use super::chain;
 use super::chains::{Asks, Chains};
 use crate::proxy::{
-    Action, Backend, CounterSource, Frontend, FrontendKind, Mode, NamedBy, Names, Protocol, RuleRef, Service,
-    ServiceName, TrafficPolicy, Variant,
+    Action, Backend, CounterSource, Engine, Frontend, FrontendKind, NamedBy, Names, Protocol, RuleRef,
+    Service, ServiceName, TrafficPolicy, Variant,
 };
 use crate::ruleset::{IpFamily, IpNet, RuleId, Table, Target, Verdict};
 use std::collections::{HashMap, HashSet};
@@ -81,8 +81,7 @@ impl Reader<'_> {
             self.services.push(Service {
                 name,
                 named_by,
-                variant: Some(self.variant),
-                ..Service::new(protocol, self.family, Mode::Iptables)
+                ..Service::new(protocol, self.family, Engine::iptables(self.variant))
             });
         }
         if let Some(h) = hash {

@@ -5,8 +5,8 @@
 
 use super::chain;
 use crate::proxy::{
-    Action, Backend, Frontend, FrontendKind, NamedBy, Service, TrafficPolicy, endpoint_chain, endpoint_text,
-    service_hash,
+    Action, Backend, Frontend, FrontendKind, KubeProxyVersion, NamedBy, Service, TrafficPolicy,
+    endpoint_chain, endpoint_text, service_hash,
 };
 use crate::ruleset::{
     BaseChain, ChainId, ChainKind, ConntrackMatch, Counter, Family, Hook, IpFamily, IpNet, Match, NatRange,
@@ -16,21 +16,15 @@ use crate::ruleset::{
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// In which kube-proxy's form to write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Form {
-    /// 1.20, with `KUBE-XLB-` chains and `KUBE-MARK-DROP`.
-    V1_20,
-    /// 1.36.
-    #[default]
-    V1_36,
-}
+/// Before it there are `KUBE-XLB-` chains and `KUBE-MARK-DROP`
+/// (kubernetes/kubernetes#109060).
+const WITH_EXT: KubeProxyVersion = KubeProxyVersion::new(1, 24);
 
 /// What kube-proxy knows beside the Services.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WriteOptions {
-    /// Whose form.
-    pub form: Form,
+    /// Whose rules.
+    pub version: KubeProxyVersion,
     /// `clusterCIDR` of this family: traffic from elsewhere to cluster IPs is masqueraded.
     pub cluster_cidr: Option<IpNet>,
     /// Leave the comments off the endpoints' rules, as kube-proxy does above 1,000 endpoints.
@@ -58,7 +52,7 @@ pub fn write(services: &[Service], family: IpFamily, options: &WriteOptions) -> 
         filter: builder("filter"),
         firewalled: HashSet::new(),
     };
-    let old = options.form == Form::V1_20;
+    let old = options.version < WITH_EXT;
     if old {
         w.frame_of_1_20();
     } else {

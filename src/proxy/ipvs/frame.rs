@@ -4,7 +4,7 @@
 //! The texts are what kube-proxy 1.36.2 and 1.20.2 wrote (`tests/rules/1.36.2/ipvs-legacy`, `tests/rules/1.20.2/ipvs-legacy`); which rules are left out follows
 //! `writeIptablesRules` (`pkg/proxy/ipvs/proxier.go`): those of `nat` and of the firewall whose set is empty.
 
-use crate::proxy::{Frontend, FrontendKind, Protocol, Service, TrafficPolicy};
+use crate::proxy::{Frontend, FrontendKind, KubeProxyVersion, Protocol, Service, TrafficPolicy};
 use crate::ruleset::{IpFamily, IpNet, Table, TableCounters, parse_save};
 use crate::snapshot::facts::{Ipset, Member};
 use std::net::IpAddr;
@@ -12,21 +12,15 @@ use std::net::IpAddr;
 const TEXT: &str = include_str!("frame.rules");
 const TEXT_OF_1_20: &str = include_str!("frame-1.20.rules");
 
-/// In which kube-proxy's form to write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Form {
-    /// 1.20: what source ranges do not let in is marked for the kubelet's rules (`KUBE-MARK-DROP`).
-    V1_20,
-    /// 1.36.
-    #[default]
-    V1_36,
-}
+/// Before it what source ranges do not let in is marked for the kubelet's rules (`KUBE-MARK-DROP`)
+/// (kubernetes/kubernetes#109060).
+const WITH_EXT: KubeProxyVersion = KubeProxyVersion::new(1, 24);
 
 /// What kube-proxy knows beside the Services.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FrameOptions<'a> {
-    /// Whose form.
-    pub form: Form,
+    /// Whose rules.
+    pub version: KubeProxyVersion,
     /// `clusterCIDR` of this family: traffic from elsewhere to cluster IPs is masqueraded.
     pub cluster_cidr: Option<IpNet>,
     /// The node's primary address. Where source ranges hold it, load balancer addresses are let in too: what the node sends
@@ -85,7 +79,7 @@ pub fn frame(
         ranges.into_iter().any(|r| node.is_some_and(|n| r.contains(n)))
     };
     let mut text = String::new();
-    let old = options.form == Form::V1_20;
+    let old = options.version < WITH_EXT;
     for line in if old { TEXT_OF_1_20 } else { TEXT }.lines() {
         if line == "COMMIT" && !text.contains("*nat") && !old {
             // A load balancer's address that the node may not use: what it sends there from that address is dropped.
@@ -239,7 +233,7 @@ mod tests {
             node_addresses: &[node],
             ..FrameOptions::default()
         };
-        let old = FrameOptions { form: Form::V1_20, ..options };
+        let old = FrameOptions { version: KubeProxyVersion::new(1, 20), ..options };
         let (old_tables, _) = frame(&services, IpFamily::V4, &old);
         let (mut tables, sets) = frame(&services, IpFamily::V4, &options);
         assert_eq!(tables.iter().map(|t| t.0.name.as_str()).collect::<Vec<_>>(), ["filter", "nat"]);

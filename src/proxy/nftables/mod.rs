@@ -10,7 +10,7 @@ mod write;
 
 pub use read::read;
 pub use tell::as_rules_tell;
-pub use write::{Form, WriteOptions, write};
+pub use write::{WriteOptions, write};
 
 use super::{Protocol, ServiceName};
 

@@ -2,7 +2,7 @@
 
 use super::{name, parse_base};
 use crate::proxy::{
-    Action, Backend, CounterSource, Frontend, FrontendKind, Mode, NamedBy, Protocol, Service, ServiceName,
+    Action, Backend, CounterSource, Engine, Frontend, FrontendKind, NamedBy, Protocol, Service, ServiceName,
     TrafficPolicy,
 };
 use crate::ruleset::{
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
                 Service {
                     name: Some(name),
                     named_by: Some(named_by),
-                    ..Service::new(protocol, self.family, Mode::Nftables)
+                    ..Service::new(protocol, self.family, Engine::Nftables)
                 },
                 None,
             ));
@@ -259,7 +259,7 @@ impl<'a> Reader<'a> {
         let service = match named {
             Some(name) => self.service(name, protocol, NamedBy::Comment, None),
             None => {
-                self.services.push((Service::new(protocol, self.family, Mode::Nftables), None));
+                self.services.push((Service::new(protocol, self.family, Engine::Nftables), None));
                 self.services.len() - 1
             }
         };

@@ -6,7 +6,9 @@ use super::expressions::{
     masquerade, merged, native, padded, port_key, unmark,
 };
 use super::{TABLE, chain_base, endpoint_base, name};
-use crate::proxy::{Action, Backend, Frontend, FrontendKind, Protocol, Service, ServiceName, TrafficPolicy};
+use crate::proxy::{
+    Action, Backend, Frontend, FrontendKind, KubeProxyVersion, Protocol, Service, ServiceName, TrafficPolicy,
+};
 use crate::ruleset::{
     BaseChain, ChainId, ChainKind, Comparison, Counter, Data, Dialect, Element, Field, Hook, IpFamily, IpNet,
     Load, Mapped, Match, Op, Policy, Set, SetId, Statement, StrId, Table, TableBackend, TableBuilder,
@@ -16,21 +18,15 @@ use crate::ruleset::{
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-/// In which kube-proxy's form to write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Form {
-    /// 1.30: every endpoint has a chain, and a chain sets the mark that asks for masquerading.
-    V1_30,
-    /// 1.36.
-    #[default]
-    V1_36,
-}
+/// Before it every endpoint has a chain, and a chain sets the mark that asks for masquerading (rules of 1.30 to 1.35
+/// and of 1.36 as kube-proxy wrote them).
+const WITH_MAPS: KubeProxyVersion = KubeProxyVersion::new(1, 36);
 
 /// What kube-proxy knows beside the Services.
 #[derive(Clone, Debug, Default)]
 pub struct WriteOptions {
-    /// Whose form.
-    pub form: Form,
+    /// Whose rules.
+    pub version: KubeProxyVersion,
     /// `clusterCIDR` of this family: traffic from elsewhere to cluster IPs is masqueraded.
     pub cluster_cidr: Option<IpNet>,
     /// Addresses on which node ports are served (`nodePortAddresses`; by default the node's primary one).
@@ -46,7 +42,7 @@ pub fn write(services: &[Service], family: IpFamily, options: &WriteOptions) -> 
     let mut b = TableBuilder::new(family.into(), TableBackend::NfTables, TABLE);
     b.dialect = Dialect::Nft;
     b.comment = Some("rules for kube-proxy".into());
-    let mut w = Writer::new(b, family, options.form);
+    let mut w = Writer::new(b, family, options.version);
     w.frame(options);
     for service in services.iter().filter(|s| s.family == family) {
         if let Some(name) = &service.name {
@@ -72,7 +68,8 @@ struct Sets {
 struct Writer {
     b: TableBuilder,
     family: IpFamily,
-    form: Form,
+    /// Rules of before [`WITH_MAPS`].
+    old: bool,
     sets: Sets,
     /// Keys that are in already.
     known: HashSet<(SetId, Box<[u8]>)>,
@@ -81,8 +78,9 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(mut b: TableBuilder, family: IpFamily, form: Form) -> Writer {
+    fn new(mut b: TableBuilder, family: IpFamily, version: KubeProxyVersion) -> Writer {
         let (addr, width) = address_type(family);
+        let old = version < WITH_MAPS;
         let mut set = |name: &str, key: &[u32], map: bool, comment: &str| {
             let flags = if map { set_flag::MAP } else { 0 };
             let id = b.strings.intern(name);
@@ -102,7 +100,7 @@ impl Writer {
         let destination = [addr, data_type::INET_PROTO, data_type::INET_SERVICE];
         let port = [data_type::INET_PROTO, data_type::INET_SERVICE];
         let sets = Sets {
-            hairpin: (form == Form::V1_36).then(|| {
+            hairpin: (!old).then(|| {
                 set(
                     name::HAIRPIN,
                     &[addr, addr, data_type::INET_PROTO, data_type::INET_SERVICE],
@@ -138,7 +136,7 @@ impl Writer {
             ),
             service_nodeports: set(name::SERVICE_NODEPORTS, &port, true, "NodePort traffic"),
         };
-        Writer { b, family, form, sets, known: HashSet::new(), affinity: HashMap::new() }
+        Writer { b, family, old, sets, known: HashSet::new(), affinity: HashMap::new() }
     }
 
     fn add(&mut self, set: SetId, element: Element) {
@@ -207,7 +205,7 @@ impl Writer {
             ("filter-forward", Hook::Forward, 0, &["service-endpoints-check", "cluster-ips-check"]),
             ("filter-output", Hook::Output, 0, &["service-endpoints-check", "cluster-ips-check"]),
         ];
-        let old = self.form == Form::V1_30;
+        let old = self.old;
         for (name, hook, priority, jumps) in if old { chains_of_1_30 } else { chains } {
             let chain = self.base(name, filter, hook, priority);
             for to in jumps {
@@ -269,9 +267,9 @@ impl Writer {
     /// A rule that asks for masquerading.
     fn ask(&mut self, chain: ChainId, mut matches: Vec<Match>, comment: Option<&str>) {
         let comment = comment.map(|c| self.b.comment(c));
-        let target = match self.form {
-            Form::V1_30 => Target::Verdict(Verdict::Jump(self.b.chain(MARK))),
-            Form::V1_36 => {
+        let target = match self.old {
+            true => Target::Verdict(Verdict::Jump(self.b.chain(MARK))),
+            false => {
                 matches.push(mark());
                 Target::None
             }
@@ -359,7 +357,7 @@ impl Writer {
         }
         for (chain, backends) in [(&to_cluster, &cluster), (&to_local, &local)] {
             if !backends.is_empty() {
-                if self.form == Form::V1_30 {
+                if self.old {
                     let cluster_ip = |f: &&Frontend| !is_external(f) && f.action == Action::Balance;
                     let to = |f: &Frontend| match f.traffic_policy {
                         Some(TrafficPolicy::Local) => &to_local,
@@ -372,7 +370,7 @@ impl Writer {
                 self.balance(service, svc, chain, backends);
             }
         }
-        if service.session_affinity_s.is_some() || self.form == Form::V1_30 {
+        if service.session_affinity_s.is_some() || self.old {
             self.endpoints(service, svc);
         }
         for b in service.backends.iter().filter(|b| b.local == Some(true)) {
@@ -462,7 +460,7 @@ impl Writer {
         let chain = self.b.chain(chain);
         let goto = |w: &mut Writer, to: &str| Target::Verdict(Verdict::Goto(w.b.chain(to)));
         if !local_policy {
-            let comment = (self.form == Form::V1_36).then_some("masquerade");
+            let comment = (!self.old).then_some("masquerade");
             self.ask(chain, Vec::new(), comment);
             let to = goto(self, to_cluster);
             self.b.rule(chain, Vec::new(), to);
@@ -507,7 +505,7 @@ impl Writer {
         let chain = self.b.chain(chain);
         let numgen = Load::new(Field::Numgen { random: true, modulus: backends.len() as u32, offset: 0 }, 4);
         let remembers = service.session_affinity_s.is_some();
-        if remembers || self.form == Form::V1_30 {
+        if remembers || self.old {
             let mut chosen = Vec::new();
             for b in backends {
                 let base = endpoint_base(svc, service.protocol, b.address, b.port);
@@ -590,7 +588,7 @@ impl Writer {
         for b in &service.backends {
             let base = endpoint_base(svc, service.protocol, b.address, b.port);
             let chain = self.b.chain(&format!("{}{base}", name::ENDPOINT));
-            if self.form == Form::V1_30 {
+            if self.old {
                 self.ask(chain, vec![Match::source(IpNet::host(b.address), false)], None);
             }
             if service.session_affinity_s.is_some() {

@@ -535,7 +535,7 @@ impl App {
 
     fn next_mode(&mut self) {
         let Some(u) = &self.update else { return };
-        let mut all: Vec<Mode> = u.model.services.modes.iter().map(|m| m.mode).collect();
+        let mut all: Vec<Mode> = u.model.services.modes.iter().map(|m| m.engine.mode()).collect();
         // Families have their modes each: with two of both, the same come again.
         all.sort_unstable();
         all.dedup();

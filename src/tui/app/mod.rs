@@ -447,7 +447,9 @@ impl App {
 
     /// True where some mode here counts packets and bytes of a backend.
     pub(super) fn counts_packets(&self) -> bool {
-        self.update.as_ref().is_some_and(|u| u.model.services.modes.iter().any(|m| m.mode == Mode::Ipvs))
+        self.update
+            .as_ref()
+            .is_some_and(|u| u.model.services.modes.iter().any(|m| m.engine.mode() == Mode::Ipvs))
     }
 
     /// Columns of Services on a screen of this width, by index.

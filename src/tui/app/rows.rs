@@ -64,7 +64,7 @@ impl App {
             let s = &services[*i];
             let of_namespace = |n: &String| s.name.as_ref().is_some_and(|name| name.namespace == *n);
             (!self.problems || s.health() != Health::Fine)
-                && self.mode.is_none_or(|m| s.mode == m)
+                && self.mode.is_none_or(|m| s.engine.mode() == m)
                 && self.namespace.as_ref().is_none_or(of_namespace)
                 && (self.filter.is_empty()
                     || update

@@ -1,8 +1,9 @@
 //! The same Services under each mode of kube-proxy: what each holds, what a lookup costs, and what it costs as Services
 //! become more.
 
-use crate::cost::{Comparison, Engine, ModeFigures, Prices, cost_over_services};
+use crate::cost::{Comparison, ModeFigures, Prices, cost_over_services};
 use crate::figures::{bytes, count, nanoseconds, plural, short};
+use crate::proxy::Engine;
 use crate::proxy::State;
 use crate::tui::app::App;
 use crate::tui::reader::Update;
@@ -71,9 +72,9 @@ fn sentences(theme: Theme, update: &Update, c: &Comparison) -> Vec<Line<'static>
     let flows = update.node.flows;
     let mut said: Vec<Line<'static>> = c.verdict(flows).into_iter().map(|s| line(s, theme.text())).collect();
     for m in update.model.services.modes.iter().filter(|m| m.state == State::Leftover) {
-        let variant = m.variant.map_or(String::new(), |v| format!(" ({})", v.name()));
+        let variant = m.engine.variant().map_or(String::new(), |v| format!(" ({})", v.name()));
         let rules = plural(m.rules as u64, "rule");
-        let text = format!("Left over: {}{variant}, {}: {rules}.", m.mode.name(), m.family);
+        let text = format!("Left over: {}{variant}, {}: {rules}.", m.engine.mode().name(), m.family);
         said.push(line(text, theme.warn()));
     }
     let hint =
@@ -134,7 +135,7 @@ fn series_style(theme: Theme, engine: Engine) -> Style {
     match engine {
         Engine::IptablesLegacy => theme.accent(),
         Engine::IptablesNft => theme.warn(),
-        Engine::Ipvs => theme.dim(),
+        Engine::Ipvs | Engine::UserspaceLegacy | Engine::UserspaceNft => theme.dim(),
         Engine::Nftables => theme.good(),
     }
 }

@@ -24,7 +24,7 @@ use unicode_width::UnicodeWidthStr;
 
 /// What the figures count, and what they leave out.
 fn meaning(service: &Service) -> &'static str {
-    match service.mode {
+    match service.engine.mode() {
         _ if service.leftover => "left over: another mode is at work, and these rules get no new flows",
         Mode::Ipvs => "IPVS counts every connection, packet and byte; its figures lag by up to 2 s",
         Mode::Iptables => "nat rules count new flows only: this mode counts no packets or bytes a backend",
@@ -69,7 +69,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
         "{} {} · {} · {}",
         clip(&screen_label(service), usize::from(area.width / 2)),
         service.protocol.name(),
-        service.mode.name(),
+        service.engine.mode().name(),
         state_word(service.health())
     );
     let inner = part(frame, theme, area, &title, "Esc goes back", true);
@@ -90,7 +90,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     .areas(inner);
     frame.render_widget(Paragraph::new(lines), places);
     if plot.height > 0 {
-        let words = match service.mode {
+        let words = match service.engine.mode() {
             Mode::Nftables => "flows that conntrack held, over the session",
             _ => "new flows a second, over the session",
         };
@@ -266,7 +266,7 @@ fn draw_backends(
     let cluster = update.snapshot.cluster.as_deref().filter(|c| !c.services.is_empty());
     let is_shown = |c: &&'static Column<Backends>| {
         c.from <= place.width
-            && (service.mode == Mode::Ipvs || !IPVS_ONLY.contains(&c.key))
+            && (service.engine.mode() == Mode::Ipvs || !IPVS_ONLY.contains(&c.key))
             && (cluster.is_some() || !API_ONLY.contains(&c.key))
     };
     let columns: Vec<&'static Column<Backends>> = BACKENDS.iter().filter(is_shown).collect();
@@ -344,7 +344,7 @@ fn draw_parts(frame: &mut Frame<'_>, app: &mut App, update: &Update, service: &S
         .collect();
     if lines.is_empty() {
         app.below.fit(0, area);
-        let text = match service.mode {
+        let text = match service.engine.mode() {
             Mode::Ipvs => " IPVS could not be read.",
             _ => " No rules of its own were found.",
         };
@@ -386,7 +386,7 @@ fn draw_clients(frame: &mut Frame<'_>, app: &mut App, update: &Update, service: 
         say(frame, app, "It has no session affinity: every flow of a client may go to another backend.");
         return;
     };
-    if service.mode == Mode::Ipvs {
+    if service.engine.mode() == Mode::Ipvs {
         say(
             frame,
             app,

@@ -67,20 +67,16 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
         ));
         for m in &u.model.services.modes {
             if m.family == crate::ruleset::IpFamily::V6
-                && u.model
-                    .services
-                    .modes
-                    .iter()
-                    .any(|o| o.mode == m.mode && o.variant == m.variant && o.family != m.family)
+                && u.model.services.modes.iter().any(|o| o.engine == m.engine && o.family != m.family)
             {
                 continue; // the other family is like it
             }
-            let variant = m.variant.map(|v| format!(" {}", v.name())).unwrap_or_default();
+            let variant = m.engine.variant().map(|v| format!(" {}", v.name())).unwrap_or_default();
             left.push(Span::styled(" · ", theme.dim()));
             left.push(match m.state {
-                State::Active => Span::styled(format!("{}{variant}", m.mode.name()), theme.good()),
+                State::Active => Span::styled(format!("{}{variant}", m.engine.mode().name()), theme.good()),
                 State::Leftover => {
-                    Span::styled(format!("{}{variant} left over", m.mode.name()), theme.warn())
+                    Span::styled(format!("{}{variant} left over", m.engine.mode().name()), theme.warn())
                 }
             });
         }

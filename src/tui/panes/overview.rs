@@ -65,7 +65,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
 }
 
 fn counts_new_flows(update: &Update) -> bool {
-    update.node.flows.is_some() || !update.model.services.modes.iter().any(|m| m.mode == Mode::Nftables)
+    update.node.flows.is_some()
+        || !update.model.services.modes.iter().any(|m| m.engine.mode() == Mode::Nftables)
 }
 
 fn columns(area: Rect) -> [Rect; 2] {

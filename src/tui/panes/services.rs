@@ -46,7 +46,9 @@ fn style_of(theme: Theme, key: &str, row: &ServiceRow<'_>) -> Style {
             Some(r) if r > 0.0 => theme.bad(),
             _ => theme.dim(),
         },
-        "backends" if row.service.backends.is_empty() && row.service.mode != Mode::Userspace => theme.bad(),
+        "backends" if row.service.backends.is_empty() && row.service.engine.mode() != Mode::Userspace => {
+            theme.bad()
+        }
         "backends" => theme.text(),
         "trend" => theme.busy(),
         _ => theme.dim(),
