@@ -245,7 +245,7 @@ fn receive_queues_that_are_full() {
 #[test]
 #[ignore = "needs the drop monitor: run by tests/run, in the VM"]
 fn dropped_packets_are_told_of_and_the_monitor_is_off_again() {
-    use kptop::drops::{Drops, Places, Role};
+    use kptop::drops::{Drops, Role};
     use kptop::kernel::drop_monitor::{DropMonitor, is_on};
     use kptop::proxy::{Model, Names};
     use kptop::snapshot::live::{Live, Wanted};
@@ -260,7 +260,6 @@ fn dropped_packets_are_told_of_and_the_monitor_is_off_again() {
     })
     .join()
     .unwrap();
-    let places = Places::new(&snapshot, &model);
     let partners = ward.service("shop/partners:https");
     let lb = partners.frontends.iter().find(|f| f.kind == Some(FrontendKind::LoadBalancerIp)).unwrap();
     let to = (lb.address.unwrap(), lb.port);
@@ -271,7 +270,7 @@ fn dropped_packets_are_told_of_and_the_monitor_is_off_again() {
         // Strangers, whom its source ranges do not let in.
         ward.send(Origin::Outside, (0..20).map(|i| ((ip(CLIENT_IP), 4000 + i), to, TCP)).collect());
         std::thread::sleep(Duration::from_millis(1500));
-        drops.add(watch.take(), &places, &model);
+        drops.add(watch.take(), &snapshot, &model.services);
         // A second one listens, and leaves the first one's monitor alone.
         let second = DropMonitor::start().unwrap();
         assert!(second.is_shared());

@@ -118,7 +118,7 @@ fn one_services_flows_are_dumped_alone() {
     let (found, all) = inside(ward.lab.node(), move || {
         let mut client = conntrack::Client::open()?;
         let (mut found, mut all) = (0, 0);
-        client.flows_to((UDP, dns.0, dns.1), |f| {
+        client.flows_to(kptop::ruleset::L4Endpoint::new(UDP, dns.0, dns.1), |f| {
             assert_eq!((f.original.destination, f.original.destination_port), dns);
             found += 1;
         })?;

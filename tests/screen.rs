@@ -5,7 +5,7 @@ mod common;
 use common::screens::{busy_node, changing_node, dropped_packets, moved_node, new_app, readings};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use kptop::config::{Config, ThemeName};
-use kptop::tui::{App, Flow, Order, Theme, draw, svg};
+use kptop::tui::{App, AppEvent, Order, Theme, draw, svg};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -46,8 +46,8 @@ fn dying(theme: ThemeName) -> App {
 }
 
 /// Presses keys; each sees what was drawn before, as with a person. `⎋` is Esc, `⌫` Backspace, `↓` and `→` arrows.
-fn press(app: &mut App, keys: &str) -> Flow {
-    let mut last = Flow::Nothing;
+fn press(app: &mut App, keys: &str) -> AppEvent {
+    let mut last = AppEvent::Nothing;
     for c in keys.chars() {
         let code = match c {
             '\n' => KeyCode::Enter,
@@ -262,7 +262,7 @@ fn search_filters_and_sorting_work_by_keys() {
     press(&mut a, "ssss");
     let text = screen(&mut a, 120, 60);
     assert!(text.contains(" shop/cart TCP ─"), "{text}");
-    assert_eq!(press(&mut a, "q"), Flow::Quit);
+    assert_eq!(press(&mut a, "q"), AppEvent::Quit);
 }
 
 #[test]
@@ -418,7 +418,7 @@ fn the_mouse_chooses_sorts_and_scrolls() {
         row,
         modifiers: KeyModifiers::NONE,
     };
-    assert_eq!(a.on_mouse(click(10, row)), Flow::Draw);
+    assert_eq!(a.on_mouse(click(10, row)), AppEvent::Draw);
     assert!(screen(&mut a, 120, 40).contains(" default/webhook TCP ─"));
     let place = |text: &str, line: usize, c: char| {
         text.lines().nth(line).unwrap().chars().position(|x| x == c).unwrap() as u16
@@ -440,7 +440,7 @@ fn the_mouse_chooses_sorts_and_scrolls() {
         let kind = MouseEventKind::ScrollDown;
         a.on_mouse(MouseEvent { kind, column: 5, row: 8, modifiers: KeyModifiers::NONE });
     }
-    assert_eq!(a.on_mouse(click(119, 39)), Flow::Nothing);
+    assert_eq!(a.on_mouse(click(119, 39)), AppEvent::Nothing);
 }
 
 /// README's pictures are what the screen looks like. `KPTOP_UPDATE_PICTURE=1` draws them anew.

@@ -2,6 +2,7 @@
 
 use super::{About, Found, What, pairs};
 use crate::figures::{count, plural};
+use crate::proxy::chain::has_services;
 use crate::proxy::{Model, chain_owner};
 use crate::rates::TableDelta;
 use crate::ruleset::{ChainId, RuleId, set_flag};
@@ -156,24 +157,10 @@ fn elements(t: &TableState) -> BTreeMap<String, String> {
 
 /// True for a chain of kube-proxy's whose rules come and go with Services.
 fn is_services(chain: &str) -> bool {
-    const PARTS: [&str; 13] = [
-        "KUBE-SVC-",
-        "KUBE-SVL-",
-        "KUBE-EXT-",
-        "KUBE-XLB-",
-        "KUBE-FW-",
-        "KUBE-SEP-",
-        "KUBE-PORTALS-",
-        "service-",
-        "local-",
-        "external-",
-        "endpoint-",
-        "firewall-",
-        "KUBE-NODEPORT",
-    ];
-    const SHARED: [&str; 3] = ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL"];
+    // nftables mode's (`pkg/proxy/nftables/proxier.go`).
+    const PARTS: [&str; 5] = ["service-", "local-", "external-", "endpoint-", "firewall-"];
     // `firewall-check` is nobody's.
-    chain != "firewall-check" && (SHARED.contains(&chain) || PARTS.iter().any(|p| chain.starts_with(p)))
+    chain != "firewall-check" && (has_services(chain) || PARTS.iter().any(|p| chain.starts_with(p)))
 }
 
 /// Rules by whose they are, chain and text, with how often they stand there.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Form {
+enum BenchFormat {
     /// For people.
     Text,
     /// The contract for scripts.
@@ -52,7 +52,7 @@ pub(super) struct BenchArgs {
     clients: u32,
     /// How to print.
     #[arg(short, long, value_enum, default_value = "text")]
-    output: Form,
+    output: BenchFormat,
 }
 
 fn parse_seconds(text: &str) -> Result<f64, String> {
@@ -127,15 +127,15 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, String> {
     };
     let indented = io::stdout().is_terminal();
     let form = match args.output {
-        Form::Text | Form::Markdown => output::Form::Text,
-        Form::Csv => output::Form::Csv,
-        Form::Json => output::Form::Json,
+        BenchFormat::Text | BenchFormat::Markdown => output::Form::Text,
+        BenchFormat::Csv => output::Form::Csv,
+        BenchFormat::Json => output::Form::Json,
     };
     print_as(form, |out| match args.output {
-        Form::Text => output::write_bench(&setup, &runs, out),
-        Form::Markdown => output::write_bench_markdown(&setup, &runs, out),
-        Form::Csv => output::write_bench_csv(&runs, out),
-        Form::Json => output::write_bench_json(&setup, &runs, indented, out),
+        BenchFormat::Text => output::write_bench(&setup, &runs, out),
+        BenchFormat::Markdown => output::write_bench_markdown(&setup, &runs, out),
+        BenchFormat::Csv => output::write_bench_csv(&runs, out),
+        BenchFormat::Json => output::write_bench_json(&setup, &runs, indented, out),
     })?;
     let answered = runs.iter().any(|r| r.times.answered() > 0);
     match answered {

@@ -3,7 +3,7 @@
 use super::demo::DemoMode;
 use super::source::DemoOf;
 use super::{Source, SourceArgs, TextOrJson, explain, need_rules, print, print_as};
-use crate::drops::{Drops, Places, counted};
+use crate::drops::{Drops, counted};
 use crate::lab::become_root_if_needed;
 use crate::observe::Observer;
 use crate::output;
@@ -59,7 +59,6 @@ pub(super) fn run(source: &SourceArgs, args: &DropsArgs) -> Result<ExitCode, Str
     let mut source = Source::open(source, args.demo.map(DemoOf::busy), Duration::ZERO)?;
     let mut observer = Observer::new(names);
     let first = observer.observe(source.snapshot(Wanted::ALL)?);
-    let places = Places::new(&first.snapshot, &first.model);
     let mut drops = Drops::default();
     let text = args.output == TextOrJson::Text;
     if text {
@@ -76,7 +75,7 @@ pub(super) fn run(source: &SourceArgs, args: &DropsArgs) -> Result<ExitCode, Str
         std::thread::sleep(Duration::from_millis(200).min(args.span.saturating_sub(began.elapsed())));
         let Ok(watch) = &watch else { continue };
         let seen = drops.total;
-        drops.add(take(watch), &places, &first.model);
+        drops.add(take(watch), &first.snapshot, &first.model.services);
         let fresh = ((drops.total - seen) as usize).min(drops.recent.len());
         if text && told < LINES {
             let new = drops.recent.iter().skip(drops.recent.len() - fresh).filter(|s| s.owner.is_some());
@@ -86,7 +85,7 @@ pub(super) fn run(source: &SourceArgs, args: &DropsArgs) -> Result<ExitCode, Str
         }
     }
     if let Ok(watch) = &watch {
-        drops.add(take(watch), &places, &first.model);
+        drops.add(take(watch), &first.snapshot, &first.model.services);
     }
     let why = watch.as_ref().err().cloned();
     drop(watch); // off again, before anything is printed

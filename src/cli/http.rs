@@ -35,7 +35,7 @@ pub(super) trait Answers: Send + Sync + 'static {
 }
 
 /// A client that is being served.
-struct Client {
+struct Connection {
     number: u64,
     /// When it came, or asked last.
     active: Instant,
@@ -45,11 +45,11 @@ struct Client {
 /// The clients that are here.
 #[derive(Default)]
 struct Clients {
-    here: Mutex<Vec<Client>>,
+    here: Mutex<Vec<Connection>>,
 }
 
 impl Clients {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Client>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.here.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -118,7 +118,7 @@ pub(super) async fn serve<A: Answers>(
             let _ = tokio::time::timeout(LONGEST, served).await;
             here.gone(number);
         });
-        clients.lock().push(Client { number, active: Instant::now(), end: task.abort_handle() });
+        clients.lock().push(Connection { number, active: Instant::now(), end: task.abort_handle() });
     }
 }
 
@@ -277,7 +277,7 @@ mod tests {
             let end = tokio::spawn(std::future::pending::<()>()).abort_handle();
             // The third has been idle longest.
             let idle = if number == 2 { 0 } else { 1 + number };
-            clients.lock().push(Client { number, active: began + Duration::from_millis(idle), end });
+            clients.lock().push(Connection { number, active: began + Duration::from_millis(idle), end });
         }
         clients.make_room();
         assert_eq!(clients.lock().len(), AT_ONCE - 1);

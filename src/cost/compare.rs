@@ -5,7 +5,7 @@ use super::lookup::{Askers, FIGURES, Sizes};
 use super::prices::{Prices, PricesFrom};
 use crate::figures::{nanoseconds, plural};
 use crate::proxy::{
-    Engine, FrontendKind, Mode, Model, Service, ServiceName, TrafficPolicy, iptables, ipvs, nftables,
+    Engine, FrontendKind, Mode, Model, Service, ServiceName, TrafficPolicy, chain, iptables, ipvs, nftables,
     node_address, pod_network,
 };
 use crate::ruleset::{Dialect, IpFamily, Table, TableBackend};
@@ -319,8 +319,8 @@ fn tables(snapshot: &Snapshot, engine: Engine) -> impl Iterator<Item = &TableSta
 /// Chains that iptables mode writes anew at each sync, however little changed (seen while kube-proxy 1.20.2, 1.30.5 and 1.36.2 ran: `tests/rules/README.md`).
 fn always_written(table: &Table, name: &str) -> bool {
     match table.name.as_str() {
-        "nat" => ["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-MARK-MASQ", "KUBE-POSTROUTING"].contains(&name),
-        _ => name.starts_with("KUBE-"),
+        "nat" => [chain::SERVICES, chain::NODEPORTS, chain::MARK_MASQ, chain::POSTROUTING].contains(&name),
+        _ => chain::is_own(name),
     }
 }
 
@@ -400,7 +400,7 @@ fn figures(
     let portals: u64 = all
         .iter()
         .filter(|t| t.table.name == "nat" && t.table.dialect == Dialect::Iptables)
-        .filter_map(|t| Some(t.table.chains[t.table.chain("KUBE-SERVICES")?.0 as usize].rules.len() as u64))
+        .filter_map(|t| Some(t.table.chains[t.table.chain(chain::SERVICES)?.0 as usize].rules.len() as u64))
         .sum();
     let ipvs = snapshot.ipvs.as_ref().filter(|_| engine == Engine::Ipvs).map(|i| &i.value.servers);
     let sets = snapshot.ipsets.as_ref().filter(|_| engine == Engine::Ipvs);

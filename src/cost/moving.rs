@@ -5,7 +5,8 @@
 
 use crate::figures::plural;
 use crate::proxy::{
-    FrontendKind, Mode, Model, Service, State, chain_owner, nftables, node_address, node_addresses, owners,
+    FrontendKind, Mode, Model, Service, State, chain as names, chain_owner, nftables, node_address,
+    node_addresses, owners,
 };
 use crate::ruleset::{ChainId, Dialect, Hook, IpFamily, Match, RuleId, Table, Target, Verdict};
 use crate::snapshot::facts::ANY_ROUTE_LOCALNET;
@@ -340,7 +341,7 @@ impl<'a> Move<'a> {
                     .any(|m| matches!(m, Match::Mark { mark, mask, .. } if mark & mask & 0x4000 != 0));
                 let Some(chain) = table.chain_of(RuleId(i as u32)).filter(|_| marks) else { continue };
                 let own = chain_owner(table, chain) == Some("kube-proxy")
-                    || table.chain_name(chain).starts_with("KUBE-")
+                    || names::is_own(table.chain_name(chain))
                     || table.name == nftables::TABLE;
                 if !own {
                     users.push(format!(
@@ -542,14 +543,14 @@ impl<'a> Move<'a> {
 
 /// True where a rule outside of kube-proxy's own jumps into one of its chains.
 fn leads_in(table: &Table, chain: ChainId, to: ChainId, rule: &crate::ruleset::Rule) -> bool {
-    if table.dialect != Dialect::Iptables || !table.chain_name(to).starts_with("KUBE-") {
+    if table.dialect != Dialect::Iptables || !names::is_own(table.chain_name(to)) {
         return false;
     }
     let from = table.chain_name(chain);
     // kube-proxy's and the kubelet's own jumps stand in base chains, with comments that say "kubernetes", or lead to
     // KUBE-FIREWALL and KUBE-IPVS-… without one.
-    let own = from.starts_with("KUBE-")
+    let own = names::is_own(from)
         || table.comment_of(rule).is_some_and(|c| c.starts_with("kubernetes") || c.starts_with("kube-proxy"))
-        || ["KUBE-FIREWALL", "KUBE-KUBELET-CANARY"].contains(&table.chain_name(to));
+        || [names::FIREWALL, names::KUBELET_CANARY].contains(&table.chain_name(to));
     !own
 }

@@ -2,9 +2,9 @@
 
 use super::{Before, Check, Facts, Finding, Severity, Subject};
 use crate::columns::screen_label;
-use crate::proxy::{FrontendKind, Frontends, Mode, Model, RuleRef, Service, State, chain_owner};
+use crate::proxy::{FrontendKind, Mode, Model, RuleRef, Service, State, chain_owner};
 use crate::rates::{Delta, NoRate, Rise, TableDelta};
-use crate::ruleset::{IpFamily, RuleId};
+use crate::ruleset::{IpFamily, L4Endpoint, RuleId};
 use crate::snapshot::facts::{Cluster, ConntrackStat};
 use crate::snapshot::{Conntrack, FlowFigures, FlowKey, Flows, Snapshot, SourceId};
 use std::borrow::Cow;
@@ -34,7 +34,6 @@ pub(super) struct CheckContext<'a> {
     pub(super) facts: Facts<'a>,
     pub(super) snapshot: &'a Snapshot,
     pub(super) model: &'a Model,
-    frontends: Frontends,
     /// Flows of each Service at work, in the model's order.
     flows: Vec<Vec<(FlowKey, FlowFigures)>>,
 }
@@ -45,12 +44,11 @@ impl<'a> CheckContext<'a> {
             facts,
             snapshot: facts.snapshot,
             model: facts.model,
-            frontends: Frontends::new(facts.snapshot, facts.model),
             flows: vec![Vec::new(); facts.model.services.len()],
         };
         if let Some(flows) = cx.flows_read() {
             for (key, figures) in &flows.groups {
-                if let Some(i) = cx.service_at(key.protocol, key.frontend, key.frontend_port) {
+                if let Some(i) = cx.service_at(key.frontend()) {
                     cx.flows[i].push((*key, *figures));
                 }
             }
@@ -166,8 +164,8 @@ impl<'a> CheckContext<'a> {
     }
 
     /// The Service that is reached here.
-    pub(super) fn service_at(&self, protocol: u8, address: IpAddr, port: u16) -> Option<usize> {
-        self.frontends.find(protocol, address, port)
+    pub(super) fn service_at(&self, to: L4Endpoint) -> Option<usize> {
+        self.model.services.reached_at(to, &self.snapshot.addresses)
     }
 
     /// True for an address of the node.

@@ -4,11 +4,11 @@ mod counted;
 
 pub use counted::{Counted, counted};
 
-use crate::proxy::{Frontends, Model, Protocol};
+use crate::proxy::{Protocol, Services};
+use crate::ruleset::L4Endpoint;
 use crate::snapshot::facts::{DroppedPacket, PacketHeader};
 use crate::snapshot::{DropBatch, Snapshot};
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// How a packet belongs to a Service.
@@ -45,38 +45,15 @@ impl Role {
 /// Whose a packet is: the Service's name with its protocol, and how.
 pub type Owner = (String, Role);
 
-/// Services by the addresses of their frontends and backends.
-#[derive(Debug, Default)]
-pub struct Places {
-    frontends: Frontends,
-    backends: HashMap<(u8, IpAddr, u16), usize, foldhash::fast::FixedState>,
-}
-
-impl Places {
-    /// Of a model.
-    pub fn new(snapshot: &Snapshot, model: &Model) -> Places {
-        let mut places = Places { frontends: Frontends::new(snapshot, model), ..Places::default() };
-        for (i, s) in model.services.iter().enumerate().filter(|(_, s)| !s.leftover) {
-            let n = s.protocol.number();
-            for b in &s.backends {
-                places.backends.entry((n, b.address, b.port)).or_insert(i);
-            }
-        }
-        places
-    }
-
-    /// The Service that a packet belongs to, by its place in the model.
-    pub fn of(&self, h: &PacketHeader) -> Option<(usize, Role)> {
-        let (from, to) = h.ports?;
-        let p = h.protocol;
-        if let Some(i) = self.frontends.find(p, h.destination, to) {
-            return Some((i, Role::ToService));
-        }
-        if let Some(i) = self.backends.get(&(p, h.destination, to)) {
-            return Some((*i, Role::ToBackend));
-        }
-        self.backends.get(&(p, h.source, from)).map(|i| (*i, Role::Answer))
-    }
+/// The Service that a packet belongs to, by its place.
+pub fn service_of(h: &PacketHeader, snapshot: &Snapshot, services: &Services) -> Option<(usize, Role)> {
+    let (from, to) = h.ports?;
+    let (from, to) =
+        (L4Endpoint::new(h.protocol, h.source, from), L4Endpoint::new(h.protocol, h.destination, to));
+    let reached = services.reached_at(to, &snapshot.addresses).map(|i| (i, Role::ToService));
+    let backend = || services.with_backend(to).map(|i| (i, Role::ToBackend));
+    let answer = || services.with_backend(from).map(|i| (i, Role::Answer));
+    reached.or_else(backend).or_else(answer)
 }
 
 /// What dropped packets have in common.
@@ -164,7 +141,7 @@ fn function(symbol: Option<&str>) -> String {
 
 impl Drops {
     /// Counts what came.
-    pub fn add(&mut self, batch: DropBatch, places: &Places, model: &Model) {
+    pub fn add(&mut self, batch: DropBatch, snapshot: &Snapshot, services: &Services) {
         self.span = batch.span;
         self.shared = batch.shared;
         self.lost = self.lost.max(batch.lost) + batch.overrun;
@@ -173,8 +150,9 @@ impl Drops {
                 self.freed += 1;
                 continue;
             }
-            let owner = dropped.packet.as_ref().and_then(|h| places.of(h)).and_then(|(i, role)| {
-                let s = model.services.get(i)?;
+            let owner = dropped.packet.as_ref().and_then(|h| {
+                let (i, role) = service_of(h, snapshot, services)?;
+                let s = services.get(i)?;
                 Some((format!("{} {}", s.label(), s.protocol.name()), role))
             });
             self.total += 1;
@@ -242,9 +220,10 @@ pub fn packet_text(d: &DroppedPacket) -> String {
 mod tests {
     use super::*;
     use crate::lab::shop;
-    use crate::proxy::{Names, iptables};
+    use crate::proxy::{Model, Names, iptables};
     use crate::ruleset::IpFamily;
     use crate::snapshot::TableState;
+    use std::net::IpAddr;
     use std::sync::Arc;
 
     #[test]
@@ -255,7 +234,6 @@ mod tests {
             tables.into_iter().map(|(t, c)| TableState::new(Duration::ZERO, Arc::new(t), Arc::new(c)));
         let snapshot = Snapshot { tables: tables.collect(), ..Snapshot::default() };
         let model = Model::read(&snapshot, &Names::default());
-        let places = Places::new(&snapshot, &model);
         let cart = model.services.iter().find(|s| s.label() == "shop/cart").unwrap();
         let (vip, pod) = (cart.frontends[0].address.unwrap(), cart.backends[0].address);
         let client: IpAddr = "10.244.9.9".parse().unwrap();
@@ -279,7 +257,7 @@ mod tests {
             packet(pod, 8080, client, 999),
             packet(client, 999, client, 1),
         ];
-        drops.add(DropBatch { packets, ..DropBatch::default() }, &places, &model);
+        drops.add(DropBatch { packets, ..DropBatch::default() }, &snapshot, &model.services);
         let told: Vec<(u64, Option<Role>)> =
             drops.groups().iter().map(|(g, t)| (t.packets, g.owner.as_ref().map(|o| o.1))).collect();
         assert_eq!(

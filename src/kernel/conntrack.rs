@@ -3,8 +3,7 @@
 pub use super::conntrack_stats::{ConntrackStat, Stats};
 use super::netlink::{Message, NETLINK_NETFILTER, Request, Socket, attrs, be_uint, nfnetlink_body};
 use super::{Error, Result};
-use crate::ruleset::IpFamily;
-use crate::ruleset::octets;
+use crate::ruleset::{IpFamily, L4Endpoint, octets};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -74,6 +73,13 @@ pub struct Flow {
     pub traffic: Option<(Traffic, Traffic)>,
     /// When it began, in nanoseconds since 1970; `None` with `nf_conntrack_timestamp` off.
     pub began_ns: Option<u64>,
+}
+
+impl Tuple {
+    /// Where it goes.
+    pub fn to(&self) -> L4Endpoint {
+        L4Endpoint::new(self.protocol, self.destination, self.destination_port)
+    }
 }
 
 impl Flow {
@@ -188,8 +194,8 @@ impl Client {
 
     /// The same for the flows that were sent to one address and port, where the kernel leaves the others out by itself
     /// (`CTA_FILTER`, since 5.8); an older one tells of all, and others are left out here.
-    pub fn flows_to(&mut self, to: (u8, IpAddr, u16), mut each: impl FnMut(&Flow)) -> Result<()> {
-        let (protocol, address, port) = to;
+    pub fn flows_to(&mut self, to: L4Endpoint, mut each: impl FnMut(&Flow)) -> Result<()> {
+        let L4Endpoint { protocol, address, port } = to;
         let request = Request::nfnetlink(SUBSYSTEM, MSG_GET, 0, address_family(address))
             .nest(CTA_TUPLE_ORIG, |r| {
                 r.nest(1, |r| r.attr(if address.is_ipv4() { 2 } else { 4 }, &octets(address)))
@@ -198,11 +204,8 @@ impl Client {
             // CTA_FILTER_ORIG_FLAGS, CTA_FILTER_REPLY_FLAGS: destination, protocol, its port. In host order.
             .nest(CTA_FILTER, |r| r.attr_u32(1, 1 << 1 | 1 << 3 | 1 << 5).attr_u32(2, 0));
         self.socket.dump("reading the flows to an address", request, &mut |m| {
-            if let Some(flow) = parse_flow(m.payload) {
-                let o = flow.original;
-                if (o.protocol, o.destination, o.destination_port) == to {
-                    each(&flow);
-                }
+            if let Some(flow) = parse_flow(m.payload).filter(|f| f.original.to() == to) {
+                each(&flow);
             }
         })
     }

@@ -23,7 +23,7 @@ pub fn chain_families(table: &Table) -> Vec<(String, usize)> {
         let prefixes: &[&str] = if native { &NFTABLES } else { &IPTABLES };
         let family = match prefixes.iter().find(|p| name.starts_with(**p)) {
             Some(prefix) => prefix.trim_end_matches('-'),
-            None if native || name.starts_with("KUBE-") => name,
+            None if native || super::chain::is_own(name) => name,
             None => {
                 others += c.rules.len();
                 continue;

@@ -1,7 +1,7 @@
 //! What Services have counted, beside their structure: the only thing that is made at each reading.
 
 use super::{CounterSource, RuleRef, Services};
-use crate::ruleset::TableCounters;
+use crate::ruleset::{L4Endpoint, TableCounters};
 use crate::snapshot::facts::{InterfaceAddress, Ipvs};
 use crate::snapshot::{FlowFigures, FlowKey, Flows, Recent, Snapshot};
 use std::collections::HashMap;
@@ -353,7 +353,7 @@ impl ByFlows {
 
 /// Flows by where they were sent.
 struct FlowIndex<'a> {
-    by_frontend: HashMap<(u8, IpAddr, u16), u64, foldhash::fast::FixedState>,
+    by_frontend: HashMap<L4Endpoint, u64, foldhash::fast::FixedState>,
     flows: &'a Flows,
     node_addresses: Vec<IpAddr>,
 }
@@ -367,7 +367,7 @@ impl<'a> FlowIndex<'a> {
         };
         for (key, figures) in &flows.groups {
             let n = u64::from(figures.flows);
-            *index.by_frontend.entry((key.protocol, key.frontend, key.frontend_port)).or_default() += n;
+            *index.by_frontend.entry(key.frontend()).or_default() += n;
         }
         index
     }
@@ -382,7 +382,7 @@ impl<'a> FlowIndex<'a> {
 
     fn to(&self, protocol: u8, address: Option<IpAddr>, port: u16) -> u64 {
         let addresses = self.addresses(&address).iter();
-        addresses.filter_map(|a| self.by_frontend.get(&(protocol, *a, port))).sum()
+        addresses.filter_map(|a| self.by_frontend.get(&L4Endpoint::new(protocol, *a, port))).sum()
     }
 
     /// Adds the flows between a frontend and a backend to `sum`.
@@ -395,7 +395,7 @@ impl<'a> FlowIndex<'a> {
     ) {
         for frontend in self.addresses(&address).iter().copied() {
             // Most frontends have no flow at all.
-            if !self.by_frontend.contains_key(&(protocol, frontend, frontend_port)) {
+            if !self.by_frontend.contains_key(&L4Endpoint::new(protocol, frontend, frontend_port)) {
                 continue;
             }
             let key = FlowKey { protocol, frontend, frontend_port, backend, backend_port };

@@ -121,13 +121,13 @@ pub(super) fn same_structure(a: &Ipvs, b: &Ipvs) -> bool {
     a.servers.len() == b.servers.len() && a.servers.iter().zip(&b.servers).all(server)
 }
 
-type Known = (FrontendKind, Option<TrafficPolicy>);
+type KindAndPolicy = (FrontendKind, Option<TrafficPolicy>);
 
 /// What the sets say, by virtual server: a node may have 10,000.
 #[derive(Default)]
 struct Index {
-    kinds: HashMap<(IpAddr, Protocol, u16), Known>,
-    ports: HashMap<(Protocol, u16), Known>,
+    kinds: HashMap<(IpAddr, Protocol, u16), KindAndPolicy>,
+    ports: HashMap<(Protocol, u16), KindAndPolicy>,
     ranges: HashMap<(IpAddr, Protocol, u16), Vec<IpNet>>,
 }
 

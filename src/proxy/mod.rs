@@ -1,11 +1,11 @@
 //! kube-proxy understood: the Services that it wrote into the kernel, per mode, and writing them again.
 
 mod addresses;
+pub(crate) mod chain;
 mod cluster;
 mod engine;
 mod families;
 mod figures;
-mod frontends;
 pub mod iptables;
 pub mod ipvs;
 mod model;
@@ -20,7 +20,6 @@ pub use cluster::{Behind, Difference, Expected, cluster_endpoint, differences, e
 pub use engine::{Engine, KubeProxyVersion};
 pub use families::chain_families;
 pub use figures::{BackendFigures, Figures, FrontendFigures, ServiceFigures};
-pub use frontends::Frontends;
 pub use model::{ModeState, Model, Services, State};
 pub use names::{Names, ServiceName, endpoint_chain, service_hash};
 pub use owners::{chain_owner, owners};

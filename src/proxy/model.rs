@@ -2,12 +2,16 @@
 
 use super::cluster::ApiNames;
 use super::{
-    Engine, Figures, Mode, Names, Service, ServiceFigures, Variant, iptables, ipvs, nftables, userspace,
+    Engine, Figures, Mode, Names, Service, ServiceFigures, Variant, chain, iptables, ipvs, nftables,
+    userspace,
 };
-use crate::ruleset::{IpFamily, Table, TableBackend};
+use crate::ruleset::{IpFamily, L4Endpoint, Table, TableBackend};
 use crate::snapshot::Snapshot;
 use crate::snapshot::facts::{Cluster, InterfaceAddress, Ipset, Ipvs};
-use std::sync::Arc;
+use foldhash::fast::FixedState;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 
 /// Whether a mode's rules are at work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +61,10 @@ pub struct Services {
     pub(super) servers: Vec<u32>,
     frontends: usize,
     backends: usize,
+    /// Where those in use are reached. A node port is reached by every address of the node: a key without an address.
+    at: HashMap<(u8, Option<IpAddr>, u16), u32, FixedState>,
+    /// Their backends; made for the first who asks.
+    behind: OnceLock<HashMap<L4Endpoint, u32, FixedState>>,
 }
 
 /// No virtual server.
@@ -82,7 +90,31 @@ impl Services {
             here
         });
         let first = first.collect();
-        Services { all, modes, first, servers, frontends, backends }
+        let mut at = HashMap::default();
+        for (i, s) in (0..).zip(&all).filter(|(_, s)| !s.leftover) {
+            at.extend(s.frontends.iter().map(|f| ((s.protocol.number(), f.address, f.port), i)));
+        }
+        Services { all, modes, first, servers, frontends, backends, at, behind: OnceLock::new() }
+    }
+
+    /// The Service in use that is reached here; `own` are the node's addresses.
+    pub fn reached_at(&self, to: L4Endpoint, own: &[InterfaceAddress]) -> Option<usize> {
+        let at = |address| self.at.get(&(to.protocol, address, to.port)).map(|i| *i as usize);
+        at(Some(to.address)).or_else(|| at(None).filter(|_| own.iter().any(|a| a.address == to.address)))
+    }
+
+    /// A Service in use that has this backend.
+    pub fn with_backend(&self, backend: L4Endpoint) -> Option<usize> {
+        let behind = self.behind.get_or_init(|| {
+            let mut all = HashMap::default();
+            for (i, s) in (0..).zip(&self.all).filter(|(_, s)| !s.leftover) {
+                for b in &s.backends {
+                    all.entry(L4Endpoint::new(s.protocol.number(), b.address, b.port)).or_insert(i);
+                }
+            }
+            all
+        });
+        behind.get(&backend).map(|i| *i as usize)
     }
 
     /// The places of a Service's backends among those of all.
@@ -294,7 +326,7 @@ enum Use {
 fn use_of(name: &str) -> Option<Use> {
     match name {
         n if userspace::is_chain(n) => Some(Use::Userspace),
-        n if n.starts_with("KUBE-") => Some(Use::Rules),
+        n if chain::is_own(n) => Some(Use::Rules),
         _ => None,
     }
 }

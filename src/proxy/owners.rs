@@ -9,7 +9,7 @@ const CHAINS: &[(&str, &str)] = &[
     ("KUBE-POD-FW-", "kube-router"),
     ("KUBE-NWPLCY-", "kube-router"),
     ("KUBE-KUBELET-CANARY", "kubelet"),
-    ("KUBE-", "kube-proxy"),
+    (super::chain::PREFIX, "kube-proxy"),
     ("cali-", "Calico"),
     ("CILIUM_", "Cilium"),
     ("OLD_CILIUM_", "Cilium"),

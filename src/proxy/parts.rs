@@ -103,7 +103,7 @@ fn targets(table: &Table, rule: &crate::ruleset::Rule) -> Vec<ChainId> {
 }
 
 /// Prefixes of chains that belong to one Service port or one endpoint (`proxier.go` of 1.20 to 1.36).
-const OWN: [&str; 6] = ["KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-XLB-", "KUBE-FW-", "KUBE-SEP-"];
+use super::chain::OF_ONE as OWN;
 
 fn of_iptables(snapshot: &Snapshot, service: &Service) -> Vec<Part> {
     let mut all = Vec::new();

@@ -4,7 +4,7 @@
 //! node's network and rules mean what they meant; of IPv4 the first 8 bits stay (so that a private address stays private),
 //! of IPv6 the first 16. Names become words made of a keyed hash. The key is drawn anew for each recording and kept nowhere.
 
-use crate::ruleset::{IpFamily, Rewrite, Table};
+use crate::ruleset::{IpFamily, L4Endpoint, Rewrite, Table};
 use crate::snapshot::facts::{Cluster, ClusterService, InterfaceAddress, VirtualAddress};
 use crate::snapshot::{Flows, MemoryList, Snapshot};
 use sha2::{Digest, Sha256};
@@ -89,6 +89,10 @@ impl Redactor {
         }
     }
 
+    fn endpoint(&self, e: L4Endpoint) -> L4Endpoint {
+        L4Endpoint { address: self.address(e.address), ..e }
+    }
+
     /// Another address in its place.
     pub fn address(&self, a: IpAddr) -> IpAddr {
         let special = a.is_loopback() || a.is_unspecified() || a.is_multicast();
@@ -145,11 +149,8 @@ impl Redactor {
             return a;
         }
         // KUBE-SVC-TCOU7JCQXEZGVUNU and its kin: one hash stands in several names.
-        if let Some((kind, hash)) = word.strip_prefix("KUBE-").and_then(|r| r.split_once('-'))
-            && ["SVC", "SEP", "FW", "XLB", "EXT", "SVL"].contains(&kind)
-            && hash.len() == 16
-        {
-            return format!("KUBE-{kind}-{}", self.letters("hash", hash, 16).to_uppercase());
+        if let Some((prefix, hash)) = crate::proxy::chain::hashed(word) {
+            return format!("{prefix}{}", self.letters("hash", hash, 16).to_uppercase());
         }
         // service-ULMVA6XW-ns/svc/tcp/port, endpoint-5OJB2KTY-ns/svc/tcp/port__10.180.0.1/80
         if let Some(name) = self.chain(word) {
@@ -289,15 +290,13 @@ impl Redactor {
         f.sources = std::mem::take(&mut f.sources).into_iter().map(|(k, v)| (self.address(k), v)).collect();
         f.astray = std::mem::take(&mut f.astray)
             .into_iter()
-            .map(|((p, to, port), mut v)| {
+            .map(|(to, mut v)| {
                 v.from = v.from.map(|(x, port)| (self.address(x), port));
-                ((p, self.address(to), port), v)
+                (self.endpoint(to), v)
             })
             .collect();
-        f.hairpins = std::mem::take(&mut f.hairpins)
-            .into_iter()
-            .map(|((p, to, port), v)| ((p, self.address(to), port), v))
-            .collect();
+        f.hairpins =
+            std::mem::take(&mut f.hairpins).into_iter().map(|(to, v)| (self.endpoint(to), v)).collect();
         for flow in &mut f.followed {
             for t in [&mut flow.original, &mut flow.reply] {
                 a(&mut t.source);
@@ -360,7 +359,7 @@ impl Redactor {
                 .collect();
             e.untranslated = std::mem::take(&mut e.untranslated)
                 .into_iter()
-                .map(|((p, a, port), v)| ((p, self.address(a), port), v))
+                .map(|(to, v)| (self.endpoint(to), v))
                 .collect();
         }
         if let Some(r) = &mut s.remembered {

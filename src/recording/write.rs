@@ -30,7 +30,7 @@ impl Block {
 
 /// A piece that the last reading named.
 #[derive(Debug)]
-struct Known {
+struct Written {
     id: PieceId,
     piece: Piece,
     /// The whole piece that newer ones of its kin are told by.
@@ -40,7 +40,7 @@ struct Known {
 /// Makes blocks out of snapshots.
 #[derive(Debug, Default)]
 pub struct Encoder {
-    known: Vec<Known>,
+    known: Vec<Written>,
     next: PieceId,
     /// The last whole reading, its compressed length, and how many refer to it.
     whole: Option<(Vec<u8>, usize, usize)>,
@@ -116,7 +116,7 @@ impl Encoder {
                 let front: Vec<u8> = [id.to_le_bytes(), base_id.to_le_bytes()].concat();
                 let bytes = block(tag::PIECE_DIFFERENCE, &front, &packed);
                 blocks.push(Block::Piece { id, base: Some(base_id), bytes });
-                self.known.push(Known { id, piece, base: Some((base_id, prefix, length)) });
+                self.known.push(Written { id, piece, base: Some((base_id, prefix, length)) });
                 return Ok(id);
             }
         }
@@ -125,7 +125,7 @@ impl Encoder {
         blocks.push(Block::Piece { id, base: None, bytes });
         // What is small is written whole each time: its bytes need not be kept.
         let base = (packed.len() > 4096).then(|| (id, Arc::new(body), packed.len()));
-        self.known.push(Known { id, piece, base });
+        self.known.push(Written { id, piece, base });
         Ok(id)
     }
 }

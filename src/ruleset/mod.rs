@@ -6,6 +6,7 @@
 //! and the structure seldom does.
 
 mod build;
+mod endpoint;
 pub(crate) mod lower;
 mod matches;
 mod native;
@@ -19,6 +20,7 @@ mod strings;
 mod text;
 
 pub use build::{RuleSpec, TableBuilder};
+pub use endpoint::L4Endpoint;
 pub use matches::{
     AddressMatch, ConntrackMatch, DnatTo, IpvsMatch, MaskedAddress, Match, MultiportMatch, NatRange,
     PhysdevMatch, PortRange, RecentMatch, Target, Unknown, Verdict, addr_type, ct_state, nat_flags, recent,

@@ -1,9 +1,10 @@
 //! Flows counted as they begin and end, by a thread of its own: short ones are not lost between two dumps.
 
-use super::{Destination, FlowKey};
+use super::FlowKey;
 use crate::kernel::Result;
 use crate::kernel::conntrack::{Flow, SEEN_REPLY};
 use crate::kernel::conntrack_events::{Event, Events};
+use crate::ruleset::L4Endpoint;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -33,7 +34,7 @@ pub struct FlowEvents {
     /// By frontend and backend.
     pub pairs: BTreeMap<FlowKey, FlowTurnover>,
     /// Flows that were not translated, by destination: began, and ended.
-    pub untranslated: BTreeMap<Destination, FlowTurnover>,
+    pub untranslated: BTreeMap<L4Endpoint, FlowTurnover>,
     /// Notices that found no room: so many flows more began or ended.
     pub lost: u64,
     /// For how long.
@@ -46,21 +47,14 @@ const MOST: usize = 100_000;
 impl FlowEvents {
     /// Counts one notice.
     pub fn add(&mut self, event: Event, flow: &Flow) {
-        let (o, r) = (&flow.original, &flow.reply);
         let turnover = if flow.is_dnat() {
-            let key = FlowKey {
-                protocol: o.protocol,
-                frontend: o.destination,
-                frontend_port: o.destination_port,
-                backend: r.source,
-                backend_port: r.source_port,
-            };
+            let key = FlowKey::of(flow);
             if self.pairs.len() >= MOST && !self.pairs.contains_key(&key) {
                 return;
             }
             self.pairs.entry(key).or_default()
         } else {
-            let to = (o.protocol, o.destination, o.destination_port);
+            let to = flow.original.to();
             if self.untranslated.len() >= MOST && !self.untranslated.contains_key(&to) {
                 return;
             }

@@ -1,6 +1,7 @@
 //! Flows, counted while they stream by: by where they were sent and where they really go.
 
 use crate::kernel::conntrack::{ASSURED, Flow, SEEN_REPLY};
+use crate::ruleset::L4Endpoint;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +20,29 @@ pub struct FlowKey {
     pub backend: IpAddr,
     /// Its port.
     pub backend_port: u16,
+}
+
+impl FlowKey {
+    /// Of a flow whose destination was translated.
+    pub fn of(flow: &Flow) -> FlowKey {
+        FlowKey {
+            protocol: flow.original.protocol,
+            frontend: flow.original.destination,
+            frontend_port: flow.original.destination_port,
+            backend: flow.reply.source,
+            backend_port: flow.reply.source_port,
+        }
+    }
+
+    /// Where it was sent.
+    pub fn frontend(&self) -> L4Endpoint {
+        L4Endpoint::new(self.protocol, self.frontend, self.frontend_port)
+    }
+
+    /// Where it went.
+    pub fn backend(&self) -> L4Endpoint {
+        L4Endpoint::new(self.protocol, self.backend, self.backend_port)
+    }
 }
 
 /// Figures of the flows of one [`FlowKey`].
@@ -118,9 +142,6 @@ pub struct Astray {
     pub from: Option<(IpAddr, u16)>,
 }
 
-/// A destination: protocol number, address, port.
-pub type Destination = (u8, IpAddr, u16);
-
 /// Flows of one namespace. No flow is held: memory grows with the pairs in use, up to [`MAX_GROUPS`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -146,10 +167,10 @@ pub struct Flows {
     /// Flows of sources beyond [`MAX_SOURCES`].
     pub other_sources: u64,
     /// Unanswered flows to where nobody translates, by destination, up to [`MAX_ASTRAY`].
-    pub astray: HashMap<Destination, Astray, foldhash::fast::FixedState>,
+    pub astray: HashMap<L4Endpoint, Astray, foldhash::fast::FixedState>,
     /// Unanswered flows that come back to who sent them with their own address as the source, by backend, up to
     /// [`MAX_ASTRAY`].
-    pub hairpins: HashMap<Destination, u32, foldhash::fast::FixedState>,
+    pub hairpins: HashMap<L4Endpoint, u32, foldhash::fast::FixedState>,
     /// Flows that [`Flows::follow`] asked for, up to [`MAX_FOLLOWED`].
     pub followed: Vec<Flow>,
     /// Flows that it asked for, all of them.
@@ -213,13 +234,7 @@ impl Flows {
             }
             return;
         }
-        let key = FlowKey {
-            protocol: flow.original.protocol,
-            frontend: flow.original.destination,
-            frontend_port: flow.original.destination_port,
-            backend: flow.reply.source,
-            backend_port: flow.reply.source_port,
-        };
+        let key = FlowKey::of(flow);
         let full = self.groups.len() >= MAX_GROUPS;
         let figures = match self.groups.get_mut(&key) {
             Some(f) => f,
@@ -238,7 +253,7 @@ impl Flows {
             && flow.reply.destination == flow.original.source
             && self.hairpins.len() < MAX_ASTRAY
         {
-            *self.hairpins.entry((key.protocol, key.backend, key.backend_port)).or_default() += 1;
+            *self.hairpins.entry(key.backend()).or_default() += 1;
         }
         figures.assured += u32::from(flow.status & ASSURED != 0);
         match flow.tcp_state {
@@ -263,7 +278,7 @@ impl Flows {
 
 impl Flows {
     fn add_astray(&mut self, flow: &Flow) {
-        let to = (flow.original.protocol, flow.original.destination, flow.original.destination_port);
+        let to = flow.original.to();
         if self.astray.len() >= MAX_ASTRAY && !self.astray.contains_key(&to) {
             return;
         }

@@ -13,7 +13,7 @@ use crate::kernel::xtables::{self, TableReader};
 use crate::kernel::{
     Error, Result, conntrack, counters, ipset, ipvs, links, module, nfacct, nftables, node, recent, sysctl,
 };
-use crate::ruleset::{Element, Family, IpFamily, RuleId, Table, TableBackend};
+use crate::ruleset::{Element, Family, IpFamily, L4Endpoint, RuleId, Table, TableBackend};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -434,7 +434,7 @@ impl Live {
         for list in &self.looked_at.memory.clone() {
             let clients = match list {
                 MemoryList::Recent(name) => recent::read(name).map(|clients| {
-                    let client = |c: recent::Client| RememberedClient {
+                    let client = |c: recent::RecentEntry| RememberedClient {
                         address: c.address,
                         expires: None,
                         packets: Some(c.packets),
@@ -586,7 +586,7 @@ impl Live {
                 None => own.iter().map(|a| a.address).collect(),
             };
             for a in all {
-                client.flows_to((protocol, a, port), |f| flows.add(f)).ok()?;
+                client.flows_to(L4Endpoint::new(protocol, a, port), |f| flows.add(f)).ok()?;
             }
         }
         Some(Reading { at, value: Arc::new(flows) })

@@ -14,8 +14,8 @@ mod waker;
 pub use drop_watch::{DropBatch, DropWatch, GUARD, guard};
 pub use flow_events::{FlowEvents, FlowTurnover, FlowWatch};
 pub use flows::{
-    Astray, Destination, FlowFigures, FlowKey, Flows, Followed, MAX_ASTRAY, MAX_FOLLOWED, MAX_GROUPS,
-    MAX_SOURCES, ProtocolFigures, TCP_STATES,
+    Astray, FlowFigures, FlowKey, Flows, Followed, MAX_ASTRAY, MAX_FOLLOWED, MAX_GROUPS, MAX_SOURCES,
+    ProtocolFigures, TCP_STATES,
 };
 pub use source::{SourceId, Unread, UnreadKind};
 
@@ -42,7 +42,7 @@ pub mod facts {
         at_work, keep_files_only, keep_reading, keep_reading_only, run_no_program,
     };
     pub use crate::kernel::reads::{READS, Read};
-    pub use crate::kernel::recent::Client as RecentClient;
+    pub use crate::kernel::recent::RecentEntry;
     pub use crate::kernel::sysctl::{ANY_ROUTE_LOCALNET, NOT_FORWARDING, STRICT_RP_FILTER, Sysctls};
     pub use crate::kernel::usage::{Cost, Meter};
     pub use crate::kernel::xtables::blob_size;

@@ -13,7 +13,7 @@ mod theme;
 mod widgets;
 mod wire;
 
-pub use app::{App, Flow};
+pub use app::{App, AppEvent};
 pub use reader::{Input, Order, Update};
 pub use shot::{Keys, Shot, shot, shot_of};
 pub use svg::svg;
@@ -129,19 +129,19 @@ pub fn run(input: Input, names: Names, options: Options) -> Result<(), ScreenErr
                         if let Some(m) = &monitor {
                             app.on_drops(m.take());
                         }
-                        Flow::Draw
+                        AppEvent::Draw
                     }
-                    None => Flow::Quit,
+                    None => AppEvent::Quit,
                 },
-                () = ends.any() => Flow::Quit,
+                () = ends.any() => AppEvent::Quit,
                 _ = hangup.recv() => return Err(ScreenError::TerminalGone),
                 _ = stop.recv() => {
                     screen.stop(false)?;
-                    Flow::Draw
+                    AppEvent::Draw
                 }
                 _ = go_on.recv() => {
                     screen.take_again()?;
-                    Flow::Draw
+                    AppEvent::Draw
                 }
             };
             for order in app.take_orders() {
@@ -156,17 +156,17 @@ pub fn run(input: Input, names: Names, options: Options) -> Result<(), ScreenErr
                 }
             }
             match flow {
-                Flow::Quit => return Ok(()),
-                Flow::Stop => {
+                AppEvent::Quit => return Ok(()),
+                AppEvent::Stop => {
                     screen.stop(true)?;
                     screen.draw(&mut app)?;
                 }
-                Flow::Draw => screen.draw(&mut app)?,
-                Flow::Redraw => {
+                AppEvent::Draw => screen.draw(&mut app)?,
+                AppEvent::Redraw => {
                     screen.clear()?;
                     screen.draw(&mut app)?;
                 }
-                Flow::Nothing => {}
+                AppEvent::Nothing => {}
             }
             if let Some(text) = app.take_clipboard() {
                 terminal::copy(&text)?;
@@ -232,11 +232,11 @@ fn end_when_stuck() {
     let _ = std::thread::Builder::new().name("last-resort".into()).spawn(watch);
 }
 
-fn on_event(app: &mut App, event: Event) -> Flow {
+fn on_event(app: &mut App, event: Event) -> AppEvent {
     match event {
         Event::Key(key) => app.on_key(key),
         Event::Mouse(mouse) => app.on_mouse(mouse),
-        Event::Resize(..) => Flow::Redraw,
-        _ => Flow::Nothing,
+        Event::Resize(..) => AppEvent::Redraw,
+        _ => AppEvent::Nothing,
     }
 }

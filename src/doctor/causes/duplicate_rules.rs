@@ -2,7 +2,7 @@
 //! Each packet pays for it twice.
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
-use crate::proxy::RuleRef;
+use crate::proxy::{RuleRef, chain as names};
 use crate::ruleset::Match;
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             let name = t.table.chain_name(crate::ruleset::ChainId(c as u32));
             let base = chain.base.is_some();
             if !base
-                && !["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-FORWARD"].contains(&name)
+                && ![names::SERVICES, names::NODEPORTS, names::POSTROUTING, names::FORWARD].contains(&name)
             {
                 continue;
             }
@@ -24,7 +24,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             for r in chain.rules.clone() {
                 let rule = &t.table.rules[r as usize];
                 let to = t.table.jump_of(rule).map(|c| t.table.chain_name(c));
-                if base && !to.is_some_and(|to| to.starts_with("KUBE-")) {
+                if base && !to.is_some_and(names::is_own) {
                     continue;
                 }
                 let matches = t.table.matches_of(rule);

@@ -3,6 +3,7 @@
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::endpoint_text;
+use crate::ruleset::L4Endpoint;
 
 pub(super) const CHECK: Check =
     Check { id: "hairpin", needs: &[SourceId::Flows], looks_at: SourceId::RULES, readings: 1, run };
@@ -11,13 +12,13 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
     let flows = cx.flows()?;
     let mut hairpins: Vec<_> = flows.hairpins.iter().collect();
     hairpins.sort();
-    for ((protocol, address, port), n) in hairpins {
+    for (&L4Endpoint { protocol, address, port }, n) in hairpins {
         let service = cx.at_work().find(|(_, s)| {
-            s.protocol.number() == *protocol
-                && s.backends.iter().any(|b| b.address == *address && b.port == *port)
+            s.protocol.number() == protocol
+                && s.backends.iter().any(|b| b.address == address && b.port == port)
         });
         let Some((i, s)) = service else { continue };
-        let at = endpoint_text(*address, *port);
+        let at = endpoint_text(address, port);
         let mut f = cx
             .service(
                 "hairpin",
@@ -29,7 +30,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
                 "{} from {address} back to {at} with its own address as the source, unanswered",
                 super::flows(*n)
             ));
-        let rule = s.backends.iter().find(|b| b.address == *address && b.port == *port).and_then(|b| b.rule);
+        let rule = s.backends.iter().find(|b| b.address == address && b.port == port).and_then(|b| b.rule);
         if let Some(rule) = rule {
             f = f.proved_by(format!("its chain: {}", cx.chain_text(rule)));
         }

@@ -3,7 +3,7 @@
 //! that conntrack forgot. The connection hangs or is reset (kubernetes/kubernetes#74839).
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
-use crate::proxy::RuleRef;
+use crate::proxy::{RuleRef, chain};
 use crate::ruleset::{Match, Target, Verdict, ct_state};
 use crate::snapshot::facts::ConntrackStat;
 
@@ -21,7 +21,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
                 .iter()
                 .any(|m| matches!(m, Match::Conntrack(c) if !c.invert && c.states & ct_state::INVALID != 0))
     };
-    for rule in cx.chain_rules("filter", "KUBE-FORWARD").into_iter().filter(drops_invalid) {
+    for rule in cx.chain_rules("filter", chain::FORWARD).into_iter().filter(drops_invalid) {
         let Some(rise) = cx.rule_rise(rule) else { continue };
         let severity = if rise.by >= MANY { Severity::Warning } else { Severity::Info };
         let mut f = cx

@@ -12,7 +12,7 @@ const SETS: [&str; 3] = ["CLUSTER-IP", "EXTERNAL-IP", "LOAD-BALANCER"];
 fn sets(snapshot: &Snapshot) -> impl Iterator<Item = &Ipset> {
     let all = snapshot.ipsets.iter().flat_map(|r| r.value.iter());
     all.filter(|s| {
-        let name = s.name.strip_prefix("KUBE-").map(|n| n.strip_prefix("6-").unwrap_or(n));
+        let name = s.name.strip_prefix(crate::proxy::ipvs::IPSETS).map(|n| n.strip_prefix("6-").unwrap_or(n));
         name.is_some_and(|n| SETS.contains(&n))
     })
 }

@@ -2,7 +2,7 @@
 //! (CVE-2020-8558), and node ports on localhost work only while `route_localnet` is 1 (`--iptables-localhost-nodeports`).
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
-use crate::proxy::{FrontendKind, Mode};
+use crate::proxy::{FrontendKind, Mode, chain};
 use crate::ruleset::{IpFamily, Target, Verdict};
 use crate::snapshot::facts::ANY_ROUTE_LOCALNET;
 
@@ -10,7 +10,7 @@ pub(super) const CHECK: Check =
     Check { id: "localnet", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    let rules = cx.chain_rules("filter", "KUBE-FIREWALL");
+    let rules = cx.chain_rules("filter", chain::FIREWALL);
     let drops = rules.iter().filter(|r| cx.target(**r) == Some(&Target::Verdict(Verdict::Drop)));
     for rule in drops.clone() {
         if let Some(rise) = cx.rule_rise(*rule) {

@@ -3,14 +3,14 @@
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::{Mode, endpoint_text};
+use crate::ruleset::L4Endpoint;
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 pub(super) const CHECK: Check =
     Check { id: "never_hit", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    let mut first: HashMap<(u8, IpAddr, u16), (usize, u32)> = HashMap::new();
+    let mut first: HashMap<L4Endpoint, (usize, u32)> = HashMap::new();
     for (i, s) in cx.at_work().filter(|(_, s)| s.engine.mode() == Mode::Iptables) {
         for f in &s.frontends {
             // What is refused stands in another table: only rules of one chain are in each other's way.
@@ -19,7 +19,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             else {
                 continue;
             };
-            let key = (s.protocol.number(), address, f.port);
+            let key = L4Endpoint::new(s.protocol.number(), address, f.port);
             let Some((other, at)) = first.get(&key).copied().filter(|(o, _)| *o != i) else {
                 first.insert(key, (i, rule.rule.0));
                 continue;

@@ -17,16 +17,16 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
     let flows = cx.flows()?;
     let mut by: HashMap<_, (u64, FlowKey)> = HashMap::new();
     for (key, f) in flows.groups.iter().filter(|(_, f)| f.masqueraded > 0) {
-        let entry = by.entry((key.protocol, key.backend, key.backend_port)).or_insert((0, *key));
+        let entry = by.entry(key.backend()).or_insert((0, *key));
         entry.0 += u64::from(f.masqueraded);
     }
     let mut full: Vec<_> = by.into_iter().filter(|(_, (n, _))| *n >= PORTS * 8 / 10).collect();
     full.sort_by_key(|f| std::cmp::Reverse(f.1.0));
-    for ((protocol, address, port), (n, key)) in full {
+    for (backend, (n, key)) in full {
         let severity = if n >= PORTS * 95 / 100 { Severity::Critical } else { Severity::Warning };
-        let at = endpoint_text(address, port);
+        let at = endpoint_text(backend.address, backend.port);
         let title = format!("masqueraded flows to {at} run out of source ports");
-        let mut f = match cx.service_at(protocol, key.frontend, key.frontend_port) {
+        let mut f = match cx.service_at(key.frontend()) {
             Some(i) => cx.service("snat_ports", severity, i, title),
             None => Finding::node("snat_ports", severity, &at, title),
         };

@@ -3,6 +3,7 @@
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::proxy::{Action, Mode, endpoint_text};
+use crate::ruleset::L4Endpoint;
 use crate::snapshot::Astray;
 use std::time::Duration;
 
@@ -22,16 +23,18 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
     let mut all = Vec::new();
     let mut astray: Vec<_> = flows.astray.iter().collect();
     astray.sort_by_key(|a| *a.0);
-    for (to @ (protocol, address, port), a) in astray {
-        let Some(i) = cx.service_at(*protocol, *address, *port) else { continue };
+    for (to, a) in astray {
+        let &L4Endpoint { address, port, .. } = to;
+        let Some(i) = cx.service_at(*to) else { continue };
         let s = &cx.model.services[i];
         // IPVS translates without conntrack's help where net.ipv4.vs.conntrack is off.
         if s.engine.mode() == Mode::Ipvs || s.backends.is_empty() {
             continue;
         }
-        let balances = s.frontends.iter().any(|f| {
-            f.port == *port && f.address.is_none_or(|x| x == *address) && f.action == Action::Balance
-        });
+        let balances = s
+            .frontends
+            .iter()
+            .any(|f| f.port == port && f.address.is_none_or(|x| x == address) && f.action == Action::Balance);
         // A first packet that is on its way just now, or what a client left that has gone: neither is a fault.
         let known = before.and_then(|b| b.value.astray.get(to));
         if !balances || !known.is_some_and(|was| is_fed(was, a, passed)) {
@@ -44,7 +47,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
                 .proved_by(format!(
                     "{} to {}, unanswered{who}; up to {} s left",
                     super::flows(a.flows),
-                    endpoint_text(*address, *port),
+                    endpoint_text(address, port),
                     a.longest_left_s
                 ))
                 .proved_by("rules send new flows to its backends: only these are stuck")

@@ -4,22 +4,22 @@
 
 use super::super::Subject;
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
-use crate::proxy::{FrontendKind, Mode, State, endpoint_text, nftables};
+use crate::proxy::{FrontendKind, Mode, State, chain as names, endpoint_text, nftables};
 use crate::ruleset::{BaseChain, ChainId, ChainKind, Family, Hook, IpFamily, Table, TableBackend};
 use std::collections::HashSet;
 
 /// Table, base chain, hook, chain: jumps without which nothing works (`iptablesJumpChains`; 1.20 has these, too).
 const JUMPS: [(&str, Hook, &str, &str); 4] = [
-    ("nat", Hook::Prerouting, "KUBE-SERVICES", "packets from pods and outside are not translated"),
-    ("nat", Hook::Output, "KUBE-SERVICES", "packets from the node itself are not translated"),
-    ("nat", Hook::Postrouting, "KUBE-POSTROUTING", "nothing is masqueraded: answers go astray"),
-    ("filter", Hook::Forward, "KUBE-FORWARD", "packets to backends are not accepted for forwarding"),
+    ("nat", Hook::Prerouting, names::SERVICES, "packets from pods and outside are not translated"),
+    ("nat", Hook::Output, names::SERVICES, "packets from the node itself are not translated"),
+    ("nat", Hook::Postrouting, names::POSTROUTING, "nothing is masqueraded: answers go astray"),
+    ("filter", Hook::Forward, names::FORWARD, "packets to backends are not accepted for forwarding"),
 ];
 
 /// Pairs of frontend and backend that other programs (container engines' published ports) do not have so many of.
 const MANY_PAIRS: usize = 8;
 
-const CANARY: &str = "KUBE-PROXY-CANARY";
+use names::CANARY;
 
 pub(super) const CHECK: Check =
     Check { id: "wiped", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
@@ -70,7 +70,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
 
 /// Prefixes and names of chains that are never empty where something jumps to them: `KUBE-MARK-DROP` and those for checks may be.
 const NEVER_EMPTY: [&str; 7] =
-    ["KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-XLB-", "KUBE-SEP-", "KUBE-MARK-MASQ", "KUBE-POSTROUTING"];
+    [names::SVC, names::SVL, names::EXT, names::XLB, names::SEP, names::MARK_MASQ, names::POSTROUTING];
 
 /// Chains that rules lead to, and that have no rule: packets go through them untouched.
 fn emptied(cx: &CheckContext<'_>, backend: TableBackend, family: IpFamily, found: &mut Vec<Finding>) {
@@ -89,7 +89,7 @@ fn emptied(cx: &CheckContext<'_>, backend: TableBackend, family: IpFamily, found
         candidates.iter().filter(|c| reached.contains(&c.0)).map(|c| t.chain_name(*c)).collect();
     let Some(first) = empty.first() else { return };
     let means = match *first {
-        "KUBE-POSTROUTING" | "KUBE-MARK-MASQ" => "nothing is masqueraded: answers go astray",
+        names::POSTROUTING | names::MARK_MASQ => "nothing is masqueraded: answers go astray",
         _ => "packets to their Services are not translated",
     };
     let title = match empty.len() {
@@ -139,7 +139,7 @@ fn unreached(cx: &CheckContext<'_>, family: IpFamily, found: &mut Vec<Finding>) 
         return;
     }
     let nftables = of.iter().any(|s| s.engine.mode() == Mode::Nftables);
-    let place = if nftables { "the map service-ips" } else { "KUBE-SERVICES" };
+    let place = if nftables { "the map service-ips" } else { names::SERVICES };
     let names: Vec<String> = lost.iter().take(6).map(|s| super::label(s)).collect();
     found.push(
         Finding::node("wiped", Severity::Critical, &format!("{family} {place}"), format!("nothing leads to {} of {} Services any more: {place} was emptied", lost.len() + half, of.len()))

@@ -5,7 +5,7 @@ use super::layout::{
     ERROR_TARGET, EXT_HEADER, EXT_NAME, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_QUEUE, VERDICT_RETURN, align,
     c_str, u16_at, u32_at, u64_at,
 };
-use super::{Known, Reading, socket};
+use super::{Reading, TableCache, socket};
 use crate::kernel::{Error, ErrorKind, Result};
 use crate::ruleset::{
     BaseChain, ChainKind, Counter, Dialect, Family, Hook, Match, Policy, RuleSpec, TableBackend,
@@ -38,7 +38,7 @@ pub(super) struct Info {
 /// Reads the tables of legacy arptables, and knows those of before.
 #[derive(Debug, Default)]
 pub struct ArpReader {
-    known: Known,
+    known: TableCache,
 }
 
 impl ArpReader {

@@ -4,7 +4,7 @@
 //! hooks.
 
 use super::layout::{EXT_NAME, c_str, u32_at, u64_at};
-use super::{Known, Reading, socket};
+use super::{Reading, TableCache, socket};
 use crate::kernel::{Error, ErrorKind, Result, hooks};
 use crate::ruleset::{
     BaseChain, ChainKind, Counter, Family, Hook, Match, Policy, RuleSpec, TableBackend, TableBuilder, Target,
@@ -41,7 +41,7 @@ pub(super) struct Info {
 /// Reads the tables of legacy ebtables, and knows those of before.
 #[derive(Debug, Default)]
 pub struct BridgeReader {
-    known: Known,
+    known: TableCache,
 }
 
 impl BridgeReader {

@@ -64,9 +64,9 @@ pub struct Reading {
 
 /// Readings of before by table: where nothing but counters changed, the structure stays the same `Arc`.
 #[derive(Debug, Default)]
-struct Known(std::collections::HashMap<String, (u64, Arc<Table>)>);
+struct TableCache(std::collections::HashMap<String, (u64, Arc<Table>)>);
 
-impl Known {
+impl TableCache {
     /// Takes a reading with the fingerprint of everything but its counters.
     fn settle(&mut self, name: &str, fingerprint: u64, mut reading: Reading) -> Reading {
         match self.0.get(name) {

@@ -1,7 +1,7 @@
 //! Fields that a rule looks at, and the sets that stand in it without a name.
 
 use super::elements::{elements, plain, verdict_name};
-use super::rule::{Known, RuleReader, arg, loads};
+use super::rule::{LoadKind, RuleReader, arg, loads};
 use super::value::{bytes, number, type_of};
 use crate::ruleset::lower;
 use crate::ruleset::native::set_flag;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 impl RuleReader<'_> {
     /// A field by its header and name.
-    fn payload(&mut self, protocol: &str, field: &str) -> Option<Known> {
+    fn payload(&mut self, protocol: &str, field: &str) -> Option<LoadKind> {
         let name = format!("{protocol} {field}");
         let lists: [(u8, names::Fields); 10] = [
             (payload_base::LINK, names::ETHER),
@@ -42,7 +42,7 @@ impl RuleReader<'_> {
     }
 
     /// One field, with what is done to it.
-    pub(super) fn field(&mut self, e: &Value) -> Option<Known> {
+    pub(super) fn field(&mut self, e: &Value) -> Option<LoadKind> {
         let (what, v) = e.as_object()?.iter().next()?;
         match what.as_str() {
             "payload" => match (arg(v, "protocol"), arg(v, "field")) {
@@ -141,7 +141,7 @@ impl RuleReader<'_> {
     }
 
     /// One field or several.
-    pub(super) fn key(&mut self, e: &Value) -> Option<Vec<Known>> {
+    pub(super) fn key(&mut self, e: &Value) -> Option<Vec<LoadKind>> {
         match e.get("concat").and_then(Value::as_array) {
             Some(fields) => fields.iter().map(|f| self.field(f)).collect(),
             None => Some(vec![self.field(e)?]),
@@ -149,7 +149,7 @@ impl RuleReader<'_> {
     }
 
     /// The set that is named, or that stands here without a name.
-    pub(super) fn set_of(&mut self, v: &Value, key: &mut [Known], map: bool) -> Option<SetId> {
+    pub(super) fn set_of(&mut self, v: &Value, key: &mut [LoadKind], map: bool) -> Option<SetId> {
         if let Some(name) = v.as_str() {
             let id = self.b.strings.find(name.strip_prefix('@')?)?;
             return self.b.sets.iter().position(|s| s.name == id).map(|i| SetId(i as u32));

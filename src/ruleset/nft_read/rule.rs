@@ -12,7 +12,7 @@ use crate::ruleset::{
 use serde_json::Value;
 
 /// A field with how its values are written.
-pub(super) type Known = (Load, Kind);
+pub(super) type LoadKind = (Load, Kind);
 
 /// Reads the statements of one rule.
 pub(super) struct RuleReader<'a> {
@@ -413,7 +413,7 @@ impl<'a> RuleReader<'a> {
     }
 }
 
-pub(super) fn loads(key: &[Known]) -> Vec<Load> {
+pub(super) fn loads(key: &[LoadKind]) -> Vec<Load> {
     key.iter().map(|k| k.0.clone()).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use super::commands::{Command, matching};
 use super::rows::{TableRow, table_key};
-use super::{App, Flow, List, Origin, Overlay, Section};
+use super::{App, AppEvent, List, Origin, Overlay, Section};
 use crate::columns::SERVICES;
 use crate::config::PaneName;
 use crate::proxy::{Mode, Part};
@@ -18,18 +18,18 @@ const INTERVALS: [u64; 8] = [250, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000]
 
 impl App {
     /// A key.
-    pub fn on_key(&mut self, event: KeyEvent) -> Flow {
+    pub fn on_key(&mut self, event: KeyEvent) -> AppEvent {
         if event.kind == KeyEventKind::Release {
-            return Flow::Nothing;
+            return AppEvent::Nothing;
         }
         self.message = None;
         let asked = ask(event);
         let ctrl = event.modifiers.contains(KeyModifiers::CONTROL);
         if ctrl && asked == Some(Ask::Quit) {
-            return Flow::Quit;
+            return AppEvent::Quit;
         }
         if asked == Some(Ask::Stop) {
-            return Flow::Stop;
+            return AppEvent::Stop;
         }
         if let Some(overlay) = self.overlay.take() {
             return self.on_overlay_key(overlay, event, asked);
@@ -42,11 +42,11 @@ impl App {
         {
             return flow;
         }
-        let Some(ask) = asked else { return Flow::Nothing };
+        let Some(ask) = asked else { return AppEvent::Nothing };
         self.do_it(ask)
     }
 
-    fn on_search_key(&mut self, event: KeyEvent) -> Option<Flow> {
+    fn on_search_key(&mut self, event: KeyEvent) -> Option<AppEvent> {
         let mut text = self.typed().to_string();
         match event.code {
             KeyCode::Char(c) if !event.modifiers.contains(KeyModifiers::CONTROL) => text.push(c),
@@ -62,7 +62,7 @@ impl App {
             _ => return None, // arrows and the rest work as ever
         }
         self.type_search(text);
-        Some(Flow::Draw)
+        Some(AppEvent::Draw)
     }
 
     /// What is typed as a search in this pane.
@@ -80,7 +80,7 @@ impl App {
         self.arrange();
     }
 
-    fn on_overlay_key(&mut self, overlay: Overlay, event: KeyEvent, asked: Option<Ask>) -> Flow {
+    fn on_overlay_key(&mut self, overlay: Overlay, event: KeyEvent, asked: Option<Ask>) -> AppEvent {
         let step = match event.code {
             KeyCode::Down => Some(1),
             KeyCode::Up => Some(-1),
@@ -96,12 +96,12 @@ impl App {
             Overlay::Palette { mut typed, mut list } => {
                 list.len = matching(&typed).len();
                 match event.code {
-                    KeyCode::Esc => return Flow::Draw,
+                    KeyCode::Esc => return AppEvent::Draw,
                     KeyCode::Enter => {
                         let found = matching(&typed);
                         return match found.get(list.chosen) {
                             Some(command) => self.run(*command),
-                            None => Flow::Draw,
+                            None => AppEvent::Draw,
                         };
                     }
                     KeyCode::Backspace => {
@@ -120,7 +120,7 @@ impl App {
                 list.len = all.len();
                 let at = list.chosen;
                 match (event.code, asked) {
-                    (KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | 'c'), _) => return Flow::Draw,
+                    (KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | 'c'), _) => return AppEvent::Draw,
                     (KeyCode::Char(' '), _) => all[at].1 = !all[at].1,
                     (KeyCode::Char('J') | KeyCode::Right, _) if at + 1 < all.len() => {
                         all.swap(at, at + 1);
@@ -133,7 +133,7 @@ impl App {
                     (KeyCode::Char('d'), _) => {
                         self.columns = None;
                         self.overlay = Some(self.column_choice());
-                        return Flow::Draw;
+                        return AppEvent::Draw;
                     }
                     (_, Some(Ask::Down)) => list.step(1),
                     (_, Some(Ask::Up)) => list.step(-1),
@@ -145,7 +145,7 @@ impl App {
                 self.overlay = Some(Overlay::Columns { all, list });
             }
         }
-        Flow::Draw
+        AppEvent::Draw
     }
 
     /// Shows the columns that are chosen; without any there would be nothing to look at.
@@ -164,37 +164,37 @@ impl App {
         Overlay::Columns { all, list: List::default() }
     }
 
-    pub(super) fn run(&mut self, command: Command) -> Flow {
+    pub(super) fn run(&mut self, command: Command) -> AppEvent {
         match command {
             Command::Ask(ask) => self.do_it(ask),
             Command::Theme(name) => {
                 self.theme.name = name;
-                Flow::Redraw
+                AppEvent::Redraw
             }
             Command::Sort(column) => {
                 self.show(PaneName::Services);
                 self.sort_by(column);
-                Flow::Draw
+                AppEvent::Draw
             }
             Command::Filter(text) => {
                 self.show(PaneName::Services);
                 self.set_search(text.into());
                 self.arrange();
-                Flow::Draw
+                AppEvent::Draw
             }
             Command::Section(section) => {
                 self.show_section(section);
-                Flow::Draw
+                AppEvent::Draw
             }
         }
     }
 
-    pub(super) fn do_it(&mut self, ask: Ask) -> Flow {
+    pub(super) fn do_it(&mut self, ask: Ask) -> AppEvent {
         let page = self.list().map_or(1, |l| l.height.max(2) as isize - 1);
         match ask {
-            Ask::Quit => return Flow::Quit,
-            Ask::Stop => return Flow::Stop,
-            Ask::Redraw => return Flow::Redraw,
+            Ask::Quit => return AppEvent::Quit,
+            Ask::Stop => return AppEvent::Stop,
+            Ask::Redraw => return AppEvent::Redraw,
             Ask::Help => self.overlay = Some(Overlay::Help(0)),
             Ask::Palette => {
                 self.overlay = Some(Overlay::Palette { typed: String::new(), list: List::default() });
@@ -250,7 +250,7 @@ impl App {
             Ask::Theme => {
                 self.theme = self.theme.next();
                 self.message = Some(format!("theme {}", self.theme.name.name()));
-                return Flow::Redraw;
+                return AppEvent::Redraw;
             }
             Ask::Pause => self.pause(),
             Ask::StepBack => self.travel(Travel::Step(-1)),
@@ -268,7 +268,7 @@ impl App {
             Ask::Faster => self.change_interval(-1),
             Ask::Slower => self.change_interval(1),
         }
-        Flow::Draw
+        AppEvent::Draw
     }
 
     /// The list that has the keys.

@@ -2,7 +2,7 @@
 
 use super::{App, Section};
 use crate::config::PaneName;
-use crate::drops::{Counted, Drops, Places, Role, counted};
+use crate::drops::{Counted, Drops, Role, counted, service_of};
 use crate::explain::Sender;
 use crate::rates::NodeRates;
 use crate::snapshot::facts::DroppedPacket;
@@ -26,17 +26,13 @@ pub(in crate::tui) struct Dying {
     pub(in crate::tui) monitor: Monitor,
     pub(in crate::tui) drops: Drops,
     pub(in crate::tui) counted: Vec<Counted>,
-    places: Option<Places>,
     first: Option<(Arc<Snapshot>, Arc<NodeRates>)>,
 }
 
 impl App {
     /// Takes a reading.
-    pub(super) fn find_dying(&mut self, changed: bool) {
+    pub(super) fn find_dying(&mut self) {
         let Some(u) = &self.update else { return };
-        if changed {
-            self.dying.places = None;
-        }
         let (snapshot, node) =
             self.dying.first.get_or_insert_with(|| (u.snapshot.clone(), u.node.clone())).clone();
         self.dying.counted = counted((&snapshot, &node), (&u.snapshot, &u.node));
@@ -70,10 +66,9 @@ impl App {
     /// Takes dropped packets.
     pub fn on_drops(&mut self, batch: DropBatch) {
         let Some(u) = &self.update else { return };
-        let places = self.dying.places.get_or_insert_with(|| Places::new(&u.snapshot, &u.model));
         // The chosen line stays chosen while others overtake it.
         let chosen = self.dying.drops.groups().get(self.drops.chosen).map(|(g, _)| (*g).clone());
-        self.dying.drops.add(batch, places, &u.model);
+        self.dying.drops.add(batch, &u.snapshot, &u.model.services);
         let now = chosen.and_then(|c| self.dying.drops.groups().iter().position(|(g, _)| **g == c));
         self.drops.chosen = now.unwrap_or(self.drops.chosen);
     }
@@ -92,8 +87,8 @@ impl App {
     /// Opens the path of a packet like this one.
     fn explain_packet(&mut self, d: &DroppedPacket) {
         let Some(u) = self.update.clone() else { return };
-        let places = self.dying.places.get_or_insert_with(|| Places::new(&u.snapshot, &u.model));
-        let found = d.packet.as_ref().and_then(|h| Some((h, places.of(h)?)));
+        let services = &u.model.services;
+        let found = d.packet.as_ref().and_then(|h| Some((h, service_of(h, &u.snapshot, services)?)));
         let Some((h, (i, role))) = found else {
             self.message =
                 Some("this packet is of no Service: kptop explain ADDRESS:PORT tells its way".into());

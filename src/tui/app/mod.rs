@@ -34,7 +34,7 @@ use std::time::Duration;
 
 /// What the loop should do after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
+pub enum AppEvent {
     /// Leave.
     Quit,
     /// Draw a frame.
@@ -409,7 +409,7 @@ impl App {
         }
         self.find_path();
         self.find_movers();
-        self.find_dying(changed);
+        self.find_dying();
     }
 
     fn find_owners(&self) -> Vec<Vec<&'static str>> {

@@ -1,19 +1,19 @@
 //! What the mouse does.
 
 use super::commands::matching;
-use super::{App, Click, Flow, Overlay};
+use super::{App, AppEvent, Click, Overlay};
 use crate::config::PaneName;
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 
 impl App {
     /// The mouse.
-    pub fn on_mouse(&mut self, event: MouseEvent) -> Flow {
+    pub fn on_mouse(&mut self, event: MouseEvent) -> AppEvent {
         let (x, y) = (event.column, event.row);
         let wheel = match event.kind {
             MouseEventKind::ScrollDown => Some(3),
             MouseEventKind::ScrollUp => Some(-3),
             MouseEventKind::Down(MouseButton::Left) => None,
-            _ => return Flow::Nothing,
+            _ => return AppEvent::Nothing,
         };
         if let Some(overlay) = self.overlay.take() {
             return self.on_overlay_mouse(overlay, x, y, wheel);
@@ -23,7 +23,7 @@ impl App {
             let over = lower.is_some_and(|l| l.area.contains((x, y).into()));
             self.lower = over && self.opened.is_none();
             self.move_by(by);
-            return Flow::Draw;
+            return AppEvent::Draw;
         }
         let at = (x, y).into();
         if let Some((_, click)) = self.clicks.iter().find(|c| c.0.contains(at)).copied() {
@@ -32,16 +32,16 @@ impl App {
                 Click::Section(section) => self.show_section(section),
                 Click::Sort(column) => self.sort_by(column),
             }
-            return Flow::Draw;
+            return AppEvent::Draw;
         }
         let (upper, lower) = self.lists();
         let (row, in_lower) = match (upper.at(x, y), lower.and_then(|l| l.at(x, y))) {
             (Some(row), _) => (row, false),
             (None, Some(row)) => (row, true),
-            (None, None) => return Flow::Nothing,
+            (None, None) => return AppEvent::Nothing,
         };
         self.lower = in_lower;
-        let Some(list) = self.list() else { return Flow::Nothing };
+        let Some(list) = self.list() else { return AppEvent::Nothing };
         // A second click on what is chosen opens it.
         let again = list.chosen == row;
         list.chosen = row;
@@ -51,7 +51,7 @@ impl App {
         if !in_lower && self.opened.is_none() {
             self.chosen_anew();
         }
-        Flow::Draw
+        AppEvent::Draw
     }
 
     /// The lists on the screen: upper and lower.
@@ -68,7 +68,7 @@ impl App {
         }
     }
 
-    fn on_overlay_mouse(&mut self, overlay: Overlay, x: u16, y: u16, wheel: Option<isize>) -> Flow {
+    fn on_overlay_mouse(&mut self, overlay: Overlay, x: u16, y: u16, wheel: Option<isize>) -> AppEvent {
         match overlay {
             Overlay::Help(page) => {
                 if wheel.is_some() {
@@ -79,7 +79,7 @@ impl App {
                 if let (None, Some(row)) = (wheel, list.at(x, y)) {
                     return match matching(&typed).get(row) {
                         Some(command) => self.run(*command),
-                        None => Flow::Draw,
+                        None => AppEvent::Draw,
                     };
                 }
                 list.step(wheel.unwrap_or(0));
@@ -96,6 +96,6 @@ impl App {
                 self.overlay = (wheel.is_some() || row.is_some()).then_some(Overlay::Columns { all, list });
             }
         }
-        Flow::Draw
+        AppEvent::Draw
     }
 }

@@ -1,6 +1,6 @@
 //! Going back in time, and on again.
 
-use super::{App, Flow};
+use super::{App, AppEvent};
 use crate::figures::moment;
 use crate::replay::{Moment, Travel};
 use crate::tui::reader::Order;
@@ -46,11 +46,11 @@ impl App {
         self.message = Some(format!("{} times as fast as it was", self.speed));
     }
 
-    pub(super) fn on_time_key(&mut self, mut typed: String, event: KeyEvent) -> Flow {
+    pub(super) fn on_time_key(&mut self, mut typed: String, event: KeyEvent) -> AppEvent {
         match event.code {
-            KeyCode::Esc => return Flow::Draw,
+            KeyCode::Esc => return AppEvent::Draw,
             KeyCode::Enter => {
-                let Some(u) = &self.update else { return Flow::Draw };
+                let Some(u) = &self.update else { return AppEvent::Draw };
                 let (first, last) = match &u.moment {
                     Some(m) => (m.first, m.last),
                     None => (u.snapshot.taken_at, u.snapshot.taken_at),
@@ -59,7 +59,7 @@ impl App {
                     Ok(time) => self.travel(Travel::To(time)),
                     Err(why) => self.message = Some(why),
                 }
-                return Flow::Draw;
+                return AppEvent::Draw;
             }
             KeyCode::Backspace => drop(typed.pop()),
             KeyCode::Char('u' | 'w') if event.modifiers.contains(KeyModifiers::CONTROL) => typed.clear(),
@@ -67,7 +67,7 @@ impl App {
             _ => {}
         }
         self.going_to = Some(typed);
-        Flow::Draw
+        AppEvent::Draw
     }
 
     /// Has the last minutes written into a file of the directory that kptop was started in.
