@@ -120,6 +120,22 @@ pub fn date_and_time(at: jiff::Timestamp) -> String {
     at.to_zoned(zone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
+/// A length of time as people write it: seconds (`90`, `0.5`), or numbers with their units (`250ms`, `10m`, `1h30m`,
+/// `2 days`; jiff's friendly form).
+///
+/// # Errors
+/// What can be said.
+pub fn time_span(text: &str) -> Result<Duration, String> {
+    let wrong =
+        || format!("`{text}` is not a number of seconds, or one with its unit: 90, 250ms, 10m, 1h30m");
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).map_err(|_| wrong());
+    }
+    let span: jiff::Span = text.parse().map_err(|_| wrong())?;
+    let days = jiff::SpanRelativeTo::days_are_24_hours();
+    span.to_duration(days).ok().and_then(|d| d.try_into().ok()).ok_or_else(wrong)
+}
+
 /// The time that somebody means in a recording from `first` to `last`: a time of day (`14:03`, `14:03:20`), a whole time
 /// (`2026-11-23T14:03:20Z`), so long after the beginning (`+90s`, `+5m`), or before the end (`-30s`).
 ///
@@ -129,17 +145,8 @@ pub fn moment(text: &str, first: jiff::Timestamp, last: jiff::Timestamp) -> Resu
     let text = text.trim();
     let wrong = || format!("`{text}` is no time: 14:03:20, +90s (after the beginning), -5m (before the end)");
     if let Some(rest) = text.strip_prefix(['+', '-']) {
-        let (number, unit) = match rest.char_indices().next_back() {
-            Some((i, 's')) => (&rest[..i], 1.0),
-            Some((i, 'm')) => (&rest[..i], 60.0),
-            Some((i, 'h')) => (&rest[..i], 3600.0),
-            _ => (rest, 1.0),
-        };
-        let seconds = number.parse::<f64>().map_err(|_| wrong())? * unit;
-        if !(0.0..1e9).contains(&seconds) {
-            return Err(wrong());
-        }
-        let by = jiff::SignedDuration::from_millis((seconds * 1000.0) as i64);
+        let by =
+            jiff::SignedDuration::try_from(time_span(rest).map_err(|_| wrong())?).map_err(|_| wrong())?;
         let to = if text.starts_with('+') { first.checked_add(by) } else { last.checked_sub(by) };
         return to.map_err(|_| wrong());
     }

@@ -424,11 +424,11 @@ fn recordings_and_files_are_read_by_every_command() {
     assert!(json(&doctor)["findings"].as_array().unwrap().iter().any(|f| f["id"] == "no_endpoints"));
     let explain = kptop(&["explain", "shop/frontend", "--from", made]);
     assert!(text(&explain.stdout).contains("10.244."), "{}", text(&explain.stderr));
-    // `--from` has two meanings here, and takes what stands behind it.
+    // `--from` takes several files, and what stands behind them and is none is meant for the destination.
     for args in [
-        &["explain", "--from", "outside", made, "198.51.100.20:443"][..],
-        &["--from", made, "explain", "198.51.100.20:443", "--from", "outside"],
-        &["explain", "198.51.100.20:443", "--from", made, "outside"],
+        &["explain", "--client", "outside", "--from", made, "198.51.100.20:443"][..],
+        &["--from", made, "explain", "198.51.100.20:443", "--client", "outside"],
+        &["explain", "198.51.100.20:443", "--from", made, "--client", "outside"],
     ] {
         let out = text(&kptop(args).stdout);
         assert!(out.contains("shop/partners") && out.contains("outside"), "{args:?}: {out}");
@@ -514,7 +514,8 @@ fn recordings_and_files_are_read_by_every_command() {
         (&["record", "/no/such/dir/x.rec", "--for", "1"], "/no/such/dir/x.rec"),
         (&["snapshot", "--from", made, "--netns", "x"], "do not go together"),
         (&["explain"], "where to?"),
-        (&["explain", "10.0.0.1", "--from", "nonsense"], "and no file"),
+        (&["explain", "10.0.0.1", "--from", "outside"], "--client outside says who sends"),
+        (&["explain", "10.0.0.1", "--client", "nonsense"], "is neither pod"),
         (&["snapshot", "--kubeconfig", "x", "--no-api"], "cannot be used with"),
     ] {
         let out = kptop(args);

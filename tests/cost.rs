@@ -58,18 +58,18 @@ fn explain_tells_backends_odds_and_rules_in_every_mode() {
         }
         assert_eq!(e["steps"], outcomes[0]["steps"]);
         // From outside of the cluster it is masqueraded.
-        let (e, _) = json(&["explain", "--demo", mode, "10.96.2.8:80", "--from", "outside", "-o", "json"]);
+        let (e, _) = json(&["explain", "--demo", mode, "10.96.2.8:80", "--client", "outside", "-o", "json"]);
         assert_eq!(e["service"], "shop/frontend:http");
         assert!(e["outcomes"].as_array().unwrap().iter().all(|o| o["masquerade"] == true));
         // A Service without endpoints, a source outside the ranges, a Service that is not there.
-        let (e, code) = json(&["explain", "--demo", mode, "shop/payments", "--from", "node", "-o", "json"]);
+        let (e, code) = json(&["explain", "--demo", mode, "shop/payments", "--client", "node", "-o", "json"]);
         assert_eq!((code, e["outcomes"][0]["verdict"].as_str()), (1, Some("reject")));
         assert!(e["outcomes"][0]["text"].as_str().unwrap().contains("kube-proxy"), "{e}");
-        let to = ["explain", "--demo", mode, "198.51.100.20:443", "--from", "198.18.0.9", "-o", "json"];
+        let to = ["explain", "--demo", mode, "198.51.100.20:443", "--client", "198.18.0.9", "-o", "json"];
         let (e, code) = json(&to);
         assert_eq!((code, e["outcomes"][0]["verdict"].as_str()), (1, Some("drop")));
         // Node ports on localhost: iptables mode alone serves them.
-        let local = ["explain", "--demo", mode, "127.0.0.1:30080/tcp", "--from", "node", "-o", "json"];
+        let local = ["explain", "--demo", mode, "127.0.0.1:30080/tcp", "--client", "node", "-o", "json"];
         let (e, code) = json(&local);
         let verdict = if mode == "nftables" { "accept" } else { "dnat" };
         assert_eq!((code, e["outcomes"][0]["verdict"].as_str()), (0, Some(verdict)));
@@ -91,8 +91,8 @@ fn explain_asks_back_where_a_question_means_several_things() {
         (&["10.96.2.8:80/icmp"], "tcp, udp or sctp"),
         (&["255.255.255.255:80"], "no address of one host"),
         (&["sh\u{1b}[31mop"], "sh\\u{1b}[31mop"),
-        (&["10.96.2.8:80", "--from", "moon"], "neither pod, outside, node"),
-        (&["10.96.2.8:80", "--from", "fd00::1"], "one is IPv4, the other IPv6"),
+        (&["10.96.2.8:80", "--client", "moon"], "neither pod, outside, node"),
+        (&["10.96.2.8:80", "--client", "fd00::1"], "one is IPv4, the other IPv6"),
     ] {
         let args = [&["explain", "--demo", "iptables"][..], question].concat();
         let out = kptop(&args);

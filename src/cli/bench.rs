@@ -1,6 +1,6 @@
 //! `kptop bench`: HTTP through a Service among many, under each mode of kube-proxy, in private namespaces.
 
-use super::{explain, print_as};
+use super::{Cli, Execute, explain, print_as};
 use crate::bench::{Connections, Run};
 use crate::lab::become_root_if_needed;
 use crate::lab::http::Stage;
@@ -62,84 +62,88 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, String> {
-    become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
-    let on_terminal = io::stderr().is_terminal();
-    let tell = |text: &str| {
-        if on_terminal {
-            super::say(text);
-        }
-    };
-    tell(
-        "loading an HTTP server in private network namespaces; this node's own rules and traffic are not touched",
-    );
-    let engines: Vec<Engine> = match args.modes.is_empty() {
-        true => Engine::COMPARED.to_vec(),
-        false => args
-            .modes
-            .iter()
-            .map(|m| match m {
-                Mode::Iptables => Engine::IptablesLegacy,
-                Mode::IptablesNft => Engine::IptablesNft,
-                Mode::Ipvs => Engine::Ipvs,
-                Mode::Nftables => Engine::Nftables,
-            })
-            .collect(),
-    };
-    let mut runs: Vec<Run> = Vec::new();
-    // Sizes one after the other, modes in turns: a node rarely has many sizes' memory to spare.
-    for services in args.services.iter().map(|n| *n as usize) {
-        let mut stages: Vec<(Stage, usize)> = Vec::new();
-        for engine in &engines {
-            let at = runs.len();
-            runs.extend(Connections::ALL.map(|c| Run::new(*engine, services, c)));
-            match Stage::build(*engine, services) {
-                Ok(stage) => stages.push((stage, at)),
-                Err(e) => runs[at..].iter_mut().for_each(|r| r.missing = Some(e.to_string())),
+impl Execute for BenchArgs {
+    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
+        cli.source.need_live("measuring")?;
+        let args = self;
+        become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
+        let on_terminal = io::stderr().is_terminal();
+        let tell = |text: &str| {
+            if on_terminal {
+                super::say(text);
             }
-        }
-        for round in 0..args.rounds {
-            tell(&format!("{services} Services: round {} of {}", round + 1, args.rounds));
-            // Another begins each round: whoever follows an expensive one finds colder caches.
-            let n = stages.len().max(1);
-            stages.rotate_left(round as usize % n);
-            for (stage, at) in &stages {
-                for (i, connections) in Connections::ALL.into_iter().enumerate() {
-                    let span = Duration::from_secs_f64(args.seconds);
-                    let (times, took) =
-                        stage.ask(connections, args.clients as usize, span).map_err(|e| explain(&e))?;
-                    let run = &mut runs[at + i];
-                    run.per_second.push(times.answered() as f64 / took.as_secs_f64());
-                    run.times.add(&times);
+        };
+        tell(
+            "loading an HTTP server in private network namespaces; this node's own rules and traffic are not touched",
+        );
+        let engines: Vec<Engine> = match args.modes.is_empty() {
+            true => Engine::COMPARED.to_vec(),
+            false => args
+                .modes
+                .iter()
+                .map(|m| match m {
+                    Mode::Iptables => Engine::IptablesLegacy,
+                    Mode::IptablesNft => Engine::IptablesNft,
+                    Mode::Ipvs => Engine::Ipvs,
+                    Mode::Nftables => Engine::Nftables,
+                })
+                .collect(),
+        };
+        let mut runs: Vec<Run> = Vec::new();
+        // Sizes one after the other, modes in turns: a node rarely has many sizes' memory to spare.
+        for services in args.services.iter().map(|n| *n as usize) {
+            let mut stages: Vec<(Stage, usize)> = Vec::new();
+            for engine in &engines {
+                let at = runs.len();
+                runs.extend(Connections::ALL.map(|c| Run::new(*engine, services, c)));
+                match Stage::build(*engine, services) {
+                    Ok(stage) => stages.push((stage, at)),
+                    Err(e) => runs[at..].iter_mut().for_each(|r| r.missing = Some(e.to_string())),
+                }
+            }
+            for round in 0..args.rounds {
+                tell(&format!("{services} Services: round {} of {}", round + 1, args.rounds));
+                // Another begins each round: whoever follows an expensive one finds colder caches.
+                let n = stages.len().max(1);
+                stages.rotate_left(round as usize % n);
+                for (stage, at) in &stages {
+                    for (i, connections) in Connections::ALL.into_iter().enumerate() {
+                        let span = Duration::from_secs_f64(args.seconds);
+                        let (times, took) =
+                            stage.ask(connections, args.clients as usize, span).map_err(|e| explain(&e))?;
+                        let run = &mut runs[at + i];
+                        run.per_second.push(times.answered() as f64 / took.as_secs_f64());
+                        run.times.add(&times);
+                    }
                 }
             }
         }
-    }
-    let node = read_node();
-    let emulated = node.cpu_model.as_deref().is_some_and(|m| m.contains("TCG"));
-    let setup = BenchSetup {
-        node,
-        ipvs_version: ipvs_version(),
-        clients: args.clients as usize,
-        rounds: args.rounds as usize,
-        seconds: args.seconds,
-        emulated,
-    };
-    let indented = io::stdout().is_terminal();
-    let form = match args.output {
-        BenchFormat::Text | BenchFormat::Markdown => output::Form::Text,
-        BenchFormat::Csv => output::Form::Csv,
-        BenchFormat::Json => output::Form::Json,
-    };
-    print_as(form, |out| match args.output {
-        BenchFormat::Text => output::write_bench(&setup, &runs, out),
-        BenchFormat::Markdown => output::write_bench_markdown(&setup, &runs, out),
-        BenchFormat::Csv => output::write_bench_csv(&runs, out),
-        BenchFormat::Json => output::write_bench_json(&setup, &runs, indented, out),
-    })?;
-    let answered = runs.iter().any(|r| r.times.answered() > 0);
-    match answered {
-        true => Ok(ExitCode::SUCCESS),
-        false => Err("no request was answered in any mode".into()),
+        let node = read_node();
+        let emulated = node.cpu_model.as_deref().is_some_and(|m| m.contains("TCG"));
+        let setup = BenchSetup {
+            node,
+            ipvs_version: ipvs_version(),
+            clients: args.clients as usize,
+            rounds: args.rounds as usize,
+            seconds: args.seconds,
+            emulated,
+        };
+        let indented = io::stdout().is_terminal();
+        let form = match args.output {
+            BenchFormat::Text | BenchFormat::Markdown => output::Form::Text,
+            BenchFormat::Csv => output::Form::Csv,
+            BenchFormat::Json => output::Form::Json,
+        };
+        print_as(form, |out| match args.output {
+            BenchFormat::Text => output::write_bench(&setup, &runs, out),
+            BenchFormat::Markdown => output::write_bench_markdown(&setup, &runs, out),
+            BenchFormat::Csv => output::write_bench_csv(&runs, out),
+            BenchFormat::Json => output::write_bench_json(&setup, &runs, indented, out),
+        })?;
+        let answered = runs.iter().any(|r| r.times.answered() > 0);
+        match answered {
+            true => Ok(ExitCode::SUCCESS),
+            false => Err("no request was answered in any mode".into()),
+        }
     }
 }

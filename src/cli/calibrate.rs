@@ -1,6 +1,6 @@
 //! `kptop calibrate`: what a lookup costs in this kernel on this CPU.
 
-use super::{TextOrJson, explain, print_as};
+use super::{Cli, Execute, TextOrJson, explain, print_as};
 use crate::cost::{Calibration, EnginePrices, Sample, VERSION, fit};
 use crate::figures::nanoseconds;
 use crate::lab::become_root_if_needed;
@@ -70,94 +70,99 @@ struct Measured {
     later_ns: f64,
 }
 
-pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode, String> {
-    become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
-    stay_on_this_cpu().map_err(|e| explain(&e))?;
-    let (kernel, cpu) = node_identity();
-    let began = Instant::now();
-    let on_terminal = io::stderr().is_terminal();
-    let tell = |text: &str| {
-        if on_terminal {
-            super::say(text);
-        }
-    };
-    tell("measuring in private network namespaces; this node's own rules and traffic are not touched");
-    let mut bare = Course::build(None, 1).map_err(|e| explain(&e))?;
-    let (mut courses, mut left_out) = (Vec::new(), Vec::new());
-    for engine in Engine::COMPARED {
-        let unseen = if args.verify { &UNSEEN[..] } else { &[] };
-        // What would take too long to load is not begun. Maps of nftables mode take the square of their number, rules grow
-        // with it.
-        let power = if engine == Engine::Nftables { 2 } else { 1 };
-        let mut last: Option<(usize, Duration)> = None;
-        for (services, is_fit) in
-            sizes(engine).iter().map(|n| (*n, true)).chain(unseen.iter().map(|n| (*n, false)))
-        {
-            let expected = last
-                .map_or(Duration::ZERO, |(n, took)| took.mul_f64((services as f64 / n as f64).powi(power)));
-            if !args.verify && began.elapsed() + expected > LIMIT * 3 / 4 {
-                left_out.push(format!("{} with {services} Services: no time left", engine.words()));
-                continue;
+impl Execute for CalibrateArgs {
+    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
+        cli.source.need_live("measuring")?;
+        let args = self;
+        become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
+        stay_on_this_cpu().map_err(|e| explain(&e))?;
+        let (kernel, cpu) = node_identity();
+        let began = Instant::now();
+        let on_terminal = io::stderr().is_terminal();
+        let tell = |text: &str| {
+            if on_terminal {
+                super::say(text);
             }
-            match Course::build(Some(engine), services) {
-                Ok(course) => {
-                    tell(&format!(
-                        "{}: {services} Services installed in {:.1} s",
-                        engine.words(),
-                        course.installed_in.as_secs_f64()
-                    ));
-                    last = Some((services, course.installed_in));
-                    courses.push((course, is_fit));
+        };
+        tell("measuring in private network namespaces; this node's own rules and traffic are not touched");
+        let mut bare = Course::build(None, 1).map_err(|e| explain(&e))?;
+        let (mut courses, mut left_out) = (Vec::new(), Vec::new());
+        for engine in Engine::COMPARED {
+            let unseen = if args.verify { &UNSEEN[..] } else { &[] };
+            // What would take too long to load is not begun. Maps of nftables mode take the square of their number, rules grow
+            // with it.
+            let power = if engine == Engine::Nftables { 2 } else { 1 };
+            let mut last: Option<(usize, Duration)> = None;
+            for (services, is_fit) in
+                sizes(engine).iter().map(|n| (*n, true)).chain(unseen.iter().map(|n| (*n, false)))
+            {
+                let expected = last.map_or(Duration::ZERO, |(n, took)| {
+                    took.mul_f64((services as f64 / n as f64).powi(power))
+                });
+                if !args.verify && began.elapsed() + expected > LIMIT * 3 / 4 {
+                    left_out.push(format!("{} with {services} Services: no time left", engine.words()));
+                    continue;
                 }
-                Err(e) => {
-                    left_out.push(format!("{}: {e}", engine.words()));
-                    break;
+                match Course::build(Some(engine), services) {
+                    Ok(course) => {
+                        tell(&format!(
+                            "{}: {services} Services installed in {:.1} s",
+                            engine.words(),
+                            course.installed_in.as_secs_f64()
+                        ));
+                        last = Some((services, course.installed_in));
+                        courses.push((course, is_fit));
+                    }
+                    Err(e) => {
+                        left_out.push(format!("{}: {e}", engine.words()));
+                        break;
+                    }
                 }
             }
         }
-    }
-    // All courses take turns, so that what else the machine does meets them alike.
-    for round in 0..ROUNDS {
-        for (course, _) in &mut courses {
-            course.round(PER_ROUND).map_err(|e| explain(&e))?;
-        }
-        bare.round(PER_ROUND).map_err(|e| explain(&e))?;
-        if !args.verify && began.elapsed() > LIMIT {
-            left_out.push(format!("rounds {} to {ROUNDS}: no time left", round + 2));
-            break;
-        }
-    }
-    let measured: Vec<(Measured, bool)> = courses.iter_mut().map(|(c, fit)| (take(c), *fit)).collect();
-    let bare =
-        bare.stops.first_mut().map_or((0.0, 0.0), |s| (median(&mut s.first_ns), median(&mut s.later_ns)));
-    let calibration = Calibration {
-        version: VERSION,
-        kernel: kernel.unwrap_or_default(),
-        cpu: cpu.unwrap_or_default(),
-        measured_at: jiff::Timestamp::now().to_string(),
-        bare_ns: bare,
-        engines: prices(&measured),
-        measured: Vec::new(),
-    };
-    let kept = keep(args, &calibration)?;
-    let errors = predictions(&calibration, &measured);
-    print_as(args.output.form(), |out| match args.output {
-        TextOrJson::Json => {
-            serde_json::to_writer_pretty(&mut *out, &calibration)?;
-            writeln!(out)
-        }
-        TextOrJson::Text => {
-            write_prices(&calibration, out)?;
-            if args.verify {
-                write_predictions(&errors, out)?;
+        // All courses take turns, so that what else the machine does meets them alike.
+        for round in 0..ROUNDS {
+            for (course, _) in &mut courses {
+                course.round(PER_ROUND).map_err(|e| explain(&e))?;
             }
-            for line in &left_out {
-                writeln!(out, "not measured: {line}")?;
+            bare.round(PER_ROUND).map_err(|e| explain(&e))?;
+            if !args.verify && began.elapsed() > LIMIT {
+                left_out.push(format!("rounds {} to {ROUNDS}: no time left", round + 2));
+                break;
             }
-            writeln!(out, "{} in all, on one CPU. {kept}", crate::figures::duration(began.elapsed()))
         }
-    })?;
-    Ok(ExitCode::SUCCESS)
+        let measured: Vec<(Measured, bool)> = courses.iter_mut().map(|(c, fit)| (take(c), *fit)).collect();
+        let bare =
+            bare.stops.first_mut().map_or((0.0, 0.0), |s| (median(&mut s.first_ns), median(&mut s.later_ns)));
+        let calibration = Calibration {
+            version: VERSION,
+            kernel: kernel.unwrap_or_default(),
+            cpu: cpu.unwrap_or_default(),
+            measured_at: jiff::Timestamp::now().to_string(),
+            bare_ns: bare,
+            engines: prices(&measured),
+            measured: Vec::new(),
+        };
+        let kept = keep(args, &calibration)?;
+        let errors = predictions(&calibration, &measured);
+        print_as(args.output.form(), |out| match args.output {
+            TextOrJson::Json => {
+                serde_json::to_writer_pretty(&mut *out, &calibration)?;
+                writeln!(out)
+            }
+            TextOrJson::Text => {
+                write_prices(&calibration, out)?;
+                if args.verify {
+                    write_predictions(&errors, out)?;
+                }
+                for line in &left_out {
+                    writeln!(out, "not measured: {line}")?;
+                }
+                writeln!(out, "{} in all, on one CPU. {kept}", crate::figures::duration(began.elapsed()))
+            }
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 fn take(course: &mut Course) -> Measured {

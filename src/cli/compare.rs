@@ -2,7 +2,7 @@
 
 use super::demo::DemoMode;
 use super::source::DemoOf;
-use super::{Source, SourceArgs, TextOrJson, need_rules, prices, print_as};
+use super::{Cli, Execute, Needs, Source, TextOrJson, need_rules, prices, print_as};
 use crate::cost::{moving, under};
 use crate::observe::Observer;
 use crate::output;
@@ -40,41 +40,53 @@ pub(super) struct CompareArgs {
     output: TextOrJson,
 }
 
-pub(super) fn run(source: &SourceArgs, args: &CompareArgs) -> Result<ExitCode, String> {
-    let names = source.names()?;
-    let demo = args.demo.map(|mode| DemoOf { services: args.services, ..DemoOf::quiet(mode) });
-    let mut source = Source::open(source, demo, args.over)?;
-    let prices = prices();
-    let mut observer = Observer::new(names).priced(prices.clone());
-    let mut view = observer.observe(source.snapshot(Wanted::ALL)?);
-    if source.pass_to_end(args.over) {
-        view = observer.observe(source.snapshot(Wanted::ALL)?);
+impl Execute for CompareArgs {
+    fn needs(&self) -> Needs {
+        Needs::reading(self.demo)
     }
-    need_rules(&view.snapshot)?;
-    if view.model.services.is_empty() {
-        return Err("no mode of kube-proxy holds a Service here: there is nothing to compare\n  -> kptop compare --demo \
-                    iptables shows what it looks like"
-            .into());
-    }
-    let comparison = under(&view.snapshot, &view.model, &prices);
-    let flows = view.node.flows;
-    let (to, word) = match args.to {
-        Some(Target::Nftables) => (Some(Mode::Nftables), "nftables"),
-        Some(Target::Iptables) => (Some(Mode::Iptables), "iptables"),
-        Some(Target::Ipvs) => (Some(Mode::Ipvs), "ipvs"),
-        None => (None, ""),
-    };
-    let differences = to.map(|to| moving(&view.snapshot, &view.model, to));
-    let indented = io::stdout().is_terminal();
-    print_as(args.output.form(), |out| match args.output {
-        TextOrJson::Json => {
-            output::write_comparison_json(&comparison, &prices, flows, differences.as_deref(), indented, out)
+
+    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
+        let (source, args) = (&cli.source, self);
+        let names = source.names()?;
+        let demo = args.demo.map(|mode| DemoOf { services: args.services, ..DemoOf::quiet(mode) });
+        let mut source = Source::open(source, demo, args.over)?;
+        let prices = prices();
+        let mut observer = Observer::new(names).priced(prices.clone());
+        let mut view = observer.observe(source.snapshot(Wanted::ALL)?);
+        if source.pass_to_end(args.over) {
+            view = observer.observe(source.snapshot(Wanted::ALL)?);
         }
-        TextOrJson::Text => match &differences {
-            Some(all) => output::write_moving(all, word, out),
-            None => output::write_comparison(&comparison, &prices, flows, out),
-        },
-    })?;
-    let found = differences.is_some_and(|d| !d.is_empty());
-    Ok(if found { ExitCode::from(super::FINDINGS) } else { ExitCode::SUCCESS })
+        need_rules(&view.snapshot)?;
+        if view.model.services.is_empty() {
+            return Err("no mode of kube-proxy holds a Service here: there is nothing to compare\n  -> kptop compare --demo \
+                        iptables shows what it looks like"
+                .into());
+        }
+        let comparison = under(&view.snapshot, &view.model, &prices);
+        let flows = view.node.flows;
+        let (to, word) = match args.to {
+            Some(Target::Nftables) => (Some(Mode::Nftables), "nftables"),
+            Some(Target::Iptables) => (Some(Mode::Iptables), "iptables"),
+            Some(Target::Ipvs) => (Some(Mode::Ipvs), "ipvs"),
+            None => (None, ""),
+        };
+        let differences = to.map(|to| moving(&view.snapshot, &view.model, to));
+        let indented = io::stdout().is_terminal();
+        print_as(args.output.form(), |out| match args.output {
+            TextOrJson::Json => output::write_comparison_json(
+                &comparison,
+                &prices,
+                flows,
+                differences.as_deref(),
+                indented,
+                out,
+            ),
+            TextOrJson::Text => match &differences {
+                Some(all) => output::write_moving(all, word, out),
+                None => output::write_comparison(&comparison, &prices, flows, out),
+            },
+        })?;
+        let found = differences.is_some_and(|d| !d.is_empty());
+        Ok(if found { ExitCode::from(super::FINDINGS) } else { ExitCode::SUCCESS })
+    }
 }

@@ -1,15 +1,22 @@
 //! `kptop config`, and finding the config file.
 
-use super::print_as;
+use super::{Cli, Execute, print_as};
 use crate::config::{Config, commented_default};
+use clap::Args;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Prints the commented default.
-pub(super) fn run() -> Result<ExitCode, String> {
-    print_as(crate::output::Form::Own, |out| out.write_all(commented_default().as_bytes()))?;
-    Ok(ExitCode::SUCCESS)
+/// No choices.
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgs;
+
+impl Execute for ConfigArgs {
+    fn run(&self, _: &Cli) -> Result<ExitCode, String> {
+        print_as(crate::output::Form::Own, |out| out.write_all(commented_default().as_bytes()))?;
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 fn usual_place() -> Option<PathBuf> {

@@ -1,11 +1,11 @@
 //! `kptop demo`
 
-use super::{Format, Source, explain, print_snapshot};
+use super::{Cli, Execute, Format, Needs, Source, explain, options, print_snapshot};
 use crate::kernel::module::is_there;
 use crate::lab::{Lab, LabOptions, become_root_if_needed, shop};
 use crate::proxy::{Engine, Names};
 use crate::snapshot::live::Live;
-use crate::tui::{Input, Options};
+use crate::tui::Input;
 use clap::{Args, ValueEnum};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -81,20 +81,35 @@ pub(super) fn start(
     Lab::start(&options).map_err(|e| explain(&e))
 }
 
-pub(super) fn run(args: &DemoArgs, options: Options) -> Result<ExitCode, String> {
-    become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
-    let services = args.services.map(|n| n as usize);
-    let lab = start(args.mode.unwrap_or_else(usual_mode), services, args.backends as usize, args.traffic)?;
-    let node = lab.node().clone();
-    if let Some(format) = args.output {
-        std::thread::sleep(Duration::from_secs(args.seconds));
-        let live = Box::new(Live::enter(&node).map_err(|e| explain(&e))?);
-        return print_snapshot(
-            Source::Live { live, api: None, _lab: Some(lab) },
-            Names::default(),
-            format,
-            None,
-        );
+impl Execute for DemoArgs {
+    fn needs(&self) -> Needs {
+        Needs { starts_itself: true, ..Needs::default() }
     }
-    super::top::show(Input::Live(Box::new(move || Live::enter(&node))), Names::default(), options)
+
+    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
+        let s = &cli.source;
+        if s.netns.is_some() || s.names.is_some() || !s.from.is_empty() {
+            return Err(
+                "the demo makes its own namespaces and names: --netns, --names and --from do not go with it"
+                    .into(),
+            );
+        }
+        let (args, options) = (self, options(cli)?);
+        become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
+        let services = args.services.map(|n| n as usize);
+        let lab =
+            start(args.mode.unwrap_or_else(usual_mode), services, args.backends as usize, args.traffic)?;
+        let node = lab.node().clone();
+        if let Some(format) = args.output {
+            std::thread::sleep(Duration::from_secs(args.seconds));
+            let live = Box::new(Live::enter(&node).map_err(|e| explain(&e))?);
+            return print_snapshot(
+                Source::Live { live, api: None, _lab: Some(lab) },
+                Names::default(),
+                format,
+                None,
+            );
+        }
+        super::top::show(Input::Live(Box::new(move || Live::enter(&node))), Names::default(), options)
+    }
 }

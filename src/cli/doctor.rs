@@ -2,7 +2,7 @@
 
 use super::demo::DemoMode;
 use super::source::DemoOf;
-use super::{Source, SourceArgs, TextOrJson, need_rules, print, print_as};
+use super::{Cli, Execute, Needs, Source, TextOrJson, need_rules, print, print_as};
 use crate::doctor::{Examination, Finding};
 use crate::observe::{Observer, View};
 use crate::output;
@@ -31,31 +31,38 @@ pub(super) struct DoctorArgs {
     output: TextOrJson,
 }
 
-pub(super) fn run(source: &SourceArgs, args: &DoctorArgs) -> Result<ExitCode, String> {
-    let names = source.names()?;
-    // Of a recording the end, or with --watch all of it.
-    let back = if args.watch { Duration::MAX } else { args.over };
-    let mut source = Source::open(source, args.demo.map(DemoOf::busy), back)?;
-    source.wait_for_names();
-    let mut observer = Observer::new(names);
-    let mut view = observer.observe(source.snapshot(Wanted::ALL)?);
-    if let Err(why) = need_rules(&view.snapshot) {
-        // Scripts still get their document: nothing was looked for.
-        if args.output == TextOrJson::Json {
-            write(&view, args)?;
+impl Execute for DoctorArgs {
+    fn needs(&self) -> Needs {
+        Needs::reading(self.demo)
+    }
+
+    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
+        let (source, args) = (&cli.source, self);
+        let names = source.names()?;
+        // Of a recording the end, or with --watch all of it.
+        let back = if args.watch { Duration::MAX } else { args.over };
+        let mut source = Source::open(source, args.demo.map(DemoOf::busy), back)?;
+        source.wait_for_names();
+        let mut observer = Observer::new(names);
+        let mut view = observer.observe(source.snapshot(Wanted::ALL)?);
+        if let Err(why) = need_rules(&view.snapshot) {
+            // Scripts still get their document: nothing was looked for.
+            if args.output == TextOrJson::Json {
+                write(&view, args)?;
+            }
+            return Err(why);
         }
-        return Err(why);
+        let later = if args.watch { source.pass(args.over) } else { source.pass_to_end(args.over) };
+        if later {
+            view = observer.observe(source.snapshot(Wanted::ALL)?);
+        }
+        write(&view, args)?;
+        let mut alarming = view.examination.is_alarming();
+        if args.watch {
+            alarming |= watch(&mut observer, &mut source, view, args)?;
+        }
+        Ok(if alarming { ExitCode::from(super::FINDINGS) } else { ExitCode::SUCCESS })
     }
-    let later = if args.watch { source.pass(args.over) } else { source.pass_to_end(args.over) };
-    if later {
-        view = observer.observe(source.snapshot(Wanted::ALL)?);
-    }
-    write(&view, args)?;
-    let mut alarming = view.examination.is_alarming();
-    if args.watch {
-        alarming |= watch(&mut observer, &mut source, view, args)?;
-    }
-    Ok(if alarming { ExitCode::from(super::FINDINGS) } else { ExitCode::SUCCESS })
 }
 
 fn write(view: &View, args: &DoctorArgs) -> Result<(), String> {

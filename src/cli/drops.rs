@@ -2,7 +2,7 @@
 
 use super::demo::DemoMode;
 use super::source::DemoOf;
-use super::{Source, SourceArgs, TextOrJson, explain, need_rules, print, print_as};
+use super::{Cli, Execute, Needs, Source, TextOrJson, explain, need_rules, print, print_as};
 use crate::drops::{Drops, counted};
 use crate::lab::become_root_if_needed;
 use crate::observe::Observer;
@@ -42,86 +42,94 @@ impl DropsArgs {
 /// Lines of single packets, at most: the sums tell the rest.
 const LINES: usize = 200;
 
-pub(super) fn run(source: &SourceArgs, args: &DropsArgs) -> Result<ExitCode, String> {
-    source.need_live("watching packets die")?;
-    if args.demo.is_some() {
-        become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
+impl Execute for DropsArgs {
+    fn needs(&self) -> Needs {
+        Needs { monitor: self.monitors(), ..Needs::reading(self.demo) }
     }
-    // In the machine's own namespace, before this thread enters another.
-    let watch = match args.counters {
-        true => Err("left off, as asked".to_string()),
-        false => DropWatch::start(true).map_err(|e| match e.hint() {
-            Some(hint) => format!("{} (-> {hint})", e.kind),
-            None => e.to_string(),
-        }),
-    };
-    let names = source.names()?;
-    let mut source = Source::open(source, args.demo.map(DemoOf::busy), Duration::ZERO)?;
-    let mut observer = Observer::new(names);
-    let first = observer.observe(source.snapshot(Wanted::ALL)?);
-    let mut drops = Drops::default();
-    let text = args.output == TextOrJson::Text;
-    if text {
-        print(|out| output::write_drops_head(watch.as_ref().err().map(String::as_str), args.span, out))?;
-    }
-    // What died while all this was set up is not asked for.
-    let offset = watch.as_ref().map_or(Duration::ZERO, |w| w.take().span);
-    let take = |watch: &DropWatch| {
-        let batch = watch.take();
-        DropBatch { span: batch.span.saturating_sub(offset), ..batch }
-    };
-    let (began, mut told) = (Instant::now(), 0);
-    while began.elapsed() < args.span {
-        std::thread::sleep(Duration::from_millis(200).min(args.span.saturating_sub(began.elapsed())));
-        let Ok(watch) = &watch else { continue };
-        let seen = drops.total;
-        drops.add(take(watch), &first.snapshot, &first.model.services);
-        let fresh = ((drops.total - seen) as usize).min(drops.recent.len());
-        if text && told < LINES {
-            let new = drops.recent.iter().skip(drops.recent.len() - fresh).filter(|s| s.owner.is_some());
-            let new: Vec<_> = new.take(LINES - told).collect();
-            told += new.len();
-            print(|out| output::write_drops_lines(&new, out))?;
+
+    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
+        let (source, args) = (&cli.source, self);
+        source.need_live("watching packets die")?;
+        if args.demo.is_some() {
+            become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
         }
-    }
-    if let Ok(watch) = &watch {
-        drops.add(take(watch), &first.snapshot, &first.model.services);
-    }
-    let why = watch.as_ref().err().cloned();
-    drop(watch); // off again, before anything is printed
-    let last = observer.observe(source.snapshot(Wanted { flows: false, ..Wanted::ALL })?);
-    let counters = counted((&first.snapshot, &first.node), (&last.snapshot, &last.node));
-    let on_terminal = io::stdout().is_terminal();
-    print_as(args.output.form(), |out| match args.output {
-        TextOrJson::Text => {
-            output::write_drops(&drops, why.is_none(), &counters, out)?;
-            for u in last.snapshot.failed() {
-                let line = format!("not read: {}: {}", u.what, u.why);
-                writeln!(out, "  {}", output::one_line(&line))?;
-            }
-            if last
-                .model
-                .services
-                .modes
-                .iter()
-                .any(|m| m.engine.mode() == Mode::Nftables && m.state == State::Active)
-            {
-                writeln!(
-                    out,
-                    "  (kube-proxy's rules of nftables mode count nothing: what they refuse is not here)"
-                )?;
-            }
-            Ok(())
+        // In the machine's own namespace, before this thread enters another.
+        let watch = match args.counters {
+            true => Err("left off, as asked".to_string()),
+            false => DropWatch::start(true).map_err(|e| match e.hint() {
+                Some(hint) => format!("{} (-> {hint})", e.kind),
+                None => e.to_string(),
+            }),
+        };
+        let names = source.names()?;
+        let mut source = Source::open(source, args.demo.map(DemoOf::busy), Duration::ZERO)?;
+        let mut observer = Observer::new(names);
+        let first = observer.observe(source.snapshot(Wanted::ALL)?);
+        let mut drops = Drops::default();
+        let text = args.output == TextOrJson::Text;
+        if text {
+            print(|out| output::write_drops_head(watch.as_ref().err().map(String::as_str), args.span, out))?;
         }
-        TextOrJson::Json => output::write_drops_json(&drops, why.as_deref(), &counters, on_terminal, out),
-    })?;
-    if why.is_some() {
-        // Counters are all there is, and they could not be read.
-        need_rules(&last.snapshot)?;
+        // What died while all this was set up is not asked for.
+        let offset = watch.as_ref().map_or(Duration::ZERO, |w| w.take().span);
+        let take = |watch: &DropWatch| {
+            let batch = watch.take();
+            DropBatch { span: batch.span.saturating_sub(offset), ..batch }
+        };
+        let (began, mut told) = (Instant::now(), 0);
+        while began.elapsed() < args.span {
+            std::thread::sleep(Duration::from_millis(200).min(args.span.saturating_sub(began.elapsed())));
+            let Ok(watch) = &watch else { continue };
+            let seen = drops.total;
+            drops.add(take(watch), &first.snapshot, &first.model.services);
+            let fresh = ((drops.total - seen) as usize).min(drops.recent.len());
+            if text && told < LINES {
+                let new = drops.recent.iter().skip(drops.recent.len() - fresh).filter(|s| s.owner.is_some());
+                let new: Vec<_> = new.take(LINES - told).collect();
+                told += new.len();
+                print(|out| output::write_drops_lines(&new, out))?;
+            }
+        }
+        if let Ok(watch) = &watch {
+            drops.add(take(watch), &first.snapshot, &first.model.services);
+        }
+        let why = watch.as_ref().err().cloned();
+        drop(watch); // off again, before anything is printed
+        let last = observer.observe(source.snapshot(Wanted { flows: false, ..Wanted::ALL })?);
+        let counters = counted((&first.snapshot, &first.node), (&last.snapshot, &last.node));
+        let on_terminal = io::stdout().is_terminal();
+        print_as(args.output.form(), |out| match args.output {
+            TextOrJson::Text => {
+                output::write_drops(&drops, why.is_none(), &counters, out)?;
+                for u in last.snapshot.failed() {
+                    let line = format!("not read: {}: {}", u.what, u.why);
+                    writeln!(out, "  {}", output::one_line(&line))?;
+                }
+                if last
+                    .model
+                    .services
+                    .modes
+                    .iter()
+                    .any(|m| m.engine.mode() == Mode::Nftables && m.state == State::Active)
+                {
+                    writeln!(
+                        out,
+                        "  (kube-proxy's rules of nftables mode count nothing: what they refuse is not here)"
+                    )?;
+                }
+                Ok(())
+            }
+            TextOrJson::Json => output::write_drops_json(&drops, why.as_deref(), &counters, on_terminal, out),
+        })?;
+        if why.is_some() {
+            // Counters are all there is, and they could not be read.
+            need_rules(&last.snapshot)?;
+        }
+        let refused =
+            last.node.causes.iter().filter(|c| matches!(c.kind, CauseKind::Rejected | CauseKind::Dropped));
+        let died =
+            refused.map(|c| counters.iter().find(|n| n.name == c.name).map_or(0, |n| n.by)).sum::<u64>();
+        let found = drops.of_services > 0 || died > 0;
+        Ok(if found { ExitCode::from(super::FINDINGS) } else { ExitCode::SUCCESS })
     }
-    let refused =
-        last.node.causes.iter().filter(|c| matches!(c.kind, CauseKind::Rejected | CauseKind::Dropped));
-    let died = refused.map(|c| counters.iter().find(|n| n.name == c.name).map_or(0, |n| n.by)).sum::<u64>();
-    let found = drops.of_services > 0 || died > 0;
-    Ok(if found { ExitCode::from(super::FINDINGS) } else { ExitCode::SUCCESS })
 }

@@ -18,7 +18,7 @@ mod source;
 mod top;
 mod watch;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use source::{Source, SourceArgs, need_rules};
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -26,6 +26,7 @@ use std::process::ExitCode;
 
 use crate::config::{PaneName, ThemeName, interval};
 use crate::cost::{Calibration, Prices};
+use crate::figures::time_span;
 use crate::observe::Observer;
 use crate::output::{self, Form};
 use crate::proxy::Names;
@@ -84,9 +85,8 @@ enum Command {
     /// Watch packets die: the kernel's drop monitor with its reasons, by Service; and what counters tell. Switches the monitor
     /// on for that time, and off again. Exit code 1 where packets of Services died.
     Drops(drops::DropsArgs),
-    /// Switches the drop monitor off for a kptop that was killed.
     #[command(name = crate::snapshot::GUARD, hide = true)]
-    Guard { before: String },
+    Guard(GuardArgs),
     /// Record readings into a file: to look at later, or elsewhere, with replay and every other command.
     Record(record::RecordArgs),
     /// Show a recording: the whole screen, with time travel.
@@ -102,7 +102,7 @@ enum Command {
     /// Draw one frame of the screen into an SVG file.
     Shot(shot::ShotArgs),
     /// Print the commented default of the config file.
-    Config,
+    Config(config::ConfigArgs),
     /// Print completions of the command line for a shell.
     Completions(pages::CompletionsArgs),
     /// Print the man page, or write all of them into a directory.
@@ -138,36 +138,15 @@ impl TextOrJson {
     }
 }
 
-/// Seconds, or a number with its unit: `0.5`, `1s`, `250ms`, `10m`, `2h`, `1h30m`.
-fn seconds(text: &str) -> Result<f64, String> {
-    let wrong = || format!("`{text}` is not a number of seconds, or one with its unit: 90, 250ms, 10m, 2h");
-    let (mut sum, mut rest) = (0.0, text);
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(rest.len());
-        let number: f64 = rest[..end].parse().map_err(|_| wrong())?;
-        let unit_end = rest[end..].find(|c: char| !c.is_ascii_alphabetic()).map_or(rest.len(), |n| end + n);
-        sum += number
-            * match &rest[end..unit_end] {
-                "ms" => 0.001,
-                "" | "s" => 1.0,
-                "m" => 60.0,
-                "h" => 3600.0,
-                "d" => 86_400.0,
-                _ => return Err(wrong()),
-            };
-        rest = &rest[unit_end..];
-    }
-    if text.is_empty() { Err(wrong()) } else { Ok(sum) }
-}
-
 fn parse_interval(text: &str) -> Result<Duration, String> {
-    interval(seconds(text)?).map_err(str::to_string)
+    interval(time_span(text)?.as_secs_f64()).map_err(str::to_string)
 }
 
 /// How long to go on: up to a week.
 fn parse_span(text: &str) -> Result<Duration, String> {
-    match seconds(text)? {
-        s if (0.1..=604_800.0).contains(&s) => Ok(Duration::from_secs_f64(s)),
+    const WEEK: Duration = Duration::from_secs(7 * 86_400);
+    match time_span(text)? {
+        t if (Duration::from_millis(100)..=WEEK).contains(&t) => Ok(t),
         _ => Err("choose between 0.1 seconds and a week".into()),
     }
 }
@@ -189,85 +168,89 @@ fn prices() -> Arc<Prices> {
     Arc::new(Prices::choose(kept, kernel.as_deref(), cpu.as_deref()))
 }
 
-impl Cli {
-    /// True where the node is read and nothing else: no lab, and no file that is written later.
-    fn reads_only(&self) -> bool {
-        match &self.command {
-            None => true,
-            Some(Command::Snapshot(_) | Command::Replay(_)) => true,
-            Some(Command::Explain(a)) => a.demo.is_none(),
-            Some(Command::Compare(a)) => a.demo.is_none(),
-            Some(Command::Doctor(a)) => a.demo.is_none(),
-            Some(Command::Watch(a)) => a.demo.is_none(),
-            Some(Command::Drops(a)) => a.demo.is_none(),
-            Some(Command::Serve(a)) => a.demo.is_none(),
-            // It has a file to make first.
-            Some(Command::Record(_) | Command::Shot(_)) => false,
-            _ => false,
-        }
+/// What a command does to the node and its process.
+#[derive(Clone, Copy, Debug, Default)]
+struct Needs {
+    /// The node is read and nothing else: no lab, and no file that is made later.
+    reads_only: bool,
+    /// The drop monitor is, or can be, asked for.
+    monitor: bool,
+    /// It may start a second process of itself, as a guard of the drop monitor.
+    starts_itself: bool,
+}
+
+impl Needs {
+    /// To read this node, or to make a demo.
+    fn reading(demo: Option<demo::DemoMode>) -> Needs {
+        Needs { reads_only: demo.is_none(), ..Needs::default() }
+    }
+}
+
+/// A command.
+trait Execute {
+    /// What it needs.
+    fn needs(&self) -> Needs {
+        Needs::default()
     }
 
-    /// True where kptop may start a second process of itself, as a guard of the drop monitor.
-    fn may_start_itself(&self) -> bool {
-        self.may_monitor() || matches!(self.command, Some(Command::Demo(_)))
-    }
+    /// Does it; gives the exit code.
+    fn run(&self, cli: &Cli) -> Result<ExitCode, String>;
+}
 
-    /// True where the drop monitor is, or can be, asked for.
-    fn may_monitor(&self) -> bool {
-        match &self.command {
-            None => self.source.from.is_empty(),
-            Some(Command::Drops(a)) => a.monitors(),
-            _ => false,
+impl Command {
+    fn of(&self) -> &dyn Execute {
+        match self {
+            Command::Snapshot(a) => a,
+            Command::Explain(a) => a,
+            Command::Compare(a) => a,
+            Command::Doctor(a) => a,
+            Command::Watch(a) => a,
+            Command::Drops(a) => a,
+            Command::Guard(a) => a,
+            Command::Record(a) => a,
+            Command::Replay(a) => a,
+            Command::Serve(a) => a,
+            Command::Calibrate(a) => a,
+            Command::Bench(a) => a,
+            Command::Demo(a) => a,
+            Command::Shot(a) => a,
+            Command::Config(a) => a,
+            Command::Completions(a) => a,
+            Command::Man(a) => a,
         }
+    }
+}
+
+/// Switches the drop monitor off for a kptop that was killed.
+#[derive(Debug, Args)]
+struct GuardArgs {
+    before: String,
+}
+
+impl Execute for GuardArgs {
+    fn run(&self, _: &Cli) -> Result<ExitCode, String> {
+        source::give_up(keep_reading(false, false));
+        crate::snapshot::guard(&self.before).map(|()| ExitCode::SUCCESS).map_err(|e| explain(&e))
     }
 }
 
 /// Runs the program; gives its exit code: 0 fine, 1 findings or differences, 2 could not do it.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse_from(explain::with_files_behind(std::env::args_os().collect()));
-    if cli.reads_only() {
-        source::give_up(keep_reading(cli.source.netns.is_some(), cli.may_monitor()));
+    let cli = Cli::parse();
+    let command: &dyn Execute = match &cli.command {
+        Some(command) => command.of(),
+        None => &top::Top,
+    };
+    let needs = command.needs();
+    let monitor = needs.monitor && cli.source.from.is_empty();
+    if needs.reads_only {
+        source::give_up(keep_reading(cli.source.netns.is_some(), monitor));
     }
-    if !cli.may_start_itself() {
+    if !monitor && !needs.starts_itself {
         // A kernel without seccomp: there is no program that kptop would run.
         let _ = run_no_program();
     }
-    let result = match &cli.command {
-        // It needs no choices, but a wrong file that was named is a mistake all the same.
-        Some(Command::Snapshot(args)) => match cli.config.is_some().then(|| options(&cli)) {
-            Some(Err(e)) => Err(e),
-            _ => snapshot::run(&cli.source, args),
-        },
-        Some(Command::Explain(args)) => explain::run(&cli.source, args),
-        Some(Command::Compare(args)) => compare::run(&cli.source, args),
-        Some(Command::Doctor(args)) => doctor::run(&cli.source, args),
-        Some(Command::Watch(args)) => watch::run(&cli.source, args),
-        Some(Command::Drops(args)) => drops::run(&cli.source, args),
-        Some(Command::Guard { before }) => {
-            source::give_up(keep_reading(false, false));
-            crate::snapshot::guard(before).map(|()| ExitCode::SUCCESS).map_err(|e| explain(&e))
-        }
-        Some(Command::Record(args)) => record::record(&cli.source, args),
-        Some(Command::Replay(args)) => options(&cli).and_then(|o| record::replay(args, o)),
-        Some(Command::Serve(args)) => serve::run(&cli.source, args),
-        Some(Command::Bench(args)) => cli.source.need_live("measuring").and_then(|()| bench::run(args)),
-        Some(Command::Calibrate(args)) => {
-            cli.source.need_live("measuring").and_then(|()| calibrate::run(args))
-        }
-        Some(Command::Config) => config::run(),
-        Some(Command::Completions(args)) => pages::completions(args),
-        Some(Command::Man(args)) => pages::man(args),
-        Some(Command::Demo(_))
-            if cli.source.netns.is_some() || cli.source.names.is_some() || !cli.source.from.is_empty() =>
-        {
-            Err("the demo makes its own namespaces and names: --netns, --names and --from do not go with it"
-                .into())
-        }
-        Some(Command::Demo(args)) => options(&cli).and_then(|o| demo::run(args, o)),
-        Some(Command::Shot(args)) => options(&cli).and_then(|o| shot::run(&cli.source, args, o)),
-        None => options(&cli).and_then(|o| top::run(&cli.source, o)),
-    };
-    match result {
+    match command.run(&cli) {
         Ok(code) => code,
         Err(message) => {
             say(&message);

@@ -1,6 +1,6 @@
 //! `kptop completions` and `kptop man`: both are made from the one definition of the command line.
 
-use super::{Cli, print_as};
+use super::{Cli, Execute, print_as};
 use clap::{Args, CommandFactory};
 use clap_complete::{Shell, generate};
 use std::fs;
@@ -14,11 +14,14 @@ pub(super) struct CompletionsArgs {
     shell: Shell,
 }
 
-pub(super) fn completions(args: &CompletionsArgs) -> Result<ExitCode, String> {
-    let mut bytes = Vec::new();
-    generate(args.shell, &mut Cli::command(), "kptop", &mut bytes);
-    print_as(crate::output::Form::Own, |out| out.write_all(&bytes))?;
-    Ok(ExitCode::SUCCESS)
+impl Execute for CompletionsArgs {
+    fn run(&self, _: &Cli) -> Result<ExitCode, String> {
+        let args = self;
+        let mut bytes = Vec::new();
+        generate(args.shell, &mut Cli::command(), "kptop", &mut bytes);
+        print_as(crate::output::Form::Own, |out| out.write_all(&bytes))?;
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -28,35 +31,38 @@ pub(super) struct ManArgs {
     directory: Option<PathBuf>,
 }
 
-pub(super) fn man(args: &ManArgs) -> Result<ExitCode, String> {
-    let mut command = Cli::command();
-    command.build();
-    let page = |command: &clap::Command, title: &str| {
-        let mut bytes = Vec::new();
-        clap_mangen::Man::new(command.clone())
-            .title(title)
-            .section("1")
-            .manual("kptop")
-            .source(concat!("kptop ", env!("CARGO_PKG_VERSION")))
-            .render(&mut bytes)
-            .map(|()| bytes)
-            .map_err(|e| format!("making the man page: {e}"))
-    };
-    let Some(directory) = &args.directory else {
-        let bytes = page(&command, "kptop")?;
-        print_as(crate::output::Form::Own, |out| out.write_all(&bytes))?;
-        return Ok(ExitCode::SUCCESS);
-    };
-    let subcommands = command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help");
-    let mut pages = vec![("kptop".to_string(), page(&command, "kptop")?)];
-    for c in subcommands {
-        let name = format!("kptop-{}", c.get_name());
-        let bytes = page(c, &name)?;
-        pages.push((name, bytes));
+impl Execute for ManArgs {
+    fn run(&self, _: &Cli) -> Result<ExitCode, String> {
+        let args = self;
+        let mut command = Cli::command();
+        command.build();
+        let page = |command: &clap::Command, title: &str| {
+            let mut bytes = Vec::new();
+            clap_mangen::Man::new(command.clone())
+                .title(title)
+                .section("1")
+                .manual("kptop")
+                .source(concat!("kptop ", env!("CARGO_PKG_VERSION")))
+                .render(&mut bytes)
+                .map(|()| bytes)
+                .map_err(|e| format!("making the man page: {e}"))
+        };
+        let Some(directory) = &args.directory else {
+            let bytes = page(&command, "kptop")?;
+            print_as(crate::output::Form::Own, |out| out.write_all(&bytes))?;
+            return Ok(ExitCode::SUCCESS);
+        };
+        let subcommands = command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help");
+        let mut pages = vec![("kptop".to_string(), page(&command, "kptop")?)];
+        for c in subcommands {
+            let name = format!("kptop-{}", c.get_name());
+            let bytes = page(c, &name)?;
+            pages.push((name, bytes));
+        }
+        for (name, bytes) in pages {
+            let path = directory.join(format!("{name}.1"));
+            fs::write(&path, bytes).map_err(|e| format!("writing {}: {e}", path.display()))?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
-    for (name, bytes) in pages {
-        let path = directory.join(format!("{name}.1"));
-        fs::write(&path, bytes).map_err(|e| format!("writing {}: {e}", path.display()))?;
-    }
-    Ok(ExitCode::SUCCESS)
 }

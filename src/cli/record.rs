@@ -2,13 +2,13 @@
 
 use super::demo::DemoMode;
 use super::source::{DemoOf, give_up, tell_cut, tell_unread};
-use super::{Source, SourceArgs, print, top};
+use super::{Cli, Execute, Needs, Source, options, print, top};
 use crate::figures::{count, duration, plural};
 use crate::proxy::Names;
 use crate::recording::{FileWriter, Head, Recording, Redactor};
 use crate::snapshot::facts::keep_reading;
 use crate::snapshot::live::Wanted;
-use crate::tui::{Input, Options};
+use crate::tui::Input;
 use clap::Args;
 use jiff::Timestamp;
 use std::io::{self, IsTerminal, Write};
@@ -75,100 +75,103 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     }
 }
 
-pub(super) fn record(source: &SourceArgs, args: &RecordArgs) -> Result<ExitCode, String> {
-    let file = &args.file;
-    let wrong = |e: io::Error| match e.kind() {
-        io::ErrorKind::AlreadyExists => format!(
-            "{} is there already: it is left as it is\n  -> another name, or --append to go on at its end",
-            file.display()
-        ),
-        _ => format!("writing {}: {e}", file.display()),
-    };
-    let demo = args.demo.map(|mode| DemoOf { services: args.services, ..DemoOf::busy(mode) });
-    let head = Head::new(args.every, args.redact);
-    let mut writer = match args.append && file.exists() {
-        true => {
-            let before = Recording::open(file)?;
-            tell_cut(&before);
-            let is = before.head(before.len() - 1).redacted;
-            if is != args.redact {
-                let (is, hint) = match is {
-                    true => (
-                        "is redacted, and what would be added is not",
-                        "add --redact, or record into another file",
-                    ),
-                    false => ("is not redacted, and what would be added is", "record into another file"),
-                };
-                return Err(format!("{} {is}\n  -> {hint}", file.display()));
+impl Execute for RecordArgs {
+    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
+        let (source, args) = (&cli.source, self);
+        let file = &args.file;
+        let wrong = |e: io::Error| match e.kind() {
+            io::ErrorKind::AlreadyExists => format!(
+                "{} is there already: it is left as it is\n  -> another name, or --append to go on at its end",
+                file.display()
+            ),
+            _ => format!("writing {}: {e}", file.display()),
+        };
+        let demo = args.demo.map(|mode| DemoOf { services: args.services, ..DemoOf::busy(mode) });
+        let head = Head::new(args.every, args.redact);
+        let mut writer = match args.append && file.exists() {
+            true => {
+                let before = Recording::open(file)?;
+                tell_cut(&before);
+                let is = before.head(before.len() - 1).redacted;
+                if is != args.redact {
+                    let (is, hint) = match is {
+                        true => (
+                            "is redacted, and what would be added is not",
+                            "add --redact, or record into another file",
+                        ),
+                        false => ("is not redacted, and what would be added is", "record into another file"),
+                    };
+                    return Err(format!("{} {is}\n  -> {hint}", file.display()));
+                }
+                FileWriter::append(file, &head, before.end()).map_err(wrong)?
             }
-            FileWriter::append(file, &head, before.end()).map_err(wrong)?
+            false => FileWriter::create(file, &head).map_err(wrong)?,
+        };
+        // The file is there: from here on the node is read, and nothing else.
+        if demo.is_none() {
+            give_up(keep_reading(source.netns.is_some(), false));
         }
-        false => FileWriter::create(file, &head).map_err(wrong)?,
-    };
-    // The file is there: from here on the node is read, and nothing else.
-    if demo.is_none() {
-        give_up(keep_reading(source.netns.is_some(), false));
+        let mut source = match Source::open(source, demo, Duration::MAX) {
+            Ok(s) => s,
+            Err(e) => {
+                if !args.append {
+                    let _ = std::fs::remove_file(file); // it holds nothing
+                }
+                return Err(e);
+            }
+        };
+        let redactor = if args.redact { Some(Redactor::new()?) } else { None };
+        let stop = stop_signal()?;
+        let (began, mut told) = (Instant::now(), Instant::now());
+        let on_terminal = io::stderr().is_terminal();
+        let end = loop {
+            let reading = Instant::now();
+            let mut snapshot = source.snapshot(Wanted::ALL)?;
+            if let Some(r) = &redactor {
+                r.redact(&mut snapshot);
+            }
+            // What one more reading takes is not known before: the largest so far is a guess that holds.
+            if !writer.fits(args.max_size) {
+                break format!("--max-size {} is reached", count(args.max_size));
+            }
+            if writer.readings() == 0 {
+                tell_unread(&snapshot);
+            }
+            writer.write(&snapshot).map_err(wrong)?;
+            if on_terminal && told.elapsed() > Duration::from_millis(500) {
+                told = Instant::now();
+                let _ = write!(io::stderr(), "\r{} \x1b[K", summary(&writer, began));
+            }
+            if !source.is_live() {
+                if !source.pass(Duration::ZERO) {
+                    break "the end of what was read".into();
+                }
+                continue;
+            }
+            let left = args.span.map(|s| s.saturating_sub(began.elapsed()));
+            if left.is_some_and(|l| l.is_zero()) {
+                break "the time is over".into();
+            }
+            let wait = args.every.saturating_sub(reading.elapsed());
+            match stop.recv_timeout(left.map_or(wait, |l| l.min(wait))) {
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                _ => break "stopped".into(),
+            }
+        };
+        writer.sync().map_err(wrong)?;
+        if on_terminal {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+        let name = file.display();
+        print(|out| {
+            writeln!(out, "{}, {end}", summary(&writer, began))?;
+            writeln!(
+                out,
+                "kptop replay {name}    shows it; kptop doctor --from {name} and the other commands read it, too"
+            )
+        })?;
+        Ok(ExitCode::SUCCESS)
     }
-    let mut source = match Source::open(source, demo, Duration::MAX) {
-        Ok(s) => s,
-        Err(e) => {
-            if !args.append {
-                let _ = std::fs::remove_file(file); // it holds nothing
-            }
-            return Err(e);
-        }
-    };
-    let redactor = if args.redact { Some(Redactor::new()?) } else { None };
-    let stop = stop_signal()?;
-    let (began, mut told) = (Instant::now(), Instant::now());
-    let on_terminal = io::stderr().is_terminal();
-    let end = loop {
-        let reading = Instant::now();
-        let mut snapshot = source.snapshot(Wanted::ALL)?;
-        if let Some(r) = &redactor {
-            r.redact(&mut snapshot);
-        }
-        // What one more reading takes is not known before: the largest so far is a guess that holds.
-        if !writer.fits(args.max_size) {
-            break format!("--max-size {} is reached", count(args.max_size));
-        }
-        if writer.readings() == 0 {
-            tell_unread(&snapshot);
-        }
-        writer.write(&snapshot).map_err(wrong)?;
-        if on_terminal && told.elapsed() > Duration::from_millis(500) {
-            told = Instant::now();
-            let _ = write!(io::stderr(), "\r{} \x1b[K", summary(&writer, began));
-        }
-        if !source.is_live() {
-            if !source.pass(Duration::ZERO) {
-                break "the end of what was read".into();
-            }
-            continue;
-        }
-        let left = args.span.map(|s| s.saturating_sub(began.elapsed()));
-        if left.is_some_and(|l| l.is_zero()) {
-            break "the time is over".into();
-        }
-        let wait = args.every.saturating_sub(reading.elapsed());
-        match stop.recv_timeout(left.map_or(wait, |l| l.min(wait))) {
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
-            _ => break "stopped".into(),
-        }
-    };
-    writer.sync().map_err(wrong)?;
-    if on_terminal {
-        let _ = write!(io::stderr(), "\r\x1b[K");
-    }
-    let name = file.display();
-    print(|out| {
-        writeln!(out, "{}, {end}", summary(&writer, began))?;
-        writeln!(
-            out,
-            "kptop replay {name}    shows it; kptop doctor --from {name} and the other commands read it, too"
-        )
-    })?;
-    Ok(ExitCode::SUCCESS)
 }
 
 fn summary(writer: &FileWriter, began: Instant) -> String {
@@ -205,17 +208,24 @@ fn stop_signal() -> Result<mpsc::Receiver<()>, String> {
     }
 }
 
-pub(super) fn replay(args: &ReplayArgs, options: Options) -> Result<ExitCode, String> {
-    let mut recording = Recording::open(&args.file)?;
-    let index = match &args.at {
-        Some(text) => find(&recording, text)?,
-        None => 0,
-    };
-    if args.info {
-        print(|out| info(&mut recording, out))?;
-        return Ok(ExitCode::SUCCESS);
+impl Execute for ReplayArgs {
+    fn needs(&self) -> Needs {
+        Needs::reading(None)
     }
-    top::show(Input::Recording(Box::new(recording), index), Default::default(), options)
+
+    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
+        let (args, options) = (self, options(cli)?);
+        let mut recording = Recording::open(&args.file)?;
+        let index = match &args.at {
+            Some(text) => find(&recording, text)?,
+            None => 0,
+        };
+        if args.info {
+            print(|out| info(&mut recording, out))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        top::show(Input::Recording(Box::new(recording), index), Default::default(), options)
+    }
 }
 
 fn find(recording: &Recording, text: &str) -> Result<usize, String> {

@@ -2,7 +2,7 @@
 
 use super::demo::DemoMode;
 use super::source::DemoOf;
-use super::{Source, SourceArgs, http, prices};
+use super::{Cli, Execute, Needs, Source, http, prices};
 use crate::observe::{Observer, View};
 use crate::output::{Cardinality, METRICS, open_metrics, prometheus_text, samples};
 use crate::snapshot::live::Wanted;
@@ -74,91 +74,101 @@ struct Last {
     at: Instant,
 }
 
-pub(super) fn run(source: &SourceArgs, args: &ServeArgs) -> Result<ExitCode, String> {
-    if args.list {
-        super::print(list)?;
-        return Ok(ExitCode::SUCCESS);
+impl Execute for ServeArgs {
+    fn needs(&self) -> Needs {
+        Needs::reading(self.demo)
     }
-    source.need_live("serving metrics")?;
-    let names = source.names()?;
-    let token = args.token_file.as_deref().map(Token::read).transpose()?;
-    let tls = match (&args.tls_cert, &args.tls_key) {
-        (Some(cert), Some(key)) => Some(http::Tls::open(cert, key)?),
-        _ => None,
-    };
-    // Before anything else is opened: a port that is taken is told at once. In the namespace that kptop was started in.
-    let wrong = |e: io::Error| {
-        let hint = match e.kind() {
-            io::ErrorKind::AddrInUse => {
-                "\n  -> somebody listens there: --listen 127.0.0.1:0 takes a free port"
-            }
-            io::ErrorKind::PermissionDenied => "\n  -> ports below 1024 need CAP_NET_BIND_SERVICE",
-            _ => "",
-        };
-        format!("listening on {}: {e}{hint}", args.listen)
-    };
-    if args.demo.is_some() {
-        crate::lab::become_root_if_needed().map_err(|e| super::explain(&e))?; // before the first thread
-    }
-    let listener = std::net::TcpListener::bind(args.listen).map_err(wrong)?;
-    listener.set_nonblocking(true).map_err(wrong)?;
-    let at = listener.local_addr().map_err(wrong)?;
-    let last: Arc<Mutex<Option<Last>>> = Arc::default();
-    let (to, every) = (last.clone(), args.every);
-    let (source, demo) = (source.clone(), args.demo.map(DemoOf::busy));
-    let (opened, is_open) = std::sync::mpsc::channel();
-    let read = move || {
-        let mut source = match Source::open(&source, demo, Duration::ZERO) {
-            Ok(s) => {
-                let _ = opened.send(Ok(()));
-                s.paced()
-            }
-            Err(e) => return drop(opened.send(Err(e))),
-        };
-        let mut observer = Observer::new(names).priced(prices());
-        let mut first = true;
-        loop {
-            let began = Instant::now();
-            let Ok(snapshot) = source.snapshot(Wanted::ALL) else { return };
-            let view = match snapshot.costs.is_empty() {
-                true => observer.again(snapshot),
-                false => observer.observe(snapshot),
-            };
-            if first {
-                super::source::tell_unread(&view.snapshot);
-                first = false;
-            }
-            let now = Last { view, took: began.elapsed(), at: Instant::now() };
-            *to.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
-            std::thread::sleep(every.saturating_sub(began.elapsed()));
+
+    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
+        let (source, args) = (&cli.source, self);
+        if args.list {
+            super::print(list)?;
+            return Ok(ExitCode::SUCCESS);
         }
-    };
-    std::thread::Builder::new()
-        .name("reader".into())
-        .spawn(read)
-        .map_err(|e| format!("starting the reading thread: {e}"))?;
-    is_open.recv().unwrap_or_else(|_| Err("the reading thread ended at once".into()))?;
-    // This thread talks to the network: rules and flows are none of its business.
-    super::source::give_up(crate::snapshot::facts::keep_files_only());
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    super::say(&format!("serving {scheme}://{at}/metrics, read every {}", crate::figures::duration(every)));
-    if at.ip().is_unspecified() {
-        super::say(
-            "it listens on every address of this node: --listen 127.0.0.1:9756 is for this node alone",
-        );
+        source.need_live("serving metrics")?;
+        let names = source.names()?;
+        let token = args.token_file.as_deref().map(Token::read).transpose()?;
+        let tls = match (&args.tls_cert, &args.tls_key) {
+            (Some(cert), Some(key)) => Some(http::Tls::open(cert, key)?),
+            _ => None,
+        };
+        // Before anything else is opened: a port that is taken is told at once. In the namespace that kptop was started in.
+        let wrong = |e: io::Error| {
+            let hint = match e.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "\n  -> somebody listens there: --listen 127.0.0.1:0 takes a free port"
+                }
+                io::ErrorKind::PermissionDenied => "\n  -> ports below 1024 need CAP_NET_BIND_SERVICE",
+                _ => "",
+            };
+            format!("listening on {}: {e}{hint}", args.listen)
+        };
+        if args.demo.is_some() {
+            crate::lab::become_root_if_needed().map_err(|e| super::explain(&e))?; // before the first thread
+        }
+        let listener = std::net::TcpListener::bind(args.listen).map_err(wrong)?;
+        listener.set_nonblocking(true).map_err(wrong)?;
+        let at = listener.local_addr().map_err(wrong)?;
+        let last: Arc<Mutex<Option<Last>>> = Arc::default();
+        let (to, every) = (last.clone(), args.every);
+        let (source, demo) = (source.clone(), args.demo.map(DemoOf::busy));
+        let (opened, is_open) = std::sync::mpsc::channel();
+        let read = move || {
+            let mut source = match Source::open(&source, demo, Duration::ZERO) {
+                Ok(s) => {
+                    let _ = opened.send(Ok(()));
+                    s.paced()
+                }
+                Err(e) => return drop(opened.send(Err(e))),
+            };
+            let mut observer = Observer::new(names).priced(prices());
+            let mut first = true;
+            loop {
+                let began = Instant::now();
+                let Ok(snapshot) = source.snapshot(Wanted::ALL) else { return };
+                let view = match snapshot.costs.is_empty() {
+                    true => observer.again(snapshot),
+                    false => observer.observe(snapshot),
+                };
+                if first {
+                    super::source::tell_unread(&view.snapshot);
+                    first = false;
+                }
+                let now = Last { view, took: began.elapsed(), at: Instant::now() };
+                *to.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+                std::thread::sleep(every.saturating_sub(began.elapsed()));
+            }
+        };
+        std::thread::Builder::new()
+            .name("reader".into())
+            .spawn(read)
+            .map_err(|e| format!("starting the reading thread: {e}"))?;
+        is_open.recv().unwrap_or_else(|_| Err("the reading thread ended at once".into()))?;
+        // This thread talks to the network: rules and flows are none of its business.
+        super::source::give_up(crate::snapshot::facts::keep_files_only());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        super::say(&format!(
+            "serving {scheme}://{at}/metrics, read every {}",
+            crate::figures::duration(every)
+        ));
+        if at.ip().is_unspecified() {
+            super::say(
+                "it listens on every address of this node: --listen 127.0.0.1:9756 is for this node alone",
+            );
+        }
+        let limits = Cardinality {
+            services: args.max_services,
+            backends: args.max_backends,
+            namespaces: args.namespace.clone(),
+        };
+        let site = Site { last, limits, every, token };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| format!("starting the server: {e}"))?;
+        runtime.block_on(http::serve(listener, tls, site)).map_err(|e| format!("serving: {e}"))?;
+        Ok(ExitCode::SUCCESS)
     }
-    let limits = Cardinality {
-        services: args.max_services,
-        backends: args.max_backends,
-        namespaces: args.namespace.clone(),
-    };
-    let site = Site { last, limits, every, token };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| format!("starting the server: {e}"))?;
-    runtime.block_on(http::serve(listener, tls, site)).map_err(|e| format!("serving: {e}"))?;
-    Ok(ExitCode::SUCCESS)
 }
 
 type Answer = Response<Full<Bytes>>;

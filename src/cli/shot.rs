@@ -2,9 +2,9 @@
 
 use super::demo::DemoMode;
 use super::source::DemoOf;
-use super::{Source, SourceArgs};
+use super::{Cli, Execute, Source, options};
 use crate::proxy::Names;
-use crate::tui::{self, Options, Shot};
+use crate::tui::{self, Shot};
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,19 +44,23 @@ fn parse_keys(text: &str) -> Result<tui::Keys, String> {
     tui::Keys::parse(text)
 }
 
-pub(super) fn run(source: &SourceArgs, args: &ShotArgs, options: Options) -> Result<ExitCode, String> {
-    let names = if args.demo.is_some() { Names::default() } else { source.names()? };
-    let demo = args.demo.map(|mode| DemoOf { services: args.services, ..DemoOf::busy(mode) });
-    let mut source = Source::open(source, demo, Duration::MAX)?;
-    let shot = Shot { size: args.size, keys: args.keys.clone(), watch: Duration::from_secs(args.seconds) };
-    source.wait_for_names();
-    let picture = match &mut source {
-        Source::Live { live, .. } => tui::shot(live, names, &options, &shot),
-        Source::Recording { recording, .. } => {
-            let snapshots = (0..recording.len()).filter_map(|i| recording.snapshot(i).ok()).collect();
-            tui::shot_of(snapshots, names, &options, &shot)
-        }
-    };
-    std::fs::write(&args.file, picture).map_err(|e| format!("writing {}: {e}", args.file.display()))?;
-    Ok(ExitCode::SUCCESS)
+impl Execute for ShotArgs {
+    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
+        let (source, args, options) = (&cli.source, self, options(cli)?);
+        let names = if args.demo.is_some() { Names::default() } else { source.names()? };
+        let demo = args.demo.map(|mode| DemoOf { services: args.services, ..DemoOf::busy(mode) });
+        let mut source = Source::open(source, demo, Duration::MAX)?;
+        let shot =
+            Shot { size: args.size, keys: args.keys.clone(), watch: Duration::from_secs(args.seconds) };
+        source.wait_for_names();
+        let picture = match &mut source {
+            Source::Live { live, .. } => tui::shot(live, names, &options, &shot),
+            Source::Recording { recording, .. } => {
+                let snapshots = (0..recording.len()).filter_map(|i| recording.snapshot(i).ok()).collect();
+                tui::shot_of(snapshots, names, &options, &shot)
+            }
+        };
+        std::fs::write(&args.file, picture).map_err(|e| format!("writing {}: {e}", args.file.display()))?;
+        Ok(ExitCode::SUCCESS)
+    }
 }

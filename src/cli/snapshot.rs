@@ -1,6 +1,6 @@
 //! `kptop snapshot`
 
-use super::{Format, Source, SourceArgs, print_snapshot};
+use super::{Cli, Execute, Format, Needs, Source, options, print_snapshot};
 use clap::Args;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,9 +15,20 @@ pub(super) struct SnapshotArgs {
     over: Option<Duration>,
 }
 
-pub(super) fn run(source: &SourceArgs, args: &SnapshotArgs) -> Result<ExitCode, String> {
-    let names = source.names()?;
-    let source = Source::open(source, None, args.over.unwrap_or_default())?;
-    source.wait_for_names();
-    print_snapshot(source, names, args.output, args.over)
+impl Execute for SnapshotArgs {
+    fn needs(&self) -> Needs {
+        Needs::reading(None)
+    }
+
+    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
+        let (source, args) = (&cli.source, self);
+        // It needs no choices, but a wrong file that was named is a mistake all the same.
+        if cli.config.is_some() {
+            options(cli)?;
+        }
+        let names = source.names()?;
+        let source = Source::open(source, None, args.over.unwrap_or_default())?;
+        source.wait_for_names();
+        print_snapshot(source, names, args.output, args.over)
+    }
 }

@@ -1,13 +1,24 @@
 //! `kptop` itself: the live screen.
 
 use super::source::tell_cut;
-use super::{SourceArgs, explain};
+use super::{Cli, Execute, Needs, explain, options};
 use crate::proxy::Names;
 use crate::tui::{self, Input, Options, ScreenError};
 use std::process::ExitCode;
 
-pub(super) fn run(source: &SourceArgs, options: Options) -> Result<ExitCode, String> {
-    show(source.input()?, source.names()?, options)
+/// The screen: what kptop does without a command.
+#[derive(Debug)]
+pub(super) struct Top;
+
+impl Execute for Top {
+    fn needs(&self) -> Needs {
+        Needs { monitor: true, ..Needs::reading(None) }
+    }
+
+    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
+        let (source, options) = (&cli.source, options(cli)?);
+        show(source.input()?, source.names()?, options)
+    }
 }
 
 pub(super) fn show(input: Input, names: Names, options: Options) -> Result<ExitCode, String> {

@@ -2,7 +2,7 @@
 
 use super::demo::DemoMode;
 use super::source::DemoOf;
-use super::{Source, SourceArgs, TextOrJson, need_rules, print, print_as};
+use super::{Cli, Execute, Needs, Source, TextOrJson, need_rules, print, print_as};
 use crate::observe::Observer;
 use crate::output;
 use crate::snapshot::live::{Waker, Wanted};
@@ -26,41 +26,48 @@ pub(super) struct WatchArgs {
     output: TextOrJson,
 }
 
-pub(super) fn run(source: &SourceArgs, args: &WatchArgs) -> Result<ExitCode, String> {
-    let names = source.names()?;
-    let mut source = Source::open(source, args.demo.map(DemoOf::quiet), Duration::MAX)?;
-    let wanted = Wanted { flows: false, ..Wanted::ALL };
-    let mut observer = Observer::new(names);
-    let mut waker = Waker::open();
-    let view = observer.observe(source.snapshot(wanted)?);
-    need_rules(&view.snapshot)?;
-    if args.output == TextOrJson::Text {
-        let time = crate::figures::time_of_day(view.snapshot.taken_at);
-        let services = crate::figures::plural(view.model.services.len() as u64, "Service");
-        print(|out| {
-            writeln!(out, "{time}  watching {services}; a line is a change (+ came, - went, ~ changed)")
-        })?;
+impl Execute for WatchArgs {
+    fn needs(&self) -> Needs {
+        Needs::reading(self.demo)
     }
-    // From here on sources that cost much are read less often.
-    let mut source = source.paced();
-    let began = Instant::now();
-    let mut told = 0;
-    while args.span.is_none_or(|s| began.elapsed() < s) {
-        let left = args.span.map_or(args.every, |s| s.saturating_sub(began.elapsed()).min(args.every));
-        if source.is_live() {
-            waker.wait(left);
-        } else if !source.pass(Duration::ZERO) {
-            break; // a recording at its end
-        }
+
+    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
+        let (source, args) = (&cli.source, self);
+        let names = source.names()?;
+        let mut source = Source::open(source, args.demo.map(DemoOf::quiet), Duration::MAX)?;
+        let wanted = Wanted { flows: false, ..Wanted::ALL };
+        let mut observer = Observer::new(names);
+        let mut waker = Waker::open();
         let view = observer.observe(source.snapshot(wanted)?);
-        let fresh = (view.changes.seen() - told) as usize;
-        told = view.changes.seen();
-        print_as(args.output.form(), |out| match args.output {
-            TextOrJson::Text => {
-                output::write_changes(view.changes.newest(fresh), crate::figures::time_of_day, out)
+        need_rules(&view.snapshot)?;
+        if args.output == TextOrJson::Text {
+            let time = crate::figures::time_of_day(view.snapshot.taken_at);
+            let services = crate::figures::plural(view.model.services.len() as u64, "Service");
+            print(|out| {
+                writeln!(out, "{time}  watching {services}; a line is a change (+ came, - went, ~ changed)")
+            })?;
+        }
+        // From here on sources that cost much are read less often.
+        let mut source = source.paced();
+        let began = Instant::now();
+        let mut told = 0;
+        while args.span.is_none_or(|s| began.elapsed() < s) {
+            let left = args.span.map_or(args.every, |s| s.saturating_sub(began.elapsed()).min(args.every));
+            if source.is_live() {
+                waker.wait(left);
+            } else if !source.pass(Duration::ZERO) {
+                break; // a recording at its end
             }
-            TextOrJson::Json => output::write_changes_json(view.changes.newest(fresh), out),
-        })?;
+            let view = observer.observe(source.snapshot(wanted)?);
+            let fresh = (view.changes.seen() - told) as usize;
+            told = view.changes.seen();
+            print_as(args.output.form(), |out| match args.output {
+                TextOrJson::Text => {
+                    output::write_changes(view.changes.newest(fresh), crate::figures::time_of_day, out)
+                }
+                TextOrJson::Json => output::write_changes_json(view.changes.newest(fresh), out),
+            })?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
-    Ok(ExitCode::SUCCESS)
 }

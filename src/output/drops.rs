@@ -101,7 +101,7 @@ fn follow(d: &crate::snapshot::facts::DroppedPacket) -> Option<String> {
     let (_, port) = h.ports?;
     let to = crate::proxy::endpoint_text(h.destination, port);
     let protocol = crate::proxy::Protocol::from_number(u16::from(h.protocol))?.lower();
-    Some(format!("kptop explain {to}/{protocol} --from {}", h.source))
+    Some(format!("kptop explain {to}/{protocol} --client {}", h.source))
 }
 
 #[derive(Serialize)]

@@ -64,7 +64,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             f = f.advise("if it is not meant so: take the rule away, or accept the pods' and the Services' networks before it");
         }
         found.push(f.advise(format!(
-            "see the whole way: kptop explain {}/{} --from {}",
+            "see the whole way: kptop explain {}/{} --client {}",
             frontend_text(frontend).replace("*:", "NODE:"),
             s.protocol.lower(),
             first.source

@@ -18,7 +18,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
                 cx.service("source_ranges", Severity::Info, i, "clients outside its source ranges are dropped")
                     .proved_by(format!("{} to {}: {}", cx.rule_text(rule), frontend_text(f), rise.text()))
                     .proved_by(format!("let in: {}", ranges.join(", ")))
-                    .advise(format!("is a client one of them? kptop explain {} --from ADDRESS", frontend_text(f)))
+                    .advise(format!("is a client one of them? kptop explain {} --client ADDRESS", frontend_text(f)))
                     .advise("add its network to spec.loadBalancerSourceRanges, or keep the client's address (externalTrafficPolicy: Local)"),
             );
         }
