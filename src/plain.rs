@@ -18,6 +18,15 @@ fn does_something(c: char) -> bool {
     }
 }
 
+/// True for bytes that are all printable ASCII or ends of lines: nearly all that is written. Without an exit from the
+/// inner loop the compiler makes vector code of it.
+fn is_plain_ascii(bytes: &[u8]) -> bool {
+    bytes.chunks(64).all(|chunk| {
+        let plain = |b: &u8| (b' '..0x7f).contains(b) | (*b == b'\n');
+        chunk.iter().fold(true, |all, b| all & plain(b))
+    })
+}
+
 /// A text whose control characters are shown escaped, as Rust writes them: `\x1b`, `\u{202e}`. Ends of lines stay.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(does_something) {
@@ -120,6 +129,9 @@ impl<W: Write> Plain<W> {
 
 impl<W: Write> Write for Plain<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.cut.is_empty() && is_plain_ascii(bytes) {
+            return self.inner.write_all(bytes).map(|()| bytes.len());
+        }
         let joined;
         let mut rest = match self.cut.is_empty() {
             true => bytes,

@@ -287,14 +287,15 @@ fn print_snapshot(
     format: Format,
     over: Option<Duration>,
 ) -> Result<ExitCode, String> {
-    let mut observer = Observer::new(names).priced(prices());
-    let mut view = observer.observe(source.snapshot(Wanted::ALL)?);
-    if let Some(over) = over
-        && source.pass_to_end(over)
-    {
-        view = observer.observe(source.snapshot(Wanted::ALL)?);
+    let mut observer = Observer::new(names).priced(prices()).without_findings();
+    let mut snapshot = source.snapshot(Wanted::ALL)?;
+    if let Some(over) = over {
+        observer.observe(snapshot);
+        source.pass_to_end(over);
+        snapshot = source.snapshot(Wanted::ALL)?;
     }
     drop(source); // its buffer is as large as the largest table
+    let view = observer.observe(snapshot);
     let indented = io::stdout().is_terminal();
     let width = crate::window::width();
     let form = match format {
