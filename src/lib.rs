@@ -14,7 +14,7 @@ pub mod cost;
 pub mod doctor;
 pub mod drops;
 pub mod explain;
-pub mod figures;
+pub mod format;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod input;

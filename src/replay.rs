@@ -2,7 +2,7 @@
 
 use crate::cost::Prices;
 use crate::doctor::Severity;
-use crate::figures::time_of_day;
+use crate::format::time_of_day;
 use crate::observe::{Observer, View};
 use crate::proxy::Names;
 use crate::recording::Recording;

@@ -56,7 +56,7 @@ pub(super) fn compare(before: &Model, now: &Model, found: &mut Found) {
 /// `10.96.2.1:80, 3 backends`
 fn summary(s: &Service) -> String {
     let places: Vec<String> = s.frontends.iter().take(3).map(frontend_text).collect();
-    format!("{}, {}", places.join(" "), crate::figures::plural(s.backends.len() as u64, "backend"))
+    format!("{}, {}", places.join(" "), crate::format::plural(s.backends.len() as u64, "backend"))
 }
 
 fn settings(s: &Service) -> Option<String> {

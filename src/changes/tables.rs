@@ -1,7 +1,7 @@
 //! Tables that came, went or were rewritten; policies; rules of other programs; counters that began again.
 
 use super::{About, Found, What, pairs};
-use crate::figures::{count, plural};
+use crate::format::{count, plural};
 use crate::proxy::chain::has_services;
 use crate::proxy::{Model, chain_owner};
 use crate::rates::TableDelta;

@@ -2,7 +2,7 @@
 
 use super::{Cli, Execute, TextOrJson, explain, print_as};
 use crate::cost::{Calibration, EnginePrices, Sample, VERSION, fit};
-use crate::figures::nanoseconds;
+use crate::format::nanoseconds;
 use crate::lab::become_root_if_needed;
 use crate::lab::measure::{Course, median, stay_on_this_cpu};
 use crate::output::{Align, Columns};
@@ -158,7 +158,7 @@ impl Execute for CalibrateArgs {
                 for line in &left_out {
                     writeln!(out, "not measured: {line}")?;
                 }
-                writeln!(out, "{} in all, on one CPU. {kept}", crate::figures::duration(began.elapsed()))
+                writeln!(out, "{} in all, on one CPU. {kept}", crate::format::duration(began.elapsed()))
             }
         })?;
         Ok(ExitCode::SUCCESS)

@@ -128,7 +128,7 @@ fn watch(
 }
 
 fn tell(view: &View, come: &[Finding], gone: &[Finding]) -> Result<(), String> {
-    let time = crate::figures::time_of_day(view.snapshot.taken_at);
+    let time = crate::format::time_of_day(view.snapshot.taken_at);
     print(|out: &mut dyn Write| {
         for f in come {
             write!(out, "\n{time}  ")?;

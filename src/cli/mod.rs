@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 use crate::config::{PaneName, ThemeName, interval};
 use crate::cost::{Calibration, Prices};
-use crate::figures::time_span;
+use crate::format::time_span;
 use crate::observe::Observer;
 use crate::output::{self, Form};
 use crate::proxy::Names;

@@ -3,7 +3,7 @@
 use super::demo::DemoMode;
 use super::source::{DemoOf, give_up, tell_cut, tell_unread};
 use super::{Cli, Execute, Needs, Source, options, print, top};
-use crate::figures::{count, duration, plural};
+use crate::format::{count, duration, plural};
 use crate::proxy::Names;
 use crate::recording::{FileWriter, Head, Recording, Redactor};
 use crate::snapshot::facts::keep_reading;
@@ -230,12 +230,12 @@ impl Execute for ReplayArgs {
 
 fn find(recording: &Recording, text: &str) -> Result<usize, String> {
     let (first, last) = (recording.time(0), recording.time(recording.len() - 1));
-    crate::figures::moment(text, first, last).map(|time| recording.at(time))
+    crate::format::moment(text, first, last).map(|time| recording.at(time))
 }
 
 fn info(recording: &mut Recording, out: &mut dyn Write) -> io::Result<()> {
     let last = recording.len() - 1;
-    let time = |t: Timestamp| crate::figures::date_and_time(t);
+    let time = |t: Timestamp| crate::format::date_and_time(t);
     let mut session = None;
     for i in 0..=last {
         if session == Some(recording.session(i)) {

@@ -149,7 +149,7 @@ impl Execute for ServeArgs {
         let scheme = if tls.is_some() { "https" } else { "http" };
         super::say(&format!(
             "serving {scheme}://{at}/metrics, read every {}",
-            crate::figures::duration(every)
+            crate::format::duration(every)
         ));
         if at.ip().is_unspecified() {
             super::say(

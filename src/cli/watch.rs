@@ -41,8 +41,8 @@ impl Execute for WatchArgs {
         let view = observer.observe(source.snapshot(wanted)?);
         need_rules(&view.snapshot)?;
         if args.output == TextOrJson::Text {
-            let time = crate::figures::time_of_day(view.snapshot.taken_at);
-            let services = crate::figures::plural(view.model.services.len() as u64, "Service");
+            let time = crate::format::time_of_day(view.snapshot.taken_at);
+            let services = crate::format::plural(view.model.services.len() as u64, "Service");
             print(|out| {
                 writeln!(out, "{time}  watching {services}; a line is a change (+ came, - went, ~ changed)")
             })?;
@@ -63,7 +63,7 @@ impl Execute for WatchArgs {
             told = view.changes.seen();
             print_as(args.output.form(), |out| match args.output {
                 TextOrJson::Text => {
-                    output::write_changes(view.changes.newest(fresh), crate::figures::time_of_day, out)
+                    output::write_changes(view.changes.newest(fresh), crate::format::time_of_day, out)
                 }
                 TextOrJson::Json => output::write_changes_json(view.changes.newest(fresh), out),
             })?;

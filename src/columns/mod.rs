@@ -9,7 +9,7 @@ pub use backends::{API_ONLY, BACKENDS, BackendRow, Backends};
 pub use filter::{Filter, help as filter_help};
 pub use services::{SERVICES, ServiceRow, Services, expected_share, screen_label, skew, state_word, symbol};
 
-use crate::figures::{clip, count, nanoseconds, share_text, short};
+use crate::format::{clip, count, nanoseconds, share_text, short};
 use crate::rates::{NoRate, Rate};
 use std::cmp::Ordering;
 use std::fmt;

@@ -3,7 +3,7 @@
 
 use super::lookup::{Askers, FIGURES, Sizes};
 use super::prices::{Prices, PricesFrom};
-use crate::figures::{nanoseconds, plural};
+use crate::format::{nanoseconds, plural};
 use crate::proxy::{
     Engine, FrontendKind, Mode, Model, Service, ServiceName, TrafficPolicy, chain, iptables, ipvs, nftables,
     node_address, pod_network,

@@ -3,7 +3,7 @@
 //! Sources: kube-proxy's documentation ("Virtual IPs and Service Proxies"), KEP-3866 (nftables mode), KEP-5343 (which
 //! mode is the default), KEP-5495 (the end of ipvs mode), and kube-proxy's code where it is named.
 
-use crate::figures::plural;
+use crate::format::plural;
 use crate::proxy::{
     FrontendKind, Mode, Model, Service, State, chain as names, chain_owner, nftables, node_address,
     node_addresses, owners,

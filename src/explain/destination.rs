@@ -68,7 +68,7 @@ pub fn frontend_destination(
 
 /// A text of the user's in a message: short, and without what a terminal would take for a command.
 fn quoted(text: &str) -> String {
-    crate::figures::clip_end(&text.escape_debug().to_string(), 80)
+    crate::format::clip_end(&text.escape_debug().to_string(), 80)
 }
 
 /// Every destination that a text may mean: an address, or a Service by name. The error says what is wrong with it.

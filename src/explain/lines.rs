@@ -1,7 +1,7 @@
 //! The answer in lines that every face shows.
 
 use super::{Explanation, Sender};
-use crate::figures::{count, plural};
+use crate::format::{count, plural};
 use crate::proxy::{Frontend, FrontendKind, Model, RuleRef, chain_owner, endpoint_text, frontend_text};
 use crate::ruleset::{Hook, IpFamily, protocol_name};
 use crate::snapshot::Snapshot;

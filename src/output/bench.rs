@@ -2,7 +2,7 @@
 
 use super::{Align, Columns};
 use crate::bench::{Connections, Percentiles, Run, STUDY};
-use crate::figures::{bytes, plural};
+use crate::format::{bytes, plural};
 use crate::snapshot::facts::Node;
 use serde::Serialize;
 use std::io::{self, Write};

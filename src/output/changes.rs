@@ -2,7 +2,7 @@
 
 use super::one_line;
 use crate::changes::Change;
-use crate::figures::duration;
+use crate::format::duration;
 use serde::Serialize;
 use std::io::{self, Write};
 use std::time::Duration;

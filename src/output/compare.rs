@@ -2,7 +2,7 @@
 
 use super::{Align, Columns};
 use crate::cost::{Comparison, Difference, ModeFigures, Prices, Spread};
-use crate::figures::{bytes, count, nanoseconds, plural, wrapped};
+use crate::format::{bytes, count, nanoseconds, plural, wrapped};
 use serde::Serialize;
 use std::io::{self, Write};
 

@@ -2,7 +2,7 @@
 
 use super::one_line;
 use crate::doctor::{Examination, Finding, Severity, Subject, causes};
-use crate::figures::{plural, wrapped};
+use crate::format::{plural, wrapped};
 use crate::proxy::Model;
 use serde::Serialize;
 use std::io::{self, Write};

@@ -2,7 +2,7 @@
 
 use super::{Align, Columns, one_line};
 use crate::drops::{Counted, Drops, Seen, packet_text};
-use crate::figures::{count, duration};
+use crate::format::{count, duration};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use super::{one_line, visible};
 use crate::explain::{Explanation, Line, LineKind, verdict};
-use crate::figures::{clip_end, clip_rule, plural};
+use crate::format::{clip_end, clip_rule, plural};
 use crate::proxy::{Mode, Model};
 use crate::ruleset::protocol_name;
 use crate::snapshot::Snapshot;

@@ -1,7 +1,7 @@
 //! The one place that subtracts counters.
 
 use super::NoRate;
-use crate::figures::{count, duration};
+use crate::format::{count, duration};
 use crate::proxy::RuleRef;
 use crate::ruleset::{ChainId, RuleId};
 use crate::snapshot::facts::ConntrackStat;

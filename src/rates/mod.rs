@@ -64,6 +64,14 @@ impl NoRate {
 /// A figure per second, or why not.
 pub type Rate = Result<f64, NoRate>;
 
+/// A rate in few characters, or the reason why there is none.
+pub fn rate_text(rate: Rate) -> String {
+    match rate {
+        Ok(n) => crate::format::short(n),
+        Err(why) => why.short().into(),
+    }
+}
+
 /// Rates of one backend.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BackendRates {

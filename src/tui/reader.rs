@@ -218,7 +218,7 @@ fn save(ring: &Ring, path: &Path) -> String {
         Ok(m) => format!(
             "{} readings, {} bytes, in {}: kptop replay shows them",
             ring.len(),
-            crate::figures::count(m.len()),
+            crate::format::count(m.len()),
             path.display()
         ),
         // The same moment once more.

@@ -3,7 +3,7 @@
 //! one holds Services.
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
-use crate::figures::count;
+use crate::format::count;
 use crate::proxy::{Mode, State, Variant};
 use crate::ruleset::IpFamily;
 

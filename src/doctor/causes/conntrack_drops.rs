@@ -29,9 +29,9 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         if let (Some(n), Some(max), Some(buckets)) = (c.limits.count, c.limits.max, c.limits.buckets) {
             f = f.proved_by(format!(
                 "{} entries now, nf_conntrack_max {}, nf_conntrack_buckets {}",
-                crate::figures::count(n),
-                crate::figures::count(max),
-                crate::figures::count(buckets)
+                crate::format::count(n),
+                crate::format::count(max),
+                crate::format::count(buckets)
             ));
         }
         found.push(f.advise(match stat {

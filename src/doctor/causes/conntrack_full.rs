@@ -2,7 +2,7 @@
 //! `nf_conntrack_alloc` in `nf_conntrack_core.c`).
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
-use crate::figures::{count, duration};
+use crate::format::{count, duration};
 use std::time::Duration;
 
 /// Part of the table from which on it is nearly full.

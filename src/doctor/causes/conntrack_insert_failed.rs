@@ -3,7 +3,7 @@
 //! asks for A and AAAA from one port at once, the resolver waits 5 seconds.
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
-use crate::figures::count;
+use crate::format::count;
 use crate::proxy::Protocol;
 use crate::snapshot::facts::ConntrackStat;
 

@@ -3,7 +3,7 @@
 
 use super::super::{DeadEnd, Subject};
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
-use crate::figures::plural;
+use crate::format::plural;
 use crate::proxy::{RuleRef, Service, frontend_text, nftables};
 use crate::ruleset::{IpNet, Match, Target, Terminal, Verdict};
 use crate::walk::End;

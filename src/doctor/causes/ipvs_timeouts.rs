@@ -2,7 +2,7 @@
 //! packet of such a connection is lost (`ipvsadm -l --timeout`; kube-proxy: `--ipvs-tcp-timeout`).
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
-use crate::figures::count;
+use crate::format::count;
 use crate::proxy::Mode;
 
 pub(super) const CHECK: Check =

@@ -2,7 +2,7 @@
 //! endpoints like this, `pkg/proxy/ipvs/graceful_termination.go`). Where all servers of a Service have it, new flows find none.
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
-use crate::figures::count;
+use crate::format::count;
 use crate::proxy::{BackendFigures, Mode, endpoint_text};
 
 pub(super) const CHECK: Check =

@@ -3,7 +3,7 @@
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::doctor::Subject;
-use crate::figures::{duration, plural};
+use crate::format::{duration, plural};
 use crate::proxy::{Behind, Protocol, ServiceName, differences, endpoint_text};
 use crate::ruleset::IpFamily;
 use std::cell::LazyCell;

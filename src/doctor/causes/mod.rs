@@ -41,7 +41,7 @@ mod wiped;
 
 use super::context::{CheckContext, NotChecked};
 use super::{Check, Finding, Severity};
-use crate::figures::count;
+use crate::format::count;
 use crate::proxy::Action;
 use crate::snapshot::SourceId;
 

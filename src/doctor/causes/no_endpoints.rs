@@ -2,7 +2,7 @@
 //! virtual server stands empty.
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
-use crate::figures::{plural, short};
+use crate::format::{plural, short};
 use crate::proxy::{Action, Mode, frontend_text};
 
 pub(super) const CHECK: Check =

@@ -2,7 +2,7 @@
 //! see it by the health check node port; others wait in vain.
 
 use super::{Check, CheckContext, Finding, NotChecked, SourceId};
-use crate::figures::{plural, short};
+use crate::format::{plural, short};
 use crate::proxy::{Action, frontend_text};
 
 pub(super) const CHECK: Check =

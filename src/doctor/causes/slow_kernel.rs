@@ -4,7 +4,7 @@
 //! 1.30's form measured on 6.18).
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
-use crate::figures::count;
+use crate::format::count;
 use crate::proxy::Mode;
 
 /// Chains from which on it is felt.

@@ -2,7 +2,7 @@
 //! address and port can be told apart. The next one is dropped (`nf_nat_core.c`, `get_unique_tuple`).
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
-use crate::figures::count;
+use crate::format::count;
 use crate::proxy::endpoint_text;
 use crate::snapshot::FlowKey;
 use std::collections::HashMap;

@@ -2,7 +2,7 @@
 //! `net/core/dev.c`, `enqueue_to_backlog`).
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
-use crate::figures::count;
+use crate::format::count;
 
 pub(super) const CHECK: Check =
     Check { id: "softnet", needs: &[SourceId::Counters], looks_at: &[], readings: 2, run };
@@ -10,7 +10,7 @@ pub(super) const CHECK: Check =
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let rises = cx.softnet_rises();
     let Some((_, first)) = rises.first() else { return Ok(()) };
-    let span = crate::figures::duration(first.over);
+    let span = crate::format::duration(first.over);
     let sum: u64 = rises.iter().map(|r| r.1.by).sum();
     let cpus: Vec<String> = rises.iter().map(|(cpu, r)| format!("CPU {cpu}: {}", count(r.by))).collect();
     let mut f = Finding::node(

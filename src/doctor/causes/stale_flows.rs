@@ -3,7 +3,7 @@
 //! missed one, that client talks to nobody.
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
-use crate::figures::count;
+use crate::format::count;
 use crate::proxy::{Protocol, endpoint_text};
 
 pub(super) const CHECK: Check =

@@ -2,7 +2,7 @@
 //! other programs that jump past the Service's chain, or a damaged chain, do that; session affinity does it rightly, and is left out.
 
 use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
-use crate::figures::count;
+use crate::format::count;
 use crate::proxy::{CounterSource, TrafficPolicy, endpoint_text};
 
 /// Fewer flows tell nothing.

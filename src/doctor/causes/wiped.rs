@@ -37,7 +37,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         to.dedup();
         found.push(
             Finding::node("wiped", Severity::Warning, "rules", "no mode of kube-proxy holds a Service, yet flows were translated a moment ago")
-                .proved_by(format!("conntrack holds {} translated flows, to {} and others", crate::figures::count(held), to[..to.len().min(4)].join(", ")))
+                .proved_by(format!("conntrack holds {} translated flows, to {} and others", crate::format::count(held), to[..to.len().min(4)].join(", ")))
                 .advise("were all rules wiped (nft flush ruleset, iptables -F)? restart kube-proxy: it writes them anew"),
         );
     }

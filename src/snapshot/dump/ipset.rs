@@ -68,7 +68,7 @@ pub(super) fn read(text: &str) -> Result<(Vec<Ipset>, Option<String>), String> {
         set.size = set.members.as_ref().map_or(0, |m| m.len() as u64);
     }
     let kept = kept.map(|(line, text, n)| {
-        let members = crate::figures::plural(n as u64, "member");
+        let members = crate::format::plural(n as u64, "member");
         format!("line {line}: {members} that their kind of set does not have, kept as text: `{text}`")
     });
     Ok((sets, kept))

@@ -1,7 +1,7 @@
 //! Going back in time, and on again.
 
 use super::{App, AppEvent};
-use crate::figures::moment;
+use crate::format::moment;
 use crate::replay::{Moment, Travel};
 use crate::tui::reader::Order;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -74,7 +74,7 @@ impl App {
     pub(super) fn save(&mut self) {
         let Some(u) = &self.update else { return };
         let host = u.snapshot.node.hostname.as_deref().unwrap_or("node");
-        let time = crate::figures::for_file_name(u.snapshot.taken_at);
+        let time = crate::format::for_file_name(u.snapshot.taken_at);
         self.orders.push(Order::Save(format!("kptop-{host}-{time}.rec").into()));
     }
 }

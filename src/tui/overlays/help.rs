@@ -2,7 +2,7 @@
 
 use super::popup;
 use crate::columns::{BACKENDS, SERVICES, filter_help};
-use crate::figures::wrapped;
+use crate::format::wrapped;
 use crate::tui::app::App;
 use crate::tui::keys::KEYS;
 use crate::tui::theme::Theme;

@@ -6,7 +6,7 @@ use super::app::{App, Overlay, matching};
 use super::theme::Theme;
 use super::widgets::{draw_list, put};
 use crate::columns::SERVICES;
-use crate::figures::clip_end;
+use crate::format::clip_end;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Flex, Layout, Rect};
 use ratatui::text::{Line, Span};

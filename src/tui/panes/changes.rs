@@ -1,7 +1,7 @@
 //! What changed since kptop or the recording began, the newest above.
 
 use crate::changes::{Change, What};
-use crate::figures::{clip, clip_end, duration, time_of_day, wrapped};
+use crate::format::{clip, clip_end, duration, time_of_day, wrapped};
 use crate::tui::app::{App, changed_service, changed_table};
 use crate::tui::theme::Theme;
 use crate::tui::widgets::{draw_list, part, put};

@@ -2,7 +2,7 @@
 //! become more.
 
 use crate::cost::{Comparison, ModeFigures, Prices, cost_over_services};
-use crate::figures::{bytes, count, nanoseconds, plural, short};
+use crate::format::{bytes, count, nanoseconds, plural, short};
 use crate::proxy::Engine;
 use crate::proxy::State;
 use crate::tui::app::App;

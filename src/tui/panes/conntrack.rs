@@ -2,7 +2,8 @@
 
 use super::detail::section_strip;
 use crate::columns::screen_label;
-use crate::figures::{clip, count, duration, plural, rate_text, short};
+use crate::format::{clip, count, duration, plural, short};
+use crate::rates::rate_text;
 use crate::snapshot::facts::{ConntrackStat, Stats};
 use crate::snapshot::{Conntrack, Flows, TCP_STATES};
 use crate::tui::app::{App, Section};

@@ -4,7 +4,7 @@
 use crate::columns::{
     API_ONLY, BACKENDS, BackendRow, Backends, Column, expected_share, screen_label, state_word,
 };
-use crate::figures::{clip, clip_rule, count, duration, plural};
+use crate::format::{clip, clip_rule, count, duration, plural};
 use crate::proxy::{
     Action, Frontend, FrontendKind, Mode, Part, Service, TrafficPolicy, endpoint_text, frontend_text,
 };

@@ -1,7 +1,7 @@
 //! Packets that die: by reason, place and Service while the drop monitor is on, the last ones live, and what counters tell.
 
 use crate::drops::packet_text;
-use crate::figures::{clip, clip_end, count, duration, wrapped};
+use crate::format::{clip, clip_end, count, duration, wrapped};
 use crate::tui::app::{App, Monitor};
 use crate::tui::widgets::{draw_list, part, put};
 use ratatui::Frame;

@@ -2,7 +2,7 @@
 
 use super::frame::severity_style;
 use crate::doctor;
-use crate::figures::{clip, clip_end, wrapped};
+use crate::format::{clip, clip_end, wrapped};
 use crate::tui::app::App;
 use crate::tui::widgets::{draw_list, part};
 use ratatui::Frame;

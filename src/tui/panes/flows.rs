@@ -1,6 +1,6 @@
 //! The flows of an opened Service: in figures, as they begin and end, and one by one.
 
-use crate::figures::{bytes, clip_end, count, duration, plural, short};
+use crate::format::{bytes, clip_end, count, duration, plural, short};
 use crate::proxy::{Frontend, Service, endpoint_text};
 use crate::ruleset::IpFamily;
 use crate::snapshot::facts::{Flow as ConntrackFlow, SEEN_REPLY};

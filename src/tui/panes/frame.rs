@@ -2,7 +2,7 @@
 
 use crate::config::PaneName;
 use crate::doctor::Severity;
-use crate::figures::{clip, clip_end, count, duration};
+use crate::format::{clip, clip_end, count, duration};
 use crate::proxy::{Health, Service, State};
 use crate::tui::app::{App, Click, TableRow};
 use crate::tui::keys::{KEYS, Key, Where};
@@ -118,7 +118,7 @@ fn past(app: &App) -> Vec<Vec<Span<'static>>> {
         None => " ❚❚ ".to_string(),
     };
     let at = u.snapshot.taken_at;
-    let time = if m.live { crate::figures::time_of_day(at) } else { crate::figures::date_and_time(at) };
+    let time = if m.live { crate::format::time_of_day(at) } else { crate::format::date_and_time(at) };
     let mut groups = vec![vec![
         Span::styled(word, theme.warn().add_modifier(Modifier::REVERSED)),
         Span::styled(format!(" {time} "), theme.warn().add_modifier(Modifier::BOLD)),

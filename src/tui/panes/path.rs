@@ -1,7 +1,7 @@
 //! The path of a packet to a Service: what becomes of it, and each rule that it meets.
 
 use crate::explain::{Line, LineKind};
-use crate::figures::{clip_end, clip_rule};
+use crate::format::{clip_end, clip_rule};
 use crate::proxy::{Service, frontend_text};
 use crate::tui::app::App;
 use crate::tui::theme::Theme;
@@ -47,7 +47,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, service: &Service, area
             (true, _) => String::new(),
             (false, true) => format!("{:>8}  ", l.place),
             (false, false) => {
-                let name = crate::figures::clip(&l.place, places);
+                let name = crate::format::clip(&l.place, places);
                 format!("{name}{}  ", " ".repeat(places - name.width()))
             }
         };

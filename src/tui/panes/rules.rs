@@ -1,7 +1,8 @@
 //! The rules of the chosen chain as the kernel has them, or the members of a set.
 
 use super::detail::draw_lines;
-use crate::figures::{bytes, count, plural, rate_text};
+use crate::format::{bytes, count, plural};
+use crate::rates::rate_text;
 use crate::ruleset::{ChainId, RuleId};
 use crate::snapshot::Snapshot;
 use crate::tui::app::{App, TableRow};

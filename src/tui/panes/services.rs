@@ -2,7 +2,7 @@
 
 use super::frame::filters;
 use crate::columns::{Column, SERVICES, ServiceRow, Services, symbol};
-use crate::figures::plural;
+use crate::format::plural;
 use crate::proxy::{Health, Mode};
 use crate::rates::History;
 use crate::ruleset::IpFamily;

@@ -1,6 +1,7 @@
 //! Tables, chains and sets as a tree, with what they counted.
 
-use crate::figures::{bytes, clip, clip_end, count, plural, rate_text};
+use crate::format::{bytes, clip, clip_end, count, plural};
+use crate::rates::rate_text;
 use crate::ruleset::{ChainId, Counter, Dialect, RuleId, TABLE_DORMANT};
 use crate::snapshot::TableState;
 use crate::tui::app::{App, TableRow};

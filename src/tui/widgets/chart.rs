@@ -1,7 +1,7 @@
 //! A figure over the session, with axes.
 
 use super::put;
-use crate::figures::{duration, short};
+use crate::format::{duration, short};
 use crate::rates::Session;
 use crate::tui::theme::Theme;
 use ratatui::Frame;

@@ -46,7 +46,7 @@ pub(super) fn part(
     let block = if note.is_empty() || room < 16 {
         block
     } else {
-        let note = crate::figures::clip_end(note, room);
+        let note = crate::format::clip_end(note, room);
         block.title(Line::from(Span::styled(format!(" {note} "), theme.dim())).right_aligned())
     };
     let inner = block.inner(area);

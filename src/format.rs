@@ -1,6 +1,5 @@
 //! Figures in few characters, and text cut to a width: the same on the screen and in text.
 
-use crate::rates::Rate;
 use std::time::Duration;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -45,14 +44,6 @@ pub fn nanoseconds(ns: f64) -> String {
         n if n < 9_950.0 => format!("{:.1} µs", n / 1e3),
         n if n < 999_500.0 => format!("{:.0} µs", n / 1e3),
         n => format!("{:.1} ms", n / 1e6),
-    }
-}
-
-/// A rate, or the reason why there is none.
-pub fn rate_text(rate: Rate) -> String {
-    match rate {
-        Ok(n) => short(n),
-        Err(why) => why.short().into(),
     }
 }
 
@@ -273,7 +264,6 @@ pub fn clip_rule(text: &str, room: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rates::NoRate;
     use proptest::prelude::*;
 
     #[test]
@@ -293,7 +283,6 @@ mod tests {
         assert_eq!(count(999_999), "999999");
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(211_328), "206 KiB");
-        assert_eq!(rate_text(Err(NoRate::CounterReset)), "reset");
         assert_eq!(share_text(Some(1.0 / 3.0)), "33%");
         assert_eq!(share_text(Some(0.125)), "12.5%");
         assert_eq!(share_text(Some(0.5)), "50%");
