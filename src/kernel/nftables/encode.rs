@@ -2,14 +2,15 @@
 //!
 //! Rules of iptables' dialect become the expressions that iptables-nft 1.8.9 writes, so that it can read them.
 
+use super::attributes::{counter, set_name, set_number, verdict};
 use super::expressions::Encoder;
 use super::parse::family_number;
 use super::{SUBSYSTEM, message};
 use crate::kernel::netlink::{CREATE, NETLINK_NETFILTER, Request, Socket};
 use crate::kernel::{Error, Result};
 use crate::ruleset::{
-    BaseChain, ChainId, ChainKind, Counter, Data, Dialect, Element, Family, Match, Policy, Set, Table,
-    TableCounters, Verdict, set_flag,
+    BaseChain, ChainId, ChainKind, Data, Dialect, Element, Family, Match, Policy, Set, Table, TableCounters,
+    set_flag,
 };
 
 /// `NFNL_MSG_BATCH_BEGIN`, `NFNL_MSG_BATCH_END` (`linux/netfilter/nfnetlink.h`)
@@ -169,22 +170,6 @@ fn user_comment(kind: u8, text: &str) -> Vec<u8> {
     bytes
 }
 
-/// A number for the sets of a batch: rules name their set by it, as sets without a name are named by the
-/// kernel.
-pub(super) fn set_number(i: usize) -> [u8; 4] {
-    (i as u32 + 1).to_be_bytes()
-}
-
-pub(super) fn set_name<'a>(table: &'a Table, set: &Set) -> &'a str {
-    if set.flags & set_flag::ANONYMOUS == 0 {
-        table.str(set.name)
-    } else if set.is_map() {
-        "__map%d"
-    } else {
-        "__set%d"
-    }
-}
-
 fn set_message(r: Request, table: &Table, i: usize, set: &Set) -> Request {
     let mut r = r
         .attr_str(1, &table.name)
@@ -271,28 +256,4 @@ fn element(mut r: Request, table: &Table, e: &Element) -> Request {
         Some(comment) => r.attr(6, &user_comment(0, table.str(comment))),
         None => r,
     }
-}
-
-pub(super) fn counter(r: Request, c: Counter) -> Request {
-    r.attr(1, &c.bytes.to_be_bytes()).attr(2, &c.packets.to_be_bytes())
-}
-
-/// `NFTA_DATA_VERDICT`
-pub(super) fn verdict(r: Request, table: &Table, v: Verdict) -> Request {
-    let (code, chain): (i32, _) = match v {
-        Verdict::Drop => (0, None),
-        Verdict::Accept => (1, None),
-        Verdict::Queue => (3, None),
-        Verdict::Continue => (-1, None),
-        Verdict::Jump(c) => (-3, Some(c)),
-        Verdict::Goto(c) => (-4, Some(c)),
-        Verdict::Return => (-5, None),
-    };
-    r.nest(2, |r| {
-        let r = r.attr(1, &code.to_be_bytes());
-        match chain {
-            Some(c) => r.attr_str(2, table.chain_name(c)),
-            None => r,
-        }
-    })
 }

@@ -1,6 +1,6 @@
 //! Rules -> expressions: conditions are loaded into registers again.
 
-use super::encode::{counter, set_name, set_number, verdict};
+use super::attributes::{counter, set_name, set_number, verdict};
 use crate::kernel::netlink::Request;
 use crate::kernel::xtables::extensions;
 use crate::ruleset::{

@@ -4,6 +4,7 @@
 //! A picture is consistent when every message carries the same generation (its low 16 bits stand in each
 //! `nfgenmsg`), no dump was marked interrupted, and the generation is the same before and after.
 
+mod attributes;
 mod data;
 mod decode;
 mod encode;

@@ -2,8 +2,8 @@
 //! have any, and none of Kubernetes' own rules stand there.
 
 use super::layout::{
-    ERROR_TARGET, EXT_HEADER, EXT_NAME, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_QUEUE, VERDICT_RETURN, align,
-    c_str, u16_at, u32_at, u64_at,
+    ArpInfo, ERROR_TARGET, EXT_HEADER, EXT_NAME, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_QUEUE, VERDICT_RETURN,
+    align, c_str, u16_at, u32_at, u64_at,
 };
 use super::{Reading, TableCache, socket};
 use crate::kernel::{Error, ErrorKind, Result};
@@ -24,16 +24,6 @@ const COUNTERS: usize = 176;
 const ARP: usize = 162;
 /// `NF_ARP_IN`, `NF_ARP_OUT`, `NF_ARP_FORWARD`
 const HOOKS: [Hook; 3] = [Hook::Input, Hook::Output, Hook::Forward];
-
-/// What the kernel says of a table before its entries (`struct arpt_getinfo`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Info {
-    pub(super) valid_hooks: u32,
-    pub(super) hook_entry: [u32; 3],
-    pub(super) underflow: [u32; 3],
-    pub(super) num_entries: u32,
-    pub(super) size: u32,
-}
 
 /// Reads the tables of legacy arptables, and knows those of before.
 #[derive(Debug, Default)]
@@ -77,7 +67,7 @@ impl ArpReader {
     }
 }
 
-fn fingerprint(info: &Info, blob: &[u8]) -> u64 {
+fn fingerprint(info: &ArpInfo, blob: &[u8]) -> u64 {
     let mut hasher = foldhash::fast::FixedState::default().build_hasher();
     for n in info.hook_entry.iter().chain(&info.underflow) {
         hasher.write_u32(*n);
@@ -101,7 +91,7 @@ fn next_offset(blob: &[u8], at: usize) -> Option<usize> {
 }
 
 /// Blob -> rules. What a rule compares is kept as bytes; what it does with a packet is understood.
-pub(super) fn decode(name: &str, info: &Info, blob: &[u8]) -> std::result::Result<Reading, String> {
+pub(super) fn decode(name: &str, info: &ArpInfo, blob: &[u8]) -> std::result::Result<Reading, String> {
     let mut b = TableBuilder::new(Family::Arp, TableBackend::XTables, name);
     b.dialect = Dialect::Iptables;
     // First the chains, as jumps may lead forward.
@@ -199,7 +189,7 @@ mod tests {
 
     /// A blob as arptables 0.0.5 leaves it: three base chains with a rule and a policy each, a chain of its
     /// own, and the end of the table.
-    fn seed() -> (Info, Vec<u8>) {
+    fn seed() -> (ArpInfo, Vec<u8>) {
         let entry = |name: &str, data: &[u8], source: u8| {
             let mut e = vec![0u8; ENTRY + EXT_HEADER + data.len()];
             e[0] = source;
@@ -212,7 +202,7 @@ mod tests {
         };
         let verdict = |v: i32| [v.to_ne_bytes(), [0; 4]].concat();
         let mut blob = Vec::new();
-        let mut info = Info { valid_hooks: 7, ..Info::default() };
+        let mut info = ArpInfo { valid_hooks: 7, ..ArpInfo::default() };
         for i in 0..3 {
             info.hook_entry[i] = blob.len() as u32;
             blob.extend(entry("", &verdict(VERDICT_DROP), 10));
@@ -261,7 +251,7 @@ mod tests {
                     }
                 }
             }
-            let info = Info { valid_hooks: 7, hook_entry: hooks.map(|h| h % 3 * 232), underflow: hooks, ..Info::default() };
+            let info = ArpInfo { valid_hooks: 7, hook_entry: hooks.map(|h| h % 3 * 232), underflow: hooks, ..ArpInfo::default() };
             let _ = decode("filter", &info, &blob);
             let _ = fingerprint(&info, &blob);
         }

@@ -31,13 +31,6 @@ const DROP: i32 = -2;
 const CONTINUE: i32 = -3;
 const RETURN: i32 = -4;
 
-/// A table's size (`struct ebt_replace` as `EBT_SO_GET_INFO` fills it).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Info {
-    pub(super) entries: u32,
-    pub(super) size: u32,
-}
-
 /// Reads the tables of legacy ebtables, and knows those of before.
 #[derive(Debug, Default)]
 pub struct BridgeReader {

@@ -4,7 +4,7 @@ use super::extensions;
 use super::layout::{
     ERROR_TARGET, EXT_HEADER, EXT_NAME, FLAG_FRAGMENT, FLAG_PROTO_V6, INV_DSTIP, INV_FRAG, INV_PROTO,
     INV_SRCIP, INV_VIA_IN, INV_VIA_OUT, Layout, TableInfo, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_QUEUE,
-    VERDICT_RETURN, c_str, u16_at, u32_at, u64_at,
+    VERDICT_RETURN, c_str, ip, u16_at, u32_at, u64_at,
 };
 use crate::ruleset::{
     AddressMatch, BaseChain, Chain, ChainId, ChainKind, Counter, Hook, IpFamily, IpNet, MaskedAddress, Match,
@@ -13,7 +13,6 @@ use crate::ruleset::{
 };
 use hashbrown::HashMap;
 use std::hash::{BuildHasher, Hasher};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What an entry of the blob is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -351,14 +350,6 @@ fn standard(verdict: i32, next: usize, goto: bool) -> Target {
         v if v >= 0 && v as usize == next => Target::None,
         v if goto => Target::Verdict(Verdict::Goto(ChainId(v.max(0) as u32))),
         v => Target::Verdict(Verdict::Jump(ChainId(v.max(0) as u32))),
-    }
-}
-
-pub(super) fn ip(bytes: &[u8]) -> IpAddr {
-    match (bytes.len(), bytes.first_chunk::<16>(), bytes.first_chunk::<4>()) {
-        (16, Some(b), _) => Ipv6Addr::from(*b).into(),
-        (_, _, Some(b)) => Ipv4Addr::from(*b).into(),
-        _ => Ipv4Addr::UNSPECIFIED.into(),
     }
 }
 

@@ -2,8 +2,7 @@
 //!
 //! Sizes are those of a 64-bit kernel, aligned to 8. What has another size or revision is kept as `Unknown`.
 
-use super::decode::ip;
-use super::layout::{EXT_HEADER, align, c_str, u16_at, u32_at};
+use super::layout::{EXT_HEADER, align, c_str, ip, u16_at, u32_at};
 use crate::ruleset::{
     ConntrackMatch, DnatTo, IpFamily, IpvsMatch, Match, MultiportMatch, NatRange, PhysdevMatch, PortRange,
     RecentMatch, Strings, Table, Target, Unknown, nat_flags,

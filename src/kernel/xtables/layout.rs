@@ -1,6 +1,7 @@
 //! Where things stand in the blobs.
 
 use crate::ruleset::{Hook, IpFamily};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Offsets in `struct ipt_entry` and `struct ip6t_entry`, in bytes. Integers are in host order, ports and
 /// addresses in network order.
@@ -140,4 +141,30 @@ pub(crate) fn c_str(bytes: &[u8]) -> Option<&str> {
 /// `XT_ALIGN`
 pub(crate) fn align(n: usize) -> usize {
     n.next_multiple_of(8)
+}
+
+/// An address of 4 or 16 bytes.
+pub(super) fn ip(bytes: &[u8]) -> IpAddr {
+    match (bytes.len(), bytes.first_chunk::<16>(), bytes.first_chunk::<4>()) {
+        (16, Some(b), _) => Ipv6Addr::from(*b).into(),
+        (_, _, Some(b)) => Ipv4Addr::from(*b).into(),
+        _ => Ipv4Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// What the kernel says of a table before its entries (`struct arpt_getinfo`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ArpInfo {
+    pub(super) valid_hooks: u32,
+    pub(super) hook_entry: [u32; 3],
+    pub(super) underflow: [u32; 3],
+    pub(super) num_entries: u32,
+    pub(super) size: u32,
+}
+
+/// A table's size (`struct ebt_replace` as `EBT_SO_GET_INFO` fills it).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct BridgeInfo {
+    pub(super) entries: u32,
+    pub(super) size: u32,
 }

@@ -2,8 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::encode::EncodedTable;
-use super::layout::{Layout, TableInfo, c_str, u32_at};
-use super::{arp, bridge};
+use super::layout::{ArpInfo, BridgeInfo, Layout, TableInfo, c_str, u32_at};
 use crate::kernel::{Error, Result};
 use crate::ruleset::IpFamily;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
@@ -220,14 +219,14 @@ impl ArpSocket {
     }
 
     /// As [`Socket::info`]: creates a table that does not exist.
-    pub(super) fn info(&self, table: &str) -> Result<arp::Info> {
+    pub(super) fn info(&self, table: &str) -> Result<ArpInfo> {
         let what = || format!("reading the arp table {table}");
         let mut bytes = [0u8; 68];
         let name = table_name(table).ok_or_else(|| Error::protocol(what(), "a name over 31 bytes"))?;
         bytes[..32].copy_from_slice(&name);
         self.0.get(plain(libc::SOL_IP, ARP_GET_INFO), &mut bytes).map_err(|e| Error::io(what(), e))?;
         let word = |i: usize| u32_at(&bytes, 32 + 4 * i);
-        Ok(arp::Info {
+        Ok(ArpInfo {
             valid_hooks: word(0),
             hook_entry: std::array::from_fn(|i| word(1 + i)),
             underflow: std::array::from_fn(|i| word(4 + i)),
@@ -237,7 +236,7 @@ impl ArpSocket {
     }
 
     /// The blob that `info` describes; `None` where the table has another size by now.
-    pub(super) fn entries(&self, table: &str, info: &arp::Info) -> Result<Option<Vec<u8>>> {
+    pub(super) fn entries(&self, table: &str, info: &ArpInfo) -> Result<Option<Vec<u8>>> {
         let mut bytes = vec![0u8; GET_ENTRIES_HEADER + info.size as usize];
         bytes[..32].copy_from_slice(&table_name(table).unwrap_or([0; 32]));
         bytes[32..36].copy_from_slice(&info.size.to_ne_bytes());
@@ -265,7 +264,7 @@ impl BridgeSocket {
     }
 
     /// As [`Socket::info`]: creates a table that does not exist.
-    pub(super) fn info(&self, table: &str) -> Result<bridge::Info> {
+    pub(super) fn info(&self, table: &str) -> Result<BridgeInfo> {
         let what = || format!("reading the bridge table {table}");
         let mut bytes = [0u8; EBT_REPLACE];
         let name = table_name(table).ok_or_else(|| Error::protocol(what(), "a name over 31 bytes"))?;
@@ -274,11 +273,11 @@ impl BridgeSocket {
         // `EBT_SO_GET_INFO`); they are null.
         unsafe { self.0.get_raw(libc::SOL_IP, EBT_GET_INFO, &mut bytes) }
             .map_err(|e| Error::io(what(), e))?;
-        Ok(bridge::Info { entries: u32_at(&bytes, 36), size: u32_at(&bytes, 40) })
+        Ok(BridgeInfo { entries: u32_at(&bytes, 36), size: u32_at(&bytes, 40) })
     }
 
     /// Entries and counters; `None` where the table has another size by now.
-    pub(super) fn entries(&self, table: &str, info: bridge::Info) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+    pub(super) fn entries(&self, table: &str, info: BridgeInfo) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
         let mut entries = vec![0u8; info.size as usize];
         let mut counters = vec![0u8; info.entries as usize * 16];
         let mut bytes = vec![0u8; EBT_REPLACE + entries.len() + counters.len()];

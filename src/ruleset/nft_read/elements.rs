@@ -1,7 +1,6 @@
 //! Elements of sets and maps, and the verdicts that they hold.
 
-use super::rule::arg;
-use super::value::{bytes, named_type, number};
+use super::value::{arg, bytes, named_type, number};
 use crate::ruleset::native::{field_types, set_flag};
 use crate::ruleset::nft_text::values::{self, Kind, width};
 use crate::ruleset::{Counter, Data, Element, SetId, TableBuilder, Verdict};

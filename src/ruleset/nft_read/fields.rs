@@ -1,8 +1,8 @@
 //! Fields that a rule looks at, and the sets that stand in it without a name.
 
 use super::elements::{elements, plain, verdict_name};
-use super::rule::{LoadKind, RuleReader, arg, loads};
-use super::value::{bytes, number, type_of};
+use super::rule::{LoadKind, RuleReader, loads};
+use super::value::{arg, bytes, number, type_of};
 use crate::ruleset::lower;
 use crate::ruleset::native::set_flag;
 use crate::ruleset::nft_text::fields as names;

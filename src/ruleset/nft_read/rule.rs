@@ -1,7 +1,7 @@
 //! Statements of a rule, as `nft -j` prints them -> matches and a target, as the kernel's expressions become them.
 
 use super::elements::verdict;
-use super::value::{bytes, is_flags, number};
+use super::value::{arg, bytes, is_flags, number};
 use crate::ruleset::lower::{self, Lowered};
 use crate::ruleset::native::set_flag;
 use crate::ruleset::nft_text::values::{self, Kind};
@@ -22,10 +22,6 @@ pub(super) struct RuleReader<'a> {
     counter: Counter,
     pub(super) l3: Option<IpFamily>,
     l4: Option<u8>,
-}
-
-pub(super) fn arg<'a>(v: &'a Value, name: &str) -> Option<&'a str> {
-    v.get(name)?.as_str()
 }
 
 impl<'a> RuleReader<'a> {

@@ -6,6 +6,11 @@ use crate::ruleset::{octets, text::protocol_number};
 use serde_json::Value;
 use std::net::IpAddr;
 
+/// A text of an object.
+pub(super) fn arg<'a>(v: &'a Value, name: &str) -> Option<&'a str> {
+    v.get(name)?.as_str()
+}
+
 /// Type of a field, as nft names it (`src/datatype.c` of nftables): number and kind.
 pub(super) fn named_type(name: &str) -> (u32, Kind) {
     use data_type::*;
