@@ -1,6 +1,6 @@
 //! `kptop bench`: HTTP through a Service among many, under each mode of kube-proxy, in private namespaces.
 
-use super::{Cli, Execute, explain, print_as};
+use super::{Cli, Execute, print_as, with_hint};
 use crate::bench::{Connections, Run};
 use crate::lab::become_root_if_needed;
 use crate::lab::http::Stage;
@@ -66,7 +66,7 @@ impl Execute for BenchArgs {
     fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
         cli.source.need_live("measuring")?;
         let args = self;
-        become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
+        become_root_if_needed().map_err(|e| with_hint(&e))?; // before the first thread
         let on_terminal = io::stderr().is_terminal();
         let tell = |text: &str| {
             if on_terminal {
@@ -110,7 +110,7 @@ impl Execute for BenchArgs {
                     for (i, connections) in Connections::ALL.into_iter().enumerate() {
                         let span = Duration::from_secs_f64(args.seconds);
                         let (times, took) =
-                            stage.ask(connections, args.clients as usize, span).map_err(|e| explain(&e))?;
+                            stage.ask(connections, args.clients as usize, span).map_err(|e| with_hint(&e))?;
                         let run = &mut runs[at + i];
                         run.per_second.push(times.answered() as f64 / took.as_secs_f64());
                         run.times.add(&times);

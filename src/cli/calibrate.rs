@@ -1,6 +1,6 @@
 //! `kptop calibrate`: what a lookup costs in this kernel on this CPU.
 
-use super::{Cli, Execute, TextOrJson, explain, print_as};
+use super::{Cli, Execute, TextOrJson, print_as, with_hint};
 use crate::cost::{Calibration, EnginePrices, Sample, VERSION, fit};
 use crate::format::nanoseconds;
 use crate::lab::become_root_if_needed;
@@ -74,8 +74,8 @@ impl Execute for CalibrateArgs {
     fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
         cli.source.need_live("measuring")?;
         let args = self;
-        become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
-        stay_on_this_cpu().map_err(|e| explain(&e))?;
+        become_root_if_needed().map_err(|e| with_hint(&e))?; // before the first thread
+        stay_on_this_cpu().map_err(|e| with_hint(&e))?;
         let (kernel, cpu) = node_identity();
         let began = Instant::now();
         let on_terminal = io::stderr().is_terminal();
@@ -85,7 +85,7 @@ impl Execute for CalibrateArgs {
             }
         };
         tell("measuring in private network namespaces; this node's own rules and traffic are not touched");
-        let mut bare = Course::build(None, 1).map_err(|e| explain(&e))?;
+        let mut bare = Course::build(None, 1).map_err(|e| with_hint(&e))?;
         let (mut courses, mut left_out) = (Vec::new(), Vec::new());
         for engine in Engine::COMPARED {
             let unseen = if args.verify { &UNSEEN[..] } else { &[] };
@@ -123,9 +123,9 @@ impl Execute for CalibrateArgs {
         // All courses take turns, so that what else the machine does meets them alike.
         for round in 0..ROUNDS {
             for (course, _) in &mut courses {
-                course.round(PER_ROUND).map_err(|e| explain(&e))?;
+                course.round(PER_ROUND).map_err(|e| with_hint(&e))?;
             }
-            bare.round(PER_ROUND).map_err(|e| explain(&e))?;
+            bare.round(PER_ROUND).map_err(|e| with_hint(&e))?;
             if !args.verify && began.elapsed() > LIMIT {
                 left_out.push(format!("rounds {} to {ROUNDS}: no time left", round + 2));
                 break;

@@ -1,6 +1,6 @@
 //! `kptop compare`
 
-use super::demo::DemoMode;
+use super::modes::DemoMode;
 use super::source::DemoOf;
 use super::{Cli, Execute, Needs, Source, TextOrJson, need_rules, prices, print_as};
 use crate::cost::{moving, under};
@@ -27,7 +27,7 @@ pub(super) struct CompareArgs {
     #[arg(long, value_enum, value_name = "MODE")]
     to: Option<Target>,
     /// Seconds over which new flows are counted, to say whether the difference matters.
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = super::parse_interval)]
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = super::values::parse_interval)]
     over: Duration,
     /// Compare for a demo of this mode instead of this node.
     #[arg(long, value_enum, value_name = "MODE")]

@@ -1,27 +1,14 @@
 //! `kptop demo`
 
-use super::{Cli, Execute, Format, Needs, Source, explain, options, print_snapshot};
-use crate::kernel::module::is_there;
-use crate::lab::{Lab, LabOptions, become_root_if_needed, shop};
-use crate::proxy::{Engine, Names};
+use super::modes::{DemoMode, start, usual_mode};
+use super::{Cli, Execute, Format, Needs, Source, options, print_snapshot, with_hint};
+use crate::lab::become_root_if_needed;
+use crate::proxy::Names;
 use crate::snapshot::live::Live;
 use crate::tui::Input;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::process::ExitCode;
 use std::time::Duration;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum DemoMode {
-    /// iptables mode in x_tables.
-    #[value(alias = "iptables-legacy")]
-    Iptables,
-    /// iptables mode in nf_tables.
-    IptablesNft,
-    /// nftables mode.
-    Nftables,
-    /// ipvs mode (needs a kernel with IPVS).
-    Ipvs,
-}
 
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
@@ -45,40 +32,11 @@ pub(super) struct DemoArgs {
     seconds: u64,
 }
 
-/// What this kernel can show: nothing loads x_tables when it is asked for, while nf_tables comes by itself.
-fn usual_mode() -> DemoMode {
-    match is_there("ip_tables") && is_there("ip6_tables") {
-        true => DemoMode::Iptables,
-        false => DemoMode::Nftables,
-    }
-}
-
 fn parse_scale(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(n) if (0.0..=10.0).contains(&n) => Ok(n),
         _ => Err("choose a number between 0 and 10".into()),
     }
-}
-
-/// Starts the lab: the shop, as kube-proxy in this mode would hold it, and its traffic.
-pub(super) fn start(
-    mode: DemoMode,
-    services: Option<usize>,
-    backends: usize,
-    traffic: f32,
-) -> Result<Lab, String> {
-    let services = shop::services(services, backends);
-    let options = LabOptions {
-        engine: match mode {
-            DemoMode::Iptables => Engine::IptablesLegacy,
-            DemoMode::IptablesNft => Engine::IptablesNft,
-            DemoMode::Nftables => Engine::Nftables,
-            DemoMode::Ipvs => Engine::Ipvs,
-        },
-        plan: shop::plan(&services, traffic),
-        services,
-    };
-    Lab::start(&options).map_err(|e| explain(&e))
 }
 
 impl Execute for DemoArgs {
@@ -95,14 +53,14 @@ impl Execute for DemoArgs {
             );
         }
         let (args, options) = (self, options(cli)?);
-        become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
+        become_root_if_needed().map_err(|e| with_hint(&e))?; // before the first thread
         let services = args.services.map(|n| n as usize);
         let lab =
             start(args.mode.unwrap_or_else(usual_mode), services, args.backends as usize, args.traffic)?;
         let node = lab.node().clone();
         if let Some(format) = args.output {
             std::thread::sleep(Duration::from_secs(args.seconds));
-            let live = Box::new(Live::enter(&node).map_err(|e| explain(&e))?);
+            let live = Box::new(Live::enter(&node).map_err(|e| with_hint(&e))?);
             return print_snapshot(
                 Source::Live { live, api: None, _lab: Some(lab) },
                 Names::default(),

@@ -1,6 +1,6 @@
 //! `kptop doctor`
 
-use super::demo::DemoMode;
+use super::modes::DemoMode;
 use super::source::DemoOf;
 use super::{Cli, Execute, Needs, Source, TextOrJson, need_rules, print, print_as};
 use crate::doctor::{Examination, Finding};
@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
     /// Seconds between the two readings: counters that rise in them tell what happens now.
-    #[arg(long, value_name = "SECONDS", default_value = "2", allow_negative_numbers = true, value_parser = super::parse_interval)]
+    #[arg(long, value_name = "SECONDS", default_value = "2", allow_negative_numbers = true, value_parser = super::values::parse_interval)]
     over: Duration,
     /// Go on, and tell what comes and what heals, with the time.
     #[arg(long)]
     watch: bool,
     /// With --watch: end after so many seconds.
-    #[arg(long = "for", value_name = "SECONDS", requires = "watch", allow_negative_numbers = true, value_parser = super::parse_span)]
+    #[arg(long = "for", value_name = "SECONDS", requires = "watch", allow_negative_numbers = true, value_parser = super::values::parse_span)]
     span: Option<Duration>,
     /// Examine a demo of this mode, with its traffic, instead of this node.
     #[arg(long, value_enum, value_name = "MODE")]

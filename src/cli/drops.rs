@@ -1,8 +1,8 @@
 //! `kptop drops`
 
-use super::demo::DemoMode;
+use super::modes::DemoMode;
 use super::source::DemoOf;
-use super::{Cli, Execute, Needs, Source, TextOrJson, explain, need_rules, print, print_as};
+use super::{Cli, Execute, Needs, Source, TextOrJson, need_rules, print, print_as, with_hint};
 use crate::drops::{Drops, counted};
 use crate::lab::become_root_if_needed;
 use crate::observe::Observer;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Args)]
 pub(super) struct DropsArgs {
     /// Seconds to watch.
-    #[arg(long = "for", value_name = "SECONDS", default_value = "10", allow_negative_numbers = true, value_parser = super::parse_span)]
+    #[arg(long = "for", value_name = "SECONDS", default_value = "10", allow_negative_numbers = true, value_parser = super::values::parse_span)]
     span: Duration,
     /// Only counters: leave the kernel's drop monitor off.
     #[arg(long)]
@@ -51,7 +51,7 @@ impl Execute for DropsArgs {
         let (source, args) = (&cli.source, self);
         source.need_live("watching packets die")?;
         if args.demo.is_some() {
-            become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
+            become_root_if_needed().map_err(|e| with_hint(&e))?; // before the first thread
         }
         // In the machine's own namespace, before this thread enters another.
         let watch = match args.counters {

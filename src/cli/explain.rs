@@ -1,6 +1,6 @@
 //! `kptop explain`
 
-use super::demo::DemoMode;
+use super::modes::DemoMode;
 use super::source::DemoOf;
 use super::{Cli, Execute, Needs, Source, SourceArgs, TextOrJson, need_rules, print_as};
 use crate::explain::{Explanation, Sender, destinations, explain};

@@ -9,6 +9,7 @@ mod doctor;
 mod drops;
 mod explain;
 mod http;
+mod modes;
 mod pages;
 mod record;
 mod serve;
@@ -16,6 +17,7 @@ mod shot;
 mod snapshot;
 mod source;
 mod top;
+mod values;
 mod watch;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -24,9 +26,8 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::{PaneName, ThemeName, interval};
+use crate::config::{PaneName, ThemeName};
 use crate::cost::{Calibration, Prices};
-use crate::format::time_span;
 use crate::observe::Observer;
 use crate::output::{self, Form};
 use crate::proxy::Names;
@@ -54,7 +55,7 @@ pub struct Cli {
     #[command(flatten)]
     source: SourceArgs,
     /// Seconds between readings [default: 1, or the config file's].
-    #[arg(long, short = 'd', global = true, value_name = "SECONDS", value_parser = parse_interval)]
+    #[arg(long, short = 'd', global = true, value_name = "SECONDS", value_parser = values::parse_interval)]
     interval: Option<Duration>,
     /// Colours [default: dark, or the config file's]; NO_COLOR wins.
     #[arg(long, global = true, value_enum, value_name = "THEME")]
@@ -138,19 +139,6 @@ impl TextOrJson {
     }
 }
 
-fn parse_interval(text: &str) -> Result<Duration, String> {
-    interval(time_span(text)?.as_secs_f64()).map_err(str::to_string)
-}
-
-/// How long to go on: up to a week.
-fn parse_span(text: &str) -> Result<Duration, String> {
-    const WEEK: Duration = Duration::from_secs(7 * 86_400);
-    match time_span(text)? {
-        t if (Duration::from_millis(100)..=WEEK).contains(&t) => Ok(t),
-        _ => Err("choose between 0.1 seconds and a week".into()),
-    }
-}
-
 /// Flags over the config file.
 fn options(cli: &Cli) -> Result<Options, String> {
     let mut config = config::load(cli.config.as_deref())?;
@@ -181,7 +169,7 @@ struct Needs {
 
 impl Needs {
     /// To read this node, or to make a demo.
-    fn reading(demo: Option<demo::DemoMode>) -> Needs {
+    fn reading(demo: Option<modes::DemoMode>) -> Needs {
         Needs { reads_only: demo.is_none(), ..Needs::default() }
     }
 }
@@ -230,7 +218,7 @@ struct GuardArgs {
 impl Execute for GuardArgs {
     fn run(&self, _: &Cli) -> Result<ExitCode, String> {
         source::give_up(keep_reading(false, false));
-        crate::snapshot::guard(&self.before).map(|()| ExitCode::SUCCESS).map_err(|e| explain(&e))
+        crate::snapshot::guard(&self.before).map(|()| ExitCode::SUCCESS).map_err(|e| with_hint(&e))
     }
 }
 
@@ -320,7 +308,7 @@ fn print_snapshot(
 }
 
 /// An error with what to do next.
-fn explain(e: &crate::snapshot::Error) -> String {
+fn with_hint(e: &crate::snapshot::Error) -> String {
     match e.hint() {
         Some(hint) if !e.to_string().contains(&hint) => format!("{e}\n  -> {hint}"),
         _ => e.to_string(),

@@ -1,7 +1,8 @@
 //! `kptop record` and `kptop replay`
 
-use super::demo::DemoMode;
+use super::modes::DemoMode;
 use super::source::{DemoOf, give_up, tell_cut, tell_unread};
+use super::values::{parse_interval, parse_size, parse_span};
 use super::{Cli, Execute, Needs, Source, options, print, top};
 use crate::format::{count, duration, plural};
 use crate::proxy::Names;
@@ -24,10 +25,10 @@ pub(super) struct RecordArgs {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Seconds between readings.
-    #[arg(long, value_name = "SECONDS", default_value = "1", allow_negative_numbers = true, value_parser = super::parse_interval)]
+    #[arg(long, value_name = "SECONDS", default_value = "1", allow_negative_numbers = true, value_parser = parse_interval)]
     every: Duration,
     /// End after this time: seconds, or 10m, 2h [default: with Ctrl-C].
-    #[arg(long = "for", value_name = "TIME", allow_negative_numbers = true, value_parser = super::parse_span)]
+    #[arg(long = "for", value_name = "TIME", allow_negative_numbers = true, value_parser = parse_span)]
     span: Option<Duration>,
     /// End before the file is larger than this: 500M, 2G [default: 1G].
     #[arg(long, value_name = "BYTES", default_value = "1G", value_parser = parse_size)]
@@ -58,21 +59,6 @@ pub(super) struct ReplayArgs {
     /// Tell what is in it, and what is missing, and end.
     #[arg(long)]
     info: bool,
-}
-
-/// Bytes, or a number with k, M or G.
-pub(super) fn parse_size(text: &str) -> Result<u64, String> {
-    let (number, unit) = match text.char_indices().next_back() {
-        Some((i, 'k' | 'K')) => (&text[..i], 1u64 << 10),
-        Some((i, 'm' | 'M')) => (&text[..i], 1 << 20),
-        Some((i, 'g' | 'G')) => (&text[..i], 1 << 30),
-        _ => (text, 1),
-    };
-    match number.parse::<f64>() {
-        Ok(n) if n > 0.0 && n * unit as f64 >= 64.0 * 1024.0 => Ok((n * unit as f64) as u64),
-        Ok(_) => Err("choose 64k or more".into()),
-        Err(_) => Err(format!("`{text}` is no size: 500M, 2G")),
-    }
 }
 
 impl Execute for RecordArgs {
@@ -286,27 +272,5 @@ fn info(recording: &mut Recording, out: &mut dyn Write) -> io::Result<()> {
         Some(cut) => writeln!(out, "ends early: {cut}"),
         None if damaged.is_empty() => writeln!(out, "whole"),
         None => writeln!(out, "{} of {} readings are damaged", damaged.len(), last + 1),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::parse_span;
-    use super::*;
-
-    #[test]
-    fn times_and_sizes_are_read_as_one_writes_them() {
-        assert_eq!(parse_span("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_span("10m"), Ok(Duration::from_secs(600)));
-        assert_eq!(parse_span("1.5h"), Ok(Duration::from_secs(5400)));
-        assert_eq!(parse_span("1h30m"), Ok(Duration::from_secs(5400)));
-        assert_eq!(parse_size("2G"), Ok(2 << 30));
-        assert_eq!(parse_size("64k"), Ok(65_536));
-        for bad in ["", "m", "-1", "1x", "9999d", "0"] {
-            assert!(parse_span(bad).is_err(), "{bad}");
-        }
-        for bad in ["", "G", "-1G", "1", "1x"] {
-            assert!(parse_size(bad).is_err(), "{bad}");
-        }
     }
 }

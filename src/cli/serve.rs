@@ -1,6 +1,6 @@
 //! `kptop serve`
 
-use super::demo::DemoMode;
+use super::modes::DemoMode;
 use super::source::DemoOf;
 use super::{Cli, Execute, Needs, Source, http, prices};
 use crate::observe::{Observer, View};
@@ -25,7 +25,7 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9756", value_parser = parse_listen)]
     listen: SocketAddr,
     /// Seconds between readings.
-    #[arg(long, value_name = "SECONDS", default_value = "5", allow_negative_numbers = true, value_parser = super::parse_interval)]
+    #[arg(long, value_name = "SECONDS", default_value = "5", allow_negative_numbers = true, value_parser = super::values::parse_interval)]
     every: Duration,
     /// Services with series of their own; 0 for none.
     #[arg(long, value_name = "N", default_value = "2000")]
@@ -104,7 +104,7 @@ impl Execute for ServeArgs {
             format!("listening on {}: {e}{hint}", args.listen)
         };
         if args.demo.is_some() {
-            crate::lab::become_root_if_needed().map_err(|e| super::explain(&e))?; // before the first thread
+            crate::lab::become_root_if_needed().map_err(|e| super::with_hint(&e))?; // before the first thread
         }
         let listener = std::net::TcpListener::bind(args.listen).map_err(wrong)?;
         listener.set_nonblocking(true).map_err(wrong)?;

@@ -1,6 +1,6 @@
 //! `kptop shot`: a picture of the screen.
 
-use super::demo::DemoMode;
+use super::modes::DemoMode;
 use super::source::DemoOf;
 use super::{Cli, Execute, Source, options};
 use crate::proxy::Names;

@@ -11,7 +11,7 @@ pub(super) struct SnapshotArgs {
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
     /// Read twice, this many seconds apart, for figures a second (in the table and in CSV).
-    #[arg(long, value_name = "SECONDS", value_parser = super::parse_interval)]
+    #[arg(long, value_name = "SECONDS", value_parser = super::values::parse_interval)]
     over: Option<Duration>,
 }
 

@@ -1,8 +1,8 @@
 //! What a command looks at: this node, a namespace of it, a demo, a recording, or files that other tools wrote.
 
-use super::demo::{DemoMode, start};
-use super::explain;
-use super::record::parse_size;
+use super::modes::{DemoMode, start};
+use super::values::parse_size;
+use super::with_hint;
 use crate::api::{ApiOptions, ApiWatch};
 use crate::lab::{Lab, become_root_if_needed};
 use crate::proxy::Names;
@@ -170,9 +170,9 @@ impl Source {
             if args.netns.is_some() || !args.from.is_empty() {
                 return Err("--demo makes its own namespaces: --netns and --from do not go with it".into());
             }
-            become_root_if_needed().map_err(|e| explain(&e))?; // before the first thread
+            become_root_if_needed().map_err(|e| with_hint(&e))?; // before the first thread
             let lab = start(demo.mode, demo.services.map(|n| n as usize), 4, demo.traffic)?;
-            let live = Live::enter(lab.node()).map_err(|e| explain(&e))?;
+            let live = Live::enter(lab.node()).map_err(|e| with_hint(&e))?;
             return Ok(Source::Live { live: Box::new(live), api: None, _lab: Some(lab) });
         }
         args.check()?;
@@ -190,7 +190,7 @@ impl Source {
             return Ok(Source::Recording { recording: Box::new(recording), index });
         }
         let api = args.api()?;
-        let live = Live::open(args.netns.as_deref()).map_err(|e| explain(&e))?.with_api(api.clone());
+        let live = Live::open(args.netns.as_deref()).map_err(|e| with_hint(&e))?.with_api(api.clone());
         give_up(keep_reading_only());
         Ok(Source::Live { live: Box::new(live), api, _lab: None })
     }

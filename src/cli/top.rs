@@ -1,7 +1,7 @@
 //! `kptop` itself: the live screen.
 
 use super::source::tell_cut;
-use super::{Cli, Execute, Needs, explain, options};
+use super::{Cli, Execute, Needs, options, with_hint};
 use crate::proxy::Names;
 use crate::tui::{self, Input, Options, ScreenError};
 use std::process::ExitCode;
@@ -27,7 +27,7 @@ pub(super) fn show(input: Input, names: Names, options: Options) -> Result<ExitC
     }
     match tui::run(input, names, options) {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(ScreenError::Source(e)) => Err(explain(&e)),
+        Err(ScreenError::Source(e)) => Err(with_hint(&e)),
         Err(e) => Err(e.to_string()),
     }
 }

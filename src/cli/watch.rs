@@ -1,6 +1,6 @@
 //! `kptop watch`
 
-use super::demo::DemoMode;
+use super::modes::DemoMode;
 use super::source::DemoOf;
 use super::{Cli, Execute, Needs, Source, TextOrJson, need_rules, print, print_as};
 use crate::observe::Observer;
@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Args)]
 pub(super) struct WatchArgs {
     /// Seconds between readings; notices of nf_tables wake it earlier.
-    #[arg(long, value_name = "SECONDS", default_value = "1", allow_negative_numbers = true, value_parser = super::parse_interval)]
+    #[arg(long, value_name = "SECONDS", default_value = "1", allow_negative_numbers = true, value_parser = super::values::parse_interval)]
     every: Duration,
     /// End after so many seconds.
-    #[arg(long = "for", value_name = "SECONDS", allow_negative_numbers = true, value_parser = super::parse_span)]
+    #[arg(long = "for", value_name = "SECONDS", allow_negative_numbers = true, value_parser = super::values::parse_span)]
     span: Option<Duration>,
     /// Watch a demo of this mode instead of this node.
     #[arg(long, value_enum, value_name = "MODE")]
