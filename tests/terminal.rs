@@ -244,7 +244,7 @@ fn a_huge_terminal_takes_little_memory() {
 /// An SSH line that breaks, without even a signal.
 #[test]
 fn a_terminal_that_goes_away_ends_it() {
-    for hangup_ignored in [false, true] {
+    for hangup_ignored in [false, true].repeat(8) {
         in_new_netns(move || {
             let pty = terminal(24, 80);
             let mut command = kptop(&[]);

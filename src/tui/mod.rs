@@ -99,6 +99,9 @@ pub fn run(input: Input, names: Names, options: Options) -> Result<(), ScreenErr
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        // crossterm panics here where the terminal has gone: before anything else takes time.
+        let mut keys = EventStream::new();
+        let mut hangup = signal(SignalKind::hangup())?;
         // Opened before the screen is taken over, so that an error is printed as one.
         let understanding = reader::Understanding { names, prices: options.prices.clone() };
         let mut reader = reader::start(input, understanding, options.interval).await?;
@@ -106,14 +109,13 @@ pub fn run(input: Input, names: Names, options: Options) -> Result<(), ScreenErr
         let _ = crate::snapshot::facts::keep_reading_only();
         // This thread draws and waits for keys. The switch's own thread starts kptop a second time, as a guard.
         let _ = crate::snapshot::facts::run_no_program();
-        let mut screen = terminal::Screen::enter(options.config.mouse != Some(false))?;
-        let mut app =
-            App::new(Theme::from_environment(options.config.theme), options.interval, &options.config);
-        let mut keys = EventStream::new();
-        let mut hangup = signal(SignalKind::hangup())?;
+        // A signal that comes while the screen is taken over gives it back, too.
         let mut ends = Ends::new()?;
         let mut stop = signal(SignalKind::from_raw(libc::SIGTSTP))?;
         let mut go_on = signal(SignalKind::from_raw(libc::SIGCONT))?;
+        let mut screen = terminal::Screen::enter(options.config.mouse != Some(false))?;
+        let mut app =
+            App::new(Theme::from_environment(options.config.theme), options.interval, &options.config);
         let mut monitor: Option<DropWatch> = None;
         end_when_stuck();
         screen.draw(&mut app)?;
