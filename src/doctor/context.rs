@@ -86,30 +86,40 @@ impl<'a> CheckContext<'a> {
     /// `Err` where a source was not read.
     pub(super) fn need(&self, source: SourceId) -> Result<(), NotChecked> {
         let s = self.snapshot;
-        let (is_read, otherwise) = match source {
-            SourceId::Flows => (self.flows_read().is_some(), "the flows of conntrack were not read"),
-            SourceId::ConntrackStats => (
-                s.conntrack.as_ref().is_some_and(|c| c.stats.is_some()),
-                "conntrack statistics were not read",
-            ),
-            SourceId::Sysctls => (!s.sysctls.is_empty(), "the node's sysctls are not known"),
-            SourceId::Counters => (s.counters.is_some(), "counters of the network stack were not read"),
-            SourceId::Links => (!s.links.is_empty(), "the node's interfaces are not known"),
-            SourceId::Addresses => (!s.addresses.is_empty(), "the node's addresses are not known"),
+        let is_read = match source {
+            SourceId::Flows => self.flows_read().is_some(),
+            SourceId::ConntrackStats => s.conntrack.as_ref().is_some_and(|c| c.stats.is_some()),
+            SourceId::Sysctls => !s.sysctls.is_empty(),
+            SourceId::Counters => s.counters.is_some(),
+            SourceId::Links => !s.links.is_empty(),
+            SourceId::Addresses => !s.addresses.is_empty(),
             SourceId::Api => return self.cluster().map(|_| ()),
             // What holds rules, and is not in the kernel, holds none.
-            _ => (!s.failed().any(|u| u.source == source), "it was not read"),
+            _ => !s.failed().any(|u| u.source == source),
         };
-        if is_read {
-            return Ok(());
-        }
+        if is_read { Ok(()) } else { Err(self.not_read(source)) }
+    }
+
+    /// Why a source was not read.
+    fn not_read(&self, source: SourceId) -> NotChecked {
+        let of = |source| self.snapshot.unread.iter().find(move |u| u.source == source);
         // conntrack as a whole is not there, or the source.
-        let reason = s.unread.iter().find(|u| u.source == source).or_else(|| {
-            let whole = SourceId::ConntrackStats;
-            s.unread.iter().find(|u| source == SourceId::Flows && u.source == whole)
-        });
-        let why: String = reason.map_or_else(|| otherwise.into(), |u| format!("{}: {}", u.what, u.why));
-        Err(NotChecked::new(source, why))
+        let whole = || of(SourceId::ConntrackStats).filter(|_| source == SourceId::Flows);
+        match of(source).or_else(whole) {
+            Some(u) => NotChecked::new(source, format!("{}: {}", u.what, u.why)),
+            None => NotChecked::new(
+                source,
+                match source {
+                    SourceId::Flows => "the flows of conntrack were not read",
+                    SourceId::ConntrackStats => "conntrack statistics were not read",
+                    SourceId::Sysctls => "the node's sysctls are not known",
+                    SourceId::Counters => "counters of the network stack were not read",
+                    SourceId::Links => "the node's interfaces are not known",
+                    SourceId::Addresses => "the node's addresses are not known",
+                    _ => "it was not read",
+                },
+            ),
+        }
     }
 
     fn no_rules(&self) -> NotChecked {
@@ -140,17 +150,12 @@ impl<'a> CheckContext<'a> {
 
     /// The flows that conntrack holds.
     pub(super) fn flows(&self) -> Result<&'a Flows, NotChecked> {
-        self.need(SourceId::Flows)?;
-        let why = "the flows of conntrack were not read";
-        self.flows_read().ok_or(NotChecked::new(SourceId::Flows, why))
+        self.flows_read().ok_or_else(|| self.not_read(SourceId::Flows))
     }
 
     /// conntrack's limits and statistics.
     pub(super) fn conntrack(&self) -> Result<&'a Conntrack, NotChecked> {
-        let reason = || self.need(SourceId::ConntrackStats).err();
-        let why = "conntrack was not read";
-        let unread = || reason().unwrap_or(NotChecked::new(SourceId::ConntrackStats, why));
-        self.snapshot.conntrack.as_ref().ok_or_else(unread)
+        self.snapshot.conntrack.as_ref().ok_or_else(|| self.not_read(SourceId::ConntrackStats))
     }
 
     /// The earlier reading.

@@ -1,6 +1,7 @@
 //! All Services of a snapshot, and which modes hold them.
 
 use super::cluster::ApiNames;
+use super::figures::same_arc;
 use super::{
     Engine, Figures, Mode, Names, Service, ServiceFigures, Variant, chain, iptables, ipvs, nftables,
     userspace,
@@ -196,12 +197,7 @@ impl Model {
 impl Made {
     /// Takes the names that the API tells; true where they are others than before.
     fn renamed(&mut self, snapshot: &Snapshot) -> bool {
-        let same = match (&self.cluster, &snapshot.cluster) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-            (None, None) => true,
-            _ => false,
-        };
-        if same {
+        if same_arc(self.cluster.as_ref(), snapshot.cluster.as_ref()) {
             return false;
         }
         self.cluster.clone_from(&snapshot.cluster);

@@ -1,7 +1,7 @@
 //! What Services did: the last readings, and the whole session, as one column of figures for each reading.
 
 use super::recent::{HISTORY, Recent};
-use super::session::{Session, Spans};
+use super::session::{Session, Spans, mean};
 use crate::proxy::Services;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -156,12 +156,7 @@ fn coarser(points: &mut Vec<Arc<Vec<f32>>>) {
         [a, b] => {
             let len = a.len().max(b.len());
             let at = |p: &Vec<f32>, i: usize| p.get(i).copied().unwrap_or(f32::NAN);
-            let mean = |i| match (at(a, i), at(b, i)) {
-                (x, y) if x.is_nan() => y,
-                (x, y) if y.is_nan() => x,
-                (x, y) => (x + y) / 2.0,
-            };
-            Arc::new((0..len).map(mean).collect())
+            Arc::new((0..len).map(|i| mean(at(a, i), at(b, i))).collect())
         }
         other => other[0].clone(),
     });

@@ -57,6 +57,15 @@ impl Spans {
     }
 }
 
+/// The mean of two points; of one where the other is not known.
+pub(super) fn mean(a: f32, b: f32) -> f32 {
+    match (a.is_nan(), b.is_nan()) {
+        (true, _) => b,
+        (_, true) => a,
+        _ => (a + b) / 2.0,
+    }
+}
+
 /// A figure over time: means over equal spans.
 #[derive(Clone, Debug, Default)]
 pub struct Session {
@@ -77,10 +86,7 @@ impl Session {
     pub fn push(&mut self, at: Duration, value: f64) {
         let mut points = std::mem::take(&mut self.points);
         let step = self.spans.step(at, || {
-            let merged = points.chunks(2).map(|pair| {
-                let known: Vec<f32> = pair.iter().copied().filter(|v| !v.is_nan()).collect();
-                if known.is_empty() { f32::NAN } else { known.iter().sum::<f32>() / known.len() as f32 }
-            });
+            let merged = points.chunks(2).map(|pair| pair.iter().copied().reduce(mean).unwrap_or(f32::NAN));
             points = merged.collect();
         });
         self.points = points;
