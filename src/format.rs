@@ -264,6 +264,17 @@ pub fn clip_rule(text: &str, room: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_long_rule_the_comment_goes_first() {
+        let rule = "-d 10.96.2.9/32 -p tcp -m comment --comment \"shop/cart \\\"x\\\" IP\" -m tcp --dport 80 -j KUBE-SVC-X";
+        assert_eq!(clip_rule(rule, 200), rule);
+        assert_eq!(clip_rule(rule, 60), "-d 10.96.2.9/32 -p tcp -m tcp --dport 80 -j KUBE-SVC-X");
+        assert_eq!(clip_rule(rule, 40), "-d 10.96.2.9/32 -p tcp -m… -j KUBE-SVC-X");
+        assert_eq!(clip_rule("-m comment --comment short -j DROP", 12), "-j DROP");
+        assert!(clip_rule("ip saddr @a-very-long-name goto somewhere", 20).width() <= 20);
+        assert!(clip_rule("-m comment --comment \"cut off", 12).width() <= 12);
+    }
     use proptest::prelude::*;
 
     #[test]

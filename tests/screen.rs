@@ -5,7 +5,7 @@ mod common;
 use common::screens::{busy_node, changing_node, dropped_packets, moved_node, new_app, readings};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use kptop::config::{Config, ThemeName};
-use kptop::tui::{App, AppEvent, Order, Theme, draw, svg};
+use kptop::tui::{App, AppEvent, ReaderCommand, Theme, draw, svg};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -359,24 +359,24 @@ fn findings_lead_to_what_they_are_about() {
 #[test]
 fn what_is_looked_at_is_asked_for_and_nothing_else() {
     let mut a = busy(ThemeName::Dark);
-    let asked = |a: &mut App| -> Vec<Order> {
+    let asked = |a: &mut App| -> Vec<ReaderCommand> {
         screen(a, 120, 40);
-        a.watch();
-        a.take_orders().into_iter().filter(|o| matches!(o, Order::LookAt(_))).collect()
+        a.subscribe();
+        a.take_commands().into_iter().filter(|o| matches!(o, ReaderCommand::LookAt(_))).collect()
     };
     assert_eq!(asked(&mut a), []);
     press(&mut a, "/sessions\n\n]");
     match &asked(&mut a)[..] {
-        [Order::LookAt(what)] => assert_eq!((what.flows.len(), what.memory.len()), (1, 0)),
+        [ReaderCommand::LookAt(what)] => assert_eq!((what.flows.len(), what.memory.len()), (1, 0)),
         other => panic!("{other:?}"),
     }
     press(&mut a, "]]");
     match &asked(&mut a)[..] {
-        [Order::LookAt(what)] => assert_eq!((what.flows.len(), what.memory.len()), (0, 3)),
+        [ReaderCommand::LookAt(what)] => assert_eq!((what.flows.len(), what.memory.len()), (0, 3)),
         other => panic!("{other:?}"),
     }
     press(&mut a, "⎋");
-    assert_eq!(asked(&mut a), [Order::LookAt(Default::default())]);
+    assert_eq!(asked(&mut a), [ReaderCommand::LookAt(Default::default())]);
 }
 
 #[test]
@@ -488,16 +488,14 @@ fn a_dropped_packet_opens_its_explanation() {
 #[test]
 fn the_drop_monitor_is_switched_by_a_key() {
     let mut app = busy(ThemeName::None);
-    app.take_orders();
     press(&mut app, "w");
-    assert!(app.take_orders().contains(&Order::Monitor(true)));
+    assert_eq!(app.take_monitor(), Some(true));
     app.monitor_is(Err("no drop monitor here".into()));
     assert!(text(&buffer(&mut app, 80, 24)).contains("no drop monitor here"));
     press(&mut app, "w");
     app.monitor_is(Ok(()));
-    app.take_orders();
     press(&mut app, "w");
-    assert!(app.take_orders().contains(&Order::Monitor(false)));
+    assert_eq!(app.take_monitor(), Some(false));
 }
 
 /// Esc leads back to the list that one came from.
@@ -508,7 +506,7 @@ fn one_comes_back_to_the_list_of_findings_changes_and_drops() {
         (busy(ThemeName::None), "6je", "causes looked for"),
         (changing(ThemeName::None), "7jjjj\n", "since kptop began"),
         (changing(ThemeName::None), "7j\n", "since kptop began"),
-        (dying(ThemeName::None), "\n", "What counters tell"),
+        (dying(ThemeName::None), "\n", "What counters report"),
     ] {
         for key in keys.chars() {
             buffer(&mut app, 160, 50);

@@ -1,11 +1,12 @@
 //! The one table of keys: it drives the app, the hints and the help.
 
-use crate::config::PaneName;
+use super::section::Section;
+use crate::config::{PaneName, ThemeName};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-/// What a key asks for.
+/// What a key, a click or a command does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ask {
+pub(super) enum Action {
     Quit,
     Stop,
     Help,
@@ -53,32 +54,17 @@ pub(super) enum Ask {
     GoTo,
     Newest,
     Save,
-}
-
-/// Where a key's hint is shown at the bottom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Where {
-    /// Nowhere.
-    No,
-    /// In every pane.
-    All,
-    /// In the list of Services.
-    Services,
-    /// In the Rules pane, where a jump was followed.
-    Rules,
-    /// Where there are sections.
-    Sections,
-    /// In the Drops pane.
-    Drops,
-    /// Where a line leads to what it is about.
-    Lists,
-    /// Where a Service can be explained.
-    Explainable,
+    /// Sort by this column, its index in [`SERVICES`](crate::columns::SERVICES).
+    SortBy(usize),
+    /// Show the Services that pass this filter.
+    Filter(&'static str),
+    Section(Section),
+    UseTheme(ThemeName),
 }
 
 /// A line of the table.
 pub(super) struct Key {
-    pub(super) ask: Ask,
+    pub(super) action: Action,
     /// As the help shows it: names of keys, one blank between two.
     pub(super) keys: &'static str,
     /// Other keys that do the same.
@@ -87,99 +73,103 @@ pub(super) struct Key {
     pub(super) help: &'static str,
     /// A word for the hints at the bottom; empty for none.
     pub(super) hint: &'static str,
-    /// Where the hint stands.
-    pub(super) shown: Where,
+    /// Whether the hint is shown in every pane; otherwise a pane names it.
+    pub(super) everywhere: bool,
 }
 
-const fn key(ask: Ask, keys: &'static str, also: &'static str, help: &'static str) -> Key {
-    Key { ask, keys, also, help, hint: "", shown: Where::No }
+const fn key(action: Action, keys: &'static str, also: &'static str, help: &'static str) -> Key {
+    Key { action, keys, also, help, hint: "", everywhere: false }
 }
 
 impl Key {
-    const fn hint(self, hint: &'static str, shown: Where) -> Key {
-        Key { hint, shown, ..self }
+    const fn hint(self, hint: &'static str) -> Key {
+        Key { hint, ..self }
+    }
+
+    const fn everywhere(self, hint: &'static str) -> Key {
+        Key { hint, everywhere: true, ..self }
     }
 }
 
 pub(super) const KEYS: &[Key] = &[
-    key(Ask::Quit, "q", "Ctrl-C F10", "leave (also Ctrl-C)").hint("quit", Where::All),
-    key(Ask::Stop, "Ctrl-Z", "", "stop, back to the shell; its `fg` goes on"),
-    key(Ask::Help, "?", "h F1", "this help (also h)").hint("help", Where::All),
-    key(Ask::Palette, ":", "Ctrl-P", "every command by name").hint("commands", Where::All),
+    key(Action::Quit, "q", "Ctrl-C F10", "leave (also Ctrl-C)").everywhere("quit"),
+    key(Action::Stop, "Ctrl-Z", "", "stop, back to the shell; its `fg` goes on"),
+    key(Action::Help, "?", "h F1", "this help (also h)").everywhere("help"),
+    key(Action::Palette, ":", "Ctrl-P", "every command by name").everywhere("commands"),
     key(
-        Ask::Search,
+        Action::Search,
         "/",
         "F3",
         "search and filter: words, ns:shop proto:udp state:rejecting flows>10; Enter keeps it, Esc clears it",
     )
-    .hint("search", Where::All),
-    key(Ask::Enter, "Enter", "", "open: a Service, a chain, where a rule jumps to, what a finding, a change or a dropped packet is about")
-        .hint("open", Where::Lists),
-    key(Ask::Back, "Esc ←", "", "back: out of what was opened, the search off, all filters off"),
-    key(Ask::Focus, "→", "l", "into the lower part of the pane"),
-    key(Ask::NextSection, "]", "", "the next section of a pane; the one before")
-        .hint("section", Where::Sections),
-    key(Ask::LastSection, "[", "", ""),
-    key(Ask::Sort, "s", "> F6", "sort by the next column; the one before (or click a head)")
-        .hint("sort", Where::Services),
-    key(Ask::SortBack, "<", "", ""),
-    key(Ask::Reverse, "r", "R", "turn the order round"),
-    key(Ask::Problems, "!", "", "only Services that reject, drop or are left over")
-        .hint("problems", Where::Services),
-    key(Ask::ProblemsFirst, "P", "", "those above all others"),
-    key(Ask::Namespace, "n", "", "only the next namespace; after the last, all")
-        .hint("namespace", Where::Services),
-    key(Ask::Mode, "m", "", "only the next mode; after the last, all"),
-    key(Ask::Columns, "c", "", "choose and order the columns").hint("columns", Where::Services),
+    .everywhere("search"),
+    key(Action::Enter, "Enter", "", "open: a Service, a chain, where a rule jumps to, what a finding, a change or a dropped packet is about")
+        .hint("open"),
+    key(Action::Back, "Esc ←", "", "back: out of what was opened, the search off, all filters off"),
+    key(Action::Focus, "→", "l", "into the lower part of the pane"),
+    key(Action::NextSection, "]", "", "the next section of a pane; the one before")
+        .hint("section"),
+    key(Action::LastSection, "[", "", ""),
+    key(Action::Sort, "s", "> F6", "sort by the next column; the one before (or click a head)")
+        .hint("sort"),
+    key(Action::SortBack, "<", "", ""),
+    key(Action::Reverse, "r", "R", "reverse the order"),
+    key(Action::Problems, "!", "", "only Services that reject, drop or are left over")
+        .hint("problems"),
+    key(Action::ProblemsFirst, "P", "", "those above all others"),
+    key(Action::Namespace, "n", "", "only the next namespace; after the last, all")
+        .hint("namespace"),
+    key(Action::Mode, "m", "", "only the next mode; after the last, all"),
+    key(Action::Columns, "c", "", "choose and order the columns").hint("columns"),
     key(
-        Ask::Explain,
+        Action::Explain,
         "e",
         "",
         "explain: the path of a packet to this Service, step by step; again: from outside, from the node",
     )
-    .hint("explain", Where::Explainable),
-    key(Ask::NextFrontend, "f", "", "in the path: to the next frontend of the Service"),
-    key(Ask::Monitor, "w", "", "watch packets die: the kernel's drop monitor on, and off again")
-        .hint("monitor", Where::Drops),
-    key(Ask::BackFromJump, "Backspace", "b", "back to the rule that one jumped from")
-        .hint("jump back", Where::Rules),
-    key(Ask::Copy, "y", "", "copy the chosen line (by the terminal, OSC 52)"),
-    key(Ask::Pause, "space", "p", "stop reading, and go on").hint("pause", Where::All),
-    key(Ask::Once, "o", "", "while paused: read once"),
-    key(Ask::Faster, "+", "=", "read more often; less often"),
-    key(Ask::Slower, "-", "_", ""),
-    key(Ask::Down, "j ↓", "", "down; up"),
-    key(Ask::Up, "k ↑", "", ""),
-    key(Ask::PageDown, "PgDn", "Ctrl-F Ctrl-D", "a page down; up"),
-    key(Ask::PageUp, "PgUp", "Ctrl-B Ctrl-U", ""),
-    key(Ask::First, "g Home", "", "to the first; the last"),
-    key(Ask::Last, "G End", "", ""),
-    key(Ask::NextPane, "Tab", "", "the next pane; the one before").hint("next pane", Where::All),
-    key(Ask::LastPane, "BackTab", "", ""),
+    .hint("explain"),
+    key(Action::NextFrontend, "f", "", "in the path: to the next frontend of the Service"),
+    key(Action::Monitor, "w", "", "watch packets die: the kernel's drop monitor on, and off again")
+        .hint("monitor"),
+    key(Action::BackFromJump, "Backspace", "b", "back to the rule that one jumped from")
+        .hint("jump back"),
+    key(Action::Copy, "y", "", "copy the chosen line (by the terminal, OSC 52)"),
+    key(Action::Pause, "space", "p", "stop reading, and go on").everywhere("pause"),
+    key(Action::Once, "o", "", "while paused: read once"),
+    key(Action::Faster, "+", "=", "read more often; less often"),
+    key(Action::Slower, "-", "_", ""),
+    key(Action::Down, "j ↓", "", "down; up"),
+    key(Action::Up, "k ↑", "", ""),
+    key(Action::PageDown, "PgDn", "Ctrl-F Ctrl-D", "a page down; up"),
+    key(Action::PageUp, "PgUp", "Ctrl-B Ctrl-U", ""),
+    key(Action::First, "g Home", "", "to the first; the last"),
+    key(Action::Last, "G End", "", ""),
+    key(Action::NextPane, "Tab", "", "the next pane; the one before").everywhere("next pane"),
+    key(Action::LastPane, "BackTab", "", ""),
     key(
-        Ask::Show(PaneName::Overview),
+        Action::Show(PaneName::Overview),
         "1",
         "",
         "Overview, Services, Rules, Compare, Conntrack, Findings, Changes, Drops",
     ),
-    key(Ask::Show(PaneName::Services), "2", "", ""),
-    key(Ask::Show(PaneName::Rules), "3", "", ""),
-    key(Ask::Show(PaneName::Compare), "4", "", ""),
-    key(Ask::Show(PaneName::Conntrack), "5", "", ""),
-    key(Ask::Show(PaneName::Findings), "6", "", ""),
-    key(Ask::Show(PaneName::Changes), "7", "", ""),
-    key(Ask::Show(PaneName::Drops), "8", "", ""),
-    key(Ask::StepBack, ",", "", "in time: to the reading before; the next").hint("back in time", Where::All),
-    key(Ask::StepOn, ".", "", ""),
-    key(Ask::MinuteBack, "(", "", "a minute back; a minute on"),
-    key(Ask::MinuteOn, ")", "", ""),
-    key(Ask::FindingBack, "{", "", "to where a finding began; to where the next one begins"),
-    key(Ask::FindingOn, "}", "", ""),
-    key(Ask::GoTo, "@", "", "to a time: 14:03:20, +90s after the beginning, -5m before the end"),
-    key(Ask::Newest, "0", "", "to the newest reading: what is now"),
-    key(Ask::Save, "W", "", "write the last minutes into a file, for kptop replay"),
-    key(Ask::Theme, "T", "", "the next theme: dark, light, high-contrast, ansi, none"),
-    key(Ask::Redraw, "Ctrl-L", "", "draw everything anew"),
+    key(Action::Show(PaneName::Services), "2", "", ""),
+    key(Action::Show(PaneName::Rules), "3", "", ""),
+    key(Action::Show(PaneName::Compare), "4", "", ""),
+    key(Action::Show(PaneName::Conntrack), "5", "", ""),
+    key(Action::Show(PaneName::Findings), "6", "", ""),
+    key(Action::Show(PaneName::Changes), "7", "", ""),
+    key(Action::Show(PaneName::Drops), "8", "", ""),
+    key(Action::StepBack, ",", "", "in time: to the reading before; the next").everywhere("back in time"),
+    key(Action::StepOn, ".", "", ""),
+    key(Action::MinuteBack, "(", "", "a minute back; a minute on"),
+    key(Action::MinuteOn, ")", "", ""),
+    key(Action::FindingBack, "{", "", "to where a finding began; to where the next one begins"),
+    key(Action::FindingOn, "}", "", ""),
+    key(Action::GoTo, "@", "", "to a time: 14:03:20, +90s after the beginning, -5m before the end"),
+    key(Action::Newest, "0", "", "to the newest reading: what is now"),
+    key(Action::Save, "W", "", "write the last minutes into a file, for kptop replay"),
+    key(Action::Theme, "T", "", "the next theme: dark, light, high-contrast, ansi, none"),
+    key(Action::Redraw, "Ctrl-L", "", "draw everything again"),
 ];
 
 /// The name of a key in the table.
@@ -207,11 +197,11 @@ fn name(event: KeyEvent) -> Option<String> {
     })
 }
 
-/// What a key event asks for, outside of the search line.
-pub(super) fn ask(event: KeyEvent) -> Option<Ask> {
+/// What a key does, outside of the search line.
+pub(super) fn action(event: KeyEvent) -> Option<Action> {
     let name = name(event)?;
     let is = |list: &str| list.split(' ').any(|k| k == name);
-    KEYS.iter().find(|k| is(k.keys) || is(k.also)).map(|k| k.ask)
+    KEYS.iter().find(|k| is(k.keys) || is(k.also)).map(|k| k.action)
 }
 
 #[cfg(test)]
@@ -220,22 +210,22 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn no_key_stands_twice() {
+    fn no_key_is_listed_twice() {
         let mut seen = HashSet::new();
         for k in KEYS {
             for name in k.keys.split(' ').chain(k.also.split(' ')).filter(|n| !n.is_empty()) {
-                assert!(seen.insert(name), "{name} stands twice");
+                assert!(seen.insert(name), "{name} is listed twice");
             }
         }
     }
 
     #[test]
     fn keys_are_found() {
-        let key = |code, modifiers| ask(KeyEvent::new(code, modifiers));
-        assert_eq!(key(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(Ask::Quit));
-        assert_eq!(key(KeyCode::Char('G'), KeyModifiers::SHIFT), Some(Ask::Last));
-        assert_eq!(key(KeyCode::Char(' '), KeyModifiers::NONE), Some(Ask::Pause));
-        assert_eq!(key(KeyCode::F(3), KeyModifiers::NONE), Some(Ask::Search));
+        let key = |code, modifiers| action(KeyEvent::new(code, modifiers));
+        assert_eq!(key(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(Action::Quit));
+        assert_eq!(key(KeyCode::Char('G'), KeyModifiers::SHIFT), Some(Action::Last));
+        assert_eq!(key(KeyCode::Char(' '), KeyModifiers::NONE), Some(Action::Pause));
+        assert_eq!(key(KeyCode::F(3), KeyModifiers::NONE), Some(Action::Search));
         assert_eq!(key(KeyCode::Char('x'), KeyModifiers::NONE), None);
         assert_eq!(key(KeyCode::Char('q'), KeyModifiers::CONTROL), None);
     }

@@ -1,11 +1,30 @@
-//! The screen: keys and snapshots in, frames out. Reading runs on a thread of its own, so that no read ever
-//! holds up a key or a frame.
+//! The screen: keys and readings in, frames out. Reading runs on a thread of its own, so that no read ever holds up a
+//! key or a frame.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `run` | the loop: keys, signals, readings |
+//! | `reader` | the thread that reads, and what the screen asks of it |
+//! | `app` | what is shown, and what a key does |
+//! | `pane`, `panes` | the trait of a pane, and one file a pane |
+//! | `overlays` | help, commands by name, choice of columns |
+//! | `draw`, `frame`, `widgets`, `theme` | how a frame is made |
+//! | `terminal`, `wire` | how it reaches the terminal |
+//! | `shot`, `svg` | a frame as a picture |
 
 mod app;
+mod draw;
+mod error;
+mod frame;
 mod keys;
+mod list;
 mod overlays;
+mod palette;
+mod pane;
 mod panes;
 mod reader;
+mod run;
+mod section;
 mod shot;
 mod svg;
 mod terminal;
@@ -14,231 +33,11 @@ mod widgets;
 mod wire;
 
 pub use app::{App, AppEvent};
-pub use reader::{Input, Order, Update};
+pub use draw::draw;
+pub use error::ScreenError;
+pub use reader::{Input, ReaderCommand, Update};
+pub use run::{Options, run};
 pub use shot::{Keys, Shot, shot, shot_of};
 pub use svg::svg;
 pub use theme::Theme;
 pub use wire::Wire;
-
-use crate::config::Config;
-use crate::cost::Prices;
-use crate::proxy::Names;
-use crate::snapshot::{DropWatch, Error};
-use crossterm::event::{Event, EventStream};
-use futures_util::StreamExt;
-use std::io;
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// Draws one frame.
-pub fn draw(frame: &mut ratatui::Frame<'_>, app: &mut App) {
-    panes::draw(frame, app);
-}
-
-/// Why the screen could not be shown.
-#[derive(Debug, thiserror::Error)]
-pub enum ScreenError {
-    /// No terminal.
-    #[error("the screen needs a terminal (to print once instead: kptop snapshot)")]
-    NoTerminal,
-    /// The terminal failed.
-    #[error("drawing on the terminal: {0}")]
-    Io(#[from] io::Error),
-    /// The terminal went away.
-    #[error("the terminal is gone")]
-    TerminalGone,
-    /// The source could not be opened.
-    #[error("{0}")]
-    Source(#[from] Error),
-    /// The recording could not be read.
-    #[error("{0}")]
-    Recording(String),
-}
-
-/// How the screen is.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Time between readings.
-    pub interval: Duration,
-    /// The user's choices.
-    pub config: Config,
-    /// Prices of lookups.
-    pub prices: Arc<Prices>,
-}
-
-/// A thread that keeps what switching the drop monitor on takes, and does nothing else: the others give it up.
-struct MonitorSwitch {
-    ask: mpsc::Sender<()>,
-    answer: mpsc::Receiver<Result<DropWatch, String>>,
-}
-
-impl MonitorSwitch {
-    /// To be called in the machine's own network namespace, with all that kptop was started with.
-    fn new() -> io::Result<MonitorSwitch> {
-        let ((ask, asked), (tell, answer)) = (mpsc::channel(), mpsc::channel());
-        std::thread::Builder::new().name("monitor switch".into()).spawn(move || {
-            while asked.recv().is_ok() && tell.send(DropWatch::start(true).map_err(|e| e.to_string())).is_ok()
-            {
-            }
-        })?;
-        Ok(MonitorSwitch { ask, answer })
-    }
-
-    fn on(&self) -> Result<DropWatch, String> {
-        let gone = "the thread that switches the drop monitor on is gone";
-        self.ask.send(()).map_err(|_| gone.to_string())?;
-        self.answer.recv().map_err(|_| gone.to_string())?
-    }
-}
-
-/// Shows the screen until the user leaves or a signal ends it.
-pub fn run(input: Input, names: Names, options: Options) -> Result<(), ScreenError> {
-    if !terminal::is_terminal() {
-        return Err(ScreenError::NoTerminal);
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        // crossterm panics here where the terminal has gone: before anything else takes time.
-        let mut keys = EventStream::new();
-        let mut hangup = signal(SignalKind::hangup())?;
-        // Opened before the screen is taken over, so that an error is printed as one.
-        let understanding = reader::Understanding { names, prices: options.prices.clone() };
-        let mut reader = reader::start(input, understanding, options.interval).await?;
-        let switch = MonitorSwitch::new()?;
-        let _ = crate::snapshot::facts::keep_reading_only();
-        // This thread draws and waits for keys. The switch's own thread starts kptop a second time, as a guard.
-        let _ = crate::snapshot::facts::run_no_program();
-        // A signal that comes while the screen is taken over gives it back, too.
-        let mut ends = Ends::new()?;
-        let mut stop = signal(SignalKind::from_raw(libc::SIGTSTP))?;
-        let mut go_on = signal(SignalKind::from_raw(libc::SIGCONT))?;
-        let mut screen = terminal::Screen::enter(options.config.mouse != Some(false))?;
-        let mut app =
-            App::new(Theme::from_environment(options.config.theme), options.interval, &options.config);
-        let mut monitor: Option<DropWatch> = None;
-        end_when_stuck();
-        screen.draw(&mut app)?;
-        loop {
-            let flow = tokio::select! {
-                event = keys.next() => match event {
-                    Some(Ok(event)) => on_event(&mut app, event),
-                    Some(Err(_)) | None => return Err(ScreenError::TerminalGone),
-                },
-                update = reader.next() => match update {
-                    Some(update) => {
-                        app.on_update(update);
-                        if let Some(m) = &monitor {
-                            app.on_drops(m.take());
-                        }
-                        AppEvent::Draw
-                    }
-                    None => AppEvent::Quit,
-                },
-                () = ends.any() => AppEvent::Quit,
-                _ = hangup.recv() => return Err(ScreenError::TerminalGone),
-                _ = stop.recv() => {
-                    screen.stop(false)?;
-                    AppEvent::Draw
-                }
-                _ = go_on.recv() => {
-                    screen.take_again()?;
-                    AppEvent::Draw
-                }
-            };
-            for order in app.take_orders() {
-                match order {
-                    Order::Monitor(true) => {
-                        let started = switch.on();
-                        app.monitor_is(started.as_ref().map(drop).map_err(Clone::clone));
-                        monitor = started.ok();
-                    }
-                    Order::Monitor(false) => monitor = None,
-                    other => reader.order(other),
-                }
-            }
-            match flow {
-                AppEvent::Quit => return Ok(()),
-                AppEvent::Stop => {
-                    screen.stop(true)?;
-                    screen.draw(&mut app)?;
-                }
-                AppEvent::Draw => screen.draw(&mut app)?,
-                AppEvent::Redraw => {
-                    screen.clear()?;
-                    screen.draw(&mut app)?;
-                }
-                AppEvent::Nothing => {}
-            }
-            if let Some(text) = app.take_clipboard() {
-                terminal::copy(&text)?;
-            }
-            app.watch();
-        }
-    })
-}
-
-/// Signals that ask a program to end: each gives the terminal back first.
-struct Ends {
-    terminate: Signal,
-    interrupt: Signal,
-    quit: Signal,
-    user1: Signal,
-    user2: Signal,
-}
-
-impl Ends {
-    fn new() -> io::Result<Ends> {
-        Ok(Ends {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            user1: signal(SignalKind::user_defined1())?,
-            user2: signal(SignalKind::user_defined2())?,
-        })
-    }
-
-    /// Waits for one of them.
-    async fn any(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.quit.recv() => {}
-            _ = self.user1.recv() => {}
-            _ = self.user2.recv() => {}
-        }
-    }
-}
-
-/// Ends the process where a signal asked for it and a stuck terminal keeps it: writing a frame to a line that
-/// hangs blocks for as long as the line does.
-fn end_when_stuck() {
-    let watch = || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-        runtime.block_on(async {
-            let (Ok(mut terminate), Ok(mut hangup)) =
-                (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
-            else {
-                return;
-            };
-            let code = tokio::select! {
-                _ = terminate.recv() => 128 + libc::SIGTERM,
-                _ = hangup.recv() => i32::from(crate::cli::FAILED),
-            };
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            let _ = crossterm::terminal::disable_raw_mode();
-            std::process::exit(code);
-        });
-    };
-    // Without this thread only the rare case is lost.
-    let _ = std::thread::Builder::new().name("last-resort".into()).spawn(watch);
-}
-
-fn on_event(app: &mut App, event: Event) -> AppEvent {
-    match event {
-        Event::Key(key) => app.on_key(key),
-        Event::Mouse(mouse) => app.on_mouse(mouse),
-        Event::Resize(..) => AppEvent::Redraw,
-        _ => AppEvent::Nothing,
-    }
-}

@@ -1,6 +1,6 @@
 //! The reading thread: snapshots, Services and rates, as fast as asked and no faster than the node bears.
 
-use super::ScreenError;
+use super::error::ScreenError;
 use crate::cost::Prices;
 use crate::observe::{Observer, View};
 use crate::proxy::Names;
@@ -31,14 +31,14 @@ pub struct Update {
     pub moment: Option<Moment>,
     /// The reading before one that was jumped to.
     pub before: Option<Arc<Snapshot>>,
-    /// A word for the user.
-    pub told: Option<String>,
+    /// A line for the user.
+    pub notice: Option<String>,
 }
 
 impl Update {
     /// What is now.
     pub fn now(view: View, took: Duration, spacing: Duration) -> Update {
-        Update { view, took, spacing, moment: None, before: None, told: None }
+        Update { view, took, spacing, moment: None, before: None, notice: None }
     }
 }
 
@@ -53,9 +53,9 @@ impl Deref for Update {
 /// The part of one core that reading and understanding may take together.
 const BUDGET: f64 = 0.05;
 
-/// What the screen tells the reader.
+/// What the screen asks of the reader.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Order {
+pub enum ReaderCommand {
     /// Read this often.
     Interval(Duration),
     /// Stop reading, or go on.
@@ -67,10 +67,8 @@ pub enum Order {
     /// The rules whose counters are on the screen: they are read each time, also when all of them together
     /// would cost too much. They mean the tables of the update that was shown last.
     Watch(Vec<RuleRef>),
-    /// What is read only while somebody looks at it; it is read at once.
+    /// What is read only while a user looks at it; it is read at once.
     LookAt(LookedAt),
-    /// Switch the drop monitor on or off. It is not the reader's: it belongs to the machine, not to a namespace.
-    Monitor(bool),
     /// Go to another reading.
     Travel(Travel),
     /// Write the last minutes into this file.
@@ -101,7 +99,7 @@ const RING_TIME: Duration = Duration::from_secs(15 * 60);
 /// The other end of the reading thread.
 pub(super) struct Reader {
     updates: mpsc::Receiver<Update>,
-    orders: Sender<Order>,
+    commands: Sender<ReaderCommand>,
 }
 
 impl Reader {
@@ -109,8 +107,8 @@ impl Reader {
         self.updates.recv().await
     }
 
-    pub(super) fn order(&self, order: Order) {
-        let _ = self.orders.send(order);
+    pub(super) fn send(&self, command: ReaderCommand) {
+        let _ = self.commands.send(command);
     }
 }
 
@@ -137,8 +135,8 @@ pub(super) async fn start(
     interval: Duration,
 ) -> Result<Reader, ScreenError> {
     let (to_screen, updates) = mpsc::channel(1);
-    let (orders, from_screen) = channel();
-    let to_reader = orders.clone();
+    let (commands, from_screen) = channel();
+    let to_reader = commands.clone();
     let (opened, is_open) = oneshot::channel();
     let run = move || match input {
         Input::Live(open) => match open() {
@@ -147,7 +145,7 @@ pub(super) async fn start(
                 let _ = keep_reading_only();
                 let _ = opened.send(Ok(()));
                 wake(to_reader);
-                read(live.paced(), &understanding, interval, &to_screen, &from_screen);
+                LiveReader::new(live.paced(), understanding, interval).run(&to_screen, &from_screen);
             }
             Err(e) => {
                 let _ = opened.send(Err(e.into()));
@@ -168,39 +166,46 @@ pub(super) async fn start(
         .spawn(run)
         .map_err(|e| Error::io("starting the reading thread", e))?;
     match is_open.await {
-        Ok(Ok(())) => Ok(Reader { updates, orders }),
+        Ok(Ok(())) => Ok(Reader { updates, commands }),
         Ok(Err(e)) => Err(e),
         Err(_) => Err(Error::protocol("starting the reading thread", "it ended at once").into()),
     }
 }
 
 /// What the player shows, for the screen.
-fn shown(player: &mut Player, told: Option<String>) -> Update {
+fn shown(player: &mut Player, notice: Option<String>) -> Update {
     let update = Update {
         moment: Some(player.moment()),
         before: player.before().cloned(),
-        told,
+        notice,
         ..Update::now(player.view().clone(), Duration::ZERO, Duration::ZERO)
     };
     player.settle();
     update
 }
 
+/// Waits for a command, for so long or for ever.
+fn wait_for(
+    commands: &Receiver<ReaderCommand>,
+    wait: Option<Duration>,
+) -> Result<ReaderCommand, RecvTimeoutError> {
+    match wait {
+        Some(wait) => commands.recv_timeout(wait),
+        None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+    }
+}
+
 /// Plays a recording until the screen goes.
-fn replay(mut player: Player, to_screen: &mpsc::Sender<Update>, orders: &Receiver<Order>) {
-    let mut told = None;
+fn replay(mut player: Player, to_screen: &mpsc::Sender<Update>, commands: &Receiver<ReaderCommand>) {
+    let mut notice = None;
     loop {
-        if to_screen.blocking_send(shown(&mut player, told.take())).is_err() {
+        if to_screen.blocking_send(shown(&mut player, notice.take())).is_err() {
             return;
         }
-        told = loop {
-            let order = match player.wait() {
-                Some(wait) => orders.recv_timeout(wait),
-                None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match order {
-                Ok(Order::Travel(how)) => break player.travel(how).unwrap_or_else(Some),
-                Ok(Order::Save(_)) => break Some("this is a recording already".into()),
+        notice = loop {
+            match wait_for(commands, player.wait()) {
+                Ok(ReaderCommand::Travel(how)) => break player.travel(how).unwrap_or_else(Some),
+                Ok(ReaderCommand::Save(_)) => break Some("this is a recording already".into()),
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => break player.tick().err(),
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -234,7 +239,7 @@ fn save(ring: &Ring, path: &Path) -> String {
             };
             save(ring, &path.with_file_name(format!("{front}_{n}.rec")))
         }
-        // A directory that is somebody else's: the one for temporary files is everybody's.
+        // Another user's directory: the one for temporary files is everybody's.
         Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied && path.is_relative() => {
             save(ring, &std::env::temp_dir().join(path))
         }
@@ -243,14 +248,14 @@ fn save(ring: &Ring, path: &Path) -> String {
 }
 
 /// Has the reader read where nf_tables changes. To be called in the namespace that is read; ends with the reader.
-fn wake(reader: Sender<Order>) {
+fn wake(reader: Sender<ReaderCommand>) {
     let mut waker = Waker::open();
     if !waker.is_listening() {
         return;
     }
     let listen = move || {
         while waker.is_listening() {
-            if waker.wait(Duration::from_secs(1)) && reader.send(Order::Changed).is_err() {
+            if waker.wait(Duration::from_secs(1)) && reader.send(ReaderCommand::Changed).is_err() {
                 return;
             }
         }
@@ -262,18 +267,175 @@ fn wake(reader: Sender<Order>) {
 /// What is younger need not be read again.
 const FRESH: Duration = Duration::from_millis(100);
 
-/// What is now, and what has just passed.
-struct Session<'a> {
-    understanding: &'a Understanding,
+/// What the reader does after a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Waits for the next command, or until a reading is due.
+    Wait,
+    /// Shows what it has: another reading of the past, or a notice.
+    Show,
+    /// Reads the node.
+    Read,
+}
+
+/// Reads a node, and keeps what has just passed.
+struct LiveReader {
+    live: Live,
+    understanding: Understanding,
+    observer: Observer,
     ring: Ring,
     /// Where one went back to; reading goes on meanwhile.
     past: Option<Player>,
-    told: Option<String>,
+    notice: Option<String>,
+    interval: Duration,
+    paused: bool,
+    /// Time between readings that spares the node.
+    spacing: Duration,
+    began: Instant,
+    watched: Vec<RuleRef>,
+    /// What was read last; `None` before the first reading.
+    now: Option<Update>,
+    /// The last reading was not shown yet.
+    fresh: bool,
 }
 
-impl Session<'_> {
+impl LiveReader {
+    fn new(live: Live, understanding: Understanding, interval: Duration) -> LiveReader {
+        LiveReader {
+            live,
+            observer: understanding.observer(),
+            understanding,
+            ring: Ring::new(Head::new(interval, false), RING_BYTES, RING_TIME),
+            past: None,
+            notice: None,
+            interval,
+            paused: false,
+            spacing: Duration::ZERO,
+            began: Instant::now(),
+            watched: Vec::new(),
+            now: None,
+            fresh: false,
+        }
+    }
+
+    /// Reads and shows until the screen goes.
+    fn run(mut self, to_screen: &mpsc::Sender<Update>, commands: &Receiver<ReaderCommand>) {
+        let mut next = Next::Read;
+        loop {
+            if next == Next::Read {
+                self.read();
+            }
+            if next != Next::Wait
+                && let Some(update) = self.shown()
+                && to_screen.blocking_send(update).is_err()
+            {
+                return;
+            }
+            next = match wait_for(commands, self.wait()) {
+                Ok(command) => self.on_command(command),
+                Err(RecvTimeoutError::Timeout) => self.on_time(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+        }
+    }
+
+    fn read(&mut self) {
+        self.began = Instant::now();
+        let meter = Meter::start();
+        let snapshot = self.live.snapshot(Wanted::ALL);
+        // Where no source was due, Services and rates are those of before.
+        let view = match snapshot.costs.is_empty() {
+            true => self.observer.again(snapshot),
+            false => self.observer.observe(snapshot),
+        };
+        if view.changed {
+            self.live.watch(by_table(&view.snapshot, &self.watched)); // tables are known by their structure
+        }
+        if let Err(e) = self.ring.push(&view.snapshot) {
+            self.notice = Some(format!("the last minutes are not kept: {e}"));
+        }
+        let cost = meter.stop();
+        self.spacing = (self.spacing + cost.cpu.div_f64(BUDGET)) / 2;
+        if let Some(player) = &mut self.past {
+            player.renew(self.ring.recording());
+        }
+        self.now = Some(Update::now(view, cost.wall, self.spacing));
+        self.fresh = true;
+    }
+
+    /// What the screen should show, where that is something else than before. While a user looks at what was, that is
+    /// shown once more: how long ago it was has changed.
+    fn shown(&mut self) -> Option<Update> {
+        let fresh = std::mem::take(&mut self.fresh);
+        let notice = self.notice.take();
+        match &mut self.past {
+            Some(player) => Some(shown(player, notice)),
+            None if fresh || notice.is_some() => Some(Update { notice, ..self.now.clone()? }),
+            None => None,
+        }
+    }
+
+    /// How long to wait for a command; `None` for ever.
+    fn wait(&self) -> Option<Duration> {
+        let due = self.began + self.interval.max(self.spacing);
+        let reading = (!self.paused).then(|| due.saturating_duration_since(Instant::now()));
+        let playing = self.past.as_ref().and_then(Player::wait);
+        reading.into_iter().chain(playing).min()
+    }
+
+    fn on_command(&mut self, command: ReaderCommand) -> Next {
+        match command {
+            ReaderCommand::Interval(new) => self.interval = new,
+            ReaderCommand::Pause(on) => {
+                self.paused = on;
+                return if on { Next::Wait } else { Next::Read };
+            }
+            ReaderCommand::Changed if self.paused || self.began.elapsed() < self.spacing.max(FRESH) => {}
+            ReaderCommand::Changed | ReaderCommand::Once => return Next::Read,
+            // What is asked for in the past is not for what is now.
+            ReaderCommand::Watch(rules) => {
+                if let (None, Some(now)) = (&self.past, &self.now) {
+                    self.live.watch(by_table(&now.snapshot, &rules));
+                    self.watched = rules;
+                }
+            }
+            ReaderCommand::LookAt(what) => {
+                let anything = what != LookedAt::default();
+                self.live.look_at(what);
+                if anything && !self.paused {
+                    return Next::Read;
+                }
+            }
+            ReaderCommand::Travel(how) => {
+                self.notice = self.travel(how).unwrap_or_else(Some);
+                // What is now comes at once.
+                self.fresh = self.past.is_none();
+                return Next::Show;
+            }
+            ReaderCommand::Save(path) => {
+                self.notice = Some(save(&self.ring, &path));
+                return Next::Show;
+            }
+        }
+        Next::Wait
+    }
+
+    /// The time to wait is over: of a recording that plays, or of the node.
+    fn on_time(&mut self) -> Next {
+        let playing = |p: &&mut Player| p.wait() == Some(Duration::ZERO);
+        let Some(player) = self.past.as_mut().filter(playing) else { return Next::Read };
+        match player.is_at_end() {
+            true => {
+                self.past = None;
+                self.fresh = true;
+            }
+            false => self.notice = player.tick().err(),
+        }
+        Next::Show
+    }
+
     /// Goes to another reading. What is now is left by going back, and reached by going beyond the last one.
-    fn travel(&mut self, how: Travel) {
+    fn travel(&mut self, how: Travel) -> Result<Option<String>, String> {
         let back = matches!(
             how,
             Travel::Step(..0)
@@ -282,12 +444,12 @@ impl Session<'_> {
                 | Travel::Oldest
                 | Travel::Finding(false)
         );
-        let result = match &mut self.past {
+        match &mut self.past {
             Some(player) => {
                 let on = matches!(how, Travel::Step(1..) | Travel::Seconds(1..) | Travel::Play(true));
                 if how == Travel::Newest || (on && player.is_at_end()) {
                     self.past = None;
-                    return;
+                    return Ok(None);
                 }
                 player.travel(how)
             }
@@ -295,134 +457,13 @@ impl Session<'_> {
                 let recording = self.ring.recording();
                 // The last one is what is on the screen.
                 let last = recording.len() - 1;
-                self.understanding.player(recording, last, true).and_then(|mut player| {
-                    let told = player.travel(how);
-                    self.past = Some(player);
-                    told
-                })
+                let mut player = self.understanding.player(recording, last, true)?;
+                let notice = player.travel(how);
+                self.past = Some(player);
+                notice
             }
             None if back => Ok(Some("there is nothing to go back to yet".into())),
             None => Ok(Some("this is now".into())),
-        };
-        self.told = result.unwrap_or_else(Some);
-    }
-}
-
-fn read(
-    mut live: Live,
-    understanding: &Understanding,
-    mut interval: Duration,
-    to_screen: &mpsc::Sender<Update>,
-    orders: &Receiver<Order>,
-) {
-    let mut observer = understanding.observer();
-    let ring = Ring::new(Head::new(interval, false), RING_BYTES, RING_TIME);
-    let mut session = Session { understanding, ring, past: None, told: None };
-    let mut paused = false;
-    let mut spacing = Duration::ZERO;
-    let mut watched: Vec<RuleRef> = Vec::new();
-    loop {
-        let (began, meter) = (Instant::now(), Meter::start());
-        let snapshot = live.snapshot(Wanted::ALL);
-        // Where no source was due, Services and rates are those of before.
-        let view = match snapshot.costs.is_empty() {
-            true => observer.again(snapshot),
-            false => observer.observe(snapshot),
-        };
-        let snapshot = view.snapshot.clone();
-        if view.changed {
-            live.watch(by_table(&snapshot, &watched)); // tables are known by their structure
-        }
-        if let Err(e) = session.ring.push(&snapshot) {
-            session.told = Some(format!("the last minutes are not kept: {e}"));
-        }
-        let cost = meter.stop();
-        spacing = (spacing + cost.cpu.div_f64(BUDGET)) / 2;
-        let now = Update::now(view, cost.wall, spacing);
-        let mut fresh = true;
-        let mut next = began + interval.max(spacing);
-        loop {
-            // What is now is not told while somebody looks at what was; how long ago that was is.
-            let update = match &mut session.past {
-                Some(player) => {
-                    if fresh {
-                        player.renew(session.ring.recording());
-                    }
-                    Some(shown(player, session.told.take()))
-                }
-                None => Some(Update { told: session.told.take(), ..now.clone() }),
-            };
-            if let Some(update) = update.filter(|u| fresh || u.moment.is_some() || u.told.is_some())
-                && to_screen.blocking_send(update).is_err()
-            {
-                return;
-            }
-            fresh = false;
-            let again = loop {
-                let reading = (!paused).then(|| next.saturating_duration_since(Instant::now()));
-                let playing = session.past.as_ref().and_then(Player::wait);
-                let order = match reading.into_iter().chain(playing).min() {
-                    Some(wait) => orders.recv_timeout(wait),
-                    None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                };
-                match order {
-                    Ok(Order::Interval(new)) => {
-                        interval = new;
-                        next = began + interval.max(spacing);
-                    }
-                    Ok(Order::Pause(on)) => {
-                        paused = on;
-                        if !on {
-                            break true;
-                        }
-                    }
-                    Ok(Order::Monitor(_)) => {}
-                    Ok(Order::Changed) if paused || began.elapsed() < spacing.max(FRESH) => {}
-                    Ok(Order::Changed) => break true,
-                    Ok(Order::Once) => break true,
-                    Ok(Order::Watch(rules)) => {
-                        if session.past.is_none() {
-                            live.watch(by_table(&snapshot, &rules));
-                            watched = rules;
-                        }
-                    }
-                    Ok(Order::LookAt(what)) => {
-                        let anything = what != LookedAt::default();
-                        live.look_at(what);
-                        if anything && !paused {
-                            break true;
-                        }
-                    }
-                    Ok(Order::Travel(how)) => {
-                        session.travel(how);
-                        // What is now comes at once.
-                        fresh = session.past.is_none();
-                        break false;
-                    }
-                    Ok(Order::Save(path)) => {
-                        session.told = Some(save(&session.ring, &path));
-                        break false;
-                    }
-                    Err(RecvTimeoutError::Timeout) => {
-                        let due = session.past.as_ref().and_then(Player::wait) == Some(Duration::ZERO);
-                        if let Some(player) = session.past.as_mut().filter(|_| due) {
-                            match player.is_at_end() {
-                                true => {
-                                    session.past = None;
-                                    fresh = true;
-                                }
-                                false => session.told = player.tick().err(),
-                            }
-                            break false;
-                        }
-                        break true;
-                    }
-                    Err(RecvTimeoutError::Disconnected) => return,
-                }
-            };
-            if again {
-                break;
-            }
         }
     }
 }

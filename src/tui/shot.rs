@@ -1,7 +1,11 @@
 //! One frame of the screen as a picture: the real panes, without a terminal.
 
-use super::reader::{Order, Update, by_table};
-use super::{App, Options, Theme, draw, svg};
+use super::app::App;
+use super::draw::draw;
+use super::reader::{ReaderCommand, Update, by_table};
+use super::run::Options;
+use super::svg::svg;
+use super::theme::Theme;
 use crate::config::ThemeName;
 use crate::observe::Observer;
 use crate::proxy::Names;
@@ -122,12 +126,12 @@ pub fn shot(live: &mut Live, names: Names, options: &Options, shot: &Shot) -> St
             pressed = true;
         }
         studio.draw();
-        studio.app.watch();
-        for order in studio.app.take_orders() {
-            match order {
-                Order::LookAt(what) => live.look_at(what),
-                Order::Watch(rules) => {
-                    if let Some(u) = &studio.app.update {
+        studio.app.subscribe();
+        for command in studio.app.take_commands() {
+            match command {
+                ReaderCommand::LookAt(what) => live.look_at(what),
+                ReaderCommand::Watch(rules) => {
+                    if let Some(u) = &studio.app.cx.update {
                         live.watch(by_table(&u.snapshot, &rules));
                     }
                 }

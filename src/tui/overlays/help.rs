@@ -1,10 +1,10 @@
 //! The help, out of the tables of keys and columns.
 
-use super::popup;
+use super::Outcome;
+use super::popup::popup;
 use crate::columns::{BACKENDS, SERVICES, filter_help};
 use crate::format::wrapped;
-use crate::tui::app::App;
-use crate::tui::keys::KEYS;
+use crate::tui::keys::{Action, KEYS};
 use crate::tui::theme::Theme;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -67,38 +67,59 @@ fn columns(theme: Theme, width: usize) -> Vec<Line<'static>> {
     lines
 }
 
-pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect, page: usize) {
-    let theme = app.theme;
-    let wide = area.width >= 150;
-    let outer = if wide { 156 } else { 90 };
-    let inner_width = usize::from(outer.min(area.width.saturating_sub(2)).saturating_sub(2));
-    let per_page = usize::from(area.height.saturating_sub(4)).max(1);
-    // On a wide screen keys stand beside columns; on a narrow one behind each other, on pages.
-    let (left, right) = match wide {
-        true => (keys(theme, 74), columns(theme, inner_width - 76)),
-        false => {
-            let mut all = keys(theme, inner_width);
-            all.push(Line::from(""));
-            all.extend(columns(theme, inner_width));
-            (all, Vec::new())
+/// The help, at a page.
+#[derive(Debug)]
+pub(in crate::tui) struct Help {
+    page: usize,
+    /// Pages that there are; known when it was drawn.
+    pages: usize,
+}
+
+impl Help {
+    pub(in crate::tui) fn new() -> Help {
+        Help { page: 0, pages: 1 }
+    }
+
+    pub(super) fn on_key(&mut self, action: Option<Action>) -> Outcome {
+        if action != Some(Action::Help) || self.page + 1 >= self.pages {
+            return Outcome::Close;
         }
-    };
-    let longest = left.len().max(right.len());
-    app.help_pages = longest.div_ceil(per_page).max(1);
-    let page = page.min(app.help_pages - 1);
-    let bottom = match app.help_pages {
-        1 => "any key closes".to_string(),
-        n => format!("page {} of {n} · ? next · any other key closes", page + 1),
-    };
-    let inner = popup(frame, theme, area, outer, longest.min(per_page) as u16 + 2, "Help", &bottom);
-    let shown = |lines: Vec<Line<'static>>| -> Vec<Line<'static>> {
-        lines.into_iter().skip(page * per_page).take(per_page).collect()
-    };
-    if wide {
-        let [a, b] = Layout::horizontal([Constraint::Length(76), Constraint::Fill(1)]).areas(inner);
-        frame.render_widget(Paragraph::new(shown(left)), a);
-        frame.render_widget(Paragraph::new(shown(right)), b);
-    } else {
-        frame.render_widget(Paragraph::new(shown(left)), inner);
+        self.page += 1;
+        Outcome::Stay
+    }
+
+    pub(super) fn draw(&mut self, frame: &mut Frame<'_>, theme: Theme, area: Rect) {
+        let wide = area.width >= 150;
+        let outer = if wide { 156 } else { 90 };
+        let inner_width = usize::from(outer.min(area.width.saturating_sub(2)).saturating_sub(2));
+        let per_page = usize::from(area.height.saturating_sub(4)).max(1);
+        // On a wide screen keys stand beside columns; on a narrow one behind each other, on pages.
+        let (left, right) = match wide {
+            true => (keys(theme, 74), columns(theme, inner_width - 76)),
+            false => {
+                let mut all = keys(theme, inner_width);
+                all.push(Line::from(""));
+                all.extend(columns(theme, inner_width));
+                (all, Vec::new())
+            }
+        };
+        let longest = left.len().max(right.len());
+        self.pages = longest.div_ceil(per_page).max(1);
+        let page = self.page.min(self.pages - 1);
+        let bottom = match self.pages {
+            1 => "any key closes".to_string(),
+            n => format!("page {} of {n} · ? next · any other key closes", page + 1),
+        };
+        let inner = popup(frame, theme, area, outer, longest.min(per_page) as u16 + 2, "Help", &bottom);
+        let shown = |lines: Vec<Line<'static>>| -> Vec<Line<'static>> {
+            lines.into_iter().skip(page * per_page).take(per_page).collect()
+        };
+        if wide {
+            let [a, b] = Layout::horizontal([Constraint::Length(76), Constraint::Fill(1)]).areas(inner);
+            frame.render_widget(Paragraph::new(shown(left)), a);
+            frame.render_widget(Paragraph::new(shown(right)), b);
+        } else {
+            frame.render_widget(Paragraph::new(shown(left)), inner);
+        }
     }
 }

@@ -1,13 +1,16 @@
 //! Conntrack: how full, what it holds, what it loses, and who fills it.
 
-use super::detail::section_strip;
+use super::widgets::section_strip;
 use crate::columns::screen_label;
 use crate::format::{clip, count, duration, plural, short};
 use crate::rates::rate_text;
 use crate::snapshot::facts::{ConntrackStat, Stats};
 use crate::snapshot::{Conntrack, Flows, TCP_STATES};
-use crate::tui::app::{App, Section};
+use crate::tui::keys::Action;
+use crate::tui::list::List;
+use crate::tui::pane::{Clicks, Context, Effect, Lists, Pane, Request, section_after};
 use crate::tui::reader::Update;
+use crate::tui::section::Section;
 use crate::tui::theme::Theme;
 use crate::tui::widgets::{bar, chart, draw_list, part, put};
 use ratatui::Frame;
@@ -15,50 +18,98 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::widgets::Paragraph;
 
-pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
-    let theme = app.theme;
-    let update = app.update.clone();
-    let Some((update, c)) = update.as_ref().and_then(|u| Some((u, u.snapshot.conntrack.as_ref()?))) else {
-        let inner = part(frame, theme, area, "Conntrack", "", true);
-        app.conntrack.fit(0, inner);
-        let text = match update {
-            Some(_) => {
-                " The kernel tracks no connections here (module nf_conntrack not loaded, or not readable)."
-            }
-            None => " Reading the kernel …",
-        };
-        frame.render_widget(Paragraph::new(text).style(theme.dim()), inner);
-        return;
-    };
-    let (n, max) = (c.limits.count, c.limits.max);
-    let title = match n.zip(max) {
-        Some((n, max)) => format!("Conntrack {} of {}", count(n), count(max)),
-        None => "Conntrack".into(),
-    };
-    let note = match (update.node.conntrack.growth, update.node.conntrack.full_in) {
-        (_, Some(t)) => format!("full in {} at this growth", duration(t)),
-        (Ok(g), None) if g.abs() >= 0.05 => {
-            format!("{}{}/s", if g < 0.0 { "-" } else { "+" }, short(g.abs()))
+/// Conntrack, in four sections.
+#[derive(Debug)]
+pub(in crate::tui) struct ConntrackPane {
+    section: Section,
+    list: List,
+}
+
+impl ConntrackPane {
+    pub(in crate::tui) fn new() -> ConntrackPane {
+        ConntrackPane { section: Section::Summary, list: List::default() }
+    }
+}
+
+/// Services with flows, those with the most first.
+fn by_flows(u: &Update) -> Vec<(usize, u64)> {
+    let rows = u.rows().filter_map(|r| Some((r.place, r.figures.held().filter(|n| *n > 0)?)));
+    let mut all: Vec<(usize, u64)> = rows.collect();
+    all.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    all
+}
+
+impl Pane for ConntrackPane {
+    fn on_action(&mut self, action: Action, cx: &Context) -> Effect {
+        if let Some(section) = section_after(&Section::OF_CONNTRACK, self.section, action) {
+            self.section = section;
+            self.list.go_to_top();
+            return Effect::Nothing;
         }
-        _ => "steady".into(),
-    };
-    let inner = part(frame, theme, area, &title, &note, true);
-    let part_full = n.zip(max).map_or(0.0, |(n, max)| n as f64 / max.max(1) as f64);
-    let style = theme.fill(part_full);
-    let width = usize::from(inner.width).saturating_sub(10);
-    put(frame, Rect { x: inner.x + 1, height: 1, ..inner }, &bar(part_full, width), style, false);
-    let percent = format!("{:.1}% ", part_full * 100.0);
-    put(frame, Rect { height: 1, ..inner }, &percent, style, true);
-    let [_, strip, rest] =
-        Layout::vertical([Constraint::Length(1), Constraint::Length(1), Constraint::Min(1)]).areas(inner);
-    let now = app.conntrack_section;
-    section_strip(frame, app, strip, &Section::OF_CONNTRACK, now, &|s| format!(" {} ", s.title()));
-    let flows = c.flows.as_ref().map(|f| f.value.clone());
-    match now {
-        Section::Cpus => draw_cpus(frame, app, update, c, rest),
-        Section::Sources => draw_sources(frame, app, flows.as_deref(), rest),
-        Section::Services => draw_services(frame, app, update, rest),
-        _ => draw_summary(frame, app, update, c, flows.as_deref(), rest),
+        match (action, &cx.update) {
+            (Action::Enter, Some(u)) if self.section == Section::Services => {
+                let chosen = by_flows(u).get(self.list.chosen).copied();
+                chosen.map_or(Effect::Nothing, |(i, _)| Effect::Go(Request::Service(i, Section::Flows)))
+            }
+            _ => Effect::Ignored,
+        }
+    }
+
+    fn lists(&mut self) -> Lists<'_> {
+        Lists::one(&mut self.list)
+    }
+
+    fn hints(&self) -> &'static [Action] {
+        &[Action::NextSection]
+    }
+
+    fn draw(&mut self, frame: &mut Frame<'_>, area: Rect, cx: &Context, clicks: &mut Clicks) {
+        let theme = cx.theme;
+        let update = cx.update.as_ref();
+        let Some((update, c)) = update.and_then(|u| Some((u, u.snapshot.conntrack.as_ref()?))) else {
+            let inner = part(frame, theme, area, "Conntrack", "", true);
+            self.list.fit(0, inner);
+            let text = match update {
+                Some(_) => {
+                    " The kernel tracks no connections here (module nf_conntrack not loaded, or not readable)."
+                }
+                None => " Reading the kernel …",
+            };
+            frame.render_widget(Paragraph::new(text).style(theme.dim()), inner);
+            return;
+        };
+        let (n, max) = (c.limits.count, c.limits.max);
+        let title = match n.zip(max) {
+            Some((n, max)) => format!("Conntrack {} of {}", count(n), count(max)),
+            None => "Conntrack".into(),
+        };
+        let note = match (update.node.conntrack.growth, update.node.conntrack.full_in) {
+            (_, Some(t)) => format!("full in {} at this growth", duration(t)),
+            (Ok(g), None) if g.abs() >= 0.05 => {
+                format!("{}{}/s", if g < 0.0 { "-" } else { "+" }, short(g.abs()))
+            }
+            _ => "steady".into(),
+        };
+        let inner = part(frame, theme, area, &title, &note, true);
+        let part_full = n.zip(max).map_or(0.0, |(n, max)| n as f64 / max.max(1) as f64);
+        let style = theme.fill(part_full);
+        let width = usize::from(inner.width).saturating_sub(10);
+        put(frame, Rect { x: inner.x + 1, height: 1, ..inner }, &bar(part_full, width), style, false);
+        let percent = format!("{:.1}% ", part_full * 100.0);
+        put(frame, Rect { height: 1, ..inner }, &percent, style, true);
+        let [_, strip, rest] =
+            Layout::vertical([Constraint::Length(1), Constraint::Length(1), Constraint::Min(1)]).areas(inner);
+        let now = self.section;
+        let label = |s: Section| format!(" {} ", s.title());
+        section_strip(frame, theme, strip, &Section::OF_CONNTRACK, now, &label, clicks);
+        let flows = c.flows.as_ref().map(|f| f.value.clone());
+        let list = &mut self.list;
+        match now {
+            Section::Cpus => draw_cpus(frame, theme, update, c, rest, list),
+            Section::Sources => draw_sources(frame, theme, flows.as_deref(), rest, list),
+            Section::Services => draw_services(frame, theme, update, rest, list),
+            _ => draw_summary(frame, theme, update, c, flows.as_deref(), rest, list),
+        }
     }
 }
 
@@ -127,14 +178,14 @@ fn stat_lines(theme: Theme, update: &Update, stats: Option<Stats>, wide: bool) -
 
 fn draw_summary(
     frame: &mut Frame<'_>,
-    app: &mut App,
+    theme: Theme,
     update: &Update,
     c: &Conntrack,
     flows: Option<&Flows>,
     area: Rect,
+    list: &mut List,
 ) {
-    let theme = app.theme;
-    app.conntrack.hide();
+    list.hide();
     let (left, mut right) = (flow_lines(theme, flows), stat_lines(theme, update, c.stats, area.width >= 100));
     let off = |on: Option<bool>, name: &str, why: &str| match on {
         Some(false) => Some((format!("{name} = 0: {why}"), theme.dim())),
@@ -171,8 +222,14 @@ const OF_CPUS: [(ConntrackStat, &str); 8] = [
     (ConntrackStat::ClashResolve, "CLASH/s"),
 ];
 
-fn draw_cpus(frame: &mut Frame<'_>, app: &mut App, update: &Update, c: &Conntrack, area: Rect) {
-    let theme = app.theme;
+fn draw_cpus(
+    frame: &mut Frame<'_>,
+    theme: Theme,
+    update: &Update,
+    c: &Conntrack,
+    area: Rect,
+    rows: &mut List,
+) {
     let fit = usize::from(area.width.saturating_sub(6) / 11).min(OF_CPUS.len());
     let mut head = format!(" {:>4}", "CPU");
     for (_, name) in &OF_CPUS[..fit] {
@@ -180,8 +237,8 @@ fn draw_cpus(frame: &mut Frame<'_>, app: &mut App, update: &Update, c: &Conntrac
     }
     put(frame, Rect { height: 1, ..area }, &head, theme.head(), false);
     let list = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
-    app.conntrack.fit(c.cpus.len(), list);
-    draw_list(frame, theme, &app.conntrack, Some(true), |frame, cpu, place| {
+    rows.fit(c.cpus.len(), list);
+    draw_list(frame, theme, rows, Some(true), |frame, cpu, place| {
         put(frame, place, &format!(" {cpu:>4}"), theme.text(), false);
         for (n, (stat, _)) in OF_CPUS[..fit].iter().enumerate() {
             let at = Rect { x: place.x + 6 + n as u16 * 11, width: 10, ..place };
@@ -196,10 +253,9 @@ fn draw_cpus(frame: &mut Frame<'_>, app: &mut App, update: &Update, c: &Conntrac
     });
 }
 
-fn draw_sources(frame: &mut Frame<'_>, app: &mut App, flows: Option<&Flows>, area: Rect) {
-    let theme = app.theme;
+fn draw_sources(frame: &mut Frame<'_>, theme: Theme, flows: Option<&Flows>, area: Rect, rows: &mut List) {
     let Some(flows) = flows else {
-        app.conntrack.fit(0, area);
+        rows.fit(0, area);
         frame.render_widget(Paragraph::new(" Flows could not be read.").style(theme.dim()), area);
         return;
     };
@@ -218,8 +274,8 @@ fn draw_sources(frame: &mut Frame<'_>, app: &mut App, flows: Option<&Flows>, are
     );
     put(frame, Rect { height: 1, ..area }, &head.replace("addresss", "addresses"), theme.head(), false);
     let list = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
-    app.conntrack.fit(all.len(), list);
-    draw_list(frame, theme, &app.conntrack, Some(true), |frame, i, place| {
+    rows.fit(all.len(), list);
+    draw_list(frame, theme, rows, Some(true), |frame, i, place| {
         let (address, n) = all[i];
         let share = f64::from(n) / flows.total.max(1) as f64;
         let text = format!(" {:<40} {n:>9} {:>6.1}%  ", address.to_string(), share * 100.0);
@@ -230,20 +286,19 @@ fn draw_sources(frame: &mut Frame<'_>, app: &mut App, flows: Option<&Flows>, are
     });
 }
 
-fn draw_services(frame: &mut Frame<'_>, app: &mut App, update: &Update, area: Rect) {
-    let theme = app.theme;
-    let all = app.by_flows();
+fn draw_services(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect, rows: &mut List) {
+    let all = by_flows(update);
     let name = usize::from(area.width).saturating_sub(34).clamp(20, 60);
     let head =
         format!(" {:<name$} {:>9} {:>9} {:>7}", "SERVICE (Enter: flows)", "FLOWS", "UNREPLIED", "SHARE");
     put(frame, Rect { height: 1, ..area }, &head, theme.head(), false);
     let list = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
-    app.conntrack.fit(all.len(), list);
+    rows.fit(all.len(), list);
     if all.is_empty() {
         frame.render_widget(Paragraph::new(" No flow to a Service right now.").style(theme.dim()), list);
     }
     let total: u64 = all.iter().map(|a| a.1).sum();
-    draw_list(frame, theme, &app.conntrack, Some(true), |frame, line, place| {
+    draw_list(frame, theme, rows, Some(true), |frame, line, place| {
         let (i, n) = all[line];
         let Some(s) = update.model.services.get(i) else { return };
         let unreplied =

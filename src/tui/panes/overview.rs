@@ -1,13 +1,15 @@
 //! The node at a glance: what is wrong, and how much of everything there is.
 
-use super::frame::severity_style;
-use super::services::health_style;
+use super::services::{health_style, nothing, watched_of_all};
+use super::widgets::severity_style;
 use crate::columns::{screen_label, state_word, symbol};
+use crate::config::PaneName;
 use crate::doctor::Severity;
 use crate::format::{clip, clip_end, count, duration, plural, short};
 use crate::proxy::{Health, Mode, chain_families};
 use crate::rates::rate_text;
-use crate::tui::app::App;
+use crate::tui::keys::Action;
+use crate::tui::pane::{Clicks, Context, Effect, Pane, Subscriptions};
 use crate::tui::reader::Update;
 use crate::tui::theme::Theme;
 use crate::tui::widgets::{bar, chart, part, put, sparkline};
@@ -17,51 +19,94 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Wrap};
 use unicode_width::UnicodeWidthStr;
 
-pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
-    let theme = app.theme;
-    let Some(update) = app.update.clone() else {
-        frame.render_widget(Paragraph::new(" Reading the kernel …").style(theme.dim()), area);
-        return;
+/// The node at a glance.
+#[derive(Debug, Default)]
+pub(in crate::tui) struct Overview {
+    /// Services with the most new flows, by index in the model.
+    movers: Vec<usize>,
+}
+
+/// Services with the most new flows; in nftables mode, with the most flows that conntrack holds.
+fn movers(u: &Update) -> Vec<usize> {
+    let figure = |i: usize| -> f64 {
+        match u.rates.get(i).map(|r| r.flows) {
+            Some(Ok(n)) => n,
+            _ => u.model.figures(i).held().unwrap_or(0) as f64 / 1e6,
+        }
     };
-    let (chart_height, states) = match area.height {
-        ..30 => (0, if area.height < 14 { 4 } else { 6 }),
-        _ => ((area.height / 4).clamp(7, 14), 7),
-    };
-    let rest = area.height.saturating_sub(1 + states + chart_height);
-    let lists = if rest > 10 { rest * 55 / 100 } else { rest };
-    let [verdict, first, plot, second, third] = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Length(states),
-        Constraint::Length(chart_height),
-        Constraint::Length(lists),
-        Constraint::Min(0),
-    ])
-    .areas(area);
-    draw_verdict(frame, theme, &update, verdict);
-    // Figures of what could not be read would be a false all-clear.
-    if !update.snapshot.rules_read() {
-        let rest = Rect { y: area.y + 2, height: area.height.saturating_sub(2), ..area };
-        let text =
-            Paragraph::new(super::services::nothing(app)).style(theme.dim()).wrap(Wrap { trim: false });
-        frame.render_widget(text, rest);
-        return;
+    let mut all: Vec<(f64, usize)> = (0..u.model.services.len())
+        .filter(|i| u.model.services[*i].health() != Health::Leftover)
+        .map(|i| (figure(i), i))
+        .filter(|m| m.0 > 0.0)
+        .collect();
+    all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    all.into_iter().take(20).map(|m| m.1).collect()
+}
+
+impl Pane for Overview {
+    fn on_view(&mut self, cx: &Context, _changed: bool) -> Effect {
+        self.movers = cx.update.as_ref().map(movers).unwrap_or_default();
+        Effect::Nothing
     }
-    let [left, right] = columns(first);
-    draw_states(frame, theme, &update, left);
-    draw_conntrack(frame, app, &update, right);
-    if plot.height > 0 {
-        let what = match counts_new_flows(&update) {
-            true => "New flows a second to all Services",
-            false => "Flows to all Services that conntrack held",
+
+    fn on_action(&mut self, action: Action, cx: &Context) -> Effect {
+        let bad = cx.update.as_ref().is_some_and(|u| !u.examination.findings.is_empty());
+        match action {
+            Action::Enter => Effect::Show(if bad { PaneName::Findings } else { PaneName::Services }),
+            _ => Effect::Ignored,
+        }
+    }
+
+    fn subscriptions(&self, cx: &Context) -> Subscriptions {
+        let rules = watched_of_all(cx, self.movers.iter().copied());
+        Subscriptions { rules, ..Subscriptions::default() }
+    }
+
+    fn draw(&mut self, frame: &mut Frame<'_>, area: Rect, cx: &Context, _clicks: &mut Clicks) {
+        let theme = cx.theme;
+        let Some(update) = &cx.update else {
+            frame.render_widget(Paragraph::new(" Reading the kernel …").style(theme.dim()), area);
+            return;
         };
-        let inner = part(frame, theme, plot, what, "over the session", false);
-        chart(frame, theme, inner, update.history.total());
-    }
-    let [left, right] = columns(second);
-    draw_movers(frame, app, &update, left);
-    draw_causes(frame, theme, &update, right);
-    if third.height > 1 {
-        draw_tables(frame, app, &update, third);
+        let (chart_height, states) = match area.height {
+            ..30 => (0, if area.height < 14 { 4 } else { 6 }),
+            _ => ((area.height / 4).clamp(7, 14), 7),
+        };
+        let rest = area.height.saturating_sub(1 + states + chart_height);
+        let lists = if rest > 10 { rest * 55 / 100 } else { rest };
+        let [verdict, first, plot, second, third] = Layout::vertical([
+            Constraint::Length(1),
+            Constraint::Length(states),
+            Constraint::Length(chart_height),
+            Constraint::Length(lists),
+            Constraint::Min(0),
+        ])
+        .areas(area);
+        draw_verdict(frame, theme, update, verdict);
+        // Figures of what could not be read would be a false all-clear.
+        if !update.snapshot.rules_read() {
+            let rest = Rect { y: area.y + 2, height: area.height.saturating_sub(2), ..area };
+            let text = Paragraph::new(nothing(cx)).style(theme.dim()).wrap(Wrap { trim: false });
+            frame.render_widget(text, rest);
+            return;
+        }
+        let [left, right] = columns(first);
+        draw_states(frame, theme, update, left);
+        draw_conntrack(frame, theme, update, right);
+        if plot.height > 0 {
+            let what = match counts_new_flows(update) {
+                true => "New flows a second to all Services",
+                false => "Flows to all Services that conntrack held",
+            };
+            let inner = part(frame, theme, plot, what, "over the session", false);
+            chart(frame, theme, inner, update.history.total());
+        }
+        let [left, right] = columns(second);
+        draw_movers(frame, theme, update, &self.movers, left);
+        draw_causes(frame, theme, update, right);
+        if third.height > 1 {
+            draw_tables(frame, cx, update, third);
+        }
     }
 }
 
@@ -142,8 +187,7 @@ fn draw_states(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect)
     spans(frame, line(inner, 4), vec![Span::styled(text, theme.dim())]);
 }
 
-fn draw_conntrack(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect) {
-    let theme = app.theme;
+fn draw_conntrack(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect) {
     let inner = part(frame, theme, area, "Conntrack", "5 shows more", false);
     let Some(c) = &update.snapshot.conntrack else {
         spans(frame, line(inner, 0), vec![Span::styled("not there", theme.dim())]);
@@ -192,12 +236,11 @@ fn draw_conntrack(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect)
     }
 }
 
-fn draw_movers(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect) {
-    let theme = app.theme;
+fn draw_movers(frame: &mut Frame<'_>, theme: Theme, update: &Update, movers: &[usize], area: Rect) {
     let counted = counts_new_flows(update);
     let (what, unit) = if counted { ("Most new flows", "/s") } else { ("Most flows held", "") };
     let inner = part(frame, theme, area, what, "2 shows all", false);
-    for (n, i) in app.movers.iter().take(usize::from(inner.height)).enumerate() {
+    for (n, i) in movers.iter().take(usize::from(inner.height)).enumerate() {
         let Some(s) = update.model.services.get(*i) else { continue };
         let Some(place) = line(inner, n) else { break };
         let figure = match update.rates.get(*i).map(|r| r.flows) {
@@ -212,7 +255,7 @@ fn draw_movers(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect) {
         let at = Rect { x: place.x + name as u16 + 9, width: trend, ..place };
         put(frame, at, &sparkline(&update.history.service(*i), usize::from(trend)), theme.busy(), false);
     }
-    if app.movers.is_empty() {
+    if movers.is_empty() {
         let text = if counted { "no new flows right now" } else { "no flows to Services" };
         spans(frame, line(inner, 0), vec![Span::styled(text, theme.dim())]);
     }
@@ -249,8 +292,8 @@ fn draw_causes(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect)
     spans(frame, line(inner, n), vec![Span::styled(text, style)]);
 }
 
-fn draw_tables(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect) {
-    let theme = app.theme;
+fn draw_tables(frame: &mut Frame<'_>, cx: &Context, update: &Update, area: Rect) {
+    let theme = cx.theme;
     let costs: Vec<String> =
         update.snapshot.costs.iter().map(|c| format!("{} {}", c.what, duration(c.cost.wall))).collect();
     let inner = part(frame, theme, area, "Rules by table and family of chains", &costs.join(" · "), false);
@@ -268,7 +311,7 @@ fn draw_tables(frame: &mut Frame<'_>, app: &App, update: &Update, area: Rect) {
             .into_iter()
             .map(|(name, n)| format!("{name} {}", count(n as u64)))
             .collect();
-        let owners = app.owners.get(i).map(|o| o.join(", ")).unwrap_or_default();
+        let owners = cx.owners.get(i).map(|o| o.join(", ")).unwrap_or_default();
         let name = format!("{} {}", t.family, t.table.name);
         let mut text = vec![
             Span::styled(format!("{name:<16}"), dim(rules)),

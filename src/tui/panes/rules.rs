@@ -1,127 +1,215 @@
-//! The rules of the chosen chain as the kernel has them, or the members of a set.
+//! Tables, chains and sets as a tree, and what the chosen one holds.
 
-use super::detail::draw_lines;
-use crate::format::{bytes, count, plural};
-use crate::rates::rate_text;
-use crate::ruleset::{ChainId, RuleId};
-use crate::snapshot::Snapshot;
-use crate::tui::app::{App, TableRow};
-use crate::tui::widgets::{part, put};
+mod contents;
+mod rows;
+mod tree;
+
+use crate::proxy::RuleRef;
+use crate::ruleset::RuleId;
+use crate::tui::keys::Action;
+use crate::tui::list::List;
+use crate::tui::pane::{Clicks, Context, Effect, Lists, Pane, Request, Search, Subscriptions};
+use crate::tui::reader::Update;
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
-use ratatui::widgets::Paragraph;
+use rows::{TableRow, row_name, table_key};
+use std::collections::HashSet;
 
-/// Members that are made into text at most: a screen shows fewer.
-const MOST_MEMBERS: usize = 2000;
-
-/// Hits of a rule and hits a second, or what stands for them.
-pub(super) fn hit_texts(app: &App, table: usize, rule: RuleId, counted: bool, hits: u64) -> (String, String) {
-    match counted {
-        true => (count(hits), rate_text(app.rule_rates.rule(table, rule))),
-        false => ("-".into(), "-".into()),
-    }
+#[derive(Debug, Default)]
+pub(in crate::tui) struct Rules {
+    /// The tree, as shown.
+    rows: Vec<TableRow>,
+    tables: List,
+    rules: List,
+    lower: bool,
+    search: String,
+    /// Tables that are folded, by their key.
+    folded: HashSet<String>,
+    /// Name of the chosen row, while the structure changes under it.
+    chosen_name: Option<String>,
 }
 
-/// Title and members of a set.
-fn members(snapshot: &Snapshot, row: TableRow) -> Option<(String, Vec<String>)> {
-    match row {
-        TableRow::Set(i, set) => {
-            let table = &snapshot.tables.get(i)?.table;
-            let set = table.sets.get(set as usize)?;
-            let title = format!("{} {} @{}", table.family, table.name, table.str(set.name));
-            let lines = match &set.elements {
-                Some(_) => table.element_texts(set, MOST_MEMBERS),
-                None => vec!["not read: it is only counted".into()],
-            };
-            Some((title, lines))
-        }
-        TableRow::Ipset(i) => {
-            let set = snapshot.ipsets.as_ref()?.value.get(i)?;
-            let lines = match &set.members {
-                Some(all) => all.iter().take(MOST_MEMBERS).map(ToString::to_string).collect(),
-                None => vec!["not read: no rule looks into it, or it is large".into()],
-            };
-            Some((format!("ipset {}", set.name), lines))
-        }
-        _ => None,
+impl Rules {
+    fn chosen(&self) -> Option<TableRow> {
+        self.rows.get(self.tables.chosen).copied()
     }
-}
 
-pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
-    let theme = app.theme;
-    let focus = app.lower;
-    let chosen = app.table_rows.get(app.tables.chosen).copied();
-    let Some(update) = app.update.clone() else {
-        part(frame, theme, area, "Rules", "", focus);
-        return;
-    };
-    if let Some((title, lines)) = chosen.and_then(|c| members(&update.snapshot, c)) {
-        let note = plural(lines.len() as u64, "line");
-        let inner = part(frame, theme, area, &title, &note, focus);
-        if lines.is_empty() {
-            frame.render_widget(Paragraph::new(" Nothing is in it.").style(theme.dim()), inner);
-        }
-        let lines: Vec<(String, String, Style)> =
-            lines.into_iter().map(|l| (String::new(), l, theme.text())).collect();
-        draw_lines(frame, theme, &mut app.rules, inner, focus, &lines);
-        return;
-    }
-    let found = match chosen {
-        Some(TableRow::Chain(i, c)) => update.snapshot.tables.get(i).map(|t| (i, t, ChainId(c))),
-        _ => None,
-    };
-    let Some((table, t, chain)) = found else {
-        let inner = part(frame, theme, area, "Rules", "", focus);
-        app.rules.fit(0, inner);
-        let text = match chosen {
-            Some(TableRow::Table(_) | TableRow::Ipsets) => {
-                " Enter folds and unfolds it. Choose a chain or a set."
-            }
-            _ => " Choose a chain or a set to see what is in it.",
+    fn arrange(&mut self, cx: &Context) {
+        let Some(update) = &cx.update else { return };
+        let chosen = self.chosen();
+        let wanted = self.search.to_lowercase();
+        // Sets are shown as `@name`.
+        self.rows = rows::tree(update, wanted.trim_start_matches('@'), &self.folded);
+        self.tables.len = self.rows.len();
+        // What was chosen stays chosen, also when a search that found it ends, or chains came and went.
+        let Some(chosen) = chosen else { return };
+        let found = match self.chosen_name.take() {
+            Some(name) => self.rows.iter().position(|r| row_name(update, *r).as_ref() == Some(&name)),
+            None => self.rows.iter().position(|r| *r == chosen),
         };
-        frame.render_widget(Paragraph::new(text).style(theme.dim()), inner);
-        return;
-    };
-    let title = format!("{} {} {}", t.family, t.table.name, t.table.chain_name(chain));
-    let note = "▲ the most hits, dim: never hit; Enter follows a jump";
-    let inner = part(frame, theme, area, &title, note, focus);
-    let range = t.table.chains[chain.0 as usize].rules.clone();
-    if range.is_empty() {
-        app.rules.fit(0, inner);
-        frame.render_widget(Paragraph::new(" No rules in this chain.").style(theme.dim()), inner);
-        return;
+        if let Some(at) = found {
+            self.tables.chosen = at;
+        }
     }
-    let wide = area.width >= 100;
-    let size = if wide { format!(" {:>10}", "BYTES") } else { String::new() };
-    let head = format!(" {:>9} {:>7}{size}   {}", "HITS", "HITS/s", "RULE");
-    put(frame, Rect { height: 1, ..inner }, &head, theme.head(), false);
-    let hottest =
-        range.clone().filter_map(|r| app.rule_rates.rule(table, RuleId(r)).ok()).fold(0.0, f64::max);
-    // Only what is on the screen is made into text.
-    let list = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };
-    app.rules.fit(range.len(), list);
-    let shown = app.rules.top..(app.rules.top + app.rules.height + 1).min(range.len());
-    let lines: Vec<(String, String, Style)> = t
-        .table
-        .rules_of(chain)
-        .enumerate()
-        .map(|(n, (id, rule))| {
-            if !shown.contains(&n) && n != app.rules.chosen {
-                return Default::default();
+
+    fn fold(&mut self, key: Option<String>, cx: &Context) {
+        let Some(key) = key else { return };
+        if !self.folded.remove(&key) {
+            self.folded.insert(key);
+        }
+        self.arrange(cx);
+    }
+
+    /// Chooses a row, whatever a search or a fold hides.
+    fn choose_row(&mut self, row: TableRow, cx: &Context) {
+        if !self.rows.contains(&row) {
+            self.search.clear();
+            if let (TableRow::Chain(i, _) | TableRow::Table(i), Some(u)) = (row, &cx.update) {
+                let key = u.snapshot.tables.get(i).map(table_key);
+                key.map(|k| self.folded.remove(&k));
             }
-            let seen = t.counter(id);
-            let (hits, rate) = hit_texts(app, table, id, rule.counted, seen.packets);
-            let size = match (wide, rule.counted) {
-                (false, _) => String::new(),
-                (true, true) => format!(" {:>10}", bytes(seen.bytes)),
-                (true, false) => format!(" {:>10}", "-"),
-            };
-            let hot = app.rule_rates.rule(table, id).is_ok_and(|r| r > 0.0 && r >= hottest * 0.8);
-            let mark = if hot { '▲' } else { ' ' };
-            let style = if seen.packets > 0 || !rule.counted { theme.text() } else { theme.dim() };
-            (format!("{hits:>9} {rate:>7}{size} {mark} "), t.table.rule_text(rule).to_string(), style)
-        })
-        .collect();
-    draw_lines(frame, theme, &mut app.rules, list, focus, &lines);
+            self.arrange(cx);
+        }
+        if let Some(at) = self.rows.iter().position(|r| *r == row) {
+            self.tables.chosen = at;
+            self.rules.go_to_top();
+        }
+    }
+
+    /// The rule that is chosen in the chosen chain.
+    fn chosen_rule(&self, u: &Update) -> Option<RuleRef> {
+        let TableRow::Chain(table, chain) = self.chosen()? else { return None };
+        let range = &u.snapshot.tables.get(table)?.table.chains.get(chain as usize)?.rules;
+        let rule = range.start + self.rules.chosen as u32;
+        range.contains(&rule).then_some(RuleRef { table, rule: RuleId(rule) })
+    }
+
+    fn follow_jump(&self, cx: &Context) -> Effect {
+        let Some(u) = &cx.update else { return Effect::Nothing };
+        let (Some(TableRow::Chain(i, c)), Some(r)) = (self.chosen(), self.chosen_rule(u)) else {
+            return Effect::Nothing;
+        };
+        let table = &u.snapshot.tables[i].table;
+        match table.jump_of(table.rule(r.rule)) {
+            Some(to) => {
+                let back = Request::TableRow(i, c, self.rules.chosen);
+                Effect::Jump { back, to: Request::TableRow(i, to.0, 0) }
+            }
+            None => Effect::Notice("this rule jumps nowhere".into()),
+        }
+    }
+
+    fn enter(&mut self, cx: &Context) -> Effect {
+        if self.lower {
+            return self.follow_jump(cx);
+        }
+        match self.chosen() {
+            Some(TableRow::Table(i)) => {
+                let key = cx.update.as_ref().and_then(|u| u.snapshot.tables.get(i)).map(table_key);
+                self.fold(key, cx);
+            }
+            Some(TableRow::Ipsets) => self.fold(Some("ipset".into()), cx),
+            Some(_) => self.lower = true,
+            None => {}
+        }
+        Effect::Nothing
+    }
+
+    fn show_rule(&mut self, r: RuleRef, cx: &Context) {
+        let Some(t) = cx.update.as_ref().and_then(|u| u.snapshot.tables.get(r.table)) else { return };
+        let Some(chain) = t.table.chain_of(r.rule) else { return };
+        self.choose_row(TableRow::Chain(r.table, chain.0), cx);
+        self.lower = true;
+        self.rules.chosen = (r.rule.0 - t.table.chains[chain.0 as usize].rules.start) as usize;
+    }
+}
+
+impl Pane for Rules {
+    fn before_change(&mut self, cx: &Context) {
+        self.chosen_name = self.chosen().zip(cx.update.as_ref()).and_then(|(row, u)| row_name(u, row));
+    }
+
+    fn on_view(&mut self, cx: &Context, _changed: bool) -> Effect {
+        self.arrange(cx);
+        Effect::Nothing
+    }
+
+    fn on_action(&mut self, action: Action, cx: &Context) -> Effect {
+        match action {
+            Action::Enter => return self.enter(cx),
+            Action::Focus => self.lower = true,
+            Action::Back if std::mem::take(&mut self.lower) => {}
+            Action::Back => {
+                self.search.clear();
+                self.arrange(cx);
+            }
+            _ => return Effect::Ignored,
+        }
+        Effect::Nothing
+    }
+
+    fn on_request(&mut self, request: &Request, cx: &Context) -> Effect {
+        match *request {
+            Request::Rule(r) => self.show_rule(r, cx),
+            Request::Table(i) => {
+                self.lower = false;
+                self.choose_row(TableRow::Table(i), cx);
+            }
+            Request::TableRow(i, chain, rule) => {
+                self.choose_row(TableRow::Chain(i, chain), cx);
+                self.lower = true;
+                self.rules.chosen = rule;
+            }
+            _ => return Effect::Ignored,
+        }
+        Effect::Nothing
+    }
+
+    fn lists(&mut self) -> Lists<'_> {
+        Lists { upper: Some(&mut self.tables), lower: Some(&mut self.rules), in_lower: Some(&mut self.lower) }
+    }
+
+    fn on_chosen(&mut self, _cx: &Context) {
+        self.rules.go_to_top();
+    }
+
+    fn search(&self) -> Option<Search> {
+        let is_found = |r: &&TableRow| matches!(r, TableRow::Chain(..) | TableRow::Set(..));
+        let found = self.rows.iter().filter(is_found).count();
+        Some(Search { text: self.search.clone(), found, ..Search::default() })
+    }
+
+    fn set_search(&mut self, text: String, cx: &Context) {
+        self.search = text;
+        self.arrange(cx);
+    }
+
+    fn subscriptions(&self, cx: &Context) -> Subscriptions {
+        let mut wanted = Subscriptions::default();
+        if let (Some(TableRow::Chain(table, chain)), Some(u)) = (self.chosen(), &cx.update)
+            && let Some(t) = u.snapshot.tables.get(table)
+        {
+            let range = t.table.chains[chain as usize].rules.clone();
+            let shown = range.skip(self.rules.top).take(self.rules.height);
+            wanted.rules.extend(shown.map(|r| RuleRef { table, rule: RuleId(r) }));
+        }
+        wanted
+    }
+
+    fn copied(&self, cx: &Context) -> Option<String> {
+        let u = cx.update.as_ref()?;
+        let row = self.chosen()?;
+        let TableRow::Chain(i, c) = row else { return row_name(u, row) };
+        let t = &u.snapshot.tables.get(i)?.table;
+        match self.chosen_rule(u) {
+            Some(r) if self.lower => Some(t.rule_text(t.rule(r.rule)).to_string()),
+            _ => Some(t.str(t.chains[c as usize].name).to_string()),
+        }
+    }
+
+    fn draw(&mut self, frame: &mut Frame<'_>, area: Rect, cx: &Context, _clicks: &mut Clicks) {
+        let [upper, lower] = super::layout::halves(area, u16::MAX);
+        self.draw_tree(frame, upper, cx);
+        self.draw_contents(frame, lower, cx);
+    }
 }

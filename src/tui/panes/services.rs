@@ -1,142 +1,324 @@
-//! The list of Services.
+//! The list of Services, and the backends of the chosen one below it.
 
-use super::frame::filters;
-use crate::columns::{Column, SERVICES, ServiceRow, Services, symbol};
-use crate::format::plural;
-use crate::proxy::{Health, Mode};
-use crate::rates::History;
-use crate::ruleset::IpFamily;
-use crate::tui::app::{App, Click};
-use crate::tui::theme::Theme;
-use crate::tui::widgets::{columns_that_fit, draw_list, heads, part, put, sparkline};
+mod draw;
+mod rows;
+
+pub(super) use draw::{health_style, nothing};
+
+use super::service::backends;
+use crate::columns::{Filter, NEVER, SERVICES};
+use crate::config::ServicesConfig;
+use crate::proxy::{Mode, RuleRef, Service, endpoint_text, frontend_text};
+use crate::rates::service_key;
+use crate::tui::keys::Action;
+use crate::tui::list::{List, neighbour};
+use crate::tui::overlays::{Columns, Overlay};
+use crate::tui::pane::{Clicks, Context, Effect, Lists, MOST_WATCHED, Pane, Request, Search, Subscriptions};
+use crate::tui::section::Section;
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
-use ratatui::text::Line;
-use ratatui::widgets::{Paragraph, Wrap};
 
-/// Names wider than this are rare: what is left goes to the trend.
-const NAME: u16 = 56;
-
-/// Style of a state.
-pub(super) fn health_style(theme: Theme, health: Health) -> Style {
-    match health {
-        Health::Fine => theme.good(),
-        Health::Rejecting => theme.bad(),
-        Health::Dropping => theme.warn(),
-        Health::Leftover => theme.dim(),
-    }
+#[derive(Debug)]
+pub(in crate::tui) struct Services {
+    list: List,
+    /// Backends of the chosen Service.
+    below: List,
+    lower: bool,
+    /// Indices into the model's Services, as shown.
+    rows: Vec<usize>,
+    /// Which Service is chosen, whatever row it is on.
+    chosen_key: Option<u64>,
+    search: String,
+    filter: Filter,
+    /// What is wrong with the search as a filter.
+    error: Option<String>,
+    /// What a search looks through, one text for each Service.
+    texts: Vec<String>,
+    /// Column that sorts, its index in [`SERVICES`].
+    sort: usize,
+    reversed: bool,
+    problems: bool,
+    problems_first: bool,
+    namespace: Option<String>,
+    mode: Option<Mode>,
+    /// Columns that the user chose, in order.
+    columns: Option<Vec<usize>>,
+    /// Columns that are on the screen, in order.
+    heads: Vec<usize>,
 }
 
-fn style_of(theme: Theme, key: &str, row: &ServiceRow<'_>) -> Style {
-    let health = row.service.health();
-    let state = health_style(theme, health);
-    let moving = |rate: Option<f64>| match rate {
-        Some(r) if r > 0.0 => theme.text(),
-        _ => theme.dim(),
-    };
-    match key {
-        "state" => state,
-        "name" if health != Health::Fine => state,
-        "name" | "held" => theme.text(),
-        "flows" => moving(row.rates.and_then(|r| r.flows.ok())),
-        "packets" => moving(row.rates.and_then(|r| r.packets.ok())),
-        "bytes" => moving(row.rates.and_then(|r| r.bytes.ok())),
-        "refused" => match row.rates.and_then(|r| r.refused.ok()) {
-            Some(r) if r > 0.0 => theme.bad(),
-            _ => theme.dim(),
-        },
-        "backends" if row.service.backends.is_empty() && row.service.engine.mode() != Mode::Userspace => {
-            theme.bad()
-        }
-        "backends" => theme.text(),
-        "trend" => theme.busy(),
-        _ => theme.dim(),
-    }
-}
-
-pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
-    let theme = app.theme;
-    let focus = !app.lower;
-    let total = app.update.as_ref().map_or(0, |u| u.model.services.len());
-    let mut title = match app.rows.len() == total {
-        true => format!("Services {total}"),
-        false => format!("Services {} of {total}", app.rows.len()),
-    };
-    if let Some(filters) = filters(app) {
-        title.push_str(&format!(" · {filters}"));
-    }
-    let order = if app.problems_first { "problems first, then " } else { "" };
-    let note = format!("{order}{}", SERVICES[app.sort].meaning());
-    let inner = part(frame, theme, area, &title, &note, focus);
-    let place = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
-    let columns: Vec<&'static Column<Services>> =
-        app.shown_columns(place.width).into_iter().map(|i| &SERVICES[i]).collect();
-    let places = columns_that_fit(&columns, place, "name", NAME);
-    heads(frame, theme, &places, Some((SERVICES[app.sort].key, app.reversed)));
-    for (column, place) in &places {
-        if let Some(i) = SERVICES.iter().position(|c| c.key == column.key) {
-            app.heads.push(i);
-            app.clicks.push((*place, Click::Sort(i)));
-        }
-    }
-    let list = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };
-    app.services.fit(app.rows.len(), list);
-    let Some(update) = app.update.clone() else {
-        frame.render_widget(Paragraph::new(" Reading the kernel …").style(theme.dim()), list);
-        return;
-    };
-    if app.rows.is_empty() {
-        let text = Paragraph::new(nothing(app)).style(theme.dim()).wrap(Wrap { trim: false });
-        frame.render_widget(text, list);
-        return;
-    }
-    draw_list(frame, theme, &app.services, Some(focus), |frame, line, place| {
-        let Some(row) = app.rows.get(line).and_then(|i| update.row(*i)) else { return };
-        draw_row(frame, theme, &row, &places, place.y, &update.history);
-    });
-}
-
-fn draw_row(
-    frame: &mut Frame<'_>,
-    theme: Theme,
-    row: &ServiceRow<'_>,
-    places: &[(&'static Column<Services>, Rect)],
-    y: u16,
-    history: &History,
-) {
-    for (column, place) in places {
-        let width = usize::from(place.width);
-        let text = match column.key {
-            "state" => symbol(row.service.health()).into(),
-            // A Service of both families stands there twice, and nothing else may tell which is which.
-            "name" if row.service.family == IpFamily::V6 && row.service.name.is_some() => {
-                column.text(row, width.saturating_sub(3)) + " v6"
-            }
-            "trend" => sparkline(&history.service(row.place), width),
-            _ => column.text(row, width),
+impl Services {
+    pub(in crate::tui) fn new(config: &ServicesConfig) -> Services {
+        let mut pane = Services {
+            list: List::default(),
+            below: List::default(),
+            lower: false,
+            rows: Vec::new(),
+            chosen_key: None,
+            search: String::new(),
+            filter: Filter::default(),
+            error: None,
+            texts: Vec::new(),
+            sort: config.sort.map_or_else(rows::by_name, |c| c.0),
+            reversed: config.reverse,
+            problems: false,
+            problems_first: config.problems_first,
+            namespace: None,
+            mode: None,
+            columns: config.columns.as_ref().map(|c| c.iter().map(|c| c.0).collect()),
+            heads: Vec::new(),
         };
-        put(frame, Rect { y, ..*place }, &text, style_of(theme, column.key, row), column.right);
+        if let Some(filter) = &config.filter {
+            pane.take_search(filter.0.clone());
+        }
+        pane
+    }
+
+    /// The chosen Service's index in the model.
+    fn chosen(&self) -> Option<usize> {
+        self.rows.get(self.list.chosen).copied()
+    }
+
+    fn chosen_service<'a>(&self, cx: &'a Context) -> Option<&'a Service> {
+        cx.update.as_ref()?.model.services.get(self.chosen()?)
+    }
+
+    fn take_search(&mut self, text: String) {
+        let (filter, error) = Filter::parse(&text);
+        self.search = text;
+        self.filter = filter;
+        self.error = error;
+    }
+
+    fn clear_filters(&mut self) {
+        self.take_search(String::new());
+        self.problems = false;
+        self.namespace = None;
+        self.mode = None;
+    }
+
+    /// The filters that hold Services back, in words.
+    fn filters(&self, searching: bool) -> Option<String> {
+        let mut filters = Vec::new();
+        if self.problems {
+            filters.push("problems".to_string());
+        }
+        filters.extend(self.namespace.iter().map(|n| format!("namespace {n}")));
+        filters.extend(self.mode.iter().map(|m| format!("mode {}", m.name())));
+        if !self.search.is_empty() && !searching {
+            filters.push(format!("\"{}\"", self.search));
+        }
+        let wrong = match &self.error {
+            Some(why) if !searching => format!(", {}", why.split(": words").next().unwrap_or_default()),
+            _ => String::new(),
+        };
+        (!filters.is_empty()).then(|| format!("only {}{wrong} (Esc clears)", filters.join(", ")))
+    }
+
+    /// Columns on a screen of this width, by index.
+    fn shown_columns(&self, cx: &Context, width: u16) -> Vec<usize> {
+        self.columns.clone().unwrap_or_else(|| default_columns(cx, width))
+    }
+
+    fn sort_by(&mut self, column: usize) {
+        if self.sort == column {
+            self.reversed = !self.reversed;
+        } else {
+            self.sort = column;
+            self.reversed = false;
+        }
+    }
+
+    fn sort_by_neighbour(&mut self, by: isize) {
+        let shown: Vec<usize> = match self.heads.is_empty() {
+            true => (0..SERVICES.len()).collect(),
+            false => self.heads.clone(),
+        };
+        self.sort = neighbour(&shown, self.sort, by);
+        self.reversed = false;
+    }
+
+    fn next_namespace(&mut self, cx: &Context) {
+        let services = cx.update.iter().flat_map(|u| u.model.services.iter());
+        let mut all: Vec<&str> =
+            services.filter_map(|s| s.name.as_ref()).map(|n| n.namespace.as_str()).collect();
+        all.dedup();
+        let next = match &self.namespace {
+            None => all.first().copied(),
+            Some(now) => all.iter().position(|n| n == now).and_then(|i| all.get(i + 1)).copied(),
+        };
+        self.namespace = next.map(str::to_string);
+    }
+
+    fn next_mode(&mut self, cx: &Context) {
+        let modes = cx.update.iter().flat_map(|u| &u.model.services.modes);
+        let mut all: Vec<Mode> = modes.map(|m| m.engine.mode()).collect();
+        // Families have their modes each: with two of both, the same come again.
+        all.sort_unstable();
+        all.dedup();
+        self.mode = match self.mode {
+            None => all.first().copied(),
+            Some(now) => all.iter().position(|m| *m == now).and_then(|i| all.get(i + 1)).copied(),
+        };
+    }
+
+    fn back(&mut self) {
+        if std::mem::take(&mut self.lower) {
+            self.below.go_to_top();
+        } else {
+            self.clear_filters();
+        }
     }
 }
 
-/// Why the list is empty.
-pub(super) fn nothing(app: &App) -> Vec<Line<'static>> {
-    let Some(update) = &app.update else { return Vec::new() };
-    if !update.model.services.is_empty() {
-        let held = plural(update.model.services.len() as u64, "Service");
-        return vec![Line::from(format!(" None of {held} passes the filters. Esc clears them."))];
-    }
-    let text = match update.snapshot.rules_read() {
-        true => " No Services of kube-proxy found in iptables, nftables or IPVS.",
-        false => " Services could not be looked for: what holds them could not be read.",
+/// Columns that are shown where the user chose none.
+fn default_columns(cx: &Context, width: u16) -> Vec<usize> {
+    let modes = cx.update.iter().flat_map(|u| &u.model.services.modes);
+    let packets = modes.into_iter().any(|m| m.engine.mode() == Mode::Ipvs);
+    let is_shown = |i: &usize| {
+        let c = &SERVICES[*i];
+        c.from != NEVER && c.from <= width && (packets || !["packets", "bytes"].contains(&c.key))
     };
-    let mut lines = vec![Line::from(text), Line::from("")];
-    for u in &update.snapshot.unread {
-        lines.push(Line::from(format!(" {}: {}", u.what, u.why)));
-        if let Some(hint) = u.hint.as_ref().filter(|h| !u.why.contains(h.as_str())) {
-            lines.push(Line::from(format!("   -> {hint}")));
+    (0..SERVICES.len()).filter(is_shown).collect()
+}
+
+/// A Service and where it is reached, as text.
+pub(super) fn line_of(s: &Service) -> String {
+    let places: Vec<String> = s.frontends.iter().map(frontend_text).collect();
+    format!("{} {} {}", s.label(), s.protocol.name(), places.join(" "))
+}
+
+/// The rules of a Service whose counters are read one by one.
+pub(super) fn watched_of(s: &Service, rules: &mut Vec<RuleRef>) {
+    rules.extend(s.backends.iter().filter_map(|b| b.rule));
+    rules.extend(s.frontends.iter().filter_map(|f| f.refusal));
+}
+
+/// The same of several, up to what one reading can bear.
+pub(super) fn watched_of_all(cx: &Context, shown: impl Iterator<Item = usize>) -> Vec<RuleRef> {
+    let Some(u) = &cx.update else { return Vec::new() };
+    let mut rules = Vec::new();
+    for s in shown.filter_map(|i| u.model.services.get(i)) {
+        watched_of(s, &mut rules);
+        if rules.len() > MOST_WATCHED {
+            break;
         }
     }
-    lines
+    rules
+}
+
+impl Pane for Services {
+    fn on_view(&mut self, cx: &Context, changed: bool) -> Effect {
+        if changed {
+            self.find_texts(cx);
+        }
+        self.arrange(cx);
+        Effect::Nothing
+    }
+
+    fn on_action(&mut self, action: Action, cx: &Context) -> Effect {
+        match action {
+            Action::Enter | Action::Explain | Action::Section(_) => {
+                self.remember(cx);
+                let section = match action {
+                    Action::Section(section) => section,
+                    Action::Explain => Section::Path,
+                    _ => Section::Backends,
+                };
+                return match self.chosen_service(cx).and(self.chosen()) {
+                    Some(i) => Effect::Go(Request::Service(i, section)),
+                    None => Effect::Nothing,
+                };
+            }
+            Action::Focus => {
+                self.lower = self.chosen_service(cx).is_some();
+                return Effect::Nothing;
+            }
+            Action::Columns => {
+                const WIDEST: u16 = u16::MAX - 1;
+                let shown = self.shown_columns(cx, WIDEST);
+                return Effect::Overlay(Overlay::Columns(Columns::new(&shown, default_columns(cx, WIDEST))));
+            }
+            Action::Back => self.back(),
+            Action::Sort => self.sort_by_neighbour(1),
+            Action::SortBack => self.sort_by_neighbour(-1),
+            Action::SortBy(column) => self.sort_by(column),
+            Action::Reverse => self.reversed = !self.reversed,
+            Action::Problems => self.problems = !self.problems,
+            Action::ProblemsFirst => self.problems_first = !self.problems_first,
+            Action::Namespace => self.next_namespace(cx),
+            Action::Mode => self.next_mode(cx),
+            Action::Filter(text) => self.take_search(text.into()),
+            _ => return Effect::Ignored,
+        }
+        self.arrange(cx);
+        Effect::Nothing
+    }
+
+    fn on_request(&mut self, request: &Request, cx: &Context) -> Effect {
+        match request {
+            // Chosen here, whatever the filters hold back, and opened elsewhere.
+            Request::Service(i, _) | Request::Path(i, ..) => {
+                if !self.rows.contains(i) {
+                    self.clear_filters();
+                }
+                self.chosen_key = cx.update.as_ref().and_then(|u| u.model.services.get(*i)).map(service_key);
+            }
+            Request::Columns(columns) => self.columns.clone_from(columns),
+            Request::ClearFilters => self.clear_filters(),
+            _ => return Effect::Ignored,
+        }
+        self.arrange(cx);
+        Effect::Nothing
+    }
+
+    fn lists(&mut self) -> Lists<'_> {
+        Lists { upper: Some(&mut self.list), lower: Some(&mut self.below), in_lower: Some(&mut self.lower) }
+    }
+
+    fn on_chosen(&mut self, cx: &Context) {
+        self.below.go_to_top();
+        self.remember(cx);
+    }
+
+    fn search(&self) -> Option<Search> {
+        Some(Search {
+            text: self.search.clone(),
+            found: self.rows.len(),
+            error: self.error.clone(),
+            hint: " · ns:x state:x flows>9",
+        })
+    }
+
+    fn set_search(&mut self, text: String, cx: &Context) {
+        self.take_search(text);
+        self.list.top = 0;
+        self.arrange(cx);
+    }
+
+    fn subscriptions(&self, cx: &Context) -> Subscriptions {
+        let shown = self.list.shown().filter_map(|(i, _)| self.rows.get(i).copied());
+        Subscriptions { rules: watched_of_all(cx, shown), ..Subscriptions::default() }
+    }
+
+    fn copied(&self, cx: &Context) -> Option<String> {
+        let s = self.chosen_service(cx)?;
+        if self.lower {
+            let b = s.backends.get(self.below.chosen)?;
+            return Some(endpoint_text(b.address, b.port));
+        }
+        Some(line_of(s))
+    }
+
+    fn hints(&self) -> &'static [Action] {
+        &[Action::Sort, Action::Problems, Action::Namespace, Action::Columns, Action::Explain]
+    }
+
+    fn draw(&mut self, frame: &mut Frame<'_>, area: Rect, cx: &Context, clicks: &mut Clicks) {
+        let needed = self.chosen_service(cx).map_or(0, backends::needed_height);
+        let [upper, lower] = super::layout::halves(area, needed);
+        self.draw_list(frame, upper, cx, clicks);
+        let found = cx.update.as_ref().zip(self.chosen());
+        backends::draw_short(frame, lower, cx, found, &mut self.below, self.lower);
+    }
 }

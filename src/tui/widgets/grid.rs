@@ -2,7 +2,7 @@
 
 use super::put;
 use crate::columns::{Column, Rows};
-use crate::tui::app::List;
+use crate::tui::list::List;
 use crate::tui::theme::Theme;
 use ratatui::Frame;
 use ratatui::layout::Rect;

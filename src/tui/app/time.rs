@@ -2,55 +2,54 @@
 
 use super::{App, AppEvent};
 use crate::format::moment;
-use crate::replay::{Moment, Travel};
-use crate::tui::reader::Order;
+use crate::replay::Travel;
+use crate::tui::reader::ReaderCommand;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use std::time::Duration;
+
+/// Intervals that `+` and `-` go through, in milliseconds.
+const INTERVALS: [u64; 8] = [250, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000];
 
 impl App {
-    /// Where one is in time; `None` for now.
-    pub(in crate::tui) fn moment(&self) -> Option<&Moment> {
-        self.update.as_ref()?.moment.as_ref()
-    }
-
-    /// What figures "since …" and changes go back to.
-    pub(in crate::tui) fn beginning(&self) -> &'static str {
-        match self.moment() {
-            Some(m) if !m.live => "since the recording began",
-            _ => "since kptop began",
-        }
-    }
-
     pub(super) fn travel(&mut self, how: Travel) {
-        self.orders.push(Order::Travel(how));
+        self.commands.push(ReaderCommand::Travel(how));
     }
 
     /// Stops reading, or goes on; in the past it is time that stops.
     pub(super) fn pause(&mut self) {
-        match self.moment() {
+        match self.cx.moment() {
             Some(m) => {
                 let on = m.speed.is_none();
                 self.travel(Travel::Play(on));
             }
             None => {
                 self.paused = !self.paused;
-                self.orders.push(Order::Pause(self.paused));
+                self.commands.push(ReaderCommand::Pause(self.paused));
             }
         }
     }
 
-    /// Twice or half as fast.
-    pub(super) fn change_speed(&mut self, faster: bool) {
-        let now = self.speed;
-        self.speed = (if faster { now * 2.0 } else { now / 2.0 }).clamp(0.125, 64.0);
-        self.travel(Travel::Speed(self.speed));
-        self.message = Some(format!("{} times as fast as it was", self.speed));
+    /// Reads more or less often; in a recording, plays twice or half as fast.
+    pub(super) fn faster(&mut self, faster: bool) {
+        if self.cx.moment().is_some() {
+            let now = self.speed;
+            self.speed = (if faster { now * 2.0 } else { now / 2.0 }).clamp(0.125, 64.0);
+            self.travel(Travel::Speed(self.speed));
+            self.message = Some(format!("{} times as fast as it was", self.speed));
+            return;
+        }
+        let now = self.interval.as_millis() as u64;
+        let at = INTERVALS.iter().position(|i| *i >= now).unwrap_or(INTERVALS.len() - 1);
+        let next = at.saturating_add_signed(if faster { -1 } else { 1 }).min(INTERVALS.len() - 1);
+        self.interval = Duration::from_millis(INTERVALS[next]);
+        self.commands.push(ReaderCommand::Interval(self.interval));
     }
 
     pub(super) fn on_time_key(&mut self, mut typed: String, event: KeyEvent) -> AppEvent {
         match event.code {
             KeyCode::Esc => return AppEvent::Draw,
             KeyCode::Enter => {
-                let Some(u) = &self.update else { return AppEvent::Draw };
+                let Some(u) = &self.cx.update else { return AppEvent::Draw };
                 let (first, last) = match &u.moment {
                     Some(m) => (m.first, m.last),
                     None => (u.snapshot.taken_at, u.snapshot.taken_at),
@@ -72,9 +71,9 @@ impl App {
 
     /// Has the last minutes written into a file of the directory that kptop was started in.
     pub(super) fn save(&mut self) {
-        let Some(u) = &self.update else { return };
+        let Some(u) = &self.cx.update else { return };
         let host = u.snapshot.node.hostname.as_deref().unwrap_or("node");
         let time = crate::format::for_file_name(u.snapshot.taken_at);
-        self.orders.push(Order::Save(format!("kptop-{host}-{time}.rec").into()));
+        self.commands.push(ReaderCommand::Save(format!("kptop-{host}-{time}.rec").into()));
     }
 }

@@ -5,7 +5,8 @@ use crate::proxy::{Frontend, Service, endpoint_text};
 use crate::ruleset::IpFamily;
 use crate::snapshot::facts::{Flow as ConntrackFlow, SEEN_REPLY};
 use crate::snapshot::{FlowEvents, FlowFigures, FlowKey, FlowTurnover, Flows, Snapshot, TCP_STATES};
-use crate::tui::app::App;
+use crate::tui::list::List;
+use crate::tui::pane::Context;
 use crate::tui::reader::Update;
 use crate::tui::widgets::{draw_list, put};
 use ratatui::Frame;
@@ -101,9 +102,15 @@ fn turnover_words(service: &Service, snapshot: &Snapshot, events: &FlowEvents) -
     words.join(" · ")
 }
 
-pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, update: &Update, i: usize, area: Rect) {
-    let theme = app.theme;
-    let service = &update.model.services[i];
+pub(super) fn draw(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    cx: &Context,
+    update: &Update,
+    service: &Service,
+    rows: &mut List,
+) {
+    let theme = cx.theme;
     let words = clip_end(&flow_words(service, &update.snapshot), usize::from(area.width.saturating_sub(2)));
     put(frame, Rect { x: area.x + 1, height: 1, ..area }, &words, theme.text(), false);
     let mut rest = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
@@ -118,11 +125,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, update: &Update, i: usi
         f.wanted().iter().any(|w| service.frontends.iter().any(|s| (s.address, s.port) == (w.1, w.2)))
     };
     let Some(flows) = flows.filter(|f| wanted(f)) else {
-        app.below.fit(0, rest);
+        rows.fit(0, rest);
         let words = match &update.moment {
             None => " Reading its flows one by one …",
             Some(_) => {
-                " Not recorded: flows are read one by one only while somebody looks at a Service. How many there are, the backends tell."
+                " Not recorded: flows are read one by one only while somebody looks at a Service. The backends show how many there are."
             }
         };
         let text = Paragraph::new(words).style(theme.dim()).wrap(ratatui::widgets::Wrap { trim: false });
@@ -145,11 +152,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, update: &Update, i: usi
     let list = Rect { y: rest.y + 1, height: rest.height.saturating_sub(1), ..rest };
     let more = flows.followed_count.saturating_sub(flows.followed.len() as u64);
     let extra = usize::from(more > 0);
-    app.below.fit(flows.followed.len() + extra, list);
+    rows.fit(flows.followed.len() + extra, list);
     if flows.followed.is_empty() {
         frame.render_widget(Paragraph::new(" No flow to it right now.").style(theme.dim()), list);
     }
-    draw_list(frame, theme, &app.below, Some(true), |frame, line, at| {
+    draw_list(frame, theme, rows, Some(true), |frame, line, at| {
         let Some(f) = flows.followed.get(line) else {
             let text = format!(" … and {} more", plural(more, "flow"));
             put(frame, at, &text, theme.dim(), false);

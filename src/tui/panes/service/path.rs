@@ -1,9 +1,10 @@
 //! The path of a packet to a Service: what becomes of it, and each rule that it meets.
 
-use crate::explain::{Line, LineKind};
+use crate::explain::{Line, LineKind, Sender};
 use crate::format::{clip_end, clip_rule};
-use crate::proxy::{Service, frontend_text};
-use crate::tui::app::App;
+use crate::proxy::{Frontend, Service, frontend_text};
+use crate::tui::list::List;
+use crate::tui::pane::Context;
 use crate::tui::theme::Theme;
 use crate::tui::widgets::{draw_list, put};
 use ratatui::Frame;
@@ -22,25 +23,32 @@ fn style(theme: Theme, kind: LineKind) -> Style {
 }
 
 /// Draws the section.
-pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, service: &Service, area: Rect) {
-    let theme = app.theme;
-    let to = service.frontends.get(app.asked.frontend).map_or("-".into(), frontend_text);
+pub(super) fn draw(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    cx: &Context,
+    service: &Service,
+    (sender, to): (Sender, Option<&Frontend>),
+    lines: &[Line],
+    list: &mut List,
+) {
+    let theme = cx.theme;
+    let to = to.map_or("-".into(), frontend_text);
     let more = match service.frontends.len() {
         0 | 1 => String::new(),
         n => format!(" · f: the next of {n} frontends"),
     };
-    let head =
-        format!(" From {} to {to} · e: from another{more} · Enter: its way, its rule", app.asked.sender);
+    let head = format!(" From {sender} to {to} · e: from another{more} · Enter: its way, its rule");
     let text = clip_end(&head, usize::from(area.width));
     put(frame, Rect { height: 1, ..area }, &text, theme.head(), false);
     let rest = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
-    app.below.fit(app.path.len(), rest);
+    list.fit(lines.len(), rest);
     let is_ending = |l: &Line| matches!(l.kind, LineKind::Ending | LineKind::Answer | LineKind::Bad);
     // Names of chains take what they need, up to a third.
-    let places = app.path.iter().filter(|l| !is_ending(l)).map(|l| l.place.width()).max().unwrap_or(0);
+    let places = lines.iter().filter(|l| !is_ending(l)).map(|l| l.place.width()).max().unwrap_or(0);
     let places = places.min(usize::from(area.width) / 3);
-    draw_list(frame, theme, &app.below, Some(true), |frame, i, at| {
-        let l = &app.path[i];
+    draw_list(frame, theme, list, Some(true), |frame, i, at| {
+        let l = &lines[i];
         let width = usize::from(at.width);
         let figure = l.figure.width() + usize::from(!l.figure.is_empty());
         let place = match (l.place.is_empty(), is_ending(l)) {

@@ -3,14 +3,14 @@
 use ratatui::layout::Rect;
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::tui) struct List {
-    pub(in crate::tui) chosen: usize,
-    pub(in crate::tui) top: usize,
-    pub(in crate::tui) len: usize,
+pub(super) struct List {
+    pub(super) chosen: usize,
+    pub(super) top: usize,
+    pub(super) len: usize,
     /// Rows that fit; set while drawing.
-    pub(in crate::tui) height: usize,
+    pub(super) height: usize,
     /// Where its rows are on the screen.
-    pub(in crate::tui) area: Rect,
+    pub(super) area: Rect,
 }
 
 impl List {
@@ -25,7 +25,7 @@ impl List {
     }
 
     /// Brings the chosen row into view.
-    pub(in crate::tui) fn fit(&mut self, len: usize, area: Rect) {
+    pub(super) fn fit(&mut self, len: usize, area: Rect) {
         self.len = len;
         self.area = area;
         self.height = usize::from(area.height);
@@ -40,7 +40,7 @@ impl List {
     }
 
     /// Not on the screen.
-    pub(in crate::tui) fn hide(&mut self) {
+    pub(super) fn hide(&mut self) {
         self.area = Rect::default();
         self.height = 0;
     }
@@ -53,9 +53,15 @@ impl List {
     }
 
     /// The rows that are on the screen, with their places.
-    pub(in crate::tui) fn shown(&self) -> impl Iterator<Item = (usize, Rect)> + use<> {
+    pub(super) fn shown(&self) -> impl Iterator<Item = (usize, Rect)> + use<> {
         let (top, area) = (self.top, self.area);
         (top..self.len.min(top + self.height))
             .map(move |i| (i, Rect { y: area.y + (i - top) as u16, height: 1, ..area }))
     }
+}
+
+/// The next or the last of a list; after the last comes the first.
+pub(super) fn neighbour<T: Copy + PartialEq>(all: &[T], now: T, by: isize) -> T {
+    let at = all.iter().position(|x| *x == now).unwrap_or(0) as isize;
+    all.get((at + by).rem_euclid(all.len().max(1) as isize) as usize).copied().unwrap_or(now)
 }

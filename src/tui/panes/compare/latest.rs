@@ -13,21 +13,21 @@ const PAUSE: Duration = Duration::from_secs(15);
 
 /// What is known.
 #[derive(Debug, Default)]
-pub(in crate::tui) struct Compared {
+pub(super) struct Latest {
     last: Option<Arc<Comparison>>,
     outdated: bool,
     made: Option<Instant>,
     under_way: Option<Receiver<Comparison>>,
 }
 
-impl Compared {
+impl Latest {
     /// The rules have changed.
-    pub(in crate::tui) fn outdate(&mut self) {
+    pub(super) fn outdate(&mut self) {
         self.outdated = true;
     }
 
     /// The comparison for what is on the screen: the last one while a newer is worked out, `None` before the first.
-    pub(in crate::tui) fn get(&mut self, view: &View) -> Option<Arc<Comparison>> {
+    pub(super) fn get(&mut self, view: &View) -> Option<Arc<Comparison>> {
         if let Some(done) = self.under_way.as_ref().and_then(|r| r.try_recv().ok()) {
             self.last = Some(Arc::new(done));
             self.under_way = None;

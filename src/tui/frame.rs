@@ -1,16 +1,15 @@
 //! Header and footer.
 
 use crate::config::PaneName;
-use crate::doctor::Severity;
 use crate::format::{clip, clip_end, count, duration};
 use crate::proxy::{Health, Service, State};
-use crate::tui::app::{App, Click, TableRow};
-use crate::tui::keys::{KEYS, Key, Where};
-use crate::tui::theme::Theme;
+use crate::tui::app::App;
+use crate::tui::keys::{Action, KEYS, Key};
+use crate::tui::panes::severity_style;
 use crate::tui::widgets::{bar, width};
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Rect};
-use ratatui::style::{Modifier, Style};
+use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 use unicode_width::UnicodeWidthStr;
@@ -23,9 +22,9 @@ pub(super) fn header(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
 }
 
 fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
-    let theme = app.theme;
+    let theme = app.cx.theme;
     // Groups, the most needed first: what does not fit goes from the end.
-    let mut right: Vec<Vec<Span<'_>>> = match &app.update {
+    let mut right: Vec<Vec<Span<'_>>> = match &app.cx.update {
         Some(u) if u.moment.is_some() => past(app),
         _ if app.paused => {
             vec![vec![Span::styled(" ❚❚ paused ", theme.warn().add_modifier(Modifier::REVERSED))]]
@@ -55,7 +54,7 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
         None => vec![vec![Span::styled("reading … ", theme.dim())]],
     };
     let mut left = vec![Span::styled(" kptop ", theme.accent().add_modifier(Modifier::REVERSED))];
-    if let Some(u) = &app.update {
+    if let Some(u) = &app.cx.update {
         let s = &u.snapshot;
         let mut place = s.node.hostname.clone().unwrap_or_else(|| "?".into());
         if let Some(name) = &s.netns.name {
@@ -63,7 +62,7 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
         }
         left.push(Span::styled(
             format!(" {}", clip(&place, 32)),
-            app.theme.text().add_modifier(Modifier::BOLD),
+            app.cx.theme.text().add_modifier(Modifier::BOLD),
         ));
         for m in &u.model.services.modes {
             if m.family == crate::ruleset::IpFamily::V6
@@ -109,8 +108,8 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
 
 /// Where one is in time.
 fn past(app: &App) -> Vec<Vec<Span<'static>>> {
-    let theme = app.theme;
-    let (Some(u), Some(m)) = (&app.update, app.moment()) else { return Vec::new() };
+    let theme = app.cx.theme;
+    let (Some(u), Some(m)) = (&app.cx.update, app.cx.moment()) else { return Vec::new() };
     let word = match m.speed {
         Some(1.0) => " ▶ ".to_string(),
         Some(speed) => format!(" ▶ ×{speed} "),
@@ -133,8 +132,8 @@ fn past(app: &App) -> Vec<Vec<Span<'static>>> {
 }
 
 fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
-    let theme = app.theme;
-    let Some(u) = &app.update else { return };
+    let theme = app.cx.theme;
+    let Some(u) = &app.cx.update else { return };
     // What could not be read is not 0.
     if !u.snapshot.rules_read() {
         let text = " Services, backends, rules: could not be read";
@@ -194,8 +193,8 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
 }
 
 fn conntrack_gauge(app: &App, screen: u16, numbers: bool, time: bool) -> Vec<Span<'static>> {
-    let theme = app.theme;
-    let limits = app.update.as_ref().and_then(|u| u.snapshot.conntrack.as_ref()).map(|c| c.limits);
+    let theme = app.cx.theme;
+    let limits = app.cx.update.as_ref().and_then(|u| u.snapshot.conntrack.as_ref()).map(|c| c.limits);
     let Some((n, max)) = limits.and_then(|l| l.count.zip(l.max)) else {
         return vec![Span::styled("conntrack: not there ", theme.dim())];
     };
@@ -217,7 +216,7 @@ fn conntrack_gauge(app: &App, screen: u16, numbers: bool, time: bool) -> Vec<Spa
 
 /// Where conntrack grows so that it will be full within ten minutes: when.
 fn soon_full(app: &App) -> String {
-    let full_in = app.update.as_ref().and_then(|u| u.node.conntrack.full_in);
+    let full_in = app.cx.update.as_ref().and_then(|u| u.node.conntrack.full_in);
     match full_in.filter(|t| t.as_secs() < 600) {
         Some(t) => format!(", full in {}", duration(t)),
         None => String::new(),
@@ -225,11 +224,11 @@ fn soon_full(app: &App) -> String {
 }
 
 fn tabs_line(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
-    let theme = app.theme;
+    let theme = app.cx.theme;
     let edge = if area.width < 100 { "" } else { " " };
     let mut spans = vec![Span::raw(edge)];
     let mut x = area.x + edge.len() as u16;
-    let found = app.update.as_ref().map(|u| u.examination.findings.clone()).unwrap_or_default();
+    let found = app.cx.update.as_ref().map(|u| u.examination.findings.clone()).unwrap_or_default();
     for (i, pane) in PaneName::ALL.into_iter().enumerate() {
         let mut label = match area.width {
             ..80 => format!("{} {}", i + 1, pane.short_title()),
@@ -243,11 +242,11 @@ fn tabs_line(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
             }
             style = severity_style(theme, found[0].severity);
         }
-        if app.pane == pane {
+        if app.tab() == pane {
             style = theme.on();
         }
         let width = label.width() as u16;
-        app.clicks.push((Rect { x, y: area.y, width, height: 1 }, Click::Pane(pane)));
+        app.clicks.push((Rect { x, y: area.y, width, height: 1 }, Action::Show(pane)));
         spans.push(Span::styled(label, style));
         let gap = if (100..110).contains(&area.width) { "" } else { " " };
         spans.push(Span::raw(gap));
@@ -256,35 +255,8 @@ fn tabs_line(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     frame.render_widget(Paragraph::new(Line::from(spans)), area);
 }
 
-/// Style of a finding.
-pub(super) fn severity_style(theme: Theme, severity: Severity) -> Style {
-    match severity {
-        Severity::Critical => theme.bad(),
-        Severity::Warning => theme.warn(),
-        Severity::Info => theme.text(),
-    }
-}
-
-/// The filters that hold Services back, in words.
-pub(super) fn filters(app: &App) -> Option<String> {
-    let mut filters = Vec::new();
-    if app.problems {
-        filters.push("problems".to_string());
-    }
-    filters.extend(app.namespace.iter().map(|n| format!("namespace {n}")));
-    filters.extend(app.mode.iter().map(|m| format!("mode {}", m.name())));
-    if !app.search.is_empty() && !app.searching {
-        filters.push(format!("\"{}\"", app.search));
-    }
-    let wrong = match &app.search_error {
-        Some(why) if !app.searching => format!(", {}", why.split(": words").next().unwrap_or_default()),
-        _ => String::new(),
-    };
-    (!filters.is_empty()).then(|| format!("only {}{wrong} (Esc clears)", filters.join(", ")))
-}
-
 pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
-    let theme = app.theme;
+    let theme = app.cx.theme;
     let room = usize::from(area.width);
     if let Some(typed) = &app.going_to {
         let hint = "14:03:20, +90s after the beginning, -5m before the end · Enter goes · Esc stays";
@@ -298,21 +270,15 @@ pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
         frame.render_widget(Paragraph::new(line), area);
         return;
     }
-    if app.searching {
-        let found = match app.pane {
-            PaneName::Rules => {
-                app.table_rows.iter().filter(|r| matches!(r, TableRow::Chain(..) | TableRow::Set(..))).count()
-            }
-            _ => app.rows.len(),
-        };
-        let (hint, style) = match &app.search_error {
-            Some(why) if app.pane != PaneName::Rules => (why.clone(), theme.bad()),
-            _ => {
-                let more = if app.pane == PaneName::Rules { "" } else { " · ns:x state:x flows>9" };
-                (format!("{found} found · Enter keeps it · Esc clears it{more}"), theme.dim())
+    if let Some(search) = app.search().filter(|_| app.cx.searching) {
+        let (hint, style) = match &search.error {
+            Some(why) => (why.clone(), theme.bad()),
+            None => {
+                let text = format!("{} found · Enter keeps it · Esc clears it{}", search.found, search.hint);
+                (text, theme.dim())
             }
         };
-        let typed = clip(app.typed(), room / 2);
+        let typed = clip(&search.text, room / 2);
         let left = room.saturating_sub(typed.width() + 14);
         let line = Line::from(vec![
             Span::styled(" search: ", theme.key()),
@@ -330,21 +296,14 @@ pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
     }
     let mut spans = vec![Span::raw(" ")];
     // What could not be read is never hidden.
-    if let Some(u) = app.update.as_ref().and_then(|u| u.snapshot.failed().next()) {
+    if let Some(u) = app.cx.update.as_ref().and_then(|u| u.snapshot.failed().next()) {
         let text = clip_end(&format!("{}: {}", u.what, u.why), room.saturating_sub(12));
         spans.push(Span::styled(format!("{text}  "), theme.bad()));
     }
-    let is_shown = |k: &&Key| match k.shown {
-        Where::No => false,
-        Where::All => true,
-        Where::Services => app.pane == PaneName::Services && app.opened.is_none(),
-        Where::Rules => app.pane == PaneName::Rules && !app.jumps.is_empty(),
-        Where::Sections => app.sections().is_some(),
-        Where::Drops => app.pane == PaneName::Drops,
-        Where::Lists => matches!(app.pane, PaneName::Findings | PaneName::Changes | PaneName::Drops),
-        Where::Explainable => {
-            (app.pane == PaneName::Services && app.opened.is_none()) || app.pane == PaneName::Findings
-        }
+    let hints = app.pane().hints();
+    let is_shown = |k: &&Key| match k.action {
+        Action::BackFromJump => app.has_jumped(),
+        action => k.everywhere || hints.contains(&action),
     };
     for k in KEYS.iter().filter(is_shown) {
         let hint = [

@@ -1,0 +1,40 @@
+//! One frame: header, the pane, footer, and what lies over them.
+
+use super::app::App;
+use super::frame::{footer, header};
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::Line;
+use ratatui::widgets::Paragraph;
+
+/// The smallest screen on which something sensible fits.
+const SMALLEST: (u16, u16) = (60, 15);
+
+/// Draws one frame.
+pub fn draw(frame: &mut Frame<'_>, app: &mut App) {
+    let area = frame.area();
+    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        too_small(frame, area);
+        return;
+    }
+    let [top, body, bottom] =
+        Layout::vertical([Constraint::Length(3), Constraint::Min(8), Constraint::Length(1)]).areas(area);
+    app.clicks.clear();
+    header(frame, app, top);
+    let (pane, cx, clicks) = app.pane_mut();
+    pane.draw(frame, body, cx, clicks);
+    footer(frame, app, bottom);
+    let theme = app.cx.theme;
+    if let Some(overlay) = &mut app.overlay {
+        overlay.draw(frame, theme, area);
+    }
+}
+
+fn too_small(frame: &mut Frame<'_>, area: Rect) {
+    let lines = vec![
+        Line::from(format!("This terminal is too small: {}x{}.", area.width, area.height)),
+        Line::from(format!("kptop needs {}x{}; it goes on when", SMALLEST.0, SMALLEST.1)),
+        Line::from("the window grows. q leaves."),
+    ];
+    frame.render_widget(Paragraph::new(lines), area);
+}

@@ -1,0 +1,211 @@
+//! Where a Service is reached, and its backends with what each should get and gets.
+
+use crate::columns::{API_ONLY, BACKENDS, BackendRow, Backends, Column, expected_share, screen_label};
+use crate::format::{clip, plural};
+use crate::proxy::{Action, Frontend, FrontendKind, Mode, Service, TrafficPolicy, frontend_text};
+use crate::tui::list::List;
+use crate::tui::pane::Context;
+use crate::tui::reader::Update;
+use crate::tui::theme::Theme;
+use crate::tui::widgets::{columns_that_fit, draw_list, heads, marked_bar, part, put, sparkline};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Paragraph, Wrap};
+use unicode_width::UnicodeWidthStr;
+
+/// What the figures count, and what they leave out.
+fn meaning(service: &Service) -> &'static str {
+    match service.engine.mode() {
+        _ if service.leftover => "left over: another mode is at work, and these rules get no new flows",
+        Mode::Ipvs => "IPVS counts every connection, packet and byte; its figures lag by up to 2 s",
+        Mode::Iptables => "nat rules count new flows only: this mode counts no packets or bytes a backend",
+        Mode::Nftables => "nftables rules count nothing: figures come from conntrack",
+        Mode::Userspace => "the kube-proxy process counts nothing",
+    }
+}
+
+/// Lines that the lower part of the list of Services needs for one of them.
+pub(in crate::tui::panes) fn needed_height(service: &Service) -> u16 {
+    (service.backends.len() as u16).saturating_add(4).max(5)
+}
+
+/// The lower part of the list of Services.
+pub(in crate::tui::panes) fn draw_short(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    cx: &Context,
+    found: Option<(&Update, usize)>,
+    list: &mut List,
+    focus: bool,
+) {
+    let theme = cx.theme;
+    let Some((update, i)) = found else {
+        part(frame, theme, area, "Backends", "", focus);
+        list.hide();
+        return;
+    };
+    let service = &update.model.services[i];
+    let room = usize::from(area.width.saturating_sub(24));
+    let title = format!("{} {}", clip(&screen_label(service), room), service.protocol.name());
+    let note = if area.width >= 110 { meaning(service) } else { "Enter opens it" };
+    let inner = part(frame, theme, area, &title, note, focus);
+    let lines = frontends(theme, service, inner.width);
+    let used = (lines.len() as u16).min(inner.height.saturating_sub(3).max(1));
+    frame.render_widget(Paragraph::new(lines), Rect { height: used.min(inner.height), ..inner });
+    let rest = Rect { y: inner.y + used, height: inner.height.saturating_sub(used), ..inner };
+    draw(frame, rest, cx, (update, i), list, focus.then_some(true));
+}
+
+fn frontend_words(f: &Frontend) -> String {
+    let kind = match f.kind {
+        Some(FrontendKind::ClusterIp) => "cluster IP",
+        Some(FrontendKind::ExternalIp) => "external IP",
+        Some(FrontendKind::LoadBalancerIp) => "load balancer",
+        Some(FrontendKind::NodePort) => "node port",
+        None => "address",
+    };
+    let mut text = format!("{} {kind}", frontend_text(f));
+    if f.traffic_policy == Some(TrafficPolicy::Local) {
+        text.push_str(", local");
+    }
+    if let Some(ranges) = &f.source_ranges {
+        let list: Vec<String> = ranges.iter().map(ToString::to_string).collect();
+        text.push_str(&format!(", from {}", list.join(" ")));
+    }
+    text
+}
+
+/// Frontends in as few lines as they need, at most three.
+pub(super) fn frontends(theme: Theme, service: &Service, width: u16) -> Vec<Line<'static>> {
+    let mut lines: Vec<Vec<Span<'static>>> = vec![Vec::new()];
+    let mut used = 1;
+    for f in &service.frontends {
+        let text = frontend_words(f);
+        let action = match f.action {
+            Action::Balance => "",
+            Action::Reject => " REJECTS",
+            Action::Drop => " DROPS",
+        };
+        let w = text.width() + action.width() + 3;
+        if used + w > usize::from(width) && used > 1 {
+            lines.push(Vec::new());
+            used = 1;
+        }
+        used += w;
+        if let Some(line) = lines.last_mut() {
+            line.push(Span::styled(format!(" {text}"), theme.text()));
+            line.push(Span::styled(format!("{action}  "), theme.bad()));
+        }
+    }
+    let mut extras = Vec::new();
+    if let Some(s) = service.session_affinity_s {
+        extras.push(format!("affinity {s} s"));
+    }
+    if let Some(s) = &service.scheduler {
+        extras.push(format!("scheduler {s}"));
+    }
+    if let Some(p) = service.health_check_node_port {
+        extras.push(format!("health check port {p}"));
+    }
+    if let (false, Some(line)) = (extras.is_empty(), lines.last_mut()) {
+        line.push(Span::styled(format!(" {}", extras.join(" · ")), theme.dim()));
+    }
+    let more = lines.len().saturating_sub(3);
+    lines.truncate(3);
+    if let (true, Some(line)) = (more > 0, lines.last_mut()) {
+        line.push(Span::styled(format!(" … {} more", plural(more as u64, "line")), theme.dim()));
+    }
+    lines.into_iter().map(Line::from).collect()
+}
+
+/// Why there are no backends.
+fn no_backends(service: &Service) -> String {
+    match (service.frontends.first().map(|f| f.action), service.proxy_port) {
+        (_, Some(port)) => {
+            format!(" kube-proxy's process takes this traffic on port {port}; it alone knows the endpoints.")
+        }
+        (Some(Action::Drop), _) => {
+            " No endpoint on this node, and the traffic policy is local: packets are dropped.".into()
+        }
+        (Some(Action::Reject), _) => " No endpoints: new flows are refused.".into(),
+        _ => " No backends.".into(),
+    }
+}
+
+/// Columns of backends that only IPVS fills.
+const IPVS_ONLY: [&str; 4] = ["packets", "bytes", "active", "inactive"];
+
+fn backend_style(theme: Theme, key: &str, row: &BackendRow<'_>, few: bool) -> Style {
+    match key {
+        "expect" | "inactive" => theme.dim(),
+        // Few flows say little of the balance.
+        "real" | "balance" if few => theme.dim(),
+        "balance" | "trend" => theme.busy(),
+        "ready" if row.endpoint.is_some_and(|e| !e.ready) => theme.warn(),
+        "pod" | "node" | "zone" => theme.dim(),
+        // None of its flows was ever answered.
+        "unreplied"
+            if row
+                .figures
+                .unreplied_flows
+                .is_some_and(|n| n > 0 && Some(n) == row.figures.conntrack_flows) =>
+        {
+            theme.warn()
+        }
+        _ => theme.text(),
+    }
+}
+
+pub(super) fn draw(
+    frame: &mut Frame<'_>,
+    rest: Rect,
+    cx: &Context,
+    (update, i): (&Update, usize),
+    rows: &mut List,
+    focus: Option<bool>,
+) {
+    let theme = cx.theme;
+    let service = &update.model.services[i];
+    if rest.height < 2 {
+        rows.hide();
+        return;
+    }
+    if service.backends.is_empty() {
+        rows.fit(0, rest);
+        let style = if service.proxy_port.is_some() { theme.text() } else { theme.bad() };
+        let text = Paragraph::new(no_backends(service)).style(style).wrap(Wrap { trim: false });
+        frame.render_widget(text, Rect { height: rest.height.min(3), ..rest });
+        return;
+    }
+    let list = Rect { y: rest.y + 1, height: rest.height - 1, ..rest };
+    rows.fit(service.backends.len(), list);
+    let place = Rect { x: rest.x + 1, width: rest.width.saturating_sub(2), ..rest };
+    let cluster = update.snapshot.cluster.as_deref().filter(|c| !c.services.is_empty());
+    let is_shown = |c: &&'static Column<Backends>| {
+        c.from <= place.width
+            && (service.engine.mode() == Mode::Ipvs || !IPVS_ONLY.contains(&c.key))
+            && (cluster.is_some() || !API_ONLY.contains(&c.key))
+    };
+    let columns: Vec<&'static Column<Backends>> = BACKENDS.iter().filter(is_shown).collect();
+    let places = columns_that_fit(&columns, place, "backend", if rest.width >= 140 { 48 } else { 24 });
+    heads(frame, theme, &places, None);
+    let few = update.model.figures(i).flows().unwrap_or(0) < 30;
+    draw_list(frame, theme, rows, focus, |frame, line, at| {
+        let Some(row) = update.backend_row(i, line) else { return };
+        for (column, place) in &places {
+            let width = usize::from(place.width);
+            let text = match column.key {
+                "balance" => {
+                    let expected = expected_share(service, row.backend);
+                    marked_bar(row.real_share.unwrap_or(0.0), expected, width)
+                }
+                "trend" => sparkline(&update.history.backend(&update.model.services, i, line), width),
+                _ => column.text(&row, width),
+            };
+            let style = backend_style(theme, column.key, &row, few);
+            put(frame, Rect { y: at.y, ..*place }, &text, style, column.right);
+        }
+    });
+}

@@ -1,0 +1,83 @@
+//! Which Services are shown, and in which order.
+
+use super::Services;
+use crate::columns::{SERVICES, Value};
+use crate::proxy::{Health, endpoint_text, frontend_text};
+use crate::rates::service_key;
+use crate::tui::pane::Context;
+
+/// The column of names.
+pub(super) fn by_name() -> usize {
+    SERVICES.iter().position(|c| c.key == "name").unwrap_or(0)
+}
+
+/// A number for a state: problems above all others.
+fn problem_rank(health: Health) -> u8 {
+    match health {
+        Health::Rejecting => 0,
+        Health::Dropping => 1,
+        Health::Leftover => 2,
+        Health::Fine => 3,
+    }
+}
+
+impl Services {
+    pub(super) fn find_texts(&mut self, cx: &Context) {
+        let text = |s: &crate::proxy::Service| {
+            let mut text = s.label().to_lowercase();
+            let frontends = s.frontends.iter().map(frontend_text);
+            for place in frontends.chain(s.backends.iter().map(|b| endpoint_text(b.address, b.port))) {
+                text.push(' ');
+                text.push_str(&place);
+            }
+            text
+        };
+        self.texts = cx.update.iter().flat_map(|u| u.model.services.iter()).map(text).collect();
+    }
+
+    pub(super) fn remember(&mut self, cx: &Context) {
+        self.chosen_key = self.chosen_service(cx).map(service_key).or(self.chosen_key);
+    }
+
+    /// Filters and sorts; what was chosen stays chosen.
+    pub(super) fn arrange(&mut self, cx: &Context) {
+        let Some(update) = &cx.update else { return };
+        let services = &update.model.services;
+        let passes = |i: &usize| {
+            let s = &services[*i];
+            let of_namespace = |n: &String| s.name.as_ref().is_some_and(|name| name.namespace == *n);
+            (!self.problems || s.health() != Health::Fine)
+                && self.mode.is_none_or(|m| s.engine.mode() == m)
+                && self.namespace.as_ref().is_none_or(of_namespace)
+                && (self.filter.is_empty()
+                    || update
+                        .row(*i)
+                        .zip(self.texts.get(*i))
+                        .is_some_and(|(row, text)| self.filter.matches(&row, text)))
+        };
+        let mut rows: Vec<usize> = (0..services.len()).filter(passes).collect();
+        if self.sort != by_name() {
+            let value = SERVICES[self.sort].value;
+            let mut keyed: Vec<(Value, usize)> = rows
+                .into_iter()
+                .map(|i| (update.row(i).map_or(Value::AsListed(String::new()), |r| value(&r)), i))
+                .collect();
+            keyed.sort_by(|a, b| a.0.order(&b.0).then(a.1.cmp(&b.1)));
+            rows = keyed.into_iter().map(|k| k.1).collect();
+        }
+        if self.reversed {
+            rows.reverse();
+        }
+        if self.problems_first {
+            rows.sort_by_key(|i| problem_rank(services[*i].health()));
+        }
+        self.rows = rows;
+        if let Some(key) = self.chosen_key
+            && let Some(row) = self.rows.iter().position(|i| service_key(&services[*i]) == key)
+        {
+            self.list.chosen = row;
+        }
+        self.list.len = self.rows.len();
+        self.list.chosen = self.list.chosen.min(self.rows.len().saturating_sub(1));
+    }
+}

@@ -1,0 +1,35 @@
+//! Parts of a pane of which one is shown at a time.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::tui) enum Section {
+    Backends,
+    Flows,
+    Rules,
+    Clients,
+    Path,
+    Summary,
+    Cpus,
+    Sources,
+    Services,
+}
+
+impl Section {
+    pub(in crate::tui) const OF_SERVICE: [Section; 5] =
+        [Section::Backends, Section::Flows, Section::Rules, Section::Clients, Section::Path];
+    pub(in crate::tui) const OF_CONNTRACK: [Section; 4] =
+        [Section::Summary, Section::Cpus, Section::Sources, Section::Services];
+
+    pub(in crate::tui) fn title(self) -> &'static str {
+        match self {
+            Section::Backends => "Backends",
+            Section::Flows => "Flows",
+            Section::Rules => "Rules",
+            Section::Clients => "Affinity",
+            Section::Path => "Path",
+            Section::Summary => "Summary",
+            Section::Cpus => "CPUs",
+            Section::Sources => "Sources",
+            Section::Services => "Services",
+        }
+    }
+}
