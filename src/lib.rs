@@ -5,6 +5,7 @@
 //! [`output`], [`cli`]) show it. See ARCHITECTURE.md.
 
 pub mod api;
+#[cfg(feature = "lab")]
 pub mod bench;
 pub mod changes;
 pub mod cli;
@@ -15,10 +16,10 @@ pub mod doctor;
 pub mod drops;
 pub mod explain;
 pub mod format;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod input;
-pub mod kernel;
+#[cfg(feature = "lab")]
 pub mod lab;
 pub mod observe;
 pub mod output;
@@ -27,8 +28,10 @@ pub mod proxy;
 pub mod rates;
 pub mod recording;
 pub mod replay;
-pub mod ruleset;
 pub mod snapshot;
 pub mod tui;
 pub mod walk;
 mod window;
+
+pub use nf_kernel as kernel;
+pub use nf_ruleset as ruleset;

@@ -1,7 +1,7 @@
 //! The client of the API: by a proxy where the environment or the kubeconfig names one, and with answers that cannot
 //! grow without end.
 
-use super::watch::chain;
+use super::errors::chain;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::{Request, Response, Uri, body::Bytes};
 use hyper_util::client::legacy::connect::HttpConnector;

@@ -1,5 +1,6 @@
 //! Watching the API from a thread of its own: nothing else ever waits for it.
 
+use super::errors::chain;
 use super::objects::{Catalog, Key};
 use super::{ApiState, Cluster, ClusterNode, Trouble, node, service, slice};
 use futures_util::StreamExt;
@@ -167,21 +168,6 @@ fn from_here(read: &mut Kubeconfig, path: &Path) {
         join(&mut a.client_key);
         join(&mut a.token_file);
     }
-}
-
-/// An error with its causes.
-pub(super) fn chain(e: &dyn std::error::Error) -> String {
-    let mut text = e.to_string();
-    let mut cause = e.source();
-    while let Some(c) = cause {
-        let more = c.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = c.source();
-    }
-    text
 }
 
 impl ApiWatch {
@@ -528,6 +514,7 @@ mod tests {
             )
             .unwrap(),
         )));
+
         let slice = |label: &str| {
             let text = r#"{"metadata": {"namespace": "shop", "name": "cart-x1", "labels": {"LABEL": "cart"}},
                 "addressType": "IPv4", "ports": [{"port": 8080}], "endpoints": [{"addresses": ["10.0.0.7"]}]}"#;

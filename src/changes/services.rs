@@ -1,7 +1,8 @@
 //! Services, frontends and backends that came, went or are others.
 
-use super::{About, Found, What, pairs, service_key};
+use super::{About, Found, What, pairs};
 use crate::proxy::{Backend, Frontend, Model, Service, endpoint_text, frontend_text};
+use crate::rates::service_key;
 use std::collections::BTreeMap;
 
 /// Services that come or go in one reading beyond which they are told as one.

@@ -1,8 +1,10 @@
 //! `kptop bench`: HTTP through a Service among many, under each mode of kube-proxy, in private namespaces.
 
-use super::{Cli, Execute, print_as, with_hint};
+use super::demo_of::become_root;
+use super::execute::Execute;
+use super::globals::Globals;
+use super::print::{print_as, say, with_hint};
 use crate::bench::{Connections, Run};
-use crate::lab::become_root_if_needed;
 use crate::lab::http::Stage;
 use crate::output::{self, BenchSetup};
 use crate::proxy::Engine;
@@ -63,14 +65,14 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
 }
 
 impl Execute for BenchArgs {
-    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
-        cli.source.need_live("measuring")?;
+    fn run(&self, globals: &Globals) -> Result<ExitCode, String> {
+        globals.source.need_live("measuring")?;
         let args = self;
-        become_root_if_needed().map_err(|e| with_hint(&e))?; // before the first thread
+        become_root()?; // before the first thread
         let on_terminal = io::stderr().is_terminal();
         let tell = |text: &str| {
             if on_terminal {
-                super::say(text);
+                say(text);
             }
         };
         tell(

@@ -1,9 +1,12 @@
 //! `kptop calibrate`: what a lookup costs in this kernel on this CPU.
 
-use super::{Cli, Execute, TextOrJson, print_as, with_hint};
+use super::demo_of::become_root;
+use super::execute::Execute;
+use super::globals::Globals;
+use super::prices::default_file;
+use super::print::{TextOrJson, print_as, say, with_hint};
 use crate::cost::{Calibration, EnginePrices, Sample, VERSION, fit};
 use crate::format::nanoseconds;
-use crate::lab::become_root_if_needed;
 use crate::lab::measure::{Course, median, stay_on_this_cpu};
 use crate::output::{Align, Columns};
 use crate::proxy::Engine;
@@ -53,13 +56,6 @@ fn sizes(engine: Engine) -> &'static [usize] {
 /// Sizes that --verify adds.
 const UNSEEN: [usize; 3] = [300, 3_000, 7_000];
 
-/// Where prices are kept.
-pub(super) fn default_file() -> Option<PathBuf> {
-    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
-    let home = || std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".local/state"));
-    Some(state.or_else(home)?.join("kptop/calibration.json"))
-}
-
 /// A measured course, without what it was measured with.
 struct Measured {
     engine: Engine,
@@ -71,17 +67,17 @@ struct Measured {
 }
 
 impl Execute for CalibrateArgs {
-    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
-        cli.source.need_live("measuring")?;
+    fn run(&self, globals: &Globals) -> Result<ExitCode, String> {
+        globals.source.need_live("measuring")?;
         let args = self;
-        become_root_if_needed().map_err(|e| with_hint(&e))?; // before the first thread
+        become_root()?; // before the first thread
         stay_on_this_cpu().map_err(|e| with_hint(&e))?;
         let (kernel, cpu) = node_identity();
         let began = Instant::now();
         let on_terminal = io::stderr().is_terminal();
         let tell = |text: &str| {
             if on_terminal {
-                super::say(text);
+                say(text);
             }
         };
         tell("measuring in private network namespaces; this node's own rules and traffic are not touched");

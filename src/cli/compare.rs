@@ -1,8 +1,12 @@
 //! `kptop compare`
 
-use super::modes::DemoMode;
-use super::source::DemoOf;
-use super::{Cli, Execute, Needs, Source, TextOrJson, need_rules, prices, print_as};
+use super::demo_of::SizedDemoFlag;
+use super::execute::{Execute, FINDINGS, Needs};
+use super::globals::Globals;
+use super::prices::prices;
+use super::print::{TextOrJson, print_as};
+use super::source::Source;
+use super::source::need_rules;
 use crate::cost::{moving, under};
 use crate::observe::Observer;
 use crate::output;
@@ -29,12 +33,8 @@ pub(super) struct CompareArgs {
     /// Seconds over which new flows are counted, to say whether the difference matters.
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = super::values::parse_interval)]
     over: Duration,
-    /// Compare for a demo of this mode instead of this node.
-    #[arg(long, value_enum, value_name = "MODE")]
-    pub(super) demo: Option<DemoMode>,
-    /// With --demo: Service ports in all; the shop has 31, more are made up with 4 backends each.
-    #[arg(long, value_name = "N", requires = "demo", value_parser = clap::value_parser!(u32).range(1..=20_000))]
-    services: Option<u32>,
+    #[command(flatten)]
+    demo: SizedDemoFlag,
     /// How to print.
     #[arg(short, long, value_enum, default_value = "text")]
     output: TextOrJson,
@@ -42,13 +42,13 @@ pub(super) struct CompareArgs {
 
 impl Execute for CompareArgs {
     fn needs(&self) -> Needs {
-        Needs::reading(self.demo)
+        Needs::reading(self.demo.is_given())
     }
 
-    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
-        let (source, args) = (&cli.source, self);
+    fn run(&self, globals: &Globals) -> Result<ExitCode, String> {
+        let (source, args) = (&globals.source, self);
         let names = source.names()?;
-        let demo = args.demo.map(|mode| DemoOf { services: args.services, ..DemoOf::quiet(mode) });
+        let demo = args.demo.quiet();
         let mut source = Source::open(source, demo, args.over)?;
         let prices = prices();
         let mut observer = Observer::new(names).priced(prices.clone());
@@ -87,6 +87,6 @@ impl Execute for CompareArgs {
             },
         })?;
         let found = differences.is_some_and(|d| !d.is_empty());
-        Ok(if found { ExitCode::from(super::FINDINGS) } else { ExitCode::SUCCESS })
+        Ok(if found { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
     }
 }

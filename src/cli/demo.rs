@@ -1,8 +1,12 @@
 //! `kptop demo`
 
-use super::modes::{DemoMode, start, usual_mode};
-use super::{Cli, Execute, Format, Needs, Source, options, print_snapshot, with_hint};
-use crate::lab::become_root_if_needed;
+use super::demo_of::{DemoMode, become_root, start, usual_mode};
+use super::execute::{Execute, Needs};
+use super::globals::{Globals, options};
+use super::print::{Format, with_hint};
+use super::snapshot::print_snapshot;
+use super::source::Source;
+use super::top::show;
 use crate::proxy::Names;
 use crate::snapshot::live::Live;
 use crate::tui::Input;
@@ -44,16 +48,16 @@ impl Execute for DemoArgs {
         Needs { starts_itself: true, ..Needs::default() }
     }
 
-    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
-        let s = &cli.source;
+    fn run(&self, globals: &Globals) -> Result<ExitCode, String> {
+        let s = &globals.source;
         if s.netns.is_some() || s.names.is_some() || !s.from.is_empty() {
             return Err(
                 "the demo makes its own namespaces and names: --netns, --names and --from do not go with it"
                     .into(),
             );
         }
-        let (args, options) = (self, options(cli)?);
-        become_root_if_needed().map_err(|e| with_hint(&e))?; // before the first thread
+        let (args, options) = (self, options(globals)?);
+        become_root()?; // before the first thread
         let services = args.services.map(|n| n as usize);
         let lab =
             start(args.mode.unwrap_or_else(usual_mode), services, args.backends as usize, args.traffic)?;
@@ -62,12 +66,12 @@ impl Execute for DemoArgs {
             std::thread::sleep(Duration::from_secs(args.seconds));
             let live = Box::new(Live::enter(&node).map_err(|e| with_hint(&e))?);
             return print_snapshot(
-                Source::Live { live, api: None, _lab: Some(lab) },
+                Source::Live { live, api: None, _demo: Some(lab) },
                 Names::default(),
                 format,
                 None,
             );
         }
-        super::top::show(Input::Live(Box::new(move || Live::enter(&node))), Names::default(), options)
+        show(Input::Live(Box::new(move || Live::enter(&node))), Names::default(), options)
     }
 }

@@ -1,8 +1,10 @@
 //! `kptop doctor`
 
-use super::modes::DemoMode;
-use super::source::DemoOf;
-use super::{Cli, Execute, Needs, Source, TextOrJson, need_rules, print, print_as};
+use super::demo_of::DemoFlag;
+use super::execute::{Execute, FINDINGS, Needs};
+use super::globals::Globals;
+use super::print::{TextOrJson, print, print_as};
+use super::source::{Source, need_rules};
 use crate::doctor::{Examination, Finding};
 use crate::observe::{Observer, View};
 use crate::output;
@@ -23,9 +25,8 @@ pub(super) struct DoctorArgs {
     /// With --watch: end after so many seconds.
     #[arg(long = "for", value_name = "SECONDS", requires = "watch", allow_negative_numbers = true, value_parser = super::values::parse_span)]
     span: Option<Duration>,
-    /// Examine a demo of this mode, with its traffic, instead of this node.
-    #[arg(long, value_enum, value_name = "MODE")]
-    pub(super) demo: Option<DemoMode>,
+    #[command(flatten)]
+    demo: DemoFlag,
     /// How to print.
     #[arg(short, long, value_enum, default_value = "text")]
     output: TextOrJson,
@@ -33,15 +34,15 @@ pub(super) struct DoctorArgs {
 
 impl Execute for DoctorArgs {
     fn needs(&self) -> Needs {
-        Needs::reading(self.demo)
+        Needs::reading(self.demo.is_given())
     }
 
-    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
-        let (source, args) = (&cli.source, self);
+    fn run(&self, globals: &Globals) -> Result<ExitCode, String> {
+        let (source, args) = (&globals.source, self);
         let names = source.names()?;
         // Of a recording the end, or with --watch all of it.
         let back = if args.watch { Duration::MAX } else { args.over };
-        let mut source = Source::open(source, args.demo.map(DemoOf::busy), back)?;
+        let mut source = Source::open(source, args.demo.busy(), back)?;
         source.wait_for_names();
         let mut observer = Observer::new(names);
         let mut view = observer.observe(source.snapshot(Wanted::ALL)?);
@@ -61,7 +62,7 @@ impl Execute for DoctorArgs {
         if args.watch {
             alarming |= watch(&mut observer, &mut source, view, args)?;
         }
-        Ok(if alarming { ExitCode::from(super::FINDINGS) } else { ExitCode::SUCCESS })
+        Ok(if alarming { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
     }
 }
 

@@ -1,10 +1,12 @@
 //! `kptop drops`
 
-use super::modes::DemoMode;
-use super::source::DemoOf;
-use super::{Cli, Execute, Needs, Source, TextOrJson, need_rules, print, print_as, with_hint};
+use super::demo_of::{DemoFlag, become_root};
+use super::execute::{Execute, FINDINGS, Needs};
+use super::globals::Globals;
+use super::print::{TextOrJson, print, print_as};
+use super::source::Source;
+use super::source::need_rules;
 use crate::drops::{Drops, counted};
-use crate::lab::become_root_if_needed;
 use crate::observe::Observer;
 use crate::output;
 use crate::proxy::{Mode, State};
@@ -24,9 +26,8 @@ pub(super) struct DropsArgs {
     /// Only counters: leave the kernel's drop monitor off.
     #[arg(long)]
     counters: bool,
-    /// Watch beside a demo of this mode, with its traffic.
-    #[arg(long, value_enum, value_name = "MODE")]
-    pub(super) demo: Option<DemoMode>,
+    #[command(flatten)]
+    demo: DemoFlag,
     /// How to print: text has a line for each packet of a Service as it comes, then sums.
     #[arg(short, long, value_enum, default_value = "text")]
     output: TextOrJson,
@@ -44,14 +45,14 @@ const LINES: usize = 200;
 
 impl Execute for DropsArgs {
     fn needs(&self) -> Needs {
-        Needs { monitor: self.monitors(), ..Needs::reading(self.demo) }
+        Needs { monitor: self.monitors(), ..Needs::reading(self.demo.is_given()) }
     }
 
-    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
-        let (source, args) = (&cli.source, self);
+    fn run(&self, globals: &Globals) -> Result<ExitCode, String> {
+        let (source, args) = (&globals.source, self);
         source.need_live("watching packets die")?;
-        if args.demo.is_some() {
-            become_root_if_needed().map_err(|e| with_hint(&e))?; // before the first thread
+        if args.demo.is_given() {
+            become_root()?; // before the first thread
         }
         // In the machine's own namespace, before this thread enters another.
         let watch = match args.counters {
@@ -62,7 +63,7 @@ impl Execute for DropsArgs {
             }),
         };
         let names = source.names()?;
-        let mut source = Source::open(source, args.demo.map(DemoOf::busy), Duration::ZERO)?;
+        let mut source = Source::open(source, args.demo.busy(), Duration::ZERO)?;
         let mut observer = Observer::new(names);
         let first = observer.observe(source.snapshot(Wanted::ALL)?);
         let mut drops = Drops::default();
@@ -130,6 +131,6 @@ impl Execute for DropsArgs {
         let died =
             refused.map(|c| counters.iter().find(|n| n.name == c.name).map_or(0, |n| n.by)).sum::<u64>();
         let found = drops.of_services > 0 || died > 0;
-        Ok(if found { ExitCode::from(super::FINDINGS) } else { ExitCode::SUCCESS })
+        Ok(if found { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
     }
 }

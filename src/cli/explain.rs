@@ -1,8 +1,11 @@
 //! `kptop explain`
 
-use super::modes::DemoMode;
-use super::source::DemoOf;
-use super::{Cli, Execute, Needs, Source, SourceArgs, TextOrJson, need_rules, print_as};
+use super::demo_of::DemoFlag;
+use super::execute::{Execute, FINDINGS, Needs};
+use super::globals::Globals;
+use super::print::{TextOrJson, print_as};
+use super::source::Source;
+use super::source::{SourceArgs, need_rules};
 use crate::explain::{Explanation, Sender, destinations, explain};
 use crate::output;
 use crate::proxy::{Model, memory_lists};
@@ -24,9 +27,8 @@ pub(super) struct ExplainArgs {
     /// The interface by which the packet comes in, for rules that ask for it.
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
-    /// Ask a demo of this mode instead of this node.
-    #[arg(long, value_enum, value_name = "MODE")]
-    pub(super) demo: Option<DemoMode>,
+    #[command(flatten)]
+    demo: DemoFlag,
     /// How to print.
     #[arg(short, long, value_enum, default_value = "text")]
     output: TextOrJson,
@@ -52,11 +54,11 @@ impl ExplainArgs {
 
 impl Execute for ExplainArgs {
     fn needs(&self) -> Needs {
-        Needs::reading(self.demo)
+        Needs::reading(self.demo.is_given())
     }
 
-    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
-        let (source, args) = (&cli.source, self);
+    fn run(&self, globals: &Globals) -> Result<ExitCode, String> {
+        let (source, args) = (&globals.source, self);
         let mut source = source.clone();
         let destination_text = args.destination(&mut source)?;
         let sender = args.client;
@@ -71,7 +73,7 @@ impl Execute for ExplainArgs {
         }
         let source = &source;
         let names = source.names()?;
-        let mut source = Source::open(source, args.demo.map(DemoOf::quiet), Duration::ZERO)?;
+        let mut source = Source::open(source, args.demo.quiet(), Duration::ZERO)?;
         source.wait_for_names();
         let wanted = Wanted { flows: false, ..Wanted::ALL };
         let mut snapshot = source.snapshot(wanted)?;
@@ -116,7 +118,7 @@ impl Execute for ExplainArgs {
             TextOrJson::Text => output::write_explanation(&answer.lines(&snapshot, &model, 0), width, out),
             TextOrJson::Json => output::write_explanation_json(&answer, &snapshot, &model, on_terminal, out),
         })?;
-        Ok(if dies(&answer) { ExitCode::from(super::FINDINGS) } else { ExitCode::SUCCESS })
+        Ok(if dies(&answer) { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
     }
 }
 

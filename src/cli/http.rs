@@ -1,5 +1,6 @@
 //! The server behind `kptop serve`: places for clients, TLS, and what clients accept.
 
+use super::print::say;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http_body_util::{BodyExt, Full};
@@ -213,7 +214,7 @@ impl Tls {
                 // A file that is half written is whole at the next look; until then the old one holds.
                 match read(&self.cert, &self.key) {
                     Ok(acceptor) => (self.acceptor, self.read) = (acceptor, now),
-                    Err(e) => super::say(&format!("the certificate is as before: {e}")),
+                    Err(e) => say(&format!("the certificate is as before: {e}")),
                 }
             }
         }

@@ -1,11 +1,10 @@
 //! `kptop completions` and `kptop man`: both are made from the one definition of the command line.
 
-use super::{Cli, Execute, print_as};
-use clap::{Args, CommandFactory};
+use super::print::print_as;
+use clap::Args;
 use clap_complete::{Shell, generate};
 use std::fs;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {
@@ -14,13 +13,11 @@ pub(super) struct CompletionsArgs {
     shell: Shell,
 }
 
-impl Execute for CompletionsArgs {
-    fn run(&self, _: &Cli) -> Result<ExitCode, String> {
-        let args = self;
+impl CompletionsArgs {
+    pub(super) fn print(&self, mut command: clap::Command) -> Result<(), String> {
         let mut bytes = Vec::new();
-        generate(args.shell, &mut Cli::command(), "kptop", &mut bytes);
-        print_as(crate::output::Form::Own, |out| out.write_all(&bytes))?;
-        Ok(ExitCode::SUCCESS)
+        generate(self.shell, &mut command, "kptop", &mut bytes);
+        print_as(crate::output::Form::Own, |out| out.write_all(&bytes))
     }
 }
 
@@ -31,10 +28,8 @@ pub(super) struct ManArgs {
     directory: Option<PathBuf>,
 }
 
-impl Execute for ManArgs {
-    fn run(&self, _: &Cli) -> Result<ExitCode, String> {
-        let args = self;
-        let mut command = Cli::command();
+impl ManArgs {
+    pub(super) fn print(&self, mut command: clap::Command) -> Result<(), String> {
         command.build();
         let page = |command: &clap::Command, title: &str| {
             let mut bytes = Vec::new();
@@ -47,10 +42,9 @@ impl Execute for ManArgs {
                 .map(|()| bytes)
                 .map_err(|e| format!("making the man page: {e}"))
         };
-        let Some(directory) = &args.directory else {
+        let Some(directory) = &self.directory else {
             let bytes = page(&command, "kptop")?;
-            print_as(crate::output::Form::Own, |out| out.write_all(&bytes))?;
-            return Ok(ExitCode::SUCCESS);
+            return print_as(crate::output::Form::Own, |out| out.write_all(&bytes));
         };
         let subcommands = command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help");
         let mut pages = vec![("kptop".to_string(), page(&command, "kptop")?)];
@@ -63,6 +57,6 @@ impl Execute for ManArgs {
             let path = directory.join(format!("{name}.1"));
             fs::write(&path, bytes).map_err(|e| format!("writing {}: {e}", path.display()))?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }

@@ -1,9 +1,13 @@
 //! `kptop record` and `kptop replay`
 
-use super::modes::DemoMode;
-use super::source::{DemoOf, give_up, tell_cut, tell_unread};
+use super::demo_of::SizedDemoFlag;
+use super::execute::{Execute, Needs};
+use super::globals::{Globals, options};
+use super::print::print;
+use super::source::Source;
+use super::source::{give_up, tell_cut, tell_unread};
+use super::top;
 use super::values::{parse_interval, parse_size, parse_span};
-use super::{Cli, Execute, Needs, Source, options, print, top};
 use crate::format::{count, duration, plural};
 use crate::proxy::Names;
 use crate::recording::{FileWriter, Head, Recording, Redactor};
@@ -39,12 +43,8 @@ pub(super) struct RecordArgs {
     /// Go on at the end of a recording that is there.
     #[arg(long)]
     append: bool,
-    /// Record a demo of this mode, with its traffic, instead of this node.
-    #[arg(long, value_enum, value_name = "MODE")]
-    demo: Option<DemoMode>,
-    /// With --demo: Service ports in all; the shop has 31, more are made up with 4 backends each.
-    #[arg(long, value_name = "N", requires = "demo", value_parser = clap::value_parser!(u32).range(1..=20_000))]
-    services: Option<u32>,
+    #[command(flatten)]
+    demo: SizedDemoFlag,
 }
 
 #[derive(Debug, Args)]
@@ -62,8 +62,8 @@ pub(super) struct ReplayArgs {
 }
 
 impl Execute for RecordArgs {
-    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
-        let (source, args) = (&cli.source, self);
+    fn run(&self, globals: &Globals) -> Result<ExitCode, String> {
+        let (source, args) = (&globals.source, self);
         let file = &args.file;
         let wrong = |e: io::Error| match e.kind() {
             io::ErrorKind::AlreadyExists => format!(
@@ -72,7 +72,7 @@ impl Execute for RecordArgs {
             ),
             _ => format!("writing {}: {e}", file.display()),
         };
-        let demo = args.demo.map(|mode| DemoOf { services: args.services, ..DemoOf::busy(mode) });
+        let demo = args.demo.busy();
         let head = Head::new(args.every, args.redact);
         let mut writer = match args.append && file.exists() {
             true => {
@@ -196,11 +196,11 @@ fn stop_signal() -> Result<mpsc::Receiver<()>, String> {
 
 impl Execute for ReplayArgs {
     fn needs(&self) -> Needs {
-        Needs::reading(None)
+        Needs::reading(false)
     }
 
-    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
-        let (args, options) = (self, options(cli)?);
+    fn run(&self, globals: &Globals) -> Result<ExitCode, String> {
+        let (args, options) = (self, options(globals)?);
         let mut recording = Recording::open(&args.file)?;
         let index = match &args.at {
             Some(text) => find(&recording, text)?,

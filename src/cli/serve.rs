@@ -1,8 +1,12 @@
 //! `kptop serve`
 
-use super::modes::DemoMode;
-use super::source::DemoOf;
-use super::{Cli, Execute, Needs, Source, http, prices};
+use super::demo_of::{DemoFlag, become_root};
+use super::execute::{Execute, Needs};
+use super::globals::Globals;
+use super::http;
+use super::prices::prices;
+use super::print::{print, say};
+use super::source::Source;
 use crate::observe::{Observer, View};
 use crate::output::{Cardinality, METRICS, open_metrics, prometheus_text, samples};
 use crate::snapshot::live::Wanted;
@@ -48,9 +52,8 @@ pub(super) struct ServeArgs {
     /// Print the metrics with their meaning, and end.
     #[arg(long)]
     list: bool,
-    /// Serve a demo of this mode, with its traffic, instead of this node.
-    #[arg(long, value_enum, value_name = "MODE")]
-    pub(super) demo: Option<DemoMode>,
+    #[command(flatten)]
+    demo: DemoFlag,
 }
 
 /// `10.0.0.5:9756`, `[::]:9756`, `localhost:9756`; `:9756` is every address.
@@ -76,13 +79,13 @@ struct Last {
 
 impl Execute for ServeArgs {
     fn needs(&self) -> Needs {
-        Needs::reading(self.demo)
+        Needs::reading(self.demo.is_given())
     }
 
-    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
-        let (source, args) = (&cli.source, self);
+    fn run(&self, globals: &Globals) -> Result<ExitCode, String> {
+        let (source, args) = (&globals.source, self);
         if args.list {
-            super::print(list)?;
+            print(list)?;
             return Ok(ExitCode::SUCCESS);
         }
         source.need_live("serving metrics")?;
@@ -103,15 +106,15 @@ impl Execute for ServeArgs {
             };
             format!("listening on {}: {e}{hint}", args.listen)
         };
-        if args.demo.is_some() {
-            crate::lab::become_root_if_needed().map_err(|e| super::with_hint(&e))?; // before the first thread
+        if args.demo.is_given() {
+            become_root()?; // before the first thread
         }
         let listener = std::net::TcpListener::bind(args.listen).map_err(wrong)?;
         listener.set_nonblocking(true).map_err(wrong)?;
         let at = listener.local_addr().map_err(wrong)?;
         let last: Arc<Mutex<Option<Last>>> = Arc::default();
         let (to, every) = (last.clone(), args.every);
-        let (source, demo) = (source.clone(), args.demo.map(DemoOf::busy));
+        let (source, demo) = (source.clone(), args.demo.busy());
         let (opened, is_open) = std::sync::mpsc::channel();
         let read = move || {
             let mut source = match Source::open(&source, demo, Duration::ZERO) {
@@ -147,14 +150,9 @@ impl Execute for ServeArgs {
         // This thread talks to the network: rules and flows are none of its business.
         super::source::give_up(crate::snapshot::facts::keep_files_only());
         let scheme = if tls.is_some() { "https" } else { "http" };
-        super::say(&format!(
-            "serving {scheme}://{at}/metrics, read every {}",
-            crate::format::duration(every)
-        ));
+        say(&format!("serving {scheme}://{at}/metrics, read every {}", crate::format::duration(every)));
         if at.ip().is_unspecified() {
-            super::say(
-                "it listens on every address of this node: --listen 127.0.0.1:9756 is for this node alone",
-            );
+            say("it listens on every address of this node: --listen 127.0.0.1:9756 is for this node alone");
         }
         let limits = Cardinality {
             services: args.max_services,

@@ -1,8 +1,9 @@
 //! `kptop shot`: a picture of the screen.
 
-use super::modes::DemoMode;
-use super::source::DemoOf;
-use super::{Cli, Execute, Source, options};
+use super::demo_of::SizedDemoFlag;
+use super::execute::Execute;
+use super::globals::{Globals, options};
+use super::source::Source;
 use crate::proxy::Names;
 use crate::tui::{self, Shot};
 use clap::Args;
@@ -24,12 +25,8 @@ pub(super) struct ShotArgs {
     /// Seconds to watch before.
     #[arg(long = "for", value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
-    /// Draw the demo in this mode, instead of this node.
-    #[arg(long, value_enum, value_name = "MODE")]
-    demo: Option<DemoMode>,
-    /// With --demo: Service ports in all; the shop has 31, more are made up with 4 backends each.
-    #[arg(long, value_name = "N", requires = "demo", value_parser = clap::value_parser!(u32).range(1..=20_000))]
-    services: Option<u32>,
+    #[command(flatten)]
+    demo: SizedDemoFlag,
 }
 
 fn parse_size(text: &str) -> Result<(u16, u16), String> {
@@ -45,10 +42,10 @@ fn parse_keys(text: &str) -> Result<tui::Keys, String> {
 }
 
 impl Execute for ShotArgs {
-    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
-        let (source, args, options) = (&cli.source, self, options(cli)?);
-        let names = if args.demo.is_some() { Names::default() } else { source.names()? };
-        let demo = args.demo.map(|mode| DemoOf { services: args.services, ..DemoOf::busy(mode) });
+    fn run(&self, globals: &Globals) -> Result<ExitCode, String> {
+        let (source, args, options) = (&globals.source, self, options(globals)?);
+        let names = if args.demo.is_given() { Names::default() } else { source.names()? };
+        let demo = args.demo.busy();
         let mut source = Source::open(source, demo, Duration::MAX)?;
         let shot =
             Shot { size: args.size, keys: args.keys.clone(), watch: Duration::from_secs(args.seconds) };

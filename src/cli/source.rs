@@ -1,14 +1,13 @@
 //! What a command looks at: this node, a namespace of it, a demo, a recording, or files that other tools wrote.
 
-use super::modes::{DemoMode, start};
+use super::demo_of::{DemoOf, Running};
+use super::print::{say, with_hint};
 use super::values::parse_size;
-use super::with_hint;
 use crate::api::{ApiOptions, ApiWatch};
-use crate::lab::{Lab, become_root_if_needed};
 use crate::proxy::Names;
 use crate::recording::{Head, Recording, Ring};
 use crate::snapshot::dump;
-use crate::snapshot::facts::{keep_reading_only, node_identity};
+use crate::snapshot::facts::keep_reading_only;
 use crate::snapshot::live::{Live, LookedAt, Wanted};
 use crate::snapshot::{Snapshot, Unread};
 use crate::tui::Input;
@@ -131,36 +130,16 @@ fn is_recording(path: &Path) -> bool {
 /// Tells what of a recording is missing, once.
 pub(super) fn tell_cut(recording: &Recording) {
     if let Some(cut) = recording.cut() {
-        super::say(&format!("the recording ends early: {cut}"));
+        say(&format!("the recording ends early: {cut}"));
     }
 }
 
 /// Where readings come from.
 pub(super) enum Source {
     /// A namespace; a demo lives as long.
-    Live { live: Box<Live>, api: Option<Arc<ApiWatch>>, _lab: Option<Lab> },
+    Live { live: Box<Live>, api: Option<Arc<ApiWatch>>, _demo: Option<Running> },
     /// A recording, at one of its readings.
     Recording { recording: Box<Recording>, index: usize },
-}
-
-/// How much of a demo is wanted.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct DemoOf {
-    pub(super) mode: DemoMode,
-    pub(super) services: Option<u32>,
-    pub(super) traffic: f32,
-}
-
-impl DemoOf {
-    /// The shop without traffic.
-    pub(super) fn quiet(mode: DemoMode) -> DemoOf {
-        DemoOf { mode, services: None, traffic: 0.0 }
-    }
-
-    /// The shop with its usual traffic.
-    pub(super) fn busy(mode: DemoMode) -> DemoOf {
-        DemoOf { traffic: 1.0, ..DemoOf::quiet(mode) }
-    }
 }
 
 impl Source {
@@ -170,10 +149,8 @@ impl Source {
             if args.netns.is_some() || !args.from.is_empty() {
                 return Err("--demo makes its own namespaces: --netns and --from do not go with it".into());
             }
-            become_root_if_needed().map_err(|e| with_hint(&e))?; // before the first thread
-            let lab = start(demo.mode, demo.services.map(|n| n as usize), 4, demo.traffic)?;
-            let live = Live::enter(lab.node()).map_err(|e| with_hint(&e))?;
-            return Ok(Source::Live { live: Box::new(live), api: None, _lab: Some(lab) });
+            let (live, running) = demo.open()?;
+            return Ok(Source::Live { live: Box::new(live), api: None, _demo: Some(running) });
         }
         args.check()?;
         if !args.from.is_empty() {
@@ -192,7 +169,7 @@ impl Source {
         let api = args.api()?;
         let live = Live::open(args.netns.as_deref()).map_err(|e| with_hint(&e))?.with_api(api.clone());
         give_up(keep_reading_only());
-        Ok(Source::Live { live: Box::new(live), api, _lab: None })
+        Ok(Source::Live { live: Box::new(live), api, _demo: None })
     }
 
     /// True where waiting makes newer readings.
@@ -266,7 +243,7 @@ impl Source {
     /// From now on sources that cost much are read less often.
     pub(super) fn paced(self) -> Source {
         match self {
-            Source::Live { live, api, _lab } => Source::Live { live: Box::new(live.paced()), api, _lab },
+            Source::Live { live, api, _demo } => Source::Live { live: Box::new(live.paced()), api, _demo },
             other => other,
         }
     }
@@ -275,14 +252,14 @@ impl Source {
 /// Giving up privileges that are not needed: what fails is told, and is no reason to keep an operator from looking.
 pub(super) fn give_up(result: Result<(), crate::snapshot::Error>) {
     if let Err(e) = result {
-        super::say(&format!("{e}"));
+        say(&format!("{e}"));
     }
 }
 
 /// Tells what of a node could not be read, for commands that do not print it.
 pub(super) fn tell_unread(snapshot: &Snapshot) {
     for u in snapshot.failed() {
-        super::say(&crate::output::one_line(&format!("not read: {}: {}", u.what, u.why)));
+        say(&crate::output::one_line(&format!("not read: {}: {}", u.what, u.why)));
     }
 }
 
@@ -294,9 +271,4 @@ pub(super) fn need_rules(snapshot: &Snapshot) -> Result<(), String> {
     let unread: Option<&Unread> = snapshot.failed().next();
     let why = unread.map_or(String::new(), |u| format!(": {}: {}", u.what, u.why));
     Err(format!("the rules of this node could not be read{why}"))
-}
-
-/// The kernel and the CPU that prices of lookups were measured on: this machine's.
-pub(super) fn identity() -> (Option<String>, Option<String>) {
-    node_identity()
 }

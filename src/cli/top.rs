@@ -1,7 +1,9 @@
 //! `kptop` itself: the live screen.
 
+use super::execute::{Execute, Needs};
+use super::globals::{Globals, options};
+use super::print::with_hint;
 use super::source::tell_cut;
-use super::{Cli, Execute, Needs, options, with_hint};
 use crate::proxy::Names;
 use crate::tui::{self, Input, Options, ScreenError};
 use std::process::ExitCode;
@@ -12,11 +14,11 @@ pub(super) struct Top;
 
 impl Execute for Top {
     fn needs(&self) -> Needs {
-        Needs { monitor: true, ..Needs::reading(None) }
+        Needs { monitor: true, ..Needs::reading(false) }
     }
 
-    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
-        let (source, options) = (&cli.source, options(cli)?);
+    fn run(&self, globals: &Globals) -> Result<ExitCode, String> {
+        let (source, options) = (&globals.source, options(globals)?);
         show(source.input()?, source.names()?, options)
     }
 }

@@ -1,8 +1,11 @@
 //! `kptop watch`
 
-use super::modes::DemoMode;
-use super::source::DemoOf;
-use super::{Cli, Execute, Needs, Source, TextOrJson, need_rules, print, print_as};
+use super::demo_of::DemoFlag;
+use super::execute::{Execute, Needs};
+use super::globals::Globals;
+use super::print::{TextOrJson, print, print_as};
+use super::source::Source;
+use super::source::need_rules;
 use crate::observe::Observer;
 use crate::output;
 use crate::snapshot::live::{Waker, Wanted};
@@ -18,9 +21,8 @@ pub(super) struct WatchArgs {
     /// End after so many seconds.
     #[arg(long = "for", value_name = "SECONDS", allow_negative_numbers = true, value_parser = super::values::parse_span)]
     span: Option<Duration>,
-    /// Watch a demo of this mode instead of this node.
-    #[arg(long, value_enum, value_name = "MODE")]
-    pub(super) demo: Option<DemoMode>,
+    #[command(flatten)]
+    demo: DemoFlag,
     /// How to print: a line is a change.
     #[arg(short, long, value_enum, default_value = "text")]
     output: TextOrJson,
@@ -28,13 +30,13 @@ pub(super) struct WatchArgs {
 
 impl Execute for WatchArgs {
     fn needs(&self) -> Needs {
-        Needs::reading(self.demo)
+        Needs::reading(self.demo.is_given())
     }
 
-    fn run(&self, cli: &Cli) -> Result<ExitCode, String> {
-        let (source, args) = (&cli.source, self);
+    fn run(&self, globals: &Globals) -> Result<ExitCode, String> {
+        let (source, args) = (&globals.source, self);
         let names = source.names()?;
-        let mut source = Source::open(source, args.demo.map(DemoOf::quiet), Duration::MAX)?;
+        let mut source = Source::open(source, args.demo.quiet(), Duration::MAX)?;
         let wanted = Wanted { flows: false, ..Wanted::ALL };
         let mut observer = Observer::new(names);
         let mut waker = Waker::open();

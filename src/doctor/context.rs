@@ -1,6 +1,7 @@
 //! What checks look at, put in order: what rose since the earlier snapshot, and whose flows are whose.
 
-use super::{Before, Check, Facts, Finding, Severity, Subject};
+use super::facts::{Before, Facts};
+use super::finding::{Finding, Severity, Subject};
 use crate::columns::screen_label;
 use crate::proxy::{FrontendKind, Mode, Model, RuleRef, Service, State, chain_owner};
 use crate::rates::{Delta, NoRate, Rise, TableDelta};
@@ -9,6 +10,20 @@ use crate::snapshot::facts::{Cluster, ConntrackStat};
 use crate::snapshot::{Conntrack, FlowFigures, FlowKey, Flows, Snapshot, SourceId};
 use std::borrow::Cow;
 use std::net::IpAddr;
+
+/// How a cause of lost traffic is looked for.
+pub(in crate::doctor) struct Check {
+    /// The name of its file.
+    pub(in crate::doctor) id: &'static str,
+    /// Sources without which nothing can be said.
+    pub(in crate::doctor) needs: &'static [SourceId],
+    /// Sources of which some must have been read. Where another was not, that nothing was found rules nothing out.
+    pub(in crate::doctor) looks_at: &'static [SourceId],
+    /// How many readings it compares: 1, or 2 for what rises or stays.
+    pub(in crate::doctor) readings: u8,
+    /// Finds the cause. `Err` says why it could not be looked for after all.
+    pub(in crate::doctor) run: fn(&CheckContext<'_>, &mut Vec<Finding>) -> Result<(), NotChecked>,
+}
 
 /// Why a check could not be done.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! What is fuzzed: one function for each kind of bytes that come from outside. None of them may panic, run for
 //! seconds, or take more than some hundred megabytes.
 
+use super::nf_tables;
 use crate::columns::Filter;
 use crate::config::Config;
 use crate::explain::{Sender, destinations, explain, frontend_destination};
-pub use crate::kernel::fuzzed::messages;
-use crate::kernel::nftables;
+pub use crate::kernel::fuzz::messages;
 use crate::kernel::xtables::{TableInfo, decode};
 use crate::observe::Observer;
 use crate::output;
@@ -67,9 +67,9 @@ pub fn nf_tables(bytes: &[u8]) {
     let (what, bytes) = picked(bytes);
     let (how, bytes) = picked(bytes);
     match what % 3 {
-        0 => nftables::fuzzed::rule(how, bytes),
-        1 => nftables::fuzzed::elements(how, bytes),
-        _ => nftables::fuzzed::head(bytes),
+        0 => nf_tables::rule(how, bytes),
+        1 => nf_tables::elements(how, bytes),
+        _ => nf_kernel::nftables::fuzzed::head(bytes),
     }
 }
 

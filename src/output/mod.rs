@@ -1,5 +1,6 @@
 //! Text, JSON and CSV.
 
+#[cfg(feature = "lab")]
 mod bench;
 mod changes;
 mod compare;
@@ -12,6 +13,7 @@ mod openmetrics;
 mod table;
 
 pub use crate::plain::{Form, Plain, one_line, visible};
+#[cfg(feature = "lab")]
 pub use bench::{BenchSetup, write_bench, write_bench_csv, write_bench_json, write_bench_markdown};
 pub use changes::{write_changes, write_changes_json};
 pub use compare::{write_comparison, write_comparison_json, write_moving};

@@ -1,7 +1,8 @@
 //! Whether a condition of iptables holds for a packet.
 
-use super::travel::Traveller;
-use super::{CtState, End, Entrance, Ground};
+use super::match_result::Held;
+use super::packet_state::Traveller;
+use super::{CtState, Entrance, Ground};
 use crate::ruleset::{
     ConntrackMatch, Hook, IpFamily, Match, MultiportMatch, PortRange, RecentMatch, StrId, Table, addr_type,
     address_number, ct_state, recent,
@@ -9,70 +10,23 @@ use crate::ruleset::{
 use crate::snapshot::MemoryList;
 use std::net::IpAddr;
 
-/// What can be said of a condition.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Held {
-    /// It does not hold.
-    No,
-    /// It holds.
-    Yes,
-    /// Chance decides; how likely it holds.
-    Odds(f64),
-    /// The snapshot does not tell: what must be assumed for it to hold, and for it not to.
-    Either(String, String),
-    /// A random number below this is needed first.
-    Draw(u32),
-    /// What is not understood may let the packet go on, not match, or end it like this.
-    Decides(String, End),
-}
-
-impl Held {
-    pub(super) fn from(holds: bool) -> Held {
-        if holds { Held::Yes } else { Held::No }
-    }
-
-    /// A fork on one question.
-    pub(super) fn either(what: impl Into<String>) -> Held {
-        let what = what.into();
-        Held::Either(what.clone(), format!("not: {what}"))
-    }
-
-    pub(super) fn invert(self, invert: bool) -> Held {
-        if !invert {
-            return self;
-        }
-        match self {
-            Held::No => Held::Yes,
-            Held::Yes => Held::No,
-            Held::Odds(p) => Held::Odds(1.0 - p),
-            Held::Either(yes, no) => Held::Either(no, yes),
-            Held::Draw(n) => Held::Draw(n),
-            Held::Decides(what, end) => Held::Decides(what, end),
-        }
-    }
-
-    /// What remains of a comparison where the bits of `unknown` are not known: `differs` holds all that differ.
-    fn of_bits(differs: u32, unknown: u32, invert: bool, question: impl FnOnce() -> String) -> Held {
-        if differs & !unknown != 0 {
-            return Held::from(invert);
-        }
-        match unknown {
-            0 => Held::from(!invert),
-            _ => Held::either(question()).invert(invert),
-        }
-    }
-}
-
 /// `XT_TCP_INV_*` and `XT_UDP_INV_*` (`linux/netfilter/xt_tcpudp.h`).
 const INV_SOURCE: u8 = 1;
+
 const INV_DESTINATION: u8 = 2;
+
 const INV_FLAGS: u8 = 4;
+
 /// `XT_SCTP_SRC_PORTS`, `XT_SCTP_DEST_PORTS` (`linux/netfilter/xt_sctp.h`).
 const SCTP_SOURCE: u8 = 1;
+
 const SCTP_DESTINATION: u8 = 2;
+
 /// IP protocol numbers.
 const TCP: u8 = 6;
+
 const UDP: u8 = 17;
+
 const SCTP: u8 = 132;
 
 fn in_range(range: PortRange, port: u16, invert: bool) -> bool {

@@ -1,8 +1,8 @@
 //! Whether a packet is in an ipset (`net/netfilter/ipset/ip_set_*.c`).
 
 use super::Ground;
-use super::held::Held;
-use super::travel::Traveller;
+use super::match_result::Held;
+use super::packet_state::Traveller;
 use crate::ruleset::{IpNet, set_flags};
 use crate::snapshot::facts::{Ipset, Member};
 use std::net::IpAddr;

@@ -1,6 +1,7 @@
 //! IPVS: where a packet is taken from the hooks, and sent on (`net/netfilter/ipvs/ip_vs_core.c`, `ip_vs_xmit.c`).
 
-use super::travel::{Journey, Traveller};
+use super::packet_state::Traveller;
+use super::travel::Journey;
 use super::{End, StepKind};
 use crate::ruleset::Hook;
 use crate::snapshot::facts::{Forwarding, RealServer};

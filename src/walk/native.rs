@@ -1,7 +1,7 @@
 //! What native rules of nf_tables load, compare and look up (`net/netfilter/nft_*.c`).
 
-use super::held::Held;
-use super::travel::Traveller;
+use super::match_result::Held;
+use super::packet_state::Traveller;
 use super::{CtState, Ground};
 use crate::ruleset::{
     Comparison, Condition, Data, Element, Field, IpFamily, Load, Match, Op, SetId, Table, Test, ct, meta,

@@ -3,9 +3,10 @@
 use super::CtState;
 use super::End;
 use super::Ground;
-use super::held::Held;
+use super::match_result::Held;
 use super::native::{Loaded, may_have};
-use super::travel::{Next, Traveller};
+use super::packet_state::Traveller;
+use super::travel::Next;
 use crate::ruleset::{
     Data, Hook, IpFamily, Load, NatRange, Statement, Table, Target, Terminal, UNREAD, Verdict, ct, meta,
     nat_flags,

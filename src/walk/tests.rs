@@ -5,9 +5,11 @@ use crate::ruleset::{
     BaseChain, ChainKind, ConntrackMatch, Counter, Family, Match, Policy, PortRange, Table, TableBackend,
     TableBuilder, Target, Unknown, Verdict, ct_state, recent,
 };
+use crate::ruleset::{ChainId, Hook, IpFamily};
 use crate::snapshot::facts::{InterfaceAddress, Ipvs, IpvsStats, RealServer, VirtualAddress, VirtualServer};
 use crate::snapshot::{MemoryList, Reading, Remembered, RememberedClient, Snapshot, TableState};
 use proptest::prelude::*;
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,42 +1,9 @@
 //! What a packet on its way holds that is not known: bits of its marks, fields that a rule wrote with something that
 //! the snapshot does not tell.
 
-use super::travel::Traveller;
-use crate::ruleset::{Field, IpFamily, payload_base};
-use std::cell::RefCell;
+use super::packet_state::{Traveller, Written};
+use crate::ruleset::{IpFamily, payload_base};
 use std::net::IpAddr;
-
-/// A byte of a header that a rule wrote; `None` where it is not known which.
-#[derive(Clone, Debug, PartialEq)]
-struct Written {
-    base: u8,
-    at: usize,
-    byte: Option<u8>,
-}
-
-/// See the module.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Unsure {
-    /// True where the destination may be another.
-    pub(super) destination: bool,
-    /// The same of the ports.
-    pub(super) source_port: bool,
-    pub(super) destination_port: bool,
-    /// Bits of the packet's mark, and of the flow's.
-    pub(super) mark: u32,
-    pub(super) flow_mark: u32,
-    /// True where the checksum of the header is wrong: a rule wrote into it and did not mend that.
-    pub(super) broken: bool,
-    /// True where it may be wrong: a rule may have written what stood there before.
-    pub(super) perhaps_broken: bool,
-    /// How often something was written that is not known: conditions on it before and after are different questions.
-    pub(super) writes: u32,
-    written: Vec<Written>,
-    /// Keys of `meta` that rules set; `None` where the value is not known.
-    pub(super) meta: Vec<(u32, Option<Vec<u8>>)>,
-    /// Hashes of this packet: the same question has the same answer.
-    pub(super) hashes: RefCell<Vec<(Field, u32)>>,
-}
 
 impl Traveller {
     /// A byte of a header, as far as a packet that is only thought of has it.

@@ -2,10 +2,12 @@
 //! translates too, or refuses what lives (kubernetes/kubernetes#71305). Tables of both side by side are no fault as long as only
 //! one holds Services.
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::format::count;
 use crate::proxy::{Mode, State, Variant};
 use crate::ruleset::IpFamily;
+use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check =
     Check { id: "both_variants", needs: &[], looks_at: SourceId::RULES, readings: 1, run };

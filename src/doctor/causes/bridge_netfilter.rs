@@ -1,9 +1,11 @@
 //! Pods on a Linux bridge, and bridged packets that do not pass iptables: the answer of a pod on the same bridge goes back
 //! without being translated (`br_netfilter`, `net.bridge.bridge-nf-call-iptables`; kubeadm's preflight checks ask for 1).
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{Mode, node_addresses, pod_network};
 use crate::ruleset::IpFamily;
+use crate::snapshot::SourceId;
 
 /// Names that CNIs give their bridges; others are known by an address in the pods' network.
 const BRIDGES: [&str; 4] = ["cni", "cbr", "kube-bridge", "weave"];

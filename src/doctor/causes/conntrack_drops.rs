@@ -1,6 +1,8 @@
 //! Packets that conntrack drops, or entries that it throws out to make room (`conntrack -S`; `nf_conntrack_core.c`).
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
+use crate::snapshot::SourceId;
 use crate::snapshot::facts::ConntrackStat;
 
 /// Statistic, severity, what a rise means.

@@ -1,8 +1,10 @@
 //! Conntrack is full or soon will be: packets that begin a flow are dropped then (`nf_conntrack: table full, dropping packet`,
 //! `nf_conntrack_alloc` in `nf_conntrack_core.c`).
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::format::{count, duration};
+use crate::snapshot::SourceId;
 use std::time::Duration;
 
 /// Part of the table from which on it is nearly full.

@@ -2,9 +2,11 @@
 //! flows clashed in SNAT (`__nf_conntrack_confirm`, `nf_conntrack_core.c`). The loser is dropped: with DNS over UDP, which
 //! asks for A and AAAA from one port at once, the resolver waits 5 seconds.
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::format::count;
 use crate::proxy::Protocol;
+use crate::snapshot::SourceId;
 use crate::snapshot::facts::ConntrackStat;
 
 pub(super) const CHECK: Check = Check {

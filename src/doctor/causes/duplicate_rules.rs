@@ -1,9 +1,11 @@
 //! The same jump twice in a base chain, or the same rule twice in `KUBE-SERVICES`: two kube-proxies, or a restore without flush.
 //! Each packet pays for it twice.
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{RuleRef, chain as names};
 use crate::ruleset::Match;
+use crate::snapshot::SourceId;
 use std::collections::HashMap;
 
 pub(super) const CHECK: Check =

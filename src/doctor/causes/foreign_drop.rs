@@ -2,10 +2,12 @@
 //! drop packets of any traffic right now. The way of each Service's packet is walked through all tables of the node.
 
 use super::super::{DeadEnd, Subject};
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::format::plural;
 use crate::proxy::{RuleRef, Service, frontend_text, nftables};
 use crate::ruleset::{IpNet, Match, Target, Terminal, Verdict};
+use crate::snapshot::SourceId;
 use crate::walk::End;
 
 pub(super) const CHECK: Check =
@@ -56,7 +58,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             None => f.proved_by(format!("{place}: its policy")),
         };
         let names: Vec<String> =
-            ends.iter().take(6).map(|d| super::label(&cx.model.services[d.service])).collect();
+            ends.iter().take(6).map(|d| super::shared::label(&cx.model.services[d.service])).collect();
         f = f.proved_by(format!("Services: {}{}", names.join(", "), if ends.len() > 6 { ", …" } else { "" }));
         if let Some(repair) = first.owner.and_then(repair) {
             f = f.advise(repair);
@@ -101,7 +103,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         ));
         if !services.is_empty() {
             let names: Vec<String> =
-                services.iter().take(6).map(|i| super::label(&cx.model.services[*i])).collect();
+                services.iter().take(6).map(|i| super::shared::label(&cx.model.services[*i])).collect();
             f = f.proved_by(format!("its addresses are those of {}", names.join(", ")));
         }
         found.push(f.advise(match services.is_empty() {

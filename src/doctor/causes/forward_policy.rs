@@ -2,8 +2,10 @@
 //! only marked packets and answers, the CNI must accept the rest (kubernetes/kubernetes#40182).
 
 use super::super::{DeadEnd, Subject};
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::ruleset::{ChainId, Hook, Policy};
+use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check =
     Check { id: "forward_policy", needs: &[], looks_at: SourceId::RULES, readings: 1, run };

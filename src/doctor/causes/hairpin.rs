@@ -1,9 +1,11 @@
 //! A pod that reaches itself by its own Service without being masqueraded: the answer comes from its own address and is
 //! thrown away. kube-proxy masquerades such flows (`-s POD -j KUBE-MARK-MASQ`, nftables' `hairpin-connections`).
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::endpoint_text;
 use crate::ruleset::L4Endpoint;
+use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check =
     Check { id: "hairpin", needs: &[SourceId::Flows], looks_at: SourceId::RULES, readings: 1, run };
@@ -28,7 +30,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             )
             .proved_by(format!(
                 "{} from {address} back to {at} with its own address as the source, unanswered",
-                super::flows(*n)
+                super::shared::flows(*n)
             ));
         let rule = s.backends.iter().find(|b| b.address == address && b.port == port).and_then(|b| b.rule);
         if let Some(rule) = rule {

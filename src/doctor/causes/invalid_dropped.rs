@@ -2,9 +2,11 @@
 //! `ct_state_invalid_dropped_pkts` since 1.33): answers out of the window after packets came in another order, or of flows
 //! that conntrack forgot. The connection hangs or is reset (kubernetes/kubernetes#74839).
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{RuleRef, chain};
 use crate::ruleset::{Match, Target, Verdict, ct_state};
+use crate::snapshot::SourceId;
 use crate::snapshot::facts::ConntrackStat;
 
 /// A few happen everywhere: answers that come after a connection was reset.

@@ -1,8 +1,10 @@
 //! The node does not forward packets: everything between pods and Services of other nodes dies
 //! (`Documentation/networking/ip-sysctl.rst`).
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::ruleset::IpFamily;
+use crate::snapshot::SourceId;
 use crate::snapshot::facts::NOT_FORWARDING;
 
 pub(super) const CHECK: Check =

@@ -2,8 +2,10 @@
 //! over makes the node answer for an address that is no Service's any more (`syncService`, `cleanLegacyBindAddr`,
 //! `pkg/proxy/ipvs/proxier.go`).
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{Mode, ipvs};
+use crate::snapshot::SourceId;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 

@@ -2,8 +2,10 @@
 //! `arp_announce` forbid it (kube-proxy `--ipvs-strict-arp`): with MetalLB in layer 2, or an address that lives elsewhere in the
 //! same network, clients then reach the wrong node.
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{FrontendKind, Mode};
+use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check =
     Check { id: "ipvs_arp", needs: &[SourceId::Ipvs], looks_at: SourceId::RULES, readings: 1, run };

@@ -2,8 +2,10 @@
 //! which is why kube-proxy sets 0 there; from 5.9 on, 0 sends connections of reused ports to servers that are drained
 //! (kubernetes/kubernetes#81775, PR 102122).
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::Mode;
+use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check = Check {
     id: "ipvs_conn_reuse_mode",

@@ -1,8 +1,10 @@
 //! Without `net.ipv4.vs.conntrack`, netfilter does not see what IPVS does: masquerading of Service traffic does not happen, and
 //! answers go astray. kube-proxy sets it to 1.
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::Mode;
+use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check =
     Check { id: "ipvs_conntrack", needs: &[SourceId::Ipvs], looks_at: SourceId::RULES, readings: 1, run };

@@ -1,8 +1,10 @@
 //! Without `expire_nodest_conn`, connections to a real server that was removed hang in silence until they time out; kube-proxy
 //! sets it to 1 (`pkg/proxy/ipvs/proxier.go`, with `expire_quiescent_template`).
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::Mode;
+use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check = Check {
     id: "ipvs_expire_nodest_conn",

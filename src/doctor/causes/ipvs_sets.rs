@@ -1,9 +1,11 @@
 //! Virtual servers that no ipset of kube-proxy's knows: the rules beside IPVS neither masquerade nor let in what goes there. Sets
 //! are filled after the virtual servers, one member at a time: only what is missing twice is a fault.
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{Mode, Service, endpoint_text};
 use crate::snapshot::Snapshot;
+use crate::snapshot::SourceId;
 use crate::snapshot::facts::Ipset;
 
 /// Sets of frontends (`pkg/proxy/ipvs/ipset.go`).

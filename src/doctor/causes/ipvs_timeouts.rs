@@ -1,9 +1,11 @@
 //! IPVS forgets idle connections before TCP's keepalive asks whether they live: 900 against 7,200 seconds by default. The next
 //! packet of such a connection is lost (`ipvsadm -l --timeout`; kube-proxy: `--ipvs-tcp-timeout`).
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::format::count;
 use crate::proxy::Mode;
+use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check =
     Check { id: "ipvs_timeouts", needs: &[SourceId::Ipvs], looks_at: SourceId::RULES, readings: 1, run };

@@ -1,9 +1,11 @@
 //! Real servers of weight 0: they get no new connections, and keep those that they have (kube-proxy drains terminating
 //! endpoints like this, `pkg/proxy/ipvs/graceful_termination.go`). Where all servers of a Service have it, new flows find none.
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::format::count;
 use crate::proxy::{BackendFigures, Mode, endpoint_text};
+use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check =
     Check { id: "ipvs_weight", needs: &[SourceId::Ipvs], looks_at: SourceId::RULES, readings: 1, run };

@@ -1,11 +1,13 @@
 //! Rules or virtual servers that are older than the endpoints: kube-proxy is slow, stuck or not running. The truth to compare with
 //! is what the Kubernetes API tells; a moment of difference is no fault.
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
 use crate::doctor::Subject;
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::format::{duration, plural};
 use crate::proxy::{Behind, Protocol, ServiceName, differences, endpoint_text};
 use crate::ruleset::IpFamily;
+use crate::snapshot::SourceId;
 use std::cell::LazyCell;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;

@@ -1,8 +1,10 @@
 //! Rules or virtual servers of a mode that is not at work any more: the one before was not cleaned up
 //! (`kube-proxy --cleanup`, `cleanupAndExit`).
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{Mode, ModeState, State};
+use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check =
     Check { id: "leftovers", needs: &[], looks_at: SourceId::RULES, readings: 1, run };

@@ -2,8 +2,10 @@
 //! (`ListenOverflows`, `tcp_v4_syn_recv_sock`). The client tries again after a second. Seen are servers in the node's own
 //! namespace (pods with hostNetwork); pods count in theirs.
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::endpoint_text;
+use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check =
     Check { id: "listen_overflows", needs: &[SourceId::Counters], looks_at: &[], readings: 2, run };

@@ -1,9 +1,11 @@
 //! Node ports on localhost and packets to 127.0.0.0/8. kube-proxy's `KUBE-FIREWALL` drops what others send to localhost
 //! (CVE-2020-8558), and node ports on localhost work only while `route_localnet` is 1 (`--iptables-localhost-nodeports`).
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{FrontendKind, Mode, chain};
 use crate::ruleset::{IpFamily, Target, Verdict};
+use crate::snapshot::SourceId;
 use crate::snapshot::facts::ANY_ROUTE_LOCALNET;
 
 pub(super) const CHECK: Check =

@@ -1,9 +1,11 @@
 //! Rules that can never be met: two Services claim one address and port (external IPs, load balancer addresses), and the first in
 //! the chain takes all its packets. Which one is first changes with every full sync.
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{Mode, endpoint_text};
 use crate::ruleset::L4Endpoint;
+use crate::snapshot::SourceId;
 use std::collections::HashMap;
 
 pub(super) const CHECK: Check =

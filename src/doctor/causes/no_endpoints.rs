@@ -1,15 +1,17 @@
 //! Services that refuse all new flows as they have no endpoints: rules reject them with an ICMP error; in ipvs mode the
 //! virtual server stands empty.
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::Finding;
 use crate::format::{plural, short};
 use crate::proxy::{Action, Mode, frontend_text};
+use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check =
     Check { id: "no_endpoints", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    super::refusing(cx, Action::Reject, found, |i, asked, mut f| {
+    super::shared::refusing(cx, Action::Reject, found, |i, asked, mut f| {
         let s = &cx.model.services[i];
         f.id = "no_endpoints";
         f.title = match s.engine.mode() {
@@ -27,16 +29,10 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         if let Some(r) = asked {
             f.evidence.push(format!("{} packets a second are refused now", short(r)));
         }
-        f.advise(format!("are its pods ready, and does its selector name them? {}", super::ask_api(s)))
+        f.advise(format!(
+            "are its pods ready, and does its selector name them? {}",
+            super::shared::ask_api(s)
+        ))
     });
     Ok(())
-}
-
-/// How much it matters: nobody asked so far is a Service that is not in use, or not yet.
-pub(super) fn severity(asked_now: bool, refused: Option<u64>) -> Severity {
-    match refused {
-        _ if asked_now => Severity::Critical,
-        Some(0) => Severity::Info,
-        _ => Severity::Warning,
-    }
 }

@@ -1,15 +1,17 @@
 //! Frontends that drop all new flows as their traffic policy is Local and no endpoint runs on this node. Load balancers
 //! see it by the health check node port; others wait in vain.
 
-use super::{Check, CheckContext, Finding, NotChecked, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::Finding;
 use crate::format::{plural, short};
 use crate::proxy::{Action, frontend_text};
+use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check =
     Check { id: "no_local_endpoints", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    super::refusing(cx, Action::Drop, found, |i, asked, mut f| {
+    super::shared::refusing(cx, Action::Drop, found, |i, asked, mut f| {
         let s = &cx.model.services[i];
         f.id = "no_local_endpoints";
         f.title = "no endpoint on this node: new flows are dropped".into();

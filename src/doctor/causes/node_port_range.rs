@@ -1,8 +1,10 @@
 //! Node ports inside `ip_local_port_range`: a connection that the node itself opens may take such a port, and its answers are
 //! translated to the Service instead (kubernetes.io: "Avoid assigning node ports in the ephemeral range").
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::FrontendKind;
+use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check =
     Check { id: "node_port_range", needs: &[SourceId::Sysctls], looks_at: SourceId::RULES, readings: 1, run };

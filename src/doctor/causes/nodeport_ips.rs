@@ -2,9 +2,11 @@
 //! default the primary one) no node port answers.
 
 use super::super::Subject;
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::node_addresses;
 use crate::ruleset::{IpFamily, TableBackend, address};
+use crate::snapshot::SourceId;
 use std::net::IpAddr;
 
 pub(super) const CHECK: Check =

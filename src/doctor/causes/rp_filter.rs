@@ -1,7 +1,9 @@
 //! Strict reverse path filtering drops packets whose answer would go out by another interface: asymmetric routes, several
 //! uplinks, some CNIs (`fib_validate_source`, counter `IPReversePathFilter`).
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
+use crate::snapshot::SourceId;
 use crate::snapshot::facts::STRICT_RP_FILTER;
 
 pub(super) const CHECK: Check = Check {

@@ -3,9 +3,11 @@
 //! (`__nft_set_trans_bind`: soft lockups of `nft` in kubernetes/kubernetes#135639 and #139513; 72 s for 10,000 Services in
 //! 1.30's form measured on 6.18).
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::format::count;
 use crate::proxy::Mode;
+use crate::snapshot::SourceId;
 
 /// Chains from which on it is felt.
 const MANY: usize = 10_000;

@@ -1,10 +1,12 @@
 //! Masquerading runs out of source ports: all clients of a backend share the node's address, and only some 64,000 flows to one
 //! address and port can be told apart. The next one is dropped (`nf_nat_core.c`, `get_unique_tuple`).
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::format::count;
 use crate::proxy::endpoint_text;
 use crate::snapshot::FlowKey;
+use crate::snapshot::SourceId;
 use std::collections::HashMap;
 
 /// Ports of masqueraded flows (`nf_nat_l4proto_unique_tuple`: 1024 to 65535).

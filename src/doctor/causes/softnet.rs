@@ -1,8 +1,10 @@
 //! The receive queue of a CPU is full, and packets are dropped before any rule sees them (`/proc/net/softnet_stat`, second column;
 //! `net/core/dev.c`, `enqueue_to_backlog`).
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::format::count;
+use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check =
     Check { id: "softnet", needs: &[SourceId::Counters], looks_at: &[], readings: 2, run };

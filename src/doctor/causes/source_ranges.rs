@@ -2,8 +2,10 @@
 //! chains): right for strangers, wrong where the balancer or a proxy hides the client's address. Which it is cannot be told from
 //! here, so it is no alarm.
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{Action, frontend_text};
+use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check =
     Check { id: "source_ranges", needs: &[], looks_at: SourceId::RULES, readings: 2, run };

@@ -2,9 +2,11 @@
 //! rules are not asked again. kube-proxy deletes such entries when an endpoint goes (`pkg/proxy/conntrack/cleanup.go`); where it
 //! missed one, that client talks to nobody.
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::format::count;
 use crate::proxy::{Protocol, endpoint_text};
+use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check =
     Check { id: "stale_flows", needs: &[SourceId::Flows], looks_at: SourceId::RULES, readings: 2, run };
@@ -30,7 +32,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             example.get_or_insert(key.backend);
             f.evidence.push(format!(
                 "{} to {}: {} to {}, which is no endpoint any more; {} unanswered, up to {} s left",
-                super::flows(figures.flows),
+                super::shared::flows(figures.flows),
                 endpoint_text(key.frontend, key.frontend_port),
                 if figures.flows == 1 { "goes" } else { "go" },
                 endpoint_text(key.backend, key.backend_port),
@@ -43,7 +45,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         }
         f.title = format!(
             "{} still {} to a backend that is gone",
-            super::flows_n(flows),
+            super::shared::flows_n(flows),
             if flows == 1 { "goes" } else { "go" }
         );
         let first = s

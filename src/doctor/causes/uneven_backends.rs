@@ -1,9 +1,11 @@
 //! Backends that get more or fewer new flows than the rules' odds give them, beyond what chance does (chi-squared). Rules of
 //! other programs that jump past the Service's chain, or a damaged chain, do that; session affinity does it rightly, and is left out.
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::format::count;
 use crate::proxy::{CounterSource, TrafficPolicy, endpoint_text};
+use crate::snapshot::SourceId;
 
 /// Fewer flows tell nothing.
 const FEW: u64 = 200;

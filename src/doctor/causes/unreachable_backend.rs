@@ -1,9 +1,11 @@
 //! Backends that do not answer while others of their Service do: flows to them stay unreplied in conntrack. The pod is dead,
 //! a network policy or a host firewall drops it, or the way to its node is broken.
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{Protocol, endpoint_text};
 use crate::snapshot::FlowFigures;
+use crate::snapshot::SourceId;
 
 /// Fewer unanswered flows tell nothing.
 const FEW: u32 = 3;
@@ -44,7 +46,11 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         let mut example = None;
         for (b, sum) in s.backends.iter().zip(&sums).filter(|(_, f)| deaf(f)).take(8) {
             let at = endpoint_text(b.address, b.port);
-            f = f.proved_by(format!("{at}: {} of {} unanswered", sum.unreplied, super::flows(sum.flows)));
+            f = f.proved_by(format!(
+                "{at}: {} of {} unanswered",
+                sum.unreplied,
+                super::shared::flows(sum.flows)
+            ));
             example.get_or_insert(b);
         }
         if let Some((b, sum)) = s.backends.iter().zip(&sums).find(|(_, f)| f.flows > f.unreplied && !deaf(f))
@@ -53,7 +59,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             f = f.proved_by(format!(
                 "{at} answers: {} of {}",
                 sum.flows - sum.unreplied,
-                super::flows(sum.flows)
+                super::shared::flows(sum.flows)
             ));
         }
         if let Some(b) = example {

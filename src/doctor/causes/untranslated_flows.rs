@@ -1,10 +1,12 @@
 //! Flows to a Service that nobody translates: they began before its rules were there, and rules are asked for first packets
 //! only. A client that sends on from the same port keeps the entry alive (kubernetes/kubernetes#59368).
 
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{Action, Mode, endpoint_text};
 use crate::ruleset::L4Endpoint;
 use crate::snapshot::Astray;
+use crate::snapshot::SourceId;
 use std::time::Duration;
 
 pub(super) const CHECK: Check = Check {
@@ -41,12 +43,13 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             continue;
         }
         let who = a.from.map_or(String::new(), |(a, p)| format!(", one from {}", endpoint_text(a, p)));
-        let title = format!("{} not translated: made before the rules were", super::flows_are(a.flows));
+        let title =
+            format!("{} not translated: made before the rules were", super::shared::flows_are(a.flows));
         all.push(
             cx.service("untranslated_flows", Severity::Critical, i, title)
                 .proved_by(format!(
                     "{} to {}, unanswered{who}; up to {} s left",
-                    super::flows(a.flows),
+                    super::shared::flows(a.flows),
                     endpoint_text(address, port),
                     a.longest_left_s
                 ))

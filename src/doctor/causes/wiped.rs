@@ -3,9 +3,11 @@
 //! itself (`pkg/util/iptables/monitor`, since 1.18), and writes all anew within a sync period.
 
 use super::super::Subject;
-use super::{Check, CheckContext, Finding, NotChecked, Severity, SourceId};
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{FrontendKind, Mode, State, chain as names, endpoint_text, nftables};
 use crate::ruleset::{BaseChain, ChainId, ChainKind, Family, Hook, IpFamily, Table, TableBackend};
+use crate::snapshot::SourceId;
 use std::collections::HashSet;
 
 /// Table, base chain, hook, chain: jumps without which nothing works (`iptablesJumpChains`; 1.20 has these, too).
@@ -103,7 +105,7 @@ fn emptied(cx: &CheckContext<'_>, backend: TableBackend, family: IpFamily, found
         .filter_map(|name| {
             let hash = name.rsplit('-').next()?;
             let s = cx.at_work().find(|(_, s)| s.chain_hash.as_deref() == Some(hash))?;
-            Some(super::label(s.1))
+            Some(super::shared::label(s.1))
         })
         .collect();
     f = f.proved_by(format!(
@@ -140,7 +142,7 @@ fn unreached(cx: &CheckContext<'_>, family: IpFamily, found: &mut Vec<Finding>) 
     }
     let nftables = of.iter().any(|s| s.engine.mode() == Mode::Nftables);
     let place = if nftables { "the map service-ips" } else { names::SERVICES };
-    let names: Vec<String> = lost.iter().take(6).map(|s| super::label(s)).collect();
+    let names: Vec<String> = lost.iter().take(6).map(|s| super::shared::label(s)).collect();
     found.push(
         Finding::node("wiped", Severity::Critical, &format!("{family} {place}"), format!("nothing leads to {} of {} Services any more: {place} was emptied", lost.len() + half, of.len()))
             .proved_by(format!("their chains stand, with backends, and {place} has nothing for them: {}{}", names.join(", "), if lost.len() > 6 { ", …" } else { "" }))

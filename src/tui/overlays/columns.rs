@@ -1,7 +1,7 @@
 //! The choice of columns of the list of Services.
 
+use super::outcome::{Outcome, step};
 use super::popup::popup;
-use super::{Outcome, step};
 use crate::columns::SERVICES;
 use crate::format::clip_end;
 use crate::tui::keys::Action;

@@ -1,6 +1,6 @@
 //! The help, out of the tables of keys and columns.
 
-use super::Outcome;
+use super::outcome::Outcome;
 use super::popup::popup;
 use crate::columns::{BACKENDS, SERVICES, filter_help};
 use crate::format::wrapped;

@@ -1,7 +1,7 @@
 //! Commands by name.
 
+use super::outcome::{Outcome, step};
 use super::popup::popup;
-use super::{Outcome, step};
 use crate::format::clip_end;
 use crate::tui::list::List;
 use crate::tui::palette::{matching, words};

@@ -1,0 +1,204 @@
+//! Facts of the node from procfs and plain files: no helper program is run.
+
+use super::{Error, Result};
+use procfs::Current;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+
+/// The node. What could not be found out is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Host name.
+    pub hostname: Option<String>,
+    /// Release of the kernel.
+    pub kernel: Option<String>,
+    /// `PRETTY_NAME` of `/etc/os-release`.
+    pub distribution: Option<String>,
+    /// CPUs that are on.
+    pub cpus: Option<usize>,
+    /// Model of the first CPU, as `/proc/cpuinfo` names it.
+    pub cpu_model: Option<String>,
+    /// Memory in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Container runtime that runs, with its version where a package list tells it.
+    pub container_runtime: Option<String>,
+    /// Version of the installed iptables and its variant, as `iptables --version` would print.
+    pub iptables_version: Option<String>,
+}
+
+/// An address of an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceAddress {
+    /// Interface.
+    pub interface: String,
+    /// Address.
+    pub address: IpAddr,
+}
+
+/// Kernel release and CPU model: by these a calibration is known again.
+pub fn identity() -> (Option<String>, Option<String>) {
+    let kernel = nix::sys::utsname::uname().ok().map(|u| u.release().to_string_lossy().into_owned());
+    (kernel, cpu_model())
+}
+
+/// Reads the node's facts. Never fails: each fact stands for itself.
+pub fn read() -> Node {
+    let utsname = nix::sys::utsname::uname().ok();
+    let text = |s: &std::ffi::OsStr| s.to_string_lossy().into_owned();
+    Node {
+        hostname: utsname.as_ref().map(|u| text(u.nodename())),
+        kernel: utsname.as_ref().map(|u| text(u.release())),
+        distribution: fs::read_to_string("/etc/os-release").ok().and_then(|t| os_release(&t)),
+        cpus: procfs::CpuInfo::current().ok().map(|c| c.num_cores()),
+        cpu_model: cpu_model(),
+        memory_bytes: procfs::Meminfo::current().ok().map(|m| m.mem_total),
+        container_runtime: container_runtime(),
+        iptables_version: iptables_version(),
+    }
+}
+
+fn cpu_model() -> Option<String> {
+    let info = procfs::CpuInfo::current().ok()?;
+    info.model_name(0).map(str::to_string).or_else(|| Some(std::env::consts::ARCH.to_string()))
+}
+
+/// `PRETTY_NAME` of an `/etc/os-release`.
+pub fn os_release(text: &str) -> Option<String> {
+    let value = text.lines().find_map(|l| l.strip_prefix("PRETTY_NAME="))?;
+    Some(value.trim_matches(['"', '\'']).to_string())
+}
+
+/// Processes that are container runtimes, with the package that holds them.
+const RUNTIMES: [(&str, &str, &[&str]); 3] = [
+    ("containerd", "containerd", &["containerd.io", "containerd"]),
+    ("crio", "cri-o", &["cri-o"]),
+    ("dockerd", "docker", &["docker-ce", "docker.io"]),
+];
+
+fn container_runtime() -> Option<String> {
+    let running: Vec<String> = fs::read_dir("/proc")
+        .ok()?
+        .flatten()
+        .filter(|e| e.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
+        .filter_map(|e| fs::read_to_string(e.path().join("comm")).ok())
+        .map(|c| c.trim().to_string())
+        .collect();
+    let (_, name, packages) = RUNTIMES.iter().find(|(comm, ..)| running.iter().any(|r| r == comm))?;
+    match packages.iter().find_map(|p| package_version(p)) {
+        Some(version) => Some(format!("{name} {version}")),
+        None => Some((*name).to_string()),
+    }
+}
+
+/// Upstream version of an installed Debian package.
+fn package_version(package: &str) -> Option<String> {
+    dpkg_version(&fs::read_to_string("/var/lib/dpkg/status").ok()?, package)
+}
+
+fn dpkg_version(status: &str, package: &str) -> Option<String> {
+    let mut inside = false;
+    for line in status.lines() {
+        if let Some(name) = line.strip_prefix("Package: ") {
+            inside = name == package;
+        } else if inside && let Some(version) = line.strip_prefix("Version: ") {
+            let version = version.split_once(':').map_or(version, |v| v.1);
+            return Some(version.rsplit_once('-').map_or(version, |v| v.0).to_string());
+        }
+    }
+    None
+}
+
+fn iptables_version() -> Option<String> {
+    let target = ["/usr/sbin/iptables", "/sbin/iptables", "/usr/local/sbin/iptables"]
+        .iter()
+        .find_map(|p| fs::canonicalize(Path::new(p)).ok())?;
+    let variant = match target.file_name()?.to_str()? {
+        n if n.contains("nft") => "nf_tables",
+        n if n.contains("legacy") => "legacy",
+        _ => return None,
+    };
+    Some(match package_version("iptables") {
+        Some(version) => format!("{version} ({variant})"),
+        None => format!("({variant})"),
+    })
+}
+
+/// Addresses of all interfaces in the calling thread's namespace.
+pub fn addresses() -> Result<Vec<InterfaceAddress>> {
+    let list = nix::ifaddrs::getifaddrs().map_err(|e| Error::io("reading the node's addresses", e.into()))?;
+    let mut all: Vec<InterfaceAddress> = list
+        .filter_map(|a| {
+            let storage = a.address?;
+            let address = storage
+                .as_sockaddr_in()
+                .map(|s| IpAddr::V4(s.ip()))
+                .or_else(|| storage.as_sockaddr_in6().map(|s| IpAddr::V6(s.ip())))?;
+            Some(InterfaceAddress { interface: a.interface_name, address })
+        })
+        .collect();
+    // The link by which the node reaches others holds its primary address.
+    let read = |file: &str| fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+    let links = default_links(&read("route"), &read("ipv6_route"));
+    all.sort_by_key(|a| !links.contains(&a.interface));
+    Ok(all)
+}
+
+/// Links of the default routes (`/proc/net/route`, `/proc/net/ipv6_route`).
+fn default_links(v4: &str, v6: &str) -> Vec<String> {
+    // Iface Destination Gateway Flags RefCnt Use Metric Mask
+    let v4 = v4.lines().skip(1).map(|l| l.split_whitespace().collect::<Vec<_>>());
+    let v4 = v4.filter(|w| w.get(1) == Some(&"00000000") && w.get(7) == Some(&"00000000"));
+    let mut links: Vec<String> = v4.filter_map(|w| w.first().map(|l| (*l).to_string())).collect();
+    // destination, its prefix length, source, its, gateway, metric, references, uses, flags, link
+    let v6 = v6.lines().map(|l| l.split_whitespace().collect::<Vec<_>>());
+    let v6 =
+        v6.filter(|w| w.get(1) == Some(&"00") && w.first().is_some_and(|d| d.bytes().all(|b| b == b'0')));
+    links.extend(v6.filter_map(|w| w.get(9).map(|l| (*l).to_string())).filter(|l| l != "lo"));
+    links
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read_as_they_are() {
+        assert_eq!(
+            os_release("ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n").as_deref(),
+            Some("Debian GNU/Linux 12")
+        );
+        let status = "Package: a\nVersion: 9\n\nPackage: iptables\nStatus: x\nVersion: 1.8.9-2\n\nPackage: z\nVersion: 1:2~3-4\n";
+        assert_eq!(dpkg_version(status, "iptables").as_deref(), Some("1.8.9"));
+        assert_eq!(dpkg_version(status, "z").as_deref(), Some("2~3"));
+        assert_eq!(dpkg_version(status, "nope"), None);
+    }
+
+    #[test]
+    fn links_of_default_routes_are_found() {
+        let v4 = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\n\
+                  cni0\t0000F40A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
+                  eth1\t00000000\t0132A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n";
+        let zero = "0".repeat(32);
+        let v6 = format!(
+            "{zero} 00 {zero} 00 fd0000500000000000000000000000001 00000400 1 0 00000003     eth2\n\
+             {zero} 00 {zero} 00 {zero} ffffffff 1 0 00200200       lo\n"
+        );
+        assert_eq!(default_links(v4, &v6), ["eth1", "eth2"]);
+        assert!(default_links("", "").is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_routes_are_survived(v4 in "[\\t\\n0-9A-Fa-z ]{0,200}", v6 in "[\\n0-9a-z ]{0,200}") {
+            let _ = default_links(&v4, &v6);
+        }
+    }
+
+    #[test]
+    fn this_node_has_a_kernel_and_loopback() {
+        assert!(read().kernel.is_some());
+        assert!(addresses().unwrap().iter().any(|a| a.interface == "lo"));
+    }
+}

@@ -1,0 +1,46 @@
+//! The list of causes.
+
+use crate::doctor::context::Check;
+
+/// Every check: one file for each. Those that stop most come first: among findings of one severity they stand in
+/// this order.
+pub(in crate::doctor) const ALL: [Check; 38] = [
+    super::wiped::CHECK,
+    super::ip_forward::CHECK,
+    super::foreign_drop::CHECK,
+    super::forward_policy::CHECK,
+    super::conntrack_full::CHECK,
+    super::conntrack_insert_failed::CHECK,
+    super::conntrack_drops::CHECK,
+    super::invalid_dropped::CHECK,
+    super::stale_flows::CHECK,
+    super::untranslated_flows::CHECK,
+    super::unreachable_backend::CHECK,
+    super::hairpin::CHECK,
+    super::snat_ports::CHECK,
+    super::no_endpoints::CHECK,
+    super::no_local_endpoints::CHECK,
+    super::source_ranges::CHECK,
+    super::uneven_backends::CHECK,
+    super::ipvs_addresses::CHECK,
+    super::ipvs_weight::CHECK,
+    super::ipvs_sets::CHECK,
+    super::ipvs_conntrack::CHECK,
+    super::ipvs_conn_reuse_mode::CHECK,
+    super::ipvs_expire_nodest_conn::CHECK,
+    super::ipvs_timeouts::CHECK,
+    super::ipvs_arp::CHECK,
+    super::nodeport_ips::CHECK,
+    super::node_port_range::CHECK,
+    super::localnet::CHECK,
+    super::bridge_netfilter::CHECK,
+    super::rp_filter::CHECK,
+    super::softnet::CHECK,
+    super::listen_overflows::CHECK,
+    super::both_variants::CHECK,
+    super::leftovers::CHECK,
+    super::duplicate_rules::CHECK,
+    super::never_hit::CHECK,
+    super::slow_kernel::CHECK,
+    super::kube_proxy_behind::CHECK,
+];

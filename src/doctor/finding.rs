@@ -1,0 +1,96 @@
+//! What is wrong, and how much it matters.
+
+use crate::proxy::RuleRef;
+
+/// How much it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Traffic dies now.
+    Critical,
+    /// It will, or some of it does.
+    Warning,
+    /// Worth knowing.
+    Info,
+}
+
+impl Severity {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Critical => "critical",
+            Severity::Warning => "warning",
+            Severity::Info => "info",
+        }
+    }
+
+    /// For people, with a symbol: colour is never alone.
+    pub fn mark(self) -> &'static str {
+        match self {
+            Severity::Critical => "✗ critical",
+            Severity::Warning => "▲ warning",
+            Severity::Info => "· info",
+        }
+    }
+}
+
+/// What a finding is about.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Subject {
+    /// The node as a whole.
+    Node,
+    /// A Service, by its place in the model.
+    Service(usize),
+    /// A rule.
+    Rule(RuleRef),
+    /// A table, by its place in the snapshot.
+    Table(usize),
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// Of the cause: the name of its file.
+    pub id: &'static str,
+    /// How much it matters.
+    pub severity: Severity,
+    /// One line.
+    pub title: String,
+    /// What it is about.
+    pub subject: Subject,
+    /// The subject for people.
+    pub about: String,
+    /// The very counters, rules and flows that show it.
+    pub evidence: Vec<String>,
+    /// What to do next.
+    pub advice: Vec<String>,
+}
+
+impl Finding {
+    /// Of the node as a whole.
+    pub(in crate::doctor) fn node(
+        id: &'static str,
+        severity: Severity,
+        about: &str,
+        title: impl Into<String>,
+    ) -> Finding {
+        Finding {
+            id,
+            severity,
+            title: title.into(),
+            subject: Subject::Node,
+            about: about.into(),
+            evidence: Vec::new(),
+            advice: Vec::new(),
+        }
+    }
+
+    pub(in crate::doctor) fn proved_by(mut self, evidence: impl Into<String>) -> Finding {
+        self.evidence.push(evidence.into());
+        self
+    }
+
+    pub(in crate::doctor) fn advise(mut self, advice: impl Into<String>) -> Finding {
+        self.advice.push(advice.into());
+        self
+    }
+}

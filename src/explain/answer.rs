@@ -1,0 +1,213 @@
+//! The answer to a question.
+
+use super::destination::Destination;
+use crate::proxy::{Frontend, Mode, Model, Service, node_address, outside_client, pod_network};
+use crate::ruleset::{IpFamily, IpNet};
+use crate::snapshot::Snapshot;
+use crate::walk::{End, Entrance, Ground, Options, Outcome, Packet, Step, Walk};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Who sends the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// A pod of this node.
+    Pod,
+    /// A client outside of the cluster.
+    Outside,
+    /// A process of the node itself.
+    Node,
+    /// Whoever has this address.
+    Address(IpAddr),
+}
+
+impl std::str::FromStr for Sender {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Sender, String> {
+        match text {
+            "pod" => Ok(Sender::Pod),
+            "outside" => Ok(Sender::Outside),
+            "node" => Ok(Sender::Node),
+            _ => text
+                .parse()
+                .map(Sender::Address)
+                .map_err(|_| format!("`{text}` is neither pod, outside, node nor an IP address")),
+        }
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Sender::Pod => f.write_str("a pod of this node"),
+            Sender::Outside => f.write_str("a client outside"),
+            Sender::Node => f.write_str("the node itself"),
+            Sender::Address(a) => write!(f, "{a}"),
+        }
+    }
+}
+
+/// A source port that no Service has: what it is does not matter to kube-proxy's rules.
+pub(super) const SOURCE_PORT: u16 = 40_000;
+
+/// An address in a network that no endpoint here has.
+pub(super) fn free_address(net: IpNet, model: &Model) -> IpAddr {
+    let taken = |a: IpAddr| model.services.iter().flat_map(|s| &s.backends).any(|b| b.address == a);
+    let at = |n: u32| -> IpAddr {
+        match net.addr {
+            IpAddr::V4(a) => Ipv4Addr::from(u32::from(a).wrapping_add(n)).into(),
+            IpAddr::V6(a) => Ipv6Addr::from(u128::from(a).wrapping_add(u128::from(n))).into(),
+        }
+    };
+    (200..65_000).map(at).find(|a| !taken(*a)).unwrap_or_else(|| at(200))
+}
+
+/// The answer.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// Where to.
+    pub destination: Destination,
+    /// The packet that was walked.
+    pub packet: Packet,
+    /// From whom.
+    pub sender: Sender,
+    /// What was filled in or assumed for all ways.
+    pub notes: Vec<String>,
+    /// Every way.
+    pub walk: Walk,
+}
+
+/// Walks a packet. The error says what must be given.
+pub fn explain(
+    snapshot: &Snapshot,
+    model: &Model,
+    destination: &Destination,
+    sender: Sender,
+    interface: Option<&str>,
+) -> Result<Explanation, String> {
+    let family = IpFamily::of(destination.address);
+    let mut notes = destination.filled_in.clone();
+    let source = match sender {
+        Sender::Address(a) if IpFamily::of(a) != family => {
+            return Err(format!("{a} cannot send to {}: one is IPv4, the other IPv6", destination.address));
+        }
+        Sender::Address(a) => a,
+        Sender::Node if destination.address.is_loopback() => destination.address,
+        Sender::Node => node_address(snapshot, family)
+            .ok_or_else(|| format!("this node has no {family} address: give --from ADDRESS"))?,
+        Sender::Outside => outside_client(family),
+        Sender::Pod => match pod_network(snapshot, family) {
+            Some(net) => {
+                let address = free_address(net, model);
+                notes.push(format!("{address} stands for any pod of {net} that is no endpoint"));
+                address
+            }
+            None => {
+                let near = model
+                    .services
+                    .iter()
+                    .flat_map(|s| &s.backends)
+                    .map(|b| b.address)
+                    .find(|a| IpFamily::of(*a) == family);
+                let near = near.ok_or(match model.services.modes.is_empty() {
+                    true => "no mode of kube-proxy holds a Service here, so nothing tells the pods' network: give --from ADDRESS",
+                    false => "the rules do not tell the pods' network: give --from ADDRESS",
+                })?;
+                let prefix = if family == IpFamily::V4 { 24 } else { 64 };
+                let cut = match near {
+                    IpAddr::V4(a) => IpAddr::V4((u32::from(a) & !0xff).into()),
+                    IpAddr::V6(a) => IpAddr::V6((u128::from(a) >> 64 << 64).into()),
+                };
+                let address = free_address(IpNet { addr: cut, prefix }, model);
+                notes.push(format!(
+                    "the rules do not tell the pods' network: {address}, beside an endpoint, stands for a pod"
+                ));
+                address
+            }
+        },
+    };
+    let own = source.is_loopback() || snapshot.addresses.iter().any(|a| a.address == source);
+    let entrance = match (own, interface) {
+        (true, None) => Entrance::Node,
+        (_, interface) => Entrance::Interface(interface.map(str::to_string)),
+    };
+    let to = (destination.address, destination.port);
+    let packet = Packet::new((source, SOURCE_PORT), to, destination.protocol, entrance);
+    let walk = Ground::new(snapshot).walk(&packet, &Options::default());
+    Ok(Explanation { destination: destination.clone(), packet, sender, notes, walk })
+}
+
+/// How an end is called in JSON.
+pub fn verdict(o: &Outcome) -> &'static str {
+    match (&o.end, o.backend) {
+        (End::Delivered | End::Sent, Some(_)) => "dnat",
+        (End::Delivered | End::Sent, None) if o.masquerade => "masquerade",
+        (End::Delivered | End::Sent, None) => "accept",
+        (End::Dropped, _) => "drop",
+        (End::Rejected, _) => "reject",
+        (End::Queued, _) => "queue",
+        (End::Lost, _) => "lost",
+        (End::Undecided, _) => "undecided",
+    }
+}
+
+/// Ends that differ only in how many rules they take, as one.
+#[derive(Clone, Debug)]
+pub struct Ending<'a> {
+    /// One of them.
+    pub outcome: &'a Outcome,
+    /// The odds of all of them.
+    pub probability: f64,
+    /// Fewest and most rules evaluated.
+    pub rules: (u32, u32),
+}
+
+impl Explanation {
+    /// The Service that is meant.
+    pub fn service<'m>(&self, model: &'m Model) -> Option<(&'m Service, &'m Frontend)> {
+        let (i, j) = self.destination.service?;
+        let service = model.services.get(i)?;
+        Some((service, service.frontends.get(j)?))
+    }
+
+    /// Who takes the packet: the mode that translated or refused it, where that is kube-proxy's doing.
+    pub fn mode(&self, model: &Model) -> Option<Mode> {
+        self.service(model).map(|s| s.0.engine.mode())
+    }
+
+    /// Ends by what comes of them, the likeliest first.
+    pub fn endings(&self) -> Vec<Ending<'_>> {
+        let mut all: Vec<Ending<'_>> = Vec::new();
+        for o in &self.walk.outcomes {
+            let same = |e: &&mut Ending<'_>| {
+                let x = e.outcome;
+                (&x.end, x.backend, x.masquerade, &x.assuming)
+                    == (&o.end, o.backend, o.masquerade, &o.assuming)
+                    && self.last_step(x) == self.last_step(o)
+            };
+            let rules = o.tally.rules();
+            match all.iter_mut().find(same) {
+                Some(e) => {
+                    e.probability += o.probability;
+                    e.rules = (e.rules.0.min(rules), e.rules.1.max(rules));
+                }
+                None => all.push(Ending { outcome: o, probability: o.probability, rules: (rules, rules) }),
+            }
+        }
+        // Those that assume the same stand together, in the order in which they came.
+        let first = |e: &Ending<'_>| {
+            self.walk.outcomes.iter().position(|o| o.assuming == e.outcome.assuming).unwrap_or(usize::MAX)
+        };
+        all.sort_by_key(first);
+        all
+    }
+
+    /// The step that ended a packet that died.
+    pub(super) fn last_step(&self, o: &Outcome) -> Option<&Step> {
+        match o.end {
+            End::Delivered | End::Sent => None,
+            _ => self.walk.steps.get(o.last? as usize),
+        }
+    }
+}

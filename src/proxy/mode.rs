@@ -1,0 +1,95 @@
+//! Modes of kube-proxy, and protocols of Services.
+
+/// A mode of kube-proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Mode {
+    /// Rules of iptables.
+    Iptables,
+    /// Virtual servers of IPVS.
+    Ipvs,
+    /// Rules of nftables.
+    Nftables,
+    /// A proxy in the kube-proxy process, as before 1.26.
+    Userspace,
+}
+
+impl Mode {
+    /// As kube-proxy's `--proxy-mode` names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Iptables => "iptables",
+            Mode::Ipvs => "ipvs",
+            Mode::Nftables => "nftables",
+            Mode::Userspace => "userspace",
+        }
+    }
+}
+
+/// Variant of iptables: which part of the kernel holds the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Variant {
+    /// x_tables.
+    Legacy,
+    /// nf_tables, written by iptables-nft.
+    Nft,
+}
+
+impl Variant {
+    /// `legacy` or `nft`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Variant::Legacy => "legacy",
+            Variant::Nft => "nft",
+        }
+    }
+}
+
+/// A transport protocol that Services know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl Protocol {
+    /// From the IP protocol number.
+    pub fn from_number(number: u16) -> Option<Protocol> {
+        match number {
+            6 => Some(Protocol::Tcp),
+            17 => Some(Protocol::Udp),
+            132 => Some(Protocol::Sctp),
+            _ => None,
+        }
+    }
+
+    /// IP protocol number.
+    pub fn number(self) -> u8 {
+        match self {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+            Protocol::Sctp => 132,
+        }
+    }
+
+    /// In Kubernetes' spelling: `TCP`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "TCP",
+            Protocol::Udp => "UDP",
+            Protocol::Sctp => "SCTP",
+        }
+    }
+
+    /// As in rules and chain hashes: `tcp`.
+    pub fn lower(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
+        }
+    }
+}

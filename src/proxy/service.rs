@@ -1,0 +1,330 @@
+//! Services, their frontends and backends, and what they were found in.
+
+use super::engine::Engine;
+use super::mode::Protocol;
+use super::names::ServiceName;
+use crate::ruleset::{IpFamily, IpNet, RuleId};
+use std::net::IpAddr;
+
+/// How a name was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NamedBy {
+    /// A rule's comment.
+    Comment,
+    /// The name of a chain (its hash, with a list of names; or the name inside, in nftables mode).
+    Chain,
+    /// The Kubernetes API.
+    Api,
+}
+
+impl NamedBy {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            NamedBy::Comment => "comment",
+            NamedBy::Chain => "chain",
+            NamedBy::Api => "api",
+        }
+    }
+}
+
+/// What kind of address a frontend is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FrontendKind {
+    /// Cluster IP.
+    ClusterIp,
+    /// One of `externalIPs`.
+    ExternalIp,
+    /// Load balancer ingress IP.
+    LoadBalancerIp,
+    /// Node port.
+    NodePort,
+}
+
+impl FrontendKind {
+    /// For people: `cluster IP`.
+    pub fn words(self) -> &'static str {
+        match self {
+            FrontendKind::ClusterIp => "cluster IP",
+            FrontendKind::ExternalIp => "external IP",
+            FrontendKind::LoadBalancerIp => "load balancer IP",
+            FrontendKind::NodePort => "node port",
+        }
+    }
+
+    /// As in JSON: `cluster_ip`.
+    pub fn name(self) -> &'static str {
+        match self {
+            FrontendKind::ClusterIp => "cluster_ip",
+            FrontendKind::ExternalIp => "external_ip",
+            FrontendKind::LoadBalancerIp => "load_balancer_ip",
+            FrontendKind::NodePort => "node_port",
+        }
+    }
+}
+
+/// What happens to a new flow that reaches a frontend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// It goes to a backend.
+    Balance,
+    /// It is refused: the Service has no endpoints.
+    Reject,
+    /// It is dropped: a local policy leaves no endpoint.
+    Drop,
+}
+
+impl Action {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Action::Balance => "balance",
+            Action::Reject => "reject",
+            Action::Drop => "drop",
+        }
+    }
+}
+
+/// Which endpoints traffic may go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TrafficPolicy {
+    /// All.
+    Cluster,
+    /// Those of this node.
+    Local,
+}
+
+impl TrafficPolicy {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            TrafficPolicy::Cluster => "cluster",
+            TrafficPolicy::Local => "local",
+        }
+    }
+}
+
+/// A rule in a snapshot: index of its table and its id there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleRef {
+    /// Index in [`crate::snapshot::Snapshot::tables`].
+    pub table: usize,
+    /// Rule.
+    pub rule: RuleId,
+}
+
+/// An address where a Service is reached.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frontend {
+    /// Which kind; `None` where the kernel cannot tell: a rejected external address may be an external IP or
+    /// a load balancer's, a virtual server of IPVS any of three.
+    pub kind: Option<FrontendKind>,
+    /// Address; `None` for a node port on every node address.
+    pub address: Option<IpAddr>,
+    /// Port.
+    pub port: u16,
+    /// What happens to new flows.
+    pub action: Action,
+    /// `None` where the kernel cannot tell: rejected frontends, and IPVS.
+    pub traffic_policy: Option<TrafficPolicy>,
+    /// Networks that may use it; `None` for all.
+    pub source_ranges: Option<Vec<IpNet>>,
+    /// The rule that catches its packets: the reject or drop where there is one.
+    pub rule: Option<RuleRef>,
+    /// The rule that refuses packets sent here: all of them, or those from outside the source ranges.
+    pub refusal: Option<RuleRef>,
+}
+
+/// Where figures of a backend come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CounterSource {
+    /// The packet counter of its DNAT rule.
+    NatRule,
+    /// IPVS.
+    Ipvs,
+    /// Conntrack entries.
+    Conntrack,
+}
+
+impl CounterSource {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            CounterSource::NatRule => "nat_rule",
+            CounterSource::Ipvs => "ipvs",
+            CounterSource::Conntrack => "conntrack",
+        }
+    }
+}
+
+/// An endpoint of a Service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backend {
+    /// Address.
+    pub address: IpAddr,
+    /// Port.
+    pub port: u16,
+    /// Expected part of new flows under the cluster policy, 0 to 1; `None` where it takes no part in it.
+    pub share: Option<f64>,
+    /// The same under the local policy.
+    pub local_share: Option<f64>,
+    /// Weight (IPVS).
+    pub weight: Option<u32>,
+    /// Whether it is on this node; `None` where the kernel does not tell.
+    pub local: Option<bool>,
+    /// Policies under which it takes traffic.
+    pub traffic_policies: Vec<TrafficPolicy>,
+    /// Its DNAT rule.
+    pub rule: Option<RuleRef>,
+    /// Where its figures come from.
+    pub source: CounterSource,
+}
+
+impl Frontend {
+    /// A frontend of which only this is known.
+    pub fn new(kind: Option<FrontendKind>, address: Option<IpAddr>, port: u16, action: Action) -> Frontend {
+        Frontend {
+            kind,
+            address,
+            port,
+            action,
+            traffic_policy: None,
+            source_ranges: None,
+            rule: None,
+            refusal: None,
+        }
+    }
+}
+
+impl Backend {
+    /// A backend of which only this is known; its figures will come from `source`.
+    pub fn new(address: IpAddr, port: u16, source: CounterSource) -> Backend {
+        Backend {
+            address,
+            port,
+            share: None,
+            local_share: None,
+            weight: None,
+            local: None,
+            traffic_policies: Vec::new(),
+            rule: None,
+            source,
+        }
+    }
+}
+
+/// A Service port in one family and mode.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// Name; `None` where only the address is known.
+    pub name: Option<ServiceName>,
+    /// How the name was found.
+    pub named_by: Option<NamedBy>,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Family.
+    pub family: IpFamily,
+    /// What holds it.
+    pub engine: Engine,
+    /// Where it is reached.
+    pub frontends: Vec<Frontend>,
+    /// Endpoints.
+    pub backends: Vec<Backend>,
+    /// Scheduler (IPVS).
+    pub scheduler: Option<String>,
+    /// Session affinity in seconds.
+    pub session_affinity_s: Option<u32>,
+    /// Port on which kube-proxy answers health checks of load balancers.
+    pub health_check_node_port: Option<u16>,
+    /// Port of the kube-proxy process that takes its traffic (userspace mode).
+    pub proxy_port: Option<u16>,
+    /// Hash in its chain names (iptables and nftables mode).
+    pub chain_hash: Option<String>,
+    /// True where another mode is at work and this one's rules were left behind.
+    pub leftover: bool,
+}
+
+/// How a Service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Health {
+    /// Some frontend rejects.
+    Rejecting,
+    /// Some frontend drops.
+    Dropping,
+    /// Written by a mode that is not at work, or nothing leads there.
+    Leftover,
+    /// Every frontend balances.
+    Fine,
+}
+
+impl Health {
+    /// One word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Health::Rejecting => "rejects",
+            Health::Dropping => "drops",
+            Health::Leftover => "leftover",
+            Health::Fine => "ok",
+        }
+    }
+}
+
+impl Service {
+    /// A Service of which only this is known.
+    pub fn new(protocol: Protocol, family: IpFamily, engine: Engine) -> Service {
+        Service {
+            name: None,
+            named_by: None,
+            protocol,
+            family,
+            engine,
+            frontends: Vec::new(),
+            backends: Vec::new(),
+            scheduler: None,
+            session_affinity_s: None,
+            health_check_node_port: None,
+            proxy_port: None,
+            chain_hash: None,
+            leftover: false,
+        }
+    }
+
+    /// Its name for people: `shop/cart:http`, or its first address where there is no name.
+    pub fn label(&self) -> String {
+        match (&self.name, self.frontends.first()) {
+            (Some(name), _) => name.to_string(),
+            (None, Some(f)) => frontend_text(f),
+            (None, None) => self.chain_hash.clone().unwrap_or_else(|| "?".into()),
+        }
+    }
+
+    /// How it is.
+    pub fn health(&self) -> Health {
+        let any = |a: Action| self.frontends.iter().any(|f| f.action == a);
+        if self.frontends.is_empty() || self.leftover {
+            Health::Leftover
+        } else if any(Action::Reject) {
+            Health::Rejecting
+        } else if any(Action::Drop) {
+            Health::Dropping
+        } else {
+            Health::Fine
+        }
+    }
+}
+
+/// A frontend as people write it: `10.96.0.10:53`, `[fd00::a]:53`, `*:30080`.
+pub fn frontend_text(f: &Frontend) -> String {
+    match f.address {
+        Some(a) => endpoint_text(a, f.port),
+        None => format!("*:{}", f.port),
+    }
+}
+
+/// An address with its port, IPv6 in brackets.
+pub fn endpoint_text(address: IpAddr, port: u16) -> String {
+    match address {
+        IpAddr::V4(a) => format!("{a}:{port}"),
+        IpAddr::V6(a) => format!("[{a}]:{port}"),
+    }
+}

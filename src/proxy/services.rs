@@ -1,0 +1,125 @@
+//! All Services that were found, and the modes that hold them.
+
+use super::{Engine, Service};
+use crate::ruleset::{IpFamily, L4Endpoint};
+use crate::snapshot::facts::InterfaceAddress;
+use foldhash::fast::FixedState;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::OnceLock;
+
+/// Whether a mode's rules are at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// They are.
+    Active,
+    /// Another mode took over and left them.
+    Leftover,
+}
+
+impl State {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Active => "active",
+            State::Leftover => "leftover",
+        }
+    }
+}
+
+/// A mode that holds Services, in one family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModeState {
+    /// What holds them.
+    pub engine: Engine,
+    /// Family.
+    pub family: IpFamily,
+    /// At work or left behind.
+    pub state: State,
+    /// Service ports that it holds.
+    pub services: usize,
+    /// Rules in kube-proxy's chains, and those that jump there.
+    pub rules: usize,
+}
+
+/// The structure of the Services of one namespace: what rules, sets and endpoints say. It does not change; another one
+/// takes its place.
+#[derive(Debug, Default)]
+pub struct Services {
+    /// By namespace, name, port, protocol and family; unnamed ones last, by address.
+    all: Vec<Service>,
+    /// Modes that hold Services.
+    pub modes: Vec<ModeState>,
+    /// Where each Service's frontends and backends begin among those of all.
+    pub(super) first: Vec<(u32, u32)>,
+    /// The virtual server of each Service, in IPVS's order; `NO_SERVER` for those of other modes.
+    pub(super) servers: Vec<u32>,
+    frontends: usize,
+    pub(super) backends: usize,
+    /// Where those in use are reached. A node port is reached by every address of the node: a key without an address.
+    at: HashMap<(u8, Option<IpAddr>, u16), u32, FixedState>,
+    /// Their backends; made for the first who asks.
+    behind: OnceLock<HashMap<L4Endpoint, u32, FixedState>>,
+}
+
+/// No virtual server.
+pub(super) const NO_SERVER: u32 = u32::MAX;
+
+impl std::ops::Deref for Services {
+    type Target = [Service];
+
+    fn deref(&self) -> &[Service] {
+        &self.all
+    }
+}
+
+impl Services {
+    /// Services in their order, each with its virtual server.
+    pub(super) fn new(all: Vec<(Service, u32)>, modes: Vec<ModeState>) -> Services {
+        let (all, servers): (Vec<Service>, Vec<u32>) = all.into_iter().unzip();
+        let (mut frontends, mut backends) = (0, 0);
+        let first = all.iter().map(|s| {
+            let here = (frontends as u32, backends as u32);
+            frontends += s.frontends.len();
+            backends += s.backends.len();
+            here
+        });
+        let first = first.collect();
+        let mut at = HashMap::default();
+        for (i, s) in (0..).zip(&all).filter(|(_, s)| !s.leftover) {
+            at.extend(s.frontends.iter().map(|f| ((s.protocol.number(), f.address, f.port), i)));
+        }
+        Services { all, modes, first, servers, frontends, backends, at, behind: OnceLock::new() }
+    }
+
+    /// The Service in use that is reached here; `own` are the node's addresses.
+    pub fn reached_at(&self, to: L4Endpoint, own: &[InterfaceAddress]) -> Option<usize> {
+        let at = |address| self.at.get(&(to.protocol, address, to.port)).map(|i| *i as usize);
+        at(Some(to.address)).or_else(|| at(None).filter(|_| own.iter().any(|a| a.address == to.address)))
+    }
+
+    /// A Service in use that has this backend.
+    pub fn with_backend(&self, backend: L4Endpoint) -> Option<usize> {
+        let behind = self.behind.get_or_init(|| {
+            let mut all = HashMap::default();
+            for (i, s) in (0..).zip(&self.all).filter(|(_, s)| !s.leftover) {
+                for b in &s.backends {
+                    all.entry(L4Endpoint::new(s.protocol.number(), b.address, b.port)).or_insert(i);
+                }
+            }
+            all
+        });
+        behind.get(&backend).map(|i| *i as usize)
+    }
+
+    /// The places of a Service's backends among those of all.
+    pub fn backends_of(&self, service: usize) -> std::ops::Range<usize> {
+        let first = self.first[service].1 as usize;
+        first..first + self.all[service].backends.len()
+    }
+
+    /// How many frontends and backends all of them have together.
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        (self.frontends, self.backends)
+    }
+}
