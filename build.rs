@@ -1,4 +1,4 @@
-//! What `kptop --version` tells beside the number: the commit, and for what it was built.
+//! What `kptop --version` says beside the number: the commit, and for what it was built.
 
 use std::process::Command;
 

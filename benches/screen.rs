@@ -197,7 +197,7 @@ fn held(services: &[kptop::proxy::Service], at: Duration) -> kptop::snapshot::Co
 
 /// What the cost of every lookup costs, once after each change of the rules; and the modes side by side.
 fn lookups() {
-    use kptop::cost::{Prices, lookups, under};
+    use kptop::cost::{Prices, compare_modes, lookups};
     use kptop::proxy::Model;
     let prices = Prices::default();
     for (mode, services) in
@@ -219,7 +219,7 @@ fn lookups() {
         let mut model = Model::default();
         let read = timed(&mut || model = Model::read(&snapshot, &Names::default()));
         let walked = timed(&mut || drop(lookups(&snapshot, &model, &prices)));
-        let compared = timed(&mut || drop(under(&snapshot, &model, &prices)));
+        let compared = timed(&mut || drop(compare_modes(&snapshot, &model, &prices)));
         println!(
             "lookups of {services} Services in {mode} mode: reading them {read:.1} ms, walking each {walked:.1} ms ({:.2} of it)",
             walked / read

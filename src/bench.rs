@@ -37,7 +37,7 @@ impl Connections {
 /// Times of requests, in microseconds, with three significant digits.
 #[derive(Clone, Debug)]
 pub struct Times {
-    /// Until the connection stands (k6: `http_req_connecting`); nothing where it is kept.
+    /// Until the connection is (k6: `http_req_connecting`); nothing where it is kept.
     pub connecting: Histogram<u64>,
     /// From the request sent to the first byte of its answer (`http_req_waiting`).
     pub waiting: Histogram<u64>,

@@ -31,7 +31,7 @@ pub struct ServicesConfig {
     pub columns: Option<Vec<ColumnName>>,
     /// The column that sorts.
     pub sort: Option<ColumnName>,
-    /// The other way round.
+    /// Reversed.
     pub reverse: bool,
     /// Services with problems first.
     pub problems_first: bool,
@@ -248,7 +248,7 @@ pub fn commented_default() -> String {
         text.push_str(&format!("#   {:<13} {}\n", c.key, c.meaning()));
     }
     text.push_str(
-        "\n# The column that sorts, and whether the other way round.\n\
+        "\n# The column that sorts, and whether reversed.\n\
          # sort = \"name\"\n\
          # reverse = false\n\n\
          # Services that refuse traffic above all others.\n\

@@ -127,7 +127,7 @@ pub fn time_span(text: &str) -> Result<Duration, String> {
     span.to_duration(days).ok().and_then(|d| d.try_into().ok()).ok_or_else(wrong)
 }
 
-/// The time that somebody means in a recording from `first` to `last`: a time of day (`14:03`, `14:03:20`), a whole time
+/// The time that a user means in a recording from `first` to `last`: a time of day (`14:03`, `14:03:20`), a whole time
 /// (`2026-11-23T14:03:20Z`), so long after the beginning (`+90s`, `+5m`), or before the end (`-30s`).
 ///
 /// # Errors

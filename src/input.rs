@@ -61,7 +61,7 @@ pub(crate) fn open(path: &Path) -> io::Result<Input> {
                     input.head = io::Cursor::new(bytes);
                     break;
                 }
-                // Somebody has, and has not written yet.
+                // Another program has, and has not written yet.
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 Err(e) => return Err(e),
             }

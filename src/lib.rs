@@ -1,7 +1,7 @@
 //! kptop: `top` for Kubernetes Services on one node.
 //!
 //! Data flows one way: [`kernel`] reads bytes, [`snapshot`] holds the facts of one instant, [`proxy`] finds
-//! the Services in them, [`rates`] compares two instants, [`doctor`] says what is wrong, [`changes`] what is new, and the faces ([`tui`],
+//! the Services in them, [`rates`] compares two instants, [`doctor`] says what is wrong, [`changes`] what is new, and the frontends ([`tui`],
 //! [`output`], [`cli`]) show it. See ARCHITECTURE.md.
 
 pub mod api;

@@ -179,7 +179,7 @@ impl Observer {
         }
     }
 
-    /// The view of a snapshot for which nothing was read anew: all but the snapshot is that of before.
+    /// The view of a snapshot for which nothing was read again: all but the snapshot is that of before.
     pub fn again(&mut self, snapshot: Snapshot) -> View {
         match &self.last {
             Some(last) => View { snapshot: Arc::new(snapshot), changed: false, ..last.clone() },

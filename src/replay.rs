@@ -23,7 +23,7 @@ pub struct Moment {
     pub first: Timestamp,
     /// When the last was taken.
     pub last: Timestamp,
-    /// How many times faster than it was; `None` while it stands.
+    /// How many times faster than it was; `None` while it is.
     pub speed: Option<f64>,
     /// True where the live session goes on behind it.
     pub live: bool,
@@ -57,7 +57,7 @@ pub enum Travel {
 const BEFORE: Duration = Duration::from_secs(12);
 const MOST_BEFORE: usize = 15;
 
-/// How long a search for findings may take before it tells how far it came.
+/// How long a search for findings may take before it says how far it came.
 const SEARCH: Duration = Duration::from_secs(8);
 
 /// Pauses of a recording that are longer are not waited for.
@@ -157,7 +157,7 @@ impl Player {
         self.index + 1 >= self.recording.len()
     }
 
-    /// Time has passed: the next reading. At the end it stands.
+    /// Time has passed: the next reading. At the end it is.
     pub fn tick(&mut self) -> Result<(), String> {
         if self.is_at_end() {
             self.playing = false;
@@ -179,13 +179,13 @@ impl Player {
         self.due = Instant::now() + gap.div_f64(self.speed);
     }
 
-    /// The next reading; it is the next in time of the same session, or everything begins anew.
+    /// The next reading; it is the next in time of the same session, or everything begins again.
     fn on(&mut self) -> Result<(), String> {
         let next = self.index + 1;
         if self.recording.session(next) != self.recording.session(self.index) {
             return self.jump(next);
         }
-        self.index = next; // a damaged reading is passed over by the next step
+        self.index = next; // a damaged reading is checked, no match by the next step
         let snapshot = self.recording.snapshot(next)?;
         self.view = self.observer.observe(snapshot);
         self.jumped = false;
@@ -209,10 +209,10 @@ impl Player {
         }
     }
 
-    /// Goes there. Gives what is to be told; the error says what is wrong with the reading.
+    /// Goes there. Gives what is to be said; the error says what is wrong with the reading.
     pub fn travel(&mut self, how: Travel) -> Result<Option<String>, String> {
         let last = self.recording.len() - 1;
-        let told = match how {
+        let reported = match how {
             Travel::Step(n) => {
                 let to = self.index.saturating_add_signed(n as isize);
                 let at_edge = (n > 0 && self.index == last) || (n < 0 && self.index == 0);
@@ -270,17 +270,17 @@ impl Player {
         if self.playing {
             self.plan();
         }
-        Ok(told)
+        Ok(reported)
     }
 
     fn next_finding(&mut self) -> Result<String, String> {
         let from = self.index;
-        let told = self.search_on();
+        let reported = self.search_on();
         if self.index != from {
             // Readings in between were not shown.
             (self.jumped, self.view.changed) = (true, true);
         }
-        told
+        reported
     }
 
     fn search_on(&mut self) -> Result<String, String> {
@@ -288,7 +288,7 @@ impl Player {
         let mut known = alarms(&self.view);
         while !self.is_at_end() {
             let last = self.view.snapshot.clone();
-            // What cannot be read is passed over.
+            // What cannot be read is checked, no match.
             if self.on().is_err() {
                 continue;
             }
@@ -310,7 +310,7 @@ impl Player {
     fn last_finding(&mut self) -> Result<String, String> {
         let (began, here) = (Instant::now(), self.index);
         let mut found: Option<(usize, String)> = None;
-        // What cannot be read is passed over.
+        // What cannot be read is checked, no match.
         if !(0..here).any(|i| self.jump(i).is_ok()) {
             return self.jump(here).map(|()| "nothing is found before".into());
         }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::recordings::{Place, json};
-use common::{in_new_netns, load_legacy, read, set, tell};
+use common::{in_new_netns, load_legacy, read, say, set};
 use kptop::api::{ApiOptions, ApiWatch};
 use kptop::doctor::Severity;
 use kptop::observe::Observer;
@@ -21,8 +21,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// In every captured set kube-proxy was in step with the API: nothing is missing, nothing is left over; and whatever the
-/// kernel does not name gets the name that the objects tell.
+/// In every captured set kube-proxy was in step with the API: nothing is missing, nothing is stale; and whatever the
+/// kernel does not name gets the name that the objects say.
 #[test]
 fn captured_sets_and_their_objects_agree() {
     for (version, mode) in [
@@ -54,14 +54,14 @@ fn captured_sets_and_their_objects_agree() {
             assert_eq!(distinct.len(), model.services.len(), "{what}");
         }
         let different = differences(&cluster, &model.services);
-        let told: Vec<String> =
+        let reported: Vec<String> =
             different.iter().map(|d| format!("{} {:?} {:?}", d.name, d.family, d.difference)).collect();
-        assert!(told.is_empty(), "{what}: {told:#?}");
+        assert!(reported.is_empty(), "{what}: {reported:#?}");
         let view = Observer::new(Names::default()).observe(snapshot);
         assert!(view.examination.findings.iter().all(|f| f.id != "kube_proxy_behind"), "{what}");
         let unchecked = view.examination.unchecked.iter().find(|u| u.id == "kube_proxy_behind");
         assert!(unchecked.is_none(), "{what}: {unchecked:?}");
-        tell(&format!("{what}: {} Service ports named", model.services.len()));
+        say(&format!("{what}: {} Service ports named", model.services.len()));
     }
 }
 
@@ -352,7 +352,7 @@ fn lists_watches_bookmarks_and_a_history_that_is_gone() {
         Arc::ptr_eq(&find(&first), &find(&moved))
     };
     assert!(same("kube-dns"));
-    // The history is gone: everything is listed again, and what was is what the list tells.
+    // The history is gone: everything is listed again, and what was is what the list says.
     let lists = server.lists.load(Ordering::Relaxed);
     let gone = json!({"type": "ERROR", "object": {"kind": "Status", "apiVersion": "v1", "status": "Failure",
         "reason": "Expired", "message": "too old resource version", "code": 410}});

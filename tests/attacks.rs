@@ -146,7 +146,7 @@ fn well_formed(svg: &str) {
     assert_eq!(svg.chars().find(|c| !allowed(*c)), None);
 }
 
-/// Whatever stands in names, comments and messages: no output lets it through, and each stays what it is.
+/// Whatever is in names, comments and messages: no output lets it through, and each stays what it is.
 fn try_hostile(name: &str, evil: &str) {
     let place = common::recordings::Place::new(name);
     let files = hostile_files(&place.0, evil);
@@ -396,7 +396,7 @@ fn many_of_a_kind_take_linear_time() {
         };
         // Quadratic, 100,000 would take a hundred times as long as 10,000. A timing decides nothing: this is a factor of ten.
         let (few, many) = (user(10_000).max(0.05), user(100_000));
-        common::tell(&format!("{kind}: {few:.2} s for 10,000, {many:.2} s for 100,000"));
+        common::say(&format!("{kind}: {few:.2} s for 10,000, {many:.2} s for 100,000"));
         assert!(many < 60.0 * few, "{kind}: {few} s, then {many} s");
     }
 }
@@ -456,7 +456,7 @@ fn a_hostile_api_is_said_and_takes_little() {
             command.args(["--preserve-status", "-s", "INT", "8", KPTOP, "watch", "--kubeconfig"]).arg(file);
             let (kib, _, err) = peak(command);
             assert!(kib < 400_000, "{manner}: {kib} KiB, {err}");
-            common::tell(&format!("{manner}: {kib} KiB"));
+            common::say(&format!("{manner}: {kib} KiB"));
         }
         api.kill().unwrap();
         api.wait().unwrap();

@@ -15,7 +15,7 @@ fn lines(all: &[Change]) -> Vec<String> {
 }
 
 #[track_caller]
-fn tells(all: &[Change], line: &str) {
+fn says(all: &[Change], line: &str) {
     assert!(lines(all).iter().any(|l| l == line), "no `{line}` in:\n{}", lines(all).join("\n"));
 }
 
@@ -41,10 +41,10 @@ fn services_and_backends_that_come_and_go() {
         let mail = ward.reached("shop/mail:smtp");
         let gone = ward.service("shop/cart").backends[0].address;
         let all = ward.changes(|w| w.reinstall(engine, &next_shop()));
-        tells(&all, "+ service shop/fresh:http TCP: 10.96.77.7:80, 4 backends");
-        tells(&all, &format!("- service shop/mail:smtp TCP: was {}:{}, 2 backends", mail.0, mail.1));
-        tells(&all, "+ backend shop/cart TCP backend 10.244.99.9:8080: cluster");
-        tells(&all, &format!("- backend shop/cart TCP backend {gone}:8080: was cluster"));
+        says(&all, "+ service shop/fresh:http TCP: 10.96.77.7:80, 4 backends");
+        says(&all, &format!("- service shop/mail:smtp TCP: was {}:{}, 2 backends", mail.0, mail.1));
+        says(&all, "+ backend shop/cart TCP backend 10.244.99.9:8080: cluster");
+        says(&all, &format!("- backend shop/cart TCP backend {gone}:8080: was cluster"));
         // And nothing else of Services.
         let kinds = [What::Service, What::Frontend, What::Backend];
         let of_services = all.iter().filter(|c| kinds.contains(&c.what)).count();
@@ -62,13 +62,13 @@ fn frontends_that_refuse_and_modes_that_are_left() {
     cart.backends.clear();
     cart.frontends[0].action = kptop::proxy::Action::Reject;
     let all = ward.changes(|w| w.reinstall(Engine::IptablesLegacy, &empty));
-    tells(
+    says(
         &all,
         &format!("~ frontend shop/cart TCP cluster IP {}:{}: balance, policy cluster -> reject", to.0, to.1),
     );
     let all = ward.changes(|w| w.lab.install(Engine::Nftables, &healthy_shop()).unwrap());
-    tells(&all, "~ mode iptables mode (legacy) ipv4: at work -> left over");
-    tells(&all, "+ mode nftables mode ipv4: at work");
+    says(&all, "~ mode iptables mode (legacy) ipv4: active -> stale");
+    says(&all, "+ mode nftables mode ipv4: active");
 }
 
 #[test]
@@ -86,13 +86,13 @@ fn rules_of_others_sysctls_and_counters() {
         w.sysctl("ipv4/ip_forward", "0");
         w.sysctl("netfilter/nf_conntrack_acct", "1");
     });
-    tells(&all, "+ rules inet firewalld (nf_tables) f: ip daddr 192.0.2.1 drop");
-    tells(&all, "~ rules ip filter (x_tables) FORWARD: policy ACCEPT -> policy DROP");
-    tells(&all, "+ rules ip filter (x_tables) INPUT: -s 192.0.2.9/32 -j DROP");
-    tells(&all, "+ address 192.0.2.50 on lo: there");
-    tells(&all, "~ link apps0: up -> down");
-    tells(&all, "~ sysctl net.ipv4.ip_forward: 1 -> 0");
-    tells(&all, "~ conntrack nf_conntrack_acct: 0 -> 1");
+    says(&all, "+ rules inet firewalld (nf_tables) f: ip daddr 192.0.2.1 drop");
+    says(&all, "~ rules ip filter (x_tables) FORWARD: policy ACCEPT -> policy DROP");
+    says(&all, "+ rules ip filter (x_tables) INPUT: -s 192.0.2.9/32 -j DROP");
+    says(&all, "+ address 192.0.2.50 on lo: there");
+    says(&all, "~ link apps0: up -> down");
+    says(&all, "~ sysctl net.ipv4.ip_forward: 1 -> 0");
+    says(&all, "~ conntrack nf_conntrack_acct: 0 -> 1");
     let all = ward.changes(|w| {
         w.node("iptables-legacy", "-t nat -Z");
     });
@@ -100,7 +100,7 @@ fn rules_of_others_sysctls_and_counters() {
     let all = ward.changes(|w| {
         w.node("nft", "delete table inet firewalld");
     });
-    tells(&all, "- rules table inet firewalld (nf_tables): was 1 rule");
+    says(&all, "- rules table inet firewalld (nf_tables): was 1 rule");
 }
 
 /// A change of nf_tables ends the waiting; otherwise it takes its time.
@@ -133,7 +133,7 @@ fn a_deleted_jump_is_named_and_a_wiped_table_is_one_event() {
     let ward = Ward::plain();
     let jump = "PREROUTING -m comment --comment 'kubernetes service portals' -j KUBE-SERVICES";
     let all = ward.changes(|w| drop(w.node("iptables-legacy", &format!("-t nat -D {jump}"))));
-    tells(
+    says(
         &all,
         "- rules ip nat (x_tables) PREROUTING: was -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES",
     );

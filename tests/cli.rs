@@ -424,7 +424,7 @@ fn recordings_and_files_are_read_by_every_command() {
     assert!(json(&doctor)["findings"].as_array().unwrap().iter().any(|f| f["id"] == "no_endpoints"));
     let explain = kptop(&["explain", "shop/frontend", "--from", made]);
     assert!(text(&explain.stdout).contains("10.244."), "{}", text(&explain.stderr));
-    // `--from` takes several files, and what stands behind them and is none is meant for the destination.
+    // `--from` takes several files, and what is behind them and is none is meant for the destination.
     for args in [
         &["explain", "--client", "outside", "--from", made, "198.51.100.20:443"][..],
         &["--from", made, "explain", "198.51.100.20:443", "--client", "outside"],
@@ -524,7 +524,7 @@ fn recordings_and_files_are_read_by_every_command() {
     }
 }
 
-/// Readings of the last session that `--info` tells.
+/// Readings of the last session that `--info` says.
 fn of_session(info: &str) -> usize {
     let line = info.lines().rfind(|l| l.contains(" readings")).unwrap();
     let words: Vec<&str> = line.split_whitespace().collect();
@@ -557,13 +557,13 @@ fn a_hidden_proc_is_said() {
         for what in ["x_tables", "arptables", "conntrack"] {
             assert!(why(what).contains("/proc is not mounted here"), "{what}: {all}");
         }
-        // Of IPVS the list of generic netlink's families tells, which is no file.
+        // Of IPVS the list of generic netlink's families says, which is no file.
         let absent = |u: &&Value| u["why"].as_str().unwrap().contains("not loaded") && u["what"] != "IPVS";
         assert!(!unread.iter().any(|u| absent(&u)), "{all}");
     });
 }
 
-/// Who may change rules and may not read root's files is told what is missing, for each list of tables alike.
+/// Who may change rules and may not read root's files is reported what is missing, for each list of tables alike.
 #[test]
 fn what_is_missing_is_named_rightly() {
     in_new_netns(|| {

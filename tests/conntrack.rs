@@ -127,7 +127,7 @@ fn packets_and_bytes_are_counted_where_the_kernel_counts_them() {
         assert_eq!((figures.in_packets, figures.in_bytes), (7, 7 * 48));
         assert_eq!((figures.out_packets, figures.out_bytes), (7, 7 * 78));
         client.flows(|f| assert_ne!(f.status & SEEN_REPLY, 0)).unwrap();
-        // An untranslated flow is counted, and stands in no group.
+        // An untranslated flow is counted, and is in no group.
         let other = UdpSocket::bind("127.0.0.1:0").unwrap();
         other.send_to(&[1], "127.0.0.1:5353").unwrap();
         let mut flows = Flows::default();

@@ -3,7 +3,7 @@
 mod common;
 
 use common::set;
-use kptop::cost::{Difference, Prices, moving, under};
+use kptop::cost::{Difference, Prices, compare_modes, moving};
 use kptop::lab::shop;
 use kptop::proxy::{Engine, Mode, Model, Names, Service, iptables, nftables};
 use kptop::ruleset::{
@@ -132,7 +132,7 @@ fn compare_keeps_the_contract_and_counts_what_is_there() {
     }
     let out = kptop(&["compare", "--demo", "iptables", "--services", "2000"]);
     let text = String::from_utf8_lossy(&out.stdout);
-    for part in ["at work", "as written", "Services that gain most", "drawn anew at each full sync"] {
+    for part in ["active", "projected", "Services that gain most", "drawn again at each full sync"] {
         assert!(text.contains(part), "{text}");
     }
 }
@@ -192,7 +192,7 @@ fn what_is_on_the_node_decides_what_a_move_changes() {
     assert!(!all.iter().any(|d| d.id == "jumps-into-kube-chains" || d.id == "other-hooks"), "{all:?}");
     s = node(&services, "6.1.0");
     assert!(!differences(&s, Mode::Nftables).iter().any(|d| d.blocks));
-    // Somebody's own rules that use kube-proxy's chains and mark, and a firewall.
+    // A user's own rules that use kube-proxy's chains and mark, and a firewall.
     let text = "*nat\n:PREROUTING ACCEPT [0:0]\n:KUBE-MARK-MASQ - [0:0]\n:MINE - [0:0]\n\
                 -A PREROUTING -j MINE\n-A MINE -d 192.0.2.80/32 -j KUBE-MARK-MASQ\n\
                 -A MINE -d 192.0.2.81/32 -j MARK --set-xmark 0x4000/0x4000\n\
@@ -235,7 +235,7 @@ fn costs_grow_with_services_where_lookups_are_lists() {
         let services = shop::services(Some(n), 4);
         let snapshot = node(&services, "6.1.0");
         let model = Model::read(&snapshot, &Names::default());
-        let c = under(&snapshot, &model, &prices);
+        let c = compare_modes(&snapshot, &model, &prices);
         let mean = |e: Engine| c.mode(e).unwrap().first_packet_ns.unwrap().mean;
         let rules = |e: Engine| c.mode(e).unwrap().evaluated.unwrap().mean;
         if let Some((legacy, nft, native)) = last {
@@ -264,7 +264,7 @@ fn a_running_mode_is_compared_by_its_real_rules() {
         }
     }
     let model = Model::read(&s, &Names::default());
-    let c = under(&s, &model, &Prices::default());
+    let c = compare_modes(&s, &model, &Prices::default());
     let mode = |e: Engine| c.mode(e).unwrap();
     let real: u64 = s.tables.iter().map(|t| t.table.rules.len() as u64).sum();
     assert_eq!((mode(Engine::IptablesLegacy).running, mode(Engine::IptablesLegacy).rules), (true, real));
@@ -281,15 +281,15 @@ fn calibrate_measures_and_keeps_what_the_others_use() {
     let file = state.join("kptop/calibration.json");
     let out = kptop_at(&state, &["calibrate", "-o", "json"]);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    let told: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let reported: Value = serde_json::from_slice(&out.stdout).unwrap();
     let kept: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
-    assert_eq!(told, kept);
-    for e in told["engines"].as_array().unwrap() {
+    assert_eq!(reported, kept);
+    for e in reported["engines"].as_array().unwrap() {
         assert!(e["later_ns"].as_f64().unwrap() > 100.0, "{e}");
         assert!(e["curve"].as_array().unwrap().iter().all(|p| p["base_ns"].as_f64().unwrap() > 100.0), "{e}");
     }
     let engines: Vec<&str> =
-        told["engines"].as_array().unwrap().iter().map(|e| e["engine"].as_str().unwrap()).collect();
+        reported["engines"].as_array().unwrap().iter().map(|e| e["engine"].as_str().unwrap()).collect();
     assert!(engines.starts_with(&["iptables-legacy", "iptables-nft"]), "{engines:?}");
     let out = kptop_at(&state, &["compare", "--demo", "iptables", "--over", "0.1", "-o", "json"]);
     let c: Value = serde_json::from_slice(&out.stdout).unwrap();

@@ -34,7 +34,7 @@ fn services_that_refuse_are_found_and_those_that_are_asked_first() {
     assert_eq!(found.len(), 3, "{found:?}");
     assert!(found.iter().all(|f| f.title.contains("no endpoint")));
     assert!(found.iter().any(|f| f.severity == Severity::Critical), "packets are refused now");
-    // The worst stand first, and lead to what they are about.
+    // The worst are first, and lead to what they are about.
     assert!(update.examination.findings.windows(2).all(|w| w[0].severity <= w[1].severity));
     for f in found {
         let Subject::Service(i) = f.subject else { panic!("{f:?}") };
@@ -48,7 +48,7 @@ fn a_mode_that_was_left_is_found() {
     let update = moved_node();
     let found = of(&update.examination.findings, "leftovers");
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].1.contains("iptables mode (legacy) ipv4 is left over"), "{found:?}");
+    assert!(found[0].1.contains("iptables mode (legacy) ipv4 is stale"), "{found:?}");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn drop_rules_that_take_packets_now_are_found_others_are_not() {
         let drops = ["invalid_dropped", "localnet", "foreign_drop"];
         u.examination.findings.iter().map(|f| f.id).filter(|id| drops.contains(id)).collect()
     };
-    assert_eq!(own(&updates[0]), [""; 0], "one reading tells no rise");
+    assert_eq!(own(&updates[0]), [""; 0], "one reading says no rise");
     let unchecked = &updates[0].examination.unchecked;
     assert!(unchecked.iter().any(|u| u.id == "invalid_dropped" && u.why.contains("needs two")));
     let last = updates.last().unwrap();
@@ -122,7 +122,7 @@ fn captured_sets_raise_no_false_alarm() {
     }
 }
 
-/// What no kernel at hand does: data stands for it.
+/// What no kernel at hand does: data represents it.
 #[test]
 fn kernels_that_do_not_suit_a_mode() {
     let services = shop::services(None, 4);
@@ -177,15 +177,15 @@ fn conn_reuse_mode_goes_with_the_kernel() {
 #[test]
 fn the_manual_has_every_cause() {
     let text = include_str!("../docs/doctor.md");
-    let told: Vec<&str> =
+    let reported: Vec<&str> =
         text.lines().filter_map(|l| l.strip_prefix("| `")?.split_once('`').map(|c| c.0)).collect();
     for id in kptop::doctor::causes() {
-        assert!(told.contains(&id), "docs/doctor.md does not tell of {id}");
+        assert!(reported.contains(&id), "docs/doctor.md does not report {id}");
     }
-    for id in &told {
-        assert!(kptop::doctor::causes().any(|c| c == *id), "docs/doctor.md tells of {id}, which is no cause");
+    for id in &reported {
+        assert!(kptop::doctor::causes().any(|c| c == *id), "docs/doctor.md reports {id}, which is no cause");
     }
-    assert_eq!(told.len(), kptop::doctor::causes().count());
+    assert_eq!(reported.len(), kptop::doctor::causes().count());
 }
 
 /// What could not be read is not ruled out.
@@ -203,7 +203,7 @@ fn a_reading_that_failed_rules_nothing_out() {
         ..Snapshot::default()
     });
     let done = &view.examination;
-    assert!(done.findings.iter().any(|f| f.id == "no_endpoints"), "what was read is told of");
+    assert!(done.findings.iter().any(|f| f.id == "no_endpoints"), "what was read is reported");
     let left = done.unchecked.iter().find(|u| u.id == "leftovers").expect("it may be in what was not read");
     assert!(left.why.contains("nf_tables: interrupted"), "{left:?}");
 }

@@ -68,9 +68,9 @@ fn nft_rulesets_are_as_good_as_the_kernel() {
 }
 
 /// Chains with their rules, and sets with their elements, as text.
-type Told = BTreeMap<String, Vec<String>>;
+type Received = BTreeMap<String, Vec<String>>;
 
-fn told(t: &Table) -> Told {
+fn reported(t: &Table) -> Received {
     let mut all = BTreeMap::new();
     for (i, c) in t.chains.iter().enumerate() {
         let rules = t.rules_of(kptop::ruleset::ChainId(i as u32));
@@ -96,11 +96,11 @@ fn told(t: &Table) -> Told {
     all
 }
 
-fn same_tables(what: &str, live: &[(Family, String, Told)], read: &[SavedTable]) {
+fn same_tables(what: &str, live: &[(Family, String, Received)], read: &[SavedTable]) {
     assert_eq!(live.len(), read.len(), "{what}");
     for (family, name, tables) in live {
         let mine = read.iter().find(|t| t.table.family == *family && t.table.name == *name);
-        let mine = told(&mine.unwrap_or_else(|| panic!("{what}: no table {name}")).table);
+        let mine = reported(&mine.unwrap_or_else(|| panic!("{what}: no table {name}")).table);
         for (key, lines) in tables {
             let is = mine.get(key).unwrap_or_else(|| panic!("{what}: {name}: no {key} in {:?}", mine.keys()));
             assert_eq!(is, lines, "{what}: {name}: {key}");
@@ -125,7 +125,7 @@ fn what_nft_prints_is_what_the_kernel_holds() {
             let live: Vec<_> = ruleset
                 .tables
                 .iter()
-                .map(|t| (t.table.family, t.table.name.clone(), told(&t.table)))
+                .map(|t| (t.table.family, t.table.name.clone(), reported(&t.table)))
                 .collect();
             (live, run("nft", &["list", "ruleset"]), run("nft", &["-j", "list", "ruleset"]))
         });
@@ -184,7 +184,7 @@ fn wrong_and_cut_files_are_told() {
     assert!(!snapshot.rules_read());
 }
 
-/// A sosreport has listings instead of iptables-save: frontends, backends, odds and refusals are the same.
+/// A sosreport has listings instead of iptables-save: frontends, backends, probability and refusals are the same.
 #[test]
 fn a_sosreport_gives_the_same_services() {
     let dir = set("1.36.2", "iptables-legacy");
@@ -237,7 +237,7 @@ proptest! {
         let rest = if cut { "" } else { &text[text.ceil_char_boundary((at + with.len()).min(text.len()))..] };
         let text = format!("{}{with}{rest}", &text[..at]);
         for t in parse_nft(&text).into_iter().flatten() {
-            told(&t.table);
+            reported(&t.table);
         }
     }
 
@@ -247,7 +247,7 @@ proptest! {
         let at = text.floor_char_boundary(at % text.len());
         let end = text.ceil_char_boundary((at + with.len()).min(text.len()));
         for t in parse_nft_json(&format!("{}{with}{}", &text[..at], &text[end..])).into_iter().flatten() {
-            told(&t.table);
+            reported(&t.table);
         }
     }
 }

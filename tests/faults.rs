@@ -10,7 +10,7 @@ use kptop::lab::{CLIENT_IP, FRIEND_IP, NODE_IP, Origin, inside, shop};
 use kptop::proxy::{Engine, FrontendKind, ServiceName, TrafficPolicy, Variant};
 use kptop::ruleset::IpFamily;
 use kptop::snapshot::facts::Tuple;
-use kptop::walk::{Entrance, Packet};
+use kptop::walk::{Ingress, Packet};
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -96,7 +96,7 @@ fn chains_and_maps_that_were_emptied() {
         ward.reinstall(Engine::Nftables, &ward.services);
         ward.is_healthy();
     }
-    // Everything gone before it was looked at: flows that were translated tell of it.
+    // Everything gone before it was looked at: flows that were translated report it.
     let ward = Ward::new(Engine::Nftables, 4.0);
     std::thread::sleep(Duration::from_secs(2));
     ward.node("nft", "flush ruleset");
@@ -200,7 +200,7 @@ fn entries_that_cannot_be_inserted() {
     inside(ward.lab.node(), move || conntrack::Client::open()?.create(original, reply, 60)).unwrap();
     let send = |w: &Ward, to: &'static str| {
         inside(w.lab.origin(Origin::Pod), move || {
-            let mut bytes = encode(&Packet::new((ip(APP), 0), (ip(to), 0), UDP, Entrance::Node));
+            let mut bytes = encode(&Packet::new((ip(APP), 0), (ip(to), 0), UDP, Ingress::Node));
             bytes[9] = PORTLESS;
             Sender::open()?.send_bytes(ip(to), &bytes)
         })
@@ -216,7 +216,7 @@ fn errors_that_conntrack_counts() {
     // An ICMP message whose checksum is wrong.
     let broken = |w: &Ward| {
         inside(w.lab.origin(Origin::Outside), || {
-            let mut bytes = encode(&Packet::new((ip(CLIENT_IP), 0), (ip(NODE_IP), 0), UDP, Entrance::Node));
+            let mut bytes = encode(&Packet::new((ip(CLIENT_IP), 0), (ip(NODE_IP), 0), UDP, Ingress::Node));
             bytes[9] = 1; // ICMP
             bytes.truncate(20);
             bytes.extend([8, 0, 0xba, 0xad, 0, 1, 0, 1]);
@@ -234,7 +234,7 @@ fn errors_that_conntrack_counts() {
 
 /// A TCP packet with these flags, and a checksum that fits.
 fn with_flags(from: (IpAddr, u16), to: (IpAddr, u16), flags: u8) -> Vec<u8> {
-    let mut bytes = encode(&Packet::new(from, to, TCP, Entrance::Node));
+    let mut bytes = encode(&Packet::new(from, to, TCP, Ingress::Node));
     let word = |b: &[u8], at: usize| u32::from(u16::from_be_bytes([b[at], b[at + 1]]));
     let old = word(&bytes, 32);
     bytes[33] = flags;
@@ -366,7 +366,7 @@ fn flows_that_began_before_the_rules() {
     ward.lab.install(Engine::IptablesLegacy, &all).unwrap();
     let ward = Ward { services: all, ..ward };
     named_first(&ward.examine(|w| ask(w, 4000)), "untranslated_flows", "from 10.244.128.5:4000");
-    // A client that has gone: what it left is no fault, once one can tell.
+    // A client that has gone: what it left is no fault, once one can say.
     let later = |w: &Ward| {
         let _ = w;
         std::thread::sleep(Duration::from_secs(3));
@@ -465,7 +465,7 @@ fn backends_that_get_more_than_their_part() {
             w.send(Origin::Pod, (0..800).map(|i| ((ip(APP), from + i), to, UDP)).collect());
         };
         silent(&ward.examine(|w| ask(w, 2000)), "uneven_backends");
-        // A rule of somebody that goes past the Service's chain, for half of its flows.
+        // A rule of a user that goes past the Service's chain, for half of its flows.
         let first = format!("{}:53", s.backends[0].address);
         let chain = kptop::proxy::endpoint_chain(s.name.as_ref().unwrap(), s.protocol, &first);
         let rule = format!("PREROUTING -p udp -d {} --dport 53 --sport 3000:3599 -j {chain}", to.0);
@@ -612,7 +612,7 @@ fn both_variants_hold_services() {
 fn a_mode_that_was_left() {
     let ward = Ward::plain();
     ward.lab.install(Engine::Nftables, &ward.services).unwrap();
-    named_first(&ward.examine(|_| {}), "leftovers", "iptables mode (legacy) ipv4 is left over");
+    named_first(&ward.examine(|_| {}), "leftovers", "iptables mode (legacy) ipv4 is stale");
     ward.node("nft", "delete table ip kube-proxy");
     ward.node("nft", "delete table ip6 kube-proxy");
     ward.is_healthy();

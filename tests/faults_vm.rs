@@ -241,7 +241,7 @@ fn receive_queues_that_are_full() {
     silent(&ward.examine(flood), "softnet");
 }
 
-/// Packets that die are told of with reason and Service, and the monitor is off again after every end.
+/// Packets that die are reported with reason and Service, and the monitor is off again after every end.
 #[test]
 #[ignore = "needs the drop monitor: run by tests/run, in the VM"]
 fn dropped_packets_are_told_of_and_the_monitor_is_off_again() {
@@ -250,7 +250,7 @@ fn dropped_packets_are_told_of_and_the_monitor_is_off_again() {
     use kptop::proxy::{Model, Names};
     use kptop::snapshot::live::{Live, Wanted};
     use kptop::snapshot::{DropWatch, Snapshot};
-    assert!(!is_on().expect("module drop_monitor"), "somebody has switched it on");
+    assert!(!is_on().expect("module drop_monitor"), "a user has switched it on");
     let ward = Ward::plain();
     let node = ward.lab.node().clone();
     let (snapshot, model): (Snapshot, Model) = std::thread::spawn(move || {
@@ -279,7 +279,7 @@ fn dropped_packets_are_told_of_and_the_monitor_is_off_again() {
     }
     assert!(!is_on().unwrap(), "still on");
     let groups = drops.groups();
-    let (group, tally) = groups.first().expect("nothing was told of");
+    let (group, tally) = groups.first().expect("nothing was reported");
     assert_eq!(group.owner, Some(("shop/partners:https TCP".to_string(), Role::ToService)));
     assert_eq!((group.reason.as_str(), tally.packets, drops.lost), ("NETFILTER_DROP", 20, 0), "{group:?}");
     let h = tally.example.packet.unwrap();
@@ -335,17 +335,17 @@ fn changes_of_virtual_and_real_servers_are_told() {
     let b = ward.service("shop/cart").backends[0].clone();
     let server = format!("-t {}:{} -r {}:{} -m", to.0, to.1, b.address, b.port);
     let subject = format!("{}:{} TCP backend {}:{}", to.0, to.1, b.address, b.port);
-    let told = |all: &[kptop::changes::Change]| -> Vec<String> {
+    let reported = |all: &[kptop::changes::Change]| -> Vec<String> {
         let of_services = all.iter().filter(|c| c.subject.contains(" TCP"));
         of_services.map(|c| format!("{}: {}", c.subject, c.text())).collect()
     };
-    assert_eq!(told(&ward.changes(|_| {})), [""; 0]);
+    assert_eq!(reported(&ward.changes(|_| {})), [""; 0]);
     let all = ward.changes(|w| drop(w.node("ipvsadm", &format!("-e {server} -w 0"))));
-    assert_eq!(told(&all), [format!("{subject}: weight 1 -> weight 0")]);
+    assert_eq!(reported(&all), [format!("{subject}: weight 1 -> weight 0")]);
     let all = ward.changes(|w| {
         drop(w.node("ipvsadm", &format!("-d -t {}:{} -r {}:{}", to.0, to.1, b.address, b.port)));
     });
-    assert_eq!(told(&all), [format!("{subject}: was weight 0")]);
+    assert_eq!(reported(&all), [format!("{subject}: was weight 0")]);
     let all = ward.changes(|w| drop(w.node("ipvsadm", &format!("-a {server}"))));
-    assert_eq!(told(&all), [format!("{subject}: weight 1")]);
+    assert_eq!(reported(&all), [format!("{subject}: weight 1")]);
 }

@@ -8,7 +8,7 @@ use kptop::lab::packets::{Sender, encode};
 use kptop::lab::{Origin, inside};
 use kptop::proxy::Engine;
 use kptop::snapshot::FlowWatch;
-use kptop::walk::{Entrance, Packet};
+use kptop::walk::{Ingress, Packet};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ fn send(ward: &Ward, to: (IpAddr, u16), rate: u32, seconds: u32) -> u32 {
         for i in 0..n {
             // Another client for each 60,000 ports.
             let from = (IpAddr::from([10, 244, 128, 2 + (i / 60_000) as u8]), (i % 60_000) as u16 + 2000);
-            sender.send_bytes(to.0, &encode(&Packet::new(from, to, UDP, Entrance::Node)))?;
+            sender.send_bytes(to.0, &encode(&Packet::new(from, to, UDP, Ingress::Node)))?;
             if i % 200 == 0 {
                 let due = Duration::from_secs_f64(f64::from(i) / f64::from(rate));
                 std::thread::sleep(due.saturating_sub(began.elapsed()));
@@ -72,7 +72,7 @@ fn new_flows_are_counted_by_backend() {
         }
         let began: BTreeMap<IpAddr, u64> = events.pairs.iter().map(|(k, t)| (k.backend, t.began)).collect();
         let (all, counted) = (arrived.values().sum::<u64>(), began.values().sum::<u64>());
-        common::tell(&format!(
+        common::say(&format!(
             "{}: {sent} flows sent in {} s, {all} arrived, {counted} counted by events: {began:?}; {} notices lost",
             engine.name(),
             seconds(),

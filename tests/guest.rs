@@ -21,7 +21,7 @@ fn tables_of_legacy_ebtables_are_read_where_they_are_known_to_be() {
         run("ebtables-legacy", &["-P", "OUTPUT", "DROP"]);
         let reading = kptop::kernel::xtables::BridgeReader::default().table("filter").unwrap();
         let t = &reading.table;
-        let told: Vec<String> = t
+        let reported: Vec<String> = t
             .chains
             .iter()
             .map(|c| {
@@ -32,7 +32,7 @@ fn tables_of_legacy_ebtables_are_read_where_they_are_known_to_be() {
             })
             .collect();
         assert_eq!(
-            told,
+            reported,
             [
                 "INPUT ACCEPT: ",
                 "FORWARD ACCEPT: -m ebt [revision 0, 112 bytes] -j mine",

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 const WHY: &str = "run by tests/run, in the VM";
 
-/// Addresses of the captured node on which its node ports stand (`ip-addr.txt`).
+/// Addresses of the captured node on which its node ports are (`ip-addr.txt`).
 const NODE_ADDRESSES: [&str; 4] = ["192.168.50.10", "10.244.0.1", "fd00:50::10", "fd00:10:244::1"];
 
 /// Loads a set: virtual servers, ipsets, and the rules that look into these (sets that none looks into are not read).
@@ -81,7 +81,7 @@ fn every_ipvs_set_tells_its_virtual_servers() {
                 &lines(&read(&dir, "ipvsadm-Sn.txt").unwrap()),
                 mode,
             );
-            // Without the sets node ports are still told by their address, and nothing else is.
+            // Without the sets node ports are still reported by their address, and nothing else is.
             let bare = Model::read(&Snapshot { ipsets: None, ..snapshot }, &Names::default());
             for s in bare.services.iter() {
                 let f = &s.frontends[0];
@@ -293,7 +293,7 @@ fn ipvs_figures_equal_what_the_servers_counted() {
     .join()
     .unwrap();
     let model = Model::read(&snapshot, &Names::default());
-    // One real server may stand behind several virtual servers: the frontends of its Service.
+    // One real server may be behind several virtual servers: the frontends of its Service.
     let mut figures = std::collections::HashMap::new();
     for (s, counted) in model.iter() {
         for (b, c) in s.backends.iter().zip(counted.backends()) {
@@ -378,7 +378,7 @@ fn stand_in_for_the_node(dir: &std::path::Path, mode: &str) {
 #[ignore = "needs IPVS: run by tests/run, in the VM"]
 fn rules_beside_ipvs_are_as_long_as_kube_proxys() {
     use kptop::snapshot::{Reading, TableState};
-    use kptop::walk::{Entrance, Ground, Options, Packet};
+    use kptop::walk::{Ingress, Options, Packet, RulesetIndex};
     for (version, mode) in [("1.20.2", "ipvs-legacy"), ("1.36.2", "ipvs-legacy"), ("1.36.2", "ipvs-nft")] {
         in_new_netns(move || {
             let dir = set(version, mode);
@@ -406,7 +406,7 @@ fn rules_beside_ipvs_are_as_long_as_kube_proxys() {
             }
             ours.ipsets = Some(Reading { at: Duration::ZERO, value: sets.into() });
             let lengths = |s: &Snapshot| {
-                let ground = Ground::new(s);
+                let ground = RulesetIndex::new(s);
                 let options = Options { new_client: true, steps: false, ..Options::default() };
                 let mut all = BTreeSet::new();
                 for service in services.iter() {
@@ -417,7 +417,7 @@ fn rules_beside_ipvs_are_as_long_as_kube_proxys() {
                         ("pod", if v4 { "10.244.0.250" } else { "fd00:10:244::250" }),
                         ("outside", if v4 { "192.168.50.1" } else { "fd00:50::1" }),
                     ] {
-                        let entrance = Entrance::Interface(Some("eth9".into()));
+                        let entrance = Ingress::Interface(Some("eth9".into()));
                         let number = service.protocol.number();
                         let packet = Packet::new((from.parse().unwrap(), 40_000), to, number, entrance);
                         let walk = ground.walk(&packet, &options);
@@ -436,7 +436,7 @@ fn rules_beside_ipvs_are_as_long_as_kube_proxys() {
             };
             let (theirs, ours) = (lengths(&theirs), lengths(&ours));
             assert!(theirs.len() > 100);
-            common::tell(&format!("{version}/{mode}: {} ways", theirs.len()));
+            common::say(&format!("{version}/{mode}: {} ways", theirs.len()));
             assert_same(&ours, &theirs, "rules beside IPVS");
         });
     }

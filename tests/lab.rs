@@ -7,7 +7,7 @@ use common::{in_new_netns, read, run, run_with, set};
 use kptop::kernel::nftables as kernel_nftables;
 use kptop::kernel::xtables::{Socket, TableReader};
 use kptop::lab::{Lab, LabOptions, Origin, Plan, Stream, install_table, shop};
-use kptop::proxy::iptables::{WriteOptions, as_rules_tell, write};
+use kptop::proxy::iptables::{WriteOptions, observable, write};
 use kptop::proxy::{
     CounterSource, Engine, FrontendKind, Model, Names, Part, Protocol, Service, ServiceName, TrafficPolicy,
     memory_lists, nftables, parts,
@@ -111,7 +111,7 @@ fn bare(mut s: Service) -> Service {
         b.share = b.share.map(|s| (s * 1e9).round() / 1e9);
         b.local_share = b.local_share.map(|s| (s * 1e9).round() / 1e9);
         b.traffic_policies.sort();
-        // Where a Service has no local policy, rules do not tell who is local.
+        // Where a Service has no local policy, rules do not say who is local.
     }
     s.backends.sort_by_key(|b| (b.address, b.port));
     if s.backends.is_empty() && s.frontends.iter().all(|f| f.action != kptop::proxy::Action::Balance) {
@@ -167,9 +167,9 @@ fn services_to_kernel_to_services_is_the_identity() {
                     }
                 }
                 let model = Model::read(&from_kernel(), &Names::default());
-                let told: Vec<Service> = services.iter().map(as_rules_tell).collect();
-                let (ours, told) = (sorted(&model.services), sorted(&told));
-                prop_assert_eq!(ours, told);
+                let reported: Vec<Service> = services.iter().map(observable).collect();
+                let (ours, reported) = (sorted(&model.services), sorted(&reported));
+                prop_assert_eq!(ours, reported);
                 written.set(written.get() + 1);
                 Ok(())
             })
@@ -237,14 +237,14 @@ fn services_survive_nf_tables_in_both_modes() {
                 }
                 let snapshot = live.borrow_mut().snapshot(Wanted::ALL);
                 let model = Model::read(&snapshot, &Names::default());
-                let told: Vec<Service> = services
+                let reported: Vec<Service> = services
                     .iter()
                     .map(|s| match nftables_mode {
-                        true => nftables::as_rules_tell(s, &node_port_addresses),
-                        false => as_rules_tell(s),
+                        true => nftables::observable(s, &node_port_addresses),
+                        false => observable(s),
                     })
                     .collect();
-                // What tells the mode and its hashes is not the Service's.
+                // What says the mode and its hashes is not the Service's.
                 let plain = |all: &[Service]| -> Vec<Service> {
                     let mut all = sorted(all);
                     for s in &mut all {
@@ -263,7 +263,7 @@ fn services_survive_nf_tables_in_both_modes() {
                     }
                     all
                 };
-                prop_assert_eq!(plain(&model.services), plain(&told));
+                prop_assert_eq!(plain(&model.services), plain(&reported));
                 written.set(written.get() + 1);
                 Ok(())
             })
@@ -299,7 +299,7 @@ fn nft_prints_our_nftables_mode_as_kube_proxys() {
         }
         run("nft", &["list", "ruleset"])
     });
-    // Chain by chain: their order, sets of addresses that rules do not tell whole, and one rule that needs
+    // Chain by chain: their order, sets of addresses that rules do not say whole, and one rule that needs
     // the cluster's service network apart.
     let chains = |text: &str| -> BTreeMap<String, Vec<String>> {
         let mut chains = BTreeMap::new();
@@ -336,7 +336,7 @@ fn nft_prints_our_nftables_mode_as_kube_proxys() {
     assert_eq!(ours.len(), theirs.len());
 }
 
-/// What is read only while somebody looks at it, beside the node's own tools: the flows of a Service one by one, and
+/// What is read only while a user looks at it, beside the node's own tools: the flows of a Service one by one, and
 /// the clients that its rules remember.
 fn looked_at(live: &mut Live, snapshot: &Snapshot) {
     assert!(snapshot.remembered.is_none(), "nobody looked yet");
@@ -409,7 +409,7 @@ fn looked_at(live: &mut Live, snapshot: &Snapshot) {
     }
 }
 
-/// Every frontend kind gets exactly 40 flows; the backends' counters say the same as their servers.
+/// Every frontend kind gets exactly 40 flows; the backends' counters report the same as their servers.
 #[test]
 fn figures_equal_what_the_servers_counted() {
     for engine in [Engine::IptablesLegacy, Engine::IptablesNft, Engine::Nftables] {

@@ -1,4 +1,4 @@
-//! The manual tells of what is there, and of nothing else.
+//! The manual reports what is there, and of nothing else.
 
 mod common;
 
@@ -68,7 +68,7 @@ fn every_subcommand_stands_in_the_manual_and_has_a_page() {
     let all = subcommands();
     assert!(all.len() > 15, "{all:?}");
     for c in &all {
-        assert!(text.contains(&format!("`{c}")), "docs/subcommands.md does not tell of {c}");
+        assert!(text.contains(&format!("`{c}")), "docs/subcommands.md does not report {c}");
         assert!(!kptop(&[c, "--help"]).is_empty());
     }
     let place = common::recordings::Place::new("man");
@@ -85,14 +85,14 @@ fn every_subcommand_stands_in_the_manual_and_has_a_page() {
 fn requests_and_metrics_are_told() {
     let text = page("permissions.md");
     for r in READS {
-        // The family is told once: `IPVS_CMD_GET_SERVICE`, `GET_DEST`.
+        // The family is reported once: `IPVS_CMD_GET_SERVICE`, `GET_DEST`.
         let short = ["NFT_MSG_", "IPVS_CMD_", "NET_DM_CMD_"]
             .iter()
             .find_map(|p| r.name.strip_prefix(p))
             .unwrap_or(r.name);
         assert!(
             text.contains(r.name) || text.contains(&format!("`{short}`")),
-            "docs/permissions.md does not tell of {}",
+            "docs/permissions.md does not report {}",
             r.name
         );
     }

@@ -481,7 +481,7 @@ fn is_not_mixed(table: &Table) {
     assert_eq!(table.sets[0].count, Some(elements.values().sum::<usize>() as u64));
 }
 
-/// Reads while `write` changes the table some 600 times, told when to stop. Each reading gives a picture that is
+/// Reads while `write` changes the table some 600 times, reported when to stop. Each reading gives a picture that is
 /// not mixed, or is called interrupted. Returns pictures with the table, those without, and interrupted ones.
 /// On an idle machine that takes 4 to 6 seconds; how long a busy one takes decides nothing.
 fn read_while(write: impl FnOnce(&AtomicBool) + Send + 'static) -> (u32, u32, u32) {
@@ -546,11 +546,11 @@ fn rules_that_change_while_they_are_read_are_never_mixed() {
                     break;
                 }
                 // Only the replacement waits until the kernel has let go of what was there.
-                let anew = if n % 5 == 0 { "table ip churn; delete table ip churn; " } else { "" };
-                writeln!(stdin, "{anew}{}", churn(n % 250)).unwrap();
+                let again = if n % 5 == 0 { "table ip churn; delete table ip churn; " } else { "" };
+                writeln!(stdin, "{again}{}", churn(n % 250)).unwrap();
                 std::thread::sleep(Duration::from_millis(2));
             }
-            // What stands in the pipe need not be written any more.
+            // What is in the pipe need not be written any more.
             nft.kill().unwrap();
             nft.wait().unwrap();
         });
@@ -664,8 +664,8 @@ fn ipsets_and_nfacct_objects_read_as_their_tools_print_them() {
         );
         send("127.0.0.3", 3);
         let found = nfacct::read().unwrap();
-        let told: Vec<_> = found.iter().map(|o| (o.name.as_str(), o.counter.packets)).collect();
-        assert_eq!(told, [("first", 0), ("second", 3)]);
+        let reported: Vec<_> = found.iter().map(|o| (o.name.as_str(), o.counter.packets)).collect();
+        assert_eq!(reported, [("first", 0), ("second", 3)]);
         let theirs = run("nfacct", &["list"]);
         assert!(theirs.contains(&format!("bytes = {:020} }} = second", found[1].counter.bytes)), "{theirs}");
         // Reading reset nothing.
@@ -705,7 +705,7 @@ fn other_peoples_tables_are_counted_with_what_they_dropped() {
             }
         }
         let first = live.snapshot(Wanted::ALL);
-        let told: BTreeMap<String, _> = first
+        let reported: BTreeMap<String, _> = first
             .tables
             .iter()
             .map(|t| {
@@ -725,9 +725,9 @@ fn other_peoples_tables_are_counted_with_what_they_dropped() {
             ("x_tables arp filter", ((4, 2), Some(0), "", false)),
         ];
         for (name, (chains, dropped, owner, sleeps)) in expected {
-            assert_eq!(told.get(name), Some(&(chains, dropped, owner.to_string(), sleeps)), "{name}");
+            assert_eq!(reported.get(name), Some(&(chains, dropped, owner.to_string(), sleeps)), "{name}");
         }
-        assert_eq!(told.len(), expected.len(), "{told:?}");
+        assert_eq!(reported.len(), expected.len(), "{reported:?}");
         let arp = first.tables.iter().find(|t| t.family == Family::Arp).unwrap();
         let list: Vec<String> = arp
             .table

@@ -33,8 +33,8 @@ fn sample() -> (PathBuf, String) {
     (dir.join("1.rec"), json)
 }
 
-/// `tests/recordings/1.rec` was made by kptop 0.1.0 and is never made anew: what it holds must stay readable. Its JSON
-/// gains fields where the contract does; nothing that stands there may become something else.
+/// `tests/recordings/1.rec` was made by kptop 0.1.0 and is never made again: what it holds must stay readable. Its JSON
+/// gains fields where the contract does; nothing that is there may become something else.
 #[test]
 fn a_recording_of_the_first_version_is_read_for_good() {
     let (file, wanted) = sample();
@@ -121,7 +121,7 @@ proptest! {
     fn an_altered_recording_is_survived(changes in proptest::collection::vec((any::<usize>(), 1u8..), 1..4), head in any::<bool>()) {
         let (file, _) = sample();
         let whole = std::fs::read(file).unwrap();
-        // Half of the changes where lengths and versions stand.
+        // Half of the changes where lengths and versions are.
         let changes: Vec<(usize, u8)> =
             changes.into_iter().map(|(at, with)| (if head { at % 200 } else { at }, with)).collect();
         let place = Place::new("altered");
@@ -249,9 +249,9 @@ fn time_travel_leads_where_it_should() {
     let at = open().time(2);
     player.travel(Travel::To(at)).unwrap();
     assert_eq!(index(&player), 2);
-    let told = player.travel(Travel::To(at + jiff::SignedDuration::from_hours(1))).unwrap();
-    assert!(told.unwrap().contains("ended before"));
-    // Playing at the end begins anew; the last reading stops it.
+    let reported = player.travel(Travel::To(at + jiff::SignedDuration::from_hours(1))).unwrap();
+    assert!(reported.unwrap().contains("ended before"));
+    // Playing at the end begins again; the last reading stops it.
     player.travel(Travel::Speed(64.0)).unwrap();
     player.travel(Travel::Play(true)).unwrap();
     assert_eq!((index(&player), player.moment().speed), (0, Some(64.0)));
@@ -302,7 +302,7 @@ fn a_redacted_recording_tells_the_same_without_names() {
             );
             assert!(!text.contains(word), "{what}: {word} is still in its JSON");
         }
-        // Nor does it stand in what is written.
+        // Nor does it are in what is written.
         let mut ring = Ring::new(Head::default(), usize::MAX, Duration::MAX);
         ring.push(&hidden).unwrap();
         let back = ring.recording().snapshot(0).unwrap();
@@ -341,7 +341,7 @@ fn a_redacted_recording_tells_the_same_without_names() {
             ids
         };
         assert_eq!(found(&a), found(&b), "{what}");
-        // The pod that stands for all pods may be another: a few ways are a rule or two shorter.
+        // The pod that represents all pods may be another: a few ways are a rule or two shorter.
         let ways = [&a, &b].map(|v| v.lookups.iter().map(|l| l.map(|l| (l.min, l.max))).collect::<Vec<_>>());
         let mut rest = ways[1].clone();
         let mut unlike = 0;

@@ -153,7 +153,7 @@ fn panes_look_as_they_did() {
                 }
                 buffer(&mut a, width, height)
             });
-            // Colour never tells what words do not.
+            // Colour never says what words do not.
             assert_eq!(text(&both[0]), text(&both[1]), "{name}");
             seen.push_str(&format!("{width}x{height}\n{}", text(&both[0])));
             for (theme, b) in ["colours", "without colours"].iter().zip(&mut both) {
@@ -285,7 +285,7 @@ fn columns_are_chosen_and_ordered() {
     let text = screen(&mut a, 120, 40);
     let head = text.lines().find(|l| l.contains("SERVICE")).unwrap();
     let words: Vec<&str> = head.split_whitespace().collect();
-    assert_eq!(words, ["BACK", "SERVICE▾", "SCHED"]);
+    assert_eq!(words, ["ENDPTS", "SERVICE▾", "SCHED"]);
 }
 
 #[test]
@@ -313,7 +313,7 @@ fn a_path_is_walked_from_everywhere_and_leads_to_its_rules() {
     press(&mut a, "/partners\ne");
     let text = screen(&mut a, 140, 50);
     assert!(
-        text.contains("From a pod of this node to 10.96.2.20:443") && text.contains("What becomes of it"),
+        text.contains("From a pod of this node to 10.96.2.20:443") && text.contains("The outcome"),
         "{text}"
     );
     assert!(text.contains("50.0 %  to 10.244.") && text.contains("PREROUTING"), "{text}");
@@ -443,7 +443,7 @@ fn the_mouse_chooses_sorts_and_scrolls() {
     assert_eq!(a.on_mouse(click(119, 39)), AppEvent::Nothing);
 }
 
-/// README's pictures are what the screen looks like. `KPTOP_UPDATE_PICTURE=1` draws them anew.
+/// README's pictures are what the screen looks like. `KPTOP_UPDATE_PICTURE=1` draws them again.
 #[test]
 fn the_pictures_are_current() {
     let mut main = new_app(ThemeName::Dark);

@@ -3,7 +3,7 @@
 mod common;
 
 use common::recordings::Place;
-use common::{run, run_with, tell};
+use common::{run, run_with, say};
 use kptop::output::METRICS;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -25,7 +25,7 @@ impl Drop for Running {
     }
 }
 
-/// `kptop serve` on a free port, which it tells.
+/// `kptop serve` on a free port, which it says.
 fn serve(args: &[&str]) -> (Running, u16) {
     let mut child = Command::new(KPTOP)
         .args(["serve", "--listen", "127.0.0.1:0", "--every", "1"])
@@ -154,7 +154,7 @@ fn promtool_accepts_what_is_served_and_limits_hold() {
     assert!(value(&text, "kptop_conntrack_limit").is_some_and(|n| n > 0.0));
     assert_eq!(get(port, "/healthz", "*/*").0, 200);
     assert_eq!(get(port, "/nope", "*/*").0, 404);
-    // Every series is one that the list tells.
+    // Every series is one that the list says.
     let served: BTreeSet<String> = METRICS.iter().map(|m| m.full_name()).collect();
     for l in text.lines().filter(|l| !l.starts_with('#')) {
         let name = l.split(['{', ' ']).next().unwrap();
@@ -248,7 +248,7 @@ fn prometheus_scrapes_without_an_error() {
     assert!(with_data >= 14, "only {with_data} questions of the dashboard had an answer");
     let log = logged();
     assert!(!log.contains("level=error") && !log.contains("Append failed"), "{log}");
-    tell(&format!("{samples} samples a scrape, {with_data} questions of the dashboard with data"));
+    say(&format!("{samples} samples a scrape, {with_data} questions of the dashboard with data"));
 }
 
 /// Clients that hold their places do not shut a scrape out: it comes through at once, again and again.

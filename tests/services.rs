@@ -156,7 +156,7 @@ fn userspace_rules_tell_the_services_and_the_ports_of_the_process() {
     });
 }
 
-/// What a change of mode, or of iptables, leaves behind: both are shown, and which is at work.
+/// What a change of mode, or of iptables, leaves behind: both are shown, and which is active.
 #[test]
 fn two_modes_at_once_are_both_shown() {
     in_new_netns(|| {
@@ -178,21 +178,21 @@ fn two_modes_at_once_are_both_shown() {
             state(&model),
             [
                 (Engine::Nftables, State::Active),
-                (Engine::IptablesNft, State::Leftover),
-                (Engine::IptablesLegacy, State::Leftover),
+                (Engine::IptablesNft, State::Stale),
+                (Engine::IptablesLegacy, State::Stale),
             ]
         );
         let cart = ServiceName::parse("shop/cart").unwrap();
         let holders: Vec<_> = model.services.iter().filter(|s| s.name.as_ref() == Some(&cart)).collect();
         assert_eq!(holders.len(), 3, "once per mode that holds it");
-        // One goes: the next is at work.
+        // One goes: the next is active.
         run("nft", &["delete", "table", "ip", "kube-proxy"]);
         let model = Model::read(&live.snapshot(Wanted::ALL), &Names::default());
         assert_eq!(
             state(&model),
-            [(Engine::IptablesNft, State::Active), (Engine::IptablesLegacy, State::Leftover),]
+            [(Engine::IptablesNft, State::Active), (Engine::IptablesLegacy, State::Stale),]
         );
-        // Rules that nothing jumps to are left over, even alone.
+        // Rules that nothing jumps to are stale, even alone.
         for table in ["nat", "filter", "mangle"] {
             run("nft", &["delete", "table", "ip", table]);
         }
@@ -203,7 +203,7 @@ fn two_modes_at_once_are_both_shown() {
         run("iptables-legacy", &["-t", "nat", "-F", "KUBE-NODEPORTS"]);
         run("iptables-legacy", &["-t", "filter", "-F"]);
         let model = Model::read(&live.snapshot(Wanted::ALL), &Names::default());
-        assert_eq!(state(&model), [(Engine::IptablesLegacy, State::Leftover)]);
+        assert_eq!(state(&model), [(Engine::IptablesLegacy, State::Stale)]);
     });
 }
 
@@ -292,14 +292,14 @@ fn leftovers_of_another_mode_are_told() {
             .map(|m| (m.engine.mode(), m.state))
             .collect()
     };
-    // Rules at work translate before IPVS sees a packet: what IPVS holds is left over.
+    // Rules active translate before IPVS sees a packet: what IPVS holds is stale.
     let both = with_ipvs(from_text(&dir));
-    assert_eq!(states(&both), [(Mode::Iptables, State::Active), (Mode::Ipvs, State::Leftover)]);
+    assert_eq!(states(&both), [(Mode::Iptables, State::Active), (Mode::Ipvs, State::Stale)]);
     // A Service that both hold appears once for each.
     let model = Model::read(&both, &Names::default());
     let at = |s: &&kptop::proxy::Service| s.frontends.iter().any(|f| f.address == "10.96.2.3".parse().ok());
     assert_eq!(model.services.iter().filter(at).count(), 2);
-    // Nothing leads to the Services' chains any more: IPVS works, the rules are left over, and still named.
+    // Nothing leads to the Services' chains any more: IPVS works, the rules are stale, and still named.
     let mut orphaned = with_ipvs(from_text(&dir));
     let text: String = read(&dir, "iptables-save-c.txt")
         .unwrap()
@@ -320,11 +320,11 @@ fn leftovers_of_another_mode_are_told() {
             recent: None,
         });
     }
-    assert_eq!(states(&orphaned), [(Mode::Iptables, State::Leftover), (Mode::Ipvs, State::Active)]);
+    assert_eq!(states(&orphaned), [(Mode::Iptables, State::Stale), (Mode::Ipvs, State::Active)]);
     let model = Model::read(&orphaned, &Names::default());
     let cart = model.services.iter().find(|s| s.label() == "shop/cart").unwrap();
     assert_eq!((cart.frontends.len(), cart.backends.len()), (0, 4));
-    assert_eq!(cart.health(), kptop::proxy::Health::Leftover);
+    assert_eq!(cart.health(), kptop::proxy::Health::Stale);
 }
 
 /// Packets that rules refuse are counted: those of rejected Services, and those from outside source ranges.

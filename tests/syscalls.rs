@@ -3,7 +3,7 @@
 mod common;
 
 use common::terminal::Terminal;
-use common::{in_new_netns, load_legacy, read, run, run_with, set, tell};
+use common::{in_new_netns, load_legacy, read, run, run_with, say, set};
 use kptop::snapshot::facts::READS;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -50,7 +50,7 @@ const CALLS: &[&str] = &[
     "timerfd_create",
     "timerfd_settime",
     "membarrier",
-    // Waiting, and being told.
+    // Waiting, and being reported.
     "poll",
     "ppoll",
     "epoll_create1",
@@ -132,7 +132,7 @@ fn traced(args: &[&str], keys: &[&str]) -> String {
     std::fs::read_to_string(log).unwrap()
 }
 
-/// `1234  openat(AT_FDCWD, "x", O_RDONLY) = 3` -> the call and what stands in its brackets. Calls that were cut in two by
+/// `1234  openat(AT_FDCWD, "x", O_RDONLY) = 3` -> the call and what is in its brackets. Calls that were cut in two by
 /// another thread have their arguments in the first half.
 fn call(line: &str) -> Option<(&str, &str)> {
     let rest = line.split_once(' ')?.1.trim_start();
@@ -172,7 +172,7 @@ fn examine(log: &str) -> (BTreeMap<String, u32>, BTreeSet<String>) {
                 assert!(own.iter().any(|o| to.contains(o)), "writes: {line}");
             }
             "setsockopt" => {
-                // Options of the socket itself; `IPT_SO_SET_*` and its kin stand in SOL_IP and SOL_IPV6 from 64 on.
+                // Options of the socket itself; `IPT_SO_SET_*` and its kin are in SOL_IP and SOL_IPV6 from 64 on.
                 let own = ["SOL_SOCKET", "SOL_NETLINK"].iter().any(|l| args.contains(l));
                 assert!(own, "sets: {line}");
             }
@@ -245,7 +245,7 @@ fn a_live_session_only_reads() {
     // Privileges went before anything was opened in the kernel.
     let at = |what: &str| log.find(what).unwrap_or_else(|| panic!("no {what}"));
     assert!(at("PR_SET_NO_NEW_PRIVS") < at("AF_NETLINK") && at("capset(") < at("AF_NETLINK"));
-    tell(&format!(
+    say(&format!(
         "{} calls of {} kinds, requests: {}",
         calls.values().sum::<u32>(),
         calls.len(),

@@ -60,7 +60,7 @@ fn every_pane_is_reached_by_keys_and_mouse() {
             ("5", "Conntrack"),
             ("6", "causes looked for"),
             ("7", "since kptop began"),
-            ("8", "What counters tell"),
+            ("8", "What counters report"),
         ];
         for (key, text) in sights {
             t.keys(key);
@@ -299,7 +299,7 @@ fn an_unknown_namespace_is_said_on_a_usual_terminal() {
     assert!(text.contains("nowhere") && !text.contains("\u{1b}[?1049h"), "{text}");
 }
 
-/// A recording on the screen: time passes, stands, is jumped to, and its end is its end.
+/// A recording on the screen: time passes, is, is jumped to, and its end is its end.
 #[test]
 fn a_recording_is_travelled_in() {
     let mut t = Terminal::start(&["replay", "tests/recordings/1.rec"]);

@@ -1,10 +1,10 @@
 //! The walk against the kernel: of each captured set that this kernel can load, random packets take exactly one of the
-//! ways that the walk tells. The sets of ipvs mode run in the VM (`tests/ipvs.rs`).
+//! ways that the walk says. The sets of ipvs mode run in the VM (`tests/ipvs.rs`).
 
 mod common;
 
 use common::walking::{packets, walk_beside_the_kernel};
-use common::{in_new_netns, load_legacy, load_nft, read, run, run_with, set, tell};
+use common::{in_new_netns, load_legacy, load_nft, read, run, run_with, say, set};
 use kptop::kernel::nftables as kernel_nftables;
 use kptop::lab::packets::Sender;
 use kptop::lab::{Lab, Origin, inside, shop};
@@ -14,7 +14,7 @@ use kptop::proxy::{
 use kptop::ruleset::{Counter, Dialect, IpFamily, Match, RuleSpec, Table, TableBuilder, TableCounters};
 use kptop::snapshot::live::{Live, Wanted};
 use kptop::snapshot::{Snapshot, TableState};
-use kptop::walk::{Entrance, Ground, Options, Packet};
+use kptop::walk::{Ingress, Options, Packet, RulesetIndex};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -92,7 +92,7 @@ fn packets_go_as_told_through_nftables_mode() {
 
 /// Length of every way to every end of a frontend, from everywhere.
 fn lengths(snapshot: &Snapshot, services: &[Service]) -> BTreeMap<String, Vec<String>> {
-    let ground = Ground::new(snapshot);
+    let ground = RulesetIndex::new(snapshot);
     let options = Options { new_client: true, steps: false, ..Options::default() };
     let mut all = BTreeMap::new();
     for s in services {
@@ -100,11 +100,11 @@ fn lengths(snapshot: &Snapshot, services: &[Service]) -> BTreeMap<String, Vec<St
             if s.family == IpFamily::V4 { v4.parse().unwrap() } else { v6.parse().unwrap() }
         };
         let node = any("192.168.50.10", "fd00:50::10");
-        let pod = Entrance::Interface(Some("cni0".into()));
-        let outside = Entrance::Interface(Some("eth0".into()));
+        let pod = Ingress::Interface(Some("cni0".into()));
+        let outside = Ingress::Interface(Some("eth0".into()));
         for f in &s.frontends {
             for (name, from, entrance) in [
-                ("node", node, Entrance::Node),
+                ("node", node, Ingress::Node),
                 ("pod", any("10.244.0.250", "fd00:10:244::250"), pod.clone()),
                 ("outside", any("192.168.50.1", "fd00:50::1"), outside.clone()),
                 ("friend", any("203.0.113.9", "2001:db8:113::9"), outside.clone()),
@@ -134,7 +134,7 @@ fn lengths(snapshot: &Snapshot, services: &[Service]) -> BTreeMap<String, Vec<St
     all
 }
 
-/// Services in the order in which kube-proxy went through them: its rules stand in that order, which is another at each
+/// Services in the order in which kube-proxy went through them: its rules are in that order, which is another at each
 /// full sync (`syncProxyRules` ranges over a map).
 fn as_written(services: Vec<Service>, snapshot: &Snapshot) -> Vec<Service> {
     // Its first rule in each chain.
@@ -149,7 +149,7 @@ fn as_written(services: Vec<Service>, snapshot: &Snapshot) -> Vec<Service> {
         all
     };
     let all: Vec<BTreeMap<String, u32>> = services.iter().map(places).collect();
-    // One that stands before another in any chain was met before it.
+    // One that is before another in any chain was met before it.
     let mut left: Vec<usize> = (0..services.len()).collect();
     let mut order = Vec::new();
     while !left.is_empty() {
@@ -233,15 +233,15 @@ fn written_rules_are_as_long_as_kube_proxys() {
         for (way, lengths) in &theirs {
             if ours.get(way) != Some(lengths) {
                 differ += 1;
-                tell(&format!("{version}/{mode}: {way}\n  theirs {lengths:?}\n  ours   {:?}", ours.get(way)));
+                say(&format!("{version}/{mode}: {way}\n  theirs {lengths:?}\n  ours   {:?}", ours.get(way)));
             }
         }
         assert_eq!(differ, 0, "{version}/{mode}: of {} ways", theirs.len());
-        tell(&format!("{version}/{mode}: {} ways, all as long as kube-proxy's", theirs.len()));
+        say(&format!("{version}/{mode}: {} ways, all as long as kube-proxy's", theirs.len()));
     }
 }
 
-/// 20,000 flows fall on the backends as the walk's odds say: chi-squared with 6 degrees of freedom, which chance
+/// 20,000 flows fall on the backends as the walk's probability say: chi-squared with 6 degrees of freedom, which chance
 /// alone takes beyond 40 once in two million runs.
 #[test]
 fn flows_fall_on_the_backends_by_the_odds() {
@@ -255,7 +255,7 @@ fn flows_fall_on_the_backends_by_the_odds() {
             (1..=7).map(|n| (IpAddr::V4([10, 244, 1, n].into()), n % 3 == 0)).collect();
         let address: IpAddr = "10.96.7.7".parse().unwrap();
         let frontends = vec![(FrontendKind::ClusterIp, Some(address), 53, TrafficPolicy::Cluster)];
-        let name = ServiceName::parse("odds/seven:dns").unwrap();
+        let name = ServiceName::parse("probability/seven:dns").unwrap();
         let service = shop::build(name, Protocol::Udp, IpFamily::V4, 53, &endpoints, frontends);
         let lab = Lab::bare().unwrap();
         lab.install(engine, &[service]).unwrap();
@@ -263,12 +263,12 @@ fn flows_fall_on_the_backends_by_the_odds() {
         let packet = move |n: u32| {
             let from = IpAddr::V4([10, 244, 128, 2 + (n / 10_000) as u8].into());
             let port = 1025 + (n % 10_000) as u16;
-            let entrance = Entrance::Interface(Some("apps0".into()));
+            let entrance = Ingress::Interface(Some("apps0".into()));
             Packet::new((from, port), (address, 53), 17, entrance)
         };
-        let odds = inside(lab.node(), move || {
+        let probability = inside(lab.node(), move || {
             let snapshot = Live::open(None)?.snapshot(Wanted::ALL);
-            let walk = Ground::new(&snapshot).walk(&packet(0), &Options::default());
+            let walk = RulesetIndex::new(&snapshot).walk(&packet(0), &Options::default());
             Ok(walk
                 .outcomes
                 .iter()
@@ -276,7 +276,7 @@ fn flows_fall_on_the_backends_by_the_odds() {
                 .collect::<BTreeMap<_, _>>())
         })
         .unwrap();
-        assert_eq!(odds.len(), 7);
+        assert_eq!(probability.len(), 7);
         inside(lab.origin(Origin::Pod), move || {
             let sender = Sender::open()?;
             (0..FLOWS).try_for_each(|n| sender.send(&packet(n)))
@@ -293,7 +293,7 @@ fn flows_fall_on_the_backends_by_the_odds() {
         })
         .unwrap();
         assert_eq!(fell.values().sum::<u32>(), FLOWS, "{what}: {fell:?}");
-        let chi_squared: f64 = odds
+        let chi_squared: f64 = probability
             .iter()
             .map(|(backend, p)| {
                 let expected = p * f64::from(FLOWS);
@@ -301,8 +301,8 @@ fn flows_fall_on_the_backends_by_the_odds() {
                 off * off / expected
             })
             .sum();
-        tell(&format!("{what}: {fell:?}, chi-squared {chi_squared:.1}"));
-        assert!(chi_squared < 40.0, "{what}: {chi_squared} {fell:?} against {odds:?}");
+        say(&format!("{what}: {fell:?}, chi-squared {chi_squared:.1}"));
+        assert!(chi_squared < 40.0, "{what}: {chi_squared} {fell:?} against {probability:?}");
     }
 }
 

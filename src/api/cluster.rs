@@ -63,7 +63,7 @@ pub struct ClusterService {
     pub ports: Vec<ClusterPort>,
     /// Endpoints of all its EndpointSlices.
     pub endpoints: Vec<ClusterEndpoint>,
-    /// When its EndpointSlices or itself last changed, as seen by the watch, or told by the annotation
+    /// When its EndpointSlices or itself last changed, as seen by the watch, or reported by the annotation
     /// `endpoints.kubernetes.io/last-change-trigger-time`.
     pub changed_at: Option<Timestamp>,
 }
@@ -94,7 +94,7 @@ pub struct ClusterEndpoint {
     pub address: Option<IpAddr>,
     /// Port.
     pub port: u16,
-    /// Pod, or what stands behind it: `Kind/name` where it is no pod.
+    /// Pod, or what is behind it: `Kind/name` where it is no pod.
     pub target: Option<String>,
     /// Node that it runs on.
     pub node: Option<String>,

@@ -1,5 +1,5 @@
-//! What the Kubernetes API tells of Services: names, endpoints, this node. Optional everywhere: without it kptop
-//! shows what the kernel tells.
+//! What the Kubernetes API reports Services: names, endpoints, this node. Optional everywhere: without it kptop
+//! shows what the kernel says.
 
 mod client;
 mod cluster;

@@ -81,7 +81,7 @@ pub struct Slice {
     pub of: Key,
     /// One for each address and port.
     pub endpoints: Vec<ClusterEndpoint>,
-    /// When what it tells came to be.
+    /// When what it says came to be.
     pub triggered: Option<Timestamp>,
 }
 
@@ -155,13 +155,13 @@ pub fn node(object: &Node) -> ClusterNode {
 pub(super) struct Catalog {
     services: BTreeMap<Key, ClusterService>,
     slices: BTreeMap<Key, Slice>,
-    /// When the watch told of a change; what was there from the start has no time.
+    /// When the watch reported a change; what was there from the start has no time.
     changed: BTreeMap<Key, Timestamp>,
     built: BTreeMap<Key, Arc<ClusterService>>,
 }
 
 impl Catalog {
-    /// A Service came, or is another. `at`: when the watch told it; `None` for what a list tells.
+    /// A Service came, or is another. `at`: when the watch reported it; `None` for what a list says.
     pub(super) fn put_service(&mut self, service: ClusterService, at: Option<Timestamp>) {
         let key = (service.namespace.clone(), service.name.clone());
         if self.services.get(&key) != Some(&service) {
@@ -246,7 +246,7 @@ impl Catalog {
     }
 }
 
-/// `discovery.k8s.io/v1beta1`, of 1.20 and older, as v1: node and zone stood among the topology.
+/// `discovery.k8s.io/v1beta1`, of 1.20 and older, as v1: node and zone was among the topology.
 fn as_v1(mut slice: Value) -> Value {
     if slice["apiVersion"] != "discovery.k8s.io/v1beta1" {
         return slice;
@@ -254,9 +254,9 @@ fn as_v1(mut slice: Value) -> Value {
     slice["apiVersion"] = "discovery.k8s.io/v1".into();
     for e in slice.get_mut("endpoints").and_then(Value::as_array_mut).into_iter().flatten() {
         for (field, key) in [("nodeName", "kubernetes.io/hostname"), ("zone", ZONE)] {
-            let told = e["topology"].get(key).cloned();
-            if let (Some(told), true) = (told, e[field].is_null()) {
-                e[field] = told;
+            let reported = e["topology"].get(key).cloned();
+            if let (Some(reported), true) = (reported, e[field].is_null()) {
+                e[field] = reported;
             }
         }
     }
@@ -270,7 +270,7 @@ pub struct Listed {
     pub services: Vec<Arc<ClusterService>>,
     /// Nodes.
     pub nodes: Vec<ClusterNode>,
-    /// Objects of other kinds, which are passed over.
+    /// Objects of other kinds, which are checked, no match.
     pub others: usize,
     /// Objects that could not be read, and why.
     pub unread: Vec<String>,
@@ -293,7 +293,7 @@ pub fn read_list<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Res
         };
         for item in items {
             let own = item.get("kind").and_then(Value::as_str).unwrap_or(&of_list).to_string();
-            let told = match own.as_str() {
+            let reported = match own.as_str() {
                 "Service" => Service::deserialize(item).map(|s| {
                     if let Some(s) = service(&s) {
                         catalog.put_service(s, None);
@@ -314,7 +314,7 @@ pub fn read_list<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Res
                     Ok(())
                 }
             };
-            if let Err(e) = told {
+            if let Err(e) = reported {
                 listed.unread.push(format!("{name}: {own}: {e}"));
             }
         }

@@ -49,7 +49,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Waits between tries: 1 s, doubled up to this.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// Changes are told together where they come in bursts.
+/// Changes are reported together where they come in bursts.
 const TOGETHER: Duration = Duration::from_millis(100);
 
 /// A watch that runs until this is dropped.
@@ -233,7 +233,7 @@ impl Drop for ApiWatch {
     }
 }
 
-/// What a watch tells.
+/// What a watch says.
 #[allow(clippy::large_enum_variant)] // they go through a short channel one by one
 enum News {
     Service(Event<Service>),
@@ -246,12 +246,12 @@ enum News {
 }
 
 async fn follow(access: &Access, options: &ApiOptions, shared: &Shared) {
-    let mut told = Told::new(access, shared);
+    let mut reported = Received::new(access, shared);
     let mut wait = Duration::from_secs(1);
     let client = loop {
         let made = match access.config().await {
             Ok((config, proxy)) => {
-                told.state.server = config.cluster_url.to_string().trim_end_matches('/').to_string();
+                reported.state.server = config.cluster_url.to_string().trim_end_matches('/').to_string();
                 super::client::client(config, proxy.as_deref())
             }
             Err(e) => Err(e),
@@ -259,15 +259,15 @@ async fn follow(access: &Access, options: &ApiOptions, shared: &Shared) {
         match made {
             Ok(client) => break client,
             Err(e) => {
-                // The file may be written anew, as kubelets' and k3s' are.
-                told.failed("access", format!("{}: {e}", access.words()));
-                told.publish();
+                // The file may be written again, as kubelets' and k3s' are.
+                reported.failed("access", format!("{}: {e}", access.words()));
+                reported.publish();
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(LONGEST_WAIT);
             }
         }
     };
-    told.works("access");
+    reported.works("access");
     let (send, mut news) = channel(1024);
     let node_name = options.node_name.clone().or_else(|| options.hostname.clone());
     let of_node = match &node_name {
@@ -283,13 +283,13 @@ async fn follow(access: &Access, options: &ApiOptions, shared: &Shared) {
     };
     let listen = async {
         while let Some(first) = news.recv().await {
-            told.take(first);
-            // A burst is told once.
+            reported.take(first);
+            // A burst is reported once.
             let until = tokio::time::Instant::now() + TOGETHER;
             while let Ok(Some(more)) = tokio::time::timeout_at(until, news.recv()).await {
-                told.take(more);
+                reported.take(more);
             }
-            told.publish();
+            reported.publish();
         }
     };
     tokio::join!(watches, listen);
@@ -376,8 +376,8 @@ fn reason(e: &watcher::Error) -> String {
     }
 }
 
-/// What was told so far, and to whom it goes.
-struct Told<'a> {
+/// What was reported so far, and to whom it goes.
+struct Received<'a> {
     shared: &'a Shared,
     state: ApiState,
     catalog: Catalog,
@@ -388,9 +388,9 @@ struct Told<'a> {
     failures: Vec<(&'static str, Trouble)>,
 }
 
-impl<'a> Told<'a> {
-    fn new(access: &Access, shared: &'a Shared) -> Told<'a> {
-        Told {
+impl<'a> Received<'a> {
+    fn new(access: &Access, shared: &'a Shared) -> Received<'a> {
+        Received {
             shared,
             state: ApiState { access: access.words(), ..ApiState::default() },
             catalog: Catalog::default(),
@@ -498,7 +498,7 @@ mod tests {
     #[test]
     fn slices_leave_their_service() {
         let shared = Shared { cluster: Mutex::default(), changed: Condvar::new() };
-        let mut told = Told {
+        let mut reported = Received {
             shared: &shared,
             state: ApiState::default(),
             catalog: Catalog::default(),
@@ -507,7 +507,7 @@ mod tests {
             listed: [true, true],
             failures: Vec::new(),
         };
-        told.take(News::Service(Event::Apply(
+        reported.take(News::Service(Event::Apply(
             serde_json::from_str(
                 r#"{"metadata": {"namespace": "shop", "name": "cart"},
                     "spec": {"clusterIP": "10.96.0.9", "ports": [{"port": 80}]}}"#,
@@ -521,8 +521,8 @@ mod tests {
             News::Slice(Event::Apply(serde_json::from_str(&text.replace("LABEL", label)).unwrap()))
         };
         let mut endpoints = |label| {
-            told.take(slice(label));
-            told.publish();
+            reported.take(slice(label));
+            reported.publish();
             shared.lock().services[0].endpoints.len()
         };
         assert_eq!(endpoints("kubernetes.io/service-name"), 1);

@@ -26,7 +26,7 @@ pub enum What {
     Address,
     /// An interface.
     Link,
-    /// Something that could be read before and cannot now, or the other way round.
+    /// Something that could be read before and cannot now, or reversed.
     Reading,
 }
 

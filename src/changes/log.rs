@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// Changes that are kept.
 pub(super) const KEPT: usize = 2_000;
 
-/// Changes of one reading beyond which the rest is told as a number: a full sync rewrites everything.
+/// Changes of one reading beyond which the rest is reported as a number: a full sync rewrites everything.
 pub(super) const MOST_AT_ONCE: usize = 400;
 
 /// The changes of a session: bounded, the newest last.
@@ -101,7 +101,7 @@ pub(super) fn modes(before: &Model, now: &Model, found: &mut Found) {
             .iter()
             .map(|m| {
                 let variant = m.engine.variant().map(|v| format!(" ({})", v.name())).unwrap_or_default();
-                let state = if m.state == State::Active { "at work" } else { "left over" };
+                let state = if m.state == State::Active { "active" } else { "stale" };
                 (format!("{} mode{variant} {}", m.engine.mode().name(), m.family), state.to_string())
             })
             .collect()

@@ -5,12 +5,12 @@ use crate::proxy::{Backend, Frontend, Model, Service, endpoint_text, frontend_te
 use crate::rates::service_key;
 use std::collections::BTreeMap;
 
-/// Services that come or go in one reading beyond which they are told as one.
+/// Services that come or go in one reading beyond which they are reported as one.
 const MANY: usize = 12;
 
 /// A Service's name for people, unique in a model.
 fn subject(s: &Service) -> String {
-    let left = if s.leftover { format!(" (left over, {})", s.engine.mode().name()) } else { String::new() };
+    let left = if s.stale { format!(" (stale, {})", s.engine.mode().name()) } else { String::new() };
     let family = if s.family == crate::ruleset::IpFamily::V6 { " ipv6" } else { "" };
     format!("{} {}{family}{left}", s.label(), s.protocol.name())
 }
@@ -23,7 +23,7 @@ pub(super) fn compare(before: &Model, now: &Model, found: &mut Found) {
     let gone: Vec<_> = old.iter().filter(|(name, _)| !new.contains_key(*name)).collect();
     let came: Vec<_> = new.iter().filter(|(name, _)| !old.contains_key(*name)).collect();
     for (list, has_come) in [(gone, false), (came, true)] {
-        // A table that is wiped or written anew is one event.
+        // A table that is wiped or written again is one event.
         if list.len() > MANY {
             let some: Vec<&str> = list.iter().take(4).map(|(name, _)| name.as_str()).collect();
             let text = Some(format!("{}, …", some.join(", ")));

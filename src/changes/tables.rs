@@ -10,10 +10,10 @@ use crate::snapshot::{Snapshot, TableState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Rules of one table beyond which its changes are told as numbers only: comparing their texts costs too much.
+/// Rules of one table beyond which its changes are reported as numbers only: comparing their texts costs too much.
 const MANY: usize = 20_000;
 
-/// Rules of other programs of one table that are told one by one.
+/// Rules of other programs of one table that are reported one by one.
 const MOST_TOLD: usize = 20;
 
 fn name(t: &TableState) -> String {
@@ -44,7 +44,7 @@ pub(super) fn compare(before: (&Snapshot, &Model), now: (&Snapshot, &Model), fou
     found.about = About::Node;
 }
 
-/// The same rules: do counters stand below what they were?
+/// The same rules: do counters are below what they were?
 fn counters(name: &str, before: &TableState, now: &TableState, found: &mut Found) {
     let reset = TableDelta::new(before, now).map_or(0, |d| d.resets());
     if reset > 0 {
@@ -79,7 +79,7 @@ fn rewritten(name: &str, before: &TableState, now: &TableState, found: &mut Foun
         }
         return;
     }
-    // Rules of kube-proxy's chains are told as Services; their number alone is told here.
+    // Rules of kube-proxy's chains are reported as Services; their number alone is reported here.
     let (mut own, mut others) = ((0i64, 0i64), (Vec::new(), Vec::new()));
     let (old, new) = (texts(before), texts(now));
     for (key, times) in &old {
@@ -149,7 +149,7 @@ fn policies(t: &TableState) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// How many elements the named sets of a table have, where the kernel tells it.
+/// How many elements the named sets of a table have, where the kernel says it.
 fn elements(t: &TableState) -> BTreeMap<String, String> {
     let named = t.table.sets.iter().filter(|s| s.flags & set_flag::ANONYMOUS == 0);
     named.filter_map(|s| Some((t.table.str(s.name).to_string(), plural(s.count?, "element")))).collect()
@@ -163,13 +163,13 @@ fn is_services(chain: &str) -> bool {
     chain != "firewall-check" && (has_services(chain) || PARTS.iter().any(|p| chain.starts_with(p)))
 }
 
-/// Rules by whose they are, chain and text, with how often they stand there.
+/// Rules by whose they are, chain and text, with how often they are there.
 fn texts(t: &TableState) -> BTreeMap<(bool, String, String), i64> {
     let mut all = BTreeMap::new();
     for (i, chain) in t.table.chains.iter().enumerate() {
         let id = ChainId(i as u32);
         let name = t.table.chain_name(id);
-        // Rules that Services are made of are told as these; a jump from a base chain or a rule that all share is told itself.
+        // Rules that Services are made of are reported as these; a jump from a base chain or a rule that all share is reported itself.
         let own_chain = chain_owner(&t.table, id) == Some("kube-proxy") && is_services(name);
         for r in chain.rules.clone() {
             let rule = &t.table.rules[RuleId(r).0 as usize];

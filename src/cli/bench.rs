@@ -70,12 +70,12 @@ impl Execute for BenchArgs {
         let args = self;
         become_root()?; // before the first thread
         let on_terminal = io::stderr().is_terminal();
-        let tell = |text: &str| {
+        let say = |text: &str| {
             if on_terminal {
                 say(text);
             }
         };
-        tell(
+        say(
             "loading an HTTP server in private network namespaces; this node's own rules and traffic are not touched",
         );
         let engines: Vec<Engine> = match args.modes.is_empty() {
@@ -104,7 +104,7 @@ impl Execute for BenchArgs {
                 }
             }
             for round in 0..args.rounds {
-                tell(&format!("{services} Services: round {} of {}", round + 1, args.rounds));
+                say(&format!("{services} Services: round {} of {}", round + 1, args.rounds));
                 // Another begins each round: whoever follows an expensive one finds colder caches.
                 let n = stages.len().max(1);
                 stages.rotate_left(round as usize % n);

@@ -75,12 +75,12 @@ impl Execute for CalibrateArgs {
         let (kernel, cpu) = node_identity();
         let began = Instant::now();
         let on_terminal = io::stderr().is_terminal();
-        let tell = |text: &str| {
+        let say = |text: &str| {
             if on_terminal {
                 say(text);
             }
         };
-        tell("measuring in private network namespaces; this node's own rules and traffic are not touched");
+        say("measuring in private network namespaces; this node's own rules and traffic are not touched");
         let mut bare = Course::build(None, 1).map_err(|e| with_hint(&e))?;
         let (mut courses, mut left_out) = (Vec::new(), Vec::new());
         for engine in Engine::COMPARED {
@@ -101,7 +101,7 @@ impl Execute for CalibrateArgs {
                 }
                 match Course::build(Some(engine), services) {
                     Ok(course) => {
-                        tell(&format!(
+                        say(&format!(
                             "{}: {services} Services installed in {:.1} s",
                             engine.words(),
                             course.installed_in.as_secs_f64()
@@ -257,7 +257,7 @@ fn write_prices(c: &Calibration, out: &mut dyn Write) -> io::Result<()> {
         ("MODE", Align::Left),
         ("RULES IN TABLES", Align::Right),
         ("FIRST PACKET", Align::Right),
-        ("+ EACH RULE MET", Align::Right),
+        ("+ EACH RULE", Align::Right),
         ("LATER PACKET", Align::Right),
     ]);
     for e in &c.engines {

@@ -7,7 +7,7 @@ use super::prices::prices;
 use super::print::{TextOrJson, print_as};
 use super::source::Source;
 use super::source::need_rules;
-use crate::cost::{moving, under};
+use crate::cost::{compare_modes, moving};
 use crate::observe::Observer;
 use crate::output;
 use crate::proxy::Mode;
@@ -62,7 +62,7 @@ impl Execute for CompareArgs {
                         iptables shows what it looks like"
                 .into());
         }
-        let comparison = under(&view.snapshot, &view.model, &prices);
+        let comparison = compare_modes(&view.snapshot, &view.model, &prices);
         let flows = view.node.flows;
         let (to, word) = match args.to {
             Some(Target::Nftables) => (Some(Mode::Nftables), "nftables"),

@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
-    /// Seconds between the two readings: counters that rise in them tell what happens now.
+    /// Seconds between the two readings: counters that rise in them say what happens now.
     #[arg(long, value_name = "SECONDS", default_value = "2", allow_negative_numbers = true, value_parser = super::values::parse_interval)]
     over: Duration,
-    /// Go on, and tell what comes and what heals, with the time.
+    /// Go on, and say what comes and what heals, with the time.
     #[arg(long)]
     watch: bool,
     /// With --watch: end after so many seconds.
@@ -114,13 +114,13 @@ fn watch(
         };
         let mut come = missing(&now, &last);
         let gone = missing(&last, &now);
-        // What is worse than before is told again; what is better only when it is over.
+        // What is worse than before is reported again; what is better only when it is over.
         let worse = |f: &&Finding| last.findings.iter().any(|o| key(o) == key(f) && f.severity < o.severity);
         come.extend(now.findings.iter().filter(worse).cloned());
         if !come.is_empty() || !gone.is_empty() {
             match args.output {
                 TextOrJson::Json => write(&view, args)?,
-                TextOrJson::Text => tell(&view, &come, &gone)?,
+                TextOrJson::Text => say(&view, &come, &gone)?,
             }
         }
         last = now;
@@ -128,7 +128,7 @@ fn watch(
     Ok(alarming)
 }
 
-fn tell(view: &View, come: &[Finding], gone: &[Finding]) -> Result<(), String> {
+fn say(view: &View, come: &[Finding], gone: &[Finding]) -> Result<(), String> {
     let time = crate::format::time_of_day(view.snapshot.taken_at);
     print(|out: &mut dyn Write| {
         for f in come {

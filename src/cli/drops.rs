@@ -40,7 +40,7 @@ impl DropsArgs {
     }
 }
 
-/// Lines of single packets, at most: the sums tell the rest.
+/// Lines of single packets, at most: the sums say the rest.
 const LINES: usize = 200;
 
 impl Execute for DropsArgs {
@@ -77,17 +77,17 @@ impl Execute for DropsArgs {
             let batch = watch.take();
             DropBatch { span: batch.span.saturating_sub(offset), ..batch }
         };
-        let (began, mut told) = (Instant::now(), 0);
+        let (began, mut reported) = (Instant::now(), 0);
         while began.elapsed() < args.span {
             std::thread::sleep(Duration::from_millis(200).min(args.span.saturating_sub(began.elapsed())));
             let Ok(watch) = &watch else { continue };
             let seen = drops.total;
             drops.add(take(watch), &first.snapshot, &first.model.services);
             let fresh = ((drops.total - seen) as usize).min(drops.recent.len());
-            if text && told < LINES {
+            if text && reported < LINES {
                 let new = drops.recent.iter().skip(drops.recent.len() - fresh).filter(|s| s.owner.is_some());
-                let new: Vec<_> = new.take(LINES - told).collect();
-                told += new.len();
+                let new: Vec<_> = new.take(LINES - reported).collect();
+                reported += new.len();
                 print(|out| output::write_drops_lines(&new, out))?;
             }
         }

@@ -35,7 +35,7 @@ pub(super) struct ExplainArgs {
 }
 
 impl ExplainArgs {
-    /// Where to. `--from` takes several files: what stands behind it, and is none, is meant for this.
+    /// Where to. `--from` takes several files: what is behind it, and is none, is meant for this.
     fn destination(&self, source: &mut SourceArgs) -> Result<String, String> {
         if let Some(d) = &self.destination {
             return Ok(d.clone());

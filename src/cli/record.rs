@@ -56,7 +56,7 @@ pub(super) struct ReplayArgs {
     /// -30s is before the end.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     at: Option<String>,
-    /// Tell what is in it, and what is missing, and end.
+    /// Print what is in it, and what is missing, and end.
     #[arg(long)]
     info: bool,
 }
@@ -108,7 +108,7 @@ impl Execute for RecordArgs {
         };
         let redactor = if args.redact { Some(Redactor::new()?) } else { None };
         let stop = stop_signal()?;
-        let (began, mut told) = (Instant::now(), Instant::now());
+        let (began, mut reported) = (Instant::now(), Instant::now());
         let on_terminal = io::stderr().is_terminal();
         let end = loop {
             let reading = Instant::now();
@@ -124,8 +124,8 @@ impl Execute for RecordArgs {
                 tell_unread(&snapshot);
             }
             writer.write(&snapshot).map_err(wrong)?;
-            if on_terminal && told.elapsed() > Duration::from_millis(500) {
-                told = Instant::now();
+            if on_terminal && reported.elapsed() > Duration::from_millis(500) {
+                reported = Instant::now();
                 let _ = write!(io::stderr(), "\r{} \x1b[K", summary(&writer, began));
             }
             if !source.is_live() {
@@ -165,10 +165,10 @@ fn summary(writer: &FileWriter, began: Instant) -> String {
     format!("{readings} in {}, {} bytes", duration(began.elapsed()), count(writer.written()))
 }
 
-/// Tells when SIGINT, SIGTERM or SIGHUP asked for the end: the reading that is on is finished first.
+/// Says when SIGINT, SIGTERM or SIGHUP asked for the end: the reading that is on is finished first.
 fn stop_signal() -> Result<mpsc::Receiver<()>, String> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (tell, stop) = mpsc::channel();
+    let (say, stop) = mpsc::channel();
     let ready = Arc::new(AtomicBool::new(false));
     let is_ready = ready.clone();
     let (up, is_up) = mpsc::channel();
@@ -180,7 +180,7 @@ fn stop_signal() -> Result<mpsc::Receiver<()>, String> {
             is_ready.store(true, Ordering::Release);
             let _ = up.send(());
             tokio::select! { _ = a.recv() => {}, _ = b.recv() => {}, _ = c.recv() => {} }
-            let _ = tell.send(());
+            let _ = say.send(());
         });
     };
     std::thread::Builder::new()

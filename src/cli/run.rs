@@ -32,16 +32,16 @@ struct Cli {
 enum Command {
     /// Read everything once and print it.
     Snapshot(snapshot::SnapshotArgs),
-    /// Tell what becomes of a packet to a Service or address: its way through the rules, step by step, and its ends.
+    /// Show what happens to a packet to a Service or address: its way through the rules, step by step, and its ends.
     Explain(explain::ExplainArgs),
     /// Set the modes of kube-proxy side by side for the Services of this node: rules, memory, what a lookup costs; and what
     /// a move would change.
     Compare(compare::CompareArgs),
     /// Look for what makes traffic die, with proof: every known cause is found or ruled out. Exit code 1 on warnings or worse.
     Doctor(doctor::DoctorArgs),
-    /// Tell what changes, a line a change: Services, frontends, backends, weights, modes, rules, counters, sysctls, limits.
+    /// Print what changes, a line a change: Services, frontends, backends, weights, modes, rules, counters, sysctls, limits.
     Watch(watch::WatchArgs),
-    /// Watch packets die: the kernel's drop monitor with its reasons, by Service; and what counters tell. Switches the monitor
+    /// Watch packets die: the kernel's drop monitor with its reasons, by Service; and what counters report. Switches the monitor
     /// on for that time, and off again. Exit code 1 where packets of Services died.
     Drops(drops::DropsArgs),
     #[command(name = crate::snapshot::GUARD, hide = true)]

@@ -95,11 +95,11 @@ impl Execute for ServeArgs {
             (Some(cert), Some(key)) => Some(http::Tls::open(cert, key)?),
             _ => None,
         };
-        // Before anything else is opened: a port that is taken is told at once. In the namespace that kptop was started in.
+        // Before anything else is opened: a port that is taken is reported at once. In the namespace that kptop was started in.
         let wrong = |e: io::Error| {
             let hint = match e.kind() {
                 io::ErrorKind::AddrInUse => {
-                    "\n  -> somebody listens there: --listen 127.0.0.1:0 takes a free port"
+                    "\n  -> another program listens there: --listen 127.0.0.1:0 takes a free port"
                 }
                 io::ErrorKind::PermissionDenied => "\n  -> ports below 1024 need CAP_NET_BIND_SERVICE",
                 _ => "",

@@ -53,7 +53,7 @@ impl SourceArgs {
         if let Some(path) = &self.kubeconfig {
             crate::input::small_text(path).map_err(|e| format!("reading {}: {e}", path.display()))?;
         }
-        // Other namespaces belong to other things than this cluster, unless somebody says so.
+        // Other namespaces belong to other things than this cluster, unless a user says so.
         if self.no_api || !self.from.is_empty() || (self.netns.is_some() && self.kubeconfig.is_none()) {
             return Ok(None);
         }
@@ -127,7 +127,7 @@ fn is_recording(path: &Path) -> bool {
     read.is_ok() && Recording::is_one(&beginning)
 }
 
-/// Tells what of a recording is missing, once.
+/// Says what of a recording is missing, once.
 pub(super) fn tell_cut(recording: &Recording) {
     if let Some(cut) = recording.cut() {
         say(&format!("the recording ends early: {cut}"));
@@ -249,14 +249,14 @@ impl Source {
     }
 }
 
-/// Giving up privileges that are not needed: what fails is told, and is no reason to keep an operator from looking.
+/// Giving up privileges that are not needed: what fails is reported, and is no reason to keep an operator from looking.
 pub(super) fn give_up(result: Result<(), crate::snapshot::Error>) {
     if let Err(e) = result {
         say(&format!("{e}"));
     }
 }
 
-/// Tells what of a node could not be read, for commands that do not print it.
+/// Says what of a node could not be read, for commands that do not print it.
 pub(super) fn tell_unread(snapshot: &Snapshot) {
     for u in snapshot.failed() {
         say(&crate::output::one_line(&format!("not read: {}: {}", u.what, u.why)));

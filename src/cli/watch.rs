@@ -52,7 +52,7 @@ impl Execute for WatchArgs {
         // From here on sources that cost much are read less often.
         let mut source = source.paced();
         let began = Instant::now();
-        let mut told = 0;
+        let mut reported = 0;
         while args.span.is_none_or(|s| began.elapsed() < s) {
             let left = args.span.map_or(args.every, |s| s.saturating_sub(began.elapsed()).min(args.every));
             if source.is_live() {
@@ -61,8 +61,8 @@ impl Execute for WatchArgs {
                 break; // a recording at its end
             }
             let view = observer.observe(source.snapshot(wanted)?);
-            let fresh = (view.changes.seen() - told) as usize;
-            told = view.changes.seen();
+            let fresh = (view.changes.seen() - reported) as usize;
+            reported = view.changes.seen();
             print_as(args.output.form(), |out| match args.output {
                 TextOrJson::Text => {
                     output::write_changes(view.changes.newest(fresh), crate::format::time_of_day, out)

@@ -22,7 +22,7 @@ pub struct BackendRow<'a> {
     pub real_share: Option<f64>,
     /// Its rates.
     pub rates: Option<BackendRates>,
-    /// What the Kubernetes API tells of it.
+    /// What the Kubernetes API reports it.
     pub endpoint: Option<&'a ClusterEndpoint>,
 }
 
@@ -87,7 +87,7 @@ pub const BACKENDS: &[Column<Backends>] = &[
         key: "balance",
         head: "",
         unit: "share",
-        help: "the real share as a bar; │ stands where the expected share ends",
+        help: "the real share as a bar; │ is where the expected share ends",
         width: 10,
         right: false,
         from: 66,
@@ -105,22 +105,25 @@ pub const BACKENDS: &[Column<Backends>] = &[
     figure("inactive", "INACT", "connections", Shape::Count, 116, "inactive connections (IPVS)", |r| {
         Value::count(r.figures.inactive)
     }),
-    figure("held", "HELD", "flows", Shape::Count, 72, "flows that conntrack holds for it", |r| {
+    figure("held", "CONNS", "flows", Shape::Count, 72, "flows that conntrack holds for it", |r| {
         Value::count(r.figures.conntrack_flows)
     }),
-    figure("unreplied", "UNREP", "flows", Shape::Count, 98, "of them, without any answer yet", |r| {
-        Value::count(r.figures.unreplied_flows)
-    }),
+    Column {
+        width: 8,
+        ..figure("unreplied", "NO REPLY", "flows", Shape::Count, 98, "of them, without any answer yet", |r| {
+            Value::count(r.figures.unreplied_flows)
+        })
+    },
     words("pod", "POD", 26, 100, "its pod, as the Kubernetes API names it", |r| {
         word(r, |e| e.target.clone())
     }),
-    words("ready", "READY", 9, 128, "whether its pod is ready, as the API tells", |r| {
+    words("ready", "READY", 9, 128, "whether its pod is ready, as the API reports", |r| {
         word(r, |e| Some(e.readiness().into()))
     }),
-    words("node", "NODE", 16, 140, "the node that it runs on, as the API tells", |r| {
+    words("node", "NODE", 16, 140, "the node that it runs on, as the API reports", |r| {
         word(r, |e| e.node.clone())
     }),
-    words("zone", "ZONE", 12, 158, "the zone of that node, as the API tells", |r| {
+    words("zone", "ZONE", 12, 158, "the zone of that node, as the API reports", |r| {
         word(r, |e| e.zone.clone())
     }),
     figure("weight", "WEIGHT", "", Shape::Count, NEVER, "weight (IPVS)", |r| {

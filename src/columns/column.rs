@@ -37,7 +37,7 @@ impl Value {
         part.map_or(Value::Missing(NoRate::NotCounted), Value::Number)
     }
 
-    /// How two cells of a column stand to each other: figures falling, what is unknown below them; words rising.
+    /// How two cells of a column are to each other: figures falling, what is unknown below them; words rising.
     pub fn order(&self, other: &Value) -> Ordering {
         use Value::{AsListed, Missing, Number, Text};
         match (self, other) {
@@ -46,7 +46,7 @@ impl Value {
             (Missing(_), Number(_)) => Ordering::Greater,
             (Text(a), Text(b)) => a.cmp(b),
             (AsListed(_), _) | (_, AsListed(_)) | (Missing(_), Missing(_)) => Ordering::Equal,
-            // A column holds words or figures, never both; what is missing stands below.
+            // A column holds words or figures, never both; what is missing is below.
             (Text(_), _) => Ordering::Less,
             (_, Text(_)) => Ordering::Greater,
         }
@@ -78,7 +78,7 @@ pub enum Shape {
 
 /// A kind of rows.
 pub trait Rows {
-    /// What stands behind one row.
+    /// What is behind one row.
     type Row<'a>;
 }
 
@@ -100,7 +100,7 @@ pub struct Column<R: Rows> {
     pub from: u16,
     /// How it is drawn.
     pub shape: Shape,
-    /// What stands in it.
+    /// What is in it.
     pub value: for<'a> fn(&R::Row<'a>) -> Value,
 }
 
@@ -130,7 +130,7 @@ pub(super) const fn words<R: Rows>(
     Column { key, head, unit: "", help, width, right: false, from, shape: Shape::Text, value }
 }
 
-/// No screen is so wide: the column is shown where somebody chose it.
+/// No screen is so wide: the column is shown where a user chose it.
 pub const NEVER: u16 = u16::MAX;
 
 impl<R: Rows> fmt::Debug for Column<R> {
@@ -200,11 +200,11 @@ mod tests {
         let mut seen = HashSet::new();
         for key in SERVICES.iter().map(|c| c.key) {
             assert!(key.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{key}");
-            assert!(seen.insert(key), "{key} stands twice");
+            assert!(seen.insert(key), "{key} is twice");
         }
         seen.clear();
         for key in BACKENDS.iter().map(|c| c.key) {
-            assert!(seen.insert(key), "{key} stands twice");
+            assert!(seen.insert(key), "{key} is twice");
         }
     }
 

@@ -16,7 +16,7 @@ enum Operator {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Term {
-    /// A word that stands somewhere in the Service's names and addresses.
+    /// A word that is somewhere in the Service's names and addresses.
     Word(String),
     /// A condition on a column (its place in [`SERVICES`]), and the word as it was typed: a Service may be called
     /// `frontend:http`.
@@ -65,7 +65,7 @@ fn number(text: &str) -> Option<f64> {
 }
 
 impl Filter {
-    /// Reads what somebody typed. An address with a port is a word: a term starts with a column's name.
+    /// Reads what a user typed. An address with a port is a word: a term starts with a column's name.
     ///
     /// # Errors
     /// Where a comparison has no number or an unknown column; the filter that the rest makes is given, too, so that
@@ -117,6 +117,8 @@ impl Term {
         if wanted.is_empty() {
             return Ok(None);
         }
+        // What 0.1 called this state.
+        let wanted = if (SERVICES[column].key, wanted) == ("state", "leftover") { "stale" } else { wanted };
         let wanted = match (operator, number(wanted)) {
             (Operator::Contains, _) => Wanted::Text(wanted.to_lowercase()),
             (_, Some(n)) => Wanted::Number(n),

@@ -1,5 +1,5 @@
 //! The one table of columns: name, unit, meaning, width and value of each. It feeds the panes, sorting, filters,
-//! text output and CSV, so that a figure is the same wherever it stands.
+//! text output and CSV, so that a figure is the same wherever it is.
 
 mod backends;
 mod column;

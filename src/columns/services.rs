@@ -42,7 +42,7 @@ pub fn symbol(health: Health) -> &'static str {
         Health::Fine => "●",
         Health::Rejecting => "✗",
         Health::Dropping => "▼",
-        Health::Leftover => "○",
+        Health::Stale => "○",
     }
 }
 
@@ -52,7 +52,7 @@ pub fn state_word(health: Health) -> &'static str {
         Health::Fine => "healthy",
         Health::Rejecting => "rejecting",
         Health::Dropping => "dropping",
-        Health::Leftover => "leftover",
+        Health::Stale => "stale",
     }
 }
 
@@ -66,7 +66,7 @@ pub fn expected_share(s: &Service, b: &Backend) -> Option<f64> {
     b.share.or(b.local_share).filter(|_| !mixed_policies(s))
 }
 
-/// The name of a Service where both families stand beside each other: `dual/web:http v6`. IPVS has a virtual server for
+/// The name of a Service where both families are beside each other: `dual/web:http v6`. IPVS has a virtual server for
 /// each frontend: those beside the cluster IP's have their address behind the name.
 pub fn screen_label(s: &Service) -> String {
     let frontend = s.frontends.first().filter(|f| f.kind != Some(FrontendKind::ClusterIp));
@@ -88,7 +88,7 @@ pub fn skew(s: &Service, figures: ServiceFigures<'_>) -> Option<f64> {
     let sum = figures.flows().unwrap_or(0);
     // Clients that stay with their backend are not spread.
     let sticky = s.session_affinity_s.is_some();
-    if sum < FEW_FLOWS || s.backends.len() < 2 || sticky || s.leftover {
+    if sum < FEW_FLOWS || s.backends.len() < 2 || sticky || s.stale {
         return None;
     }
     let got = figures.backends().map(|b| b.flows.unwrap_or(0) as f64 / sum as f64);
@@ -135,7 +135,7 @@ pub const SERVICES: &[Column<Services>] = &[
         key: "state",
         head: "",
         unit: "",
-        help: "● healthy, ✗ rejecting: no endpoints, ▼ dropping: none local, ○ leftover of another mode",
+        help: "● healthy, ✗ rejecting: no endpoints, ▼ dropping: none local, ○ stale: of another mode",
         width: 1,
         right: false,
         from: 0,
@@ -162,8 +162,8 @@ pub const SERVICES: &[Column<Services>] = &[
     ),
     words("frontend", "FRONTEND", 22, 94, "first address, and how many more", |r| text(frontends(r.service))),
     Column {
-        width: 4,
-        ..figure("backends", "BACK", "backends", Shape::Count, 0, "endpoints that its rules know", |r| {
+        width: 6,
+        ..figure("backends", "ENDPTS", "backends", Shape::Count, 0, "endpoints that its rules know", |r| {
             match r.service.engine.mode() {
                 Mode::Userspace => text("?"), // the process alone knows them
                 _ => Value::count(Some(r.service.backends.len() as u64)),
@@ -191,14 +191,14 @@ pub const SERVICES: &[Column<Services>] = &[
     ),
     figure(
         "refused",
-        "REF/s",
+        "DROP/s",
         "1/s",
         Shape::Rate,
         76,
-        "packets that its rules reject or drop, those of foreign sources too",
+        "packets that its rules reject or drop, those of disallowed sources too",
         |r| rate(r, |r| r.refused),
     ),
-    figure("held", "HELD", "flows", Shape::Count, 0, "flows that conntrack holds for its frontends", |r| {
+    figure("held", "CONNS", "flows", Shape::Count, 0, "flows that conntrack holds for its frontends", |r| {
         Value::count(r.figures.held())
     }),
     figure(

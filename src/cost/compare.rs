@@ -1,7 +1,7 @@
 //! The node's real Services under every mode side by side: the running one as it is, the others as kube-proxy would write
 //! them.
 
-use super::lookup::{Askers, FIGURES, Sizes};
+use super::lookup::{FIGURES, ProbeSources, Sizes};
 use super::prices::{Prices, PricesFrom};
 use crate::format::{nanoseconds, plural};
 use crate::proxy::{
@@ -11,7 +11,7 @@ use crate::proxy::{
 use crate::ruleset::{Dialect, IpFamily, Table, TableBackend};
 use crate::snapshot::facts::{Ipvs, blob_size};
 use crate::snapshot::{Reading, Snapshot, TableState};
-use crate::walk::Ground;
+use crate::walk::RulesetIndex;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ pub struct ModeFigures {
     pub elements: u64,
     /// Virtual servers and real servers (ipvs).
     pub servers: Option<(u64, u64)>,
-    /// Bytes in the kernel, where that can be told.
+    /// Bytes in the kernel, where that can be said.
     pub kernel_bytes: Option<u64>,
     /// Rules that the first packet meets.
     pub evaluated: Option<Spread>,
@@ -66,7 +66,7 @@ pub struct ModeFigures {
     pub first_packet_ns: Option<Spread>,
     /// Nanoseconds of a later packet.
     pub per_packet_ns: Option<f64>,
-    /// What the kernel is given anew when one endpoint of one Service changes: rules, and elements or servers.
+    /// What the kernel is given again when one endpoint of one Service changes: rules, and elements or servers.
     pub change: (u64, u64),
     /// Rules of `KUBE-SERVICES` that a Service adds to the way of those behind it.
     pub grows: f64,
@@ -129,7 +129,7 @@ impl Comparison {
     pub fn verdict(&self, flows_per_s: Option<f64>) -> Vec<String> {
         let mean = |m: &ModeFigures| m.first_packet_ns.map(|s| s.mean);
         let (Some(now), Some(best)) = (self.running(), self.best.and_then(|e| self.mode(e))) else {
-            return vec!["No mode of kube-proxy is at work here: nothing to compare with.".into()];
+            return vec!["No mode of kube-proxy is active here: nothing to compare with.".into()];
         };
         let (Some(now_ns), Some(best_ns)) = (mean(now), mean(best)) else { return Vec::new() };
         let more = (now_ns - best_ns).max(0.0);
@@ -170,14 +170,14 @@ impl Comparison {
     }
 }
 
-/// Differences below these are not told: in nanoseconds, and as a part of what a first packet takes now.
+/// Differences below these are not reported: in nanoseconds, and as a part of what a first packet takes now.
 const WORTH_SAYING_NS: f64 = 1_000.0;
 const WORTH_SAYING: f64 = 0.15;
 
-/// Services as any mode could write them: what the running one does not tell is filled in.
+/// Services as any mode could write them: what the running one does not say is filled in.
 fn portable(model: &Model) -> (Vec<Service>, Vec<String>) {
     let mut notes = Vec::new();
-    let mut services: Vec<Service> = model.services.iter().filter(|s| !s.leftover).cloned().collect();
+    let mut services: Vec<Service> = model.services.iter().filter(|s| !s.stale).cloned().collect();
     let mut unnamed = 0;
     for s in &mut services {
         if s.name.is_none() {
@@ -190,7 +190,7 @@ fn portable(model: &Model) -> (Vec<Service>, Vec<String>) {
                 port: format!("p{}", f.map_or(0, |f| f.port)),
             });
         }
-        // A node port of nftables mode stands once for each address; other modes serve all of the node's.
+        // A node port of nftables mode is once for each address; other modes serve all of the node's.
         let mut ports = Vec::new();
         s.frontends.retain_mut(|f| {
             if f.kind == Some(FrontendKind::NodePort) {
@@ -316,7 +316,7 @@ fn tables(snapshot: &Snapshot, engine: Engine) -> impl Iterator<Item = &TableSta
     })
 }
 
-/// Chains that iptables mode writes anew at each sync, however little changed (seen while kube-proxy 1.20.2, 1.30.5 and 1.36.2 ran: `tests/rules/README.md`).
+/// Chains that iptables mode writes again at each sync, however little changed (seen while kube-proxy 1.20.2, 1.30.5 and 1.36.2 ran: `tests/rules/README.md`).
 fn always_written(table: &Table, name: &str) -> bool {
     match table.name.as_str() {
         "nat" => [chain::SERVICES, chain::NODEPORTS, chain::MARK_MASQ, chain::POSTROUTING].contains(&name),
@@ -365,10 +365,10 @@ fn figures(
     services: &[Service],
     engine: Engine,
     running: bool,
-    askers: &Askers,
+    askers: &ProbeSources,
     prices: &Prices,
 ) -> (ModeFigures, BTreeMap<String, f64>) {
-    let ground = Ground::new(snapshot);
+    let ground = RulesetIndex::new(snapshot);
     let sizes = Sizes::of(snapshot);
     let priced = prices.calibration.engine(engine);
     let (mut means, mut lows, mut highs) = (Vec::new(), Vec::new(), Vec::new());
@@ -387,7 +387,7 @@ fn figures(
         }
     }
     let evaluated = Spread::of(&means).map(|s| Spread {
-        // Means out of odds differ from whole numbers by rounding.
+        // Means out of probability differ from whole numbers by rounding.
         min: lows.iter().copied().min().map_or(s.min, |n| s.min.min(f64::from(n))),
         max: highs.iter().copied().max().map_or(s.max, |n| s.max.max(f64::from(n))),
         ..s
@@ -429,16 +429,16 @@ fn figures(
 }
 
 /// Compares the modes for the Services of a snapshot.
-pub fn under(snapshot: &Snapshot, model: &Model, prices: &Prices) -> Comparison {
+pub fn compare_modes(snapshot: &Snapshot, model: &Model, prices: &Prices) -> Comparison {
     let (services, mut notes) = portable(model);
     let present: Vec<Engine> = Engine::COMPARED
         .into_iter()
         .filter(|e| {
-            let active = |s: &&Service| !s.leftover && Some(s.engine) == Some(*e);
+            let active = |s: &&Service| !s.stale && Some(s.engine) == Some(*e);
             model.services.iter().any(|s| active(&s))
         })
         .collect();
-    let askers = Askers::new(snapshot);
+    let askers = ProbeSources::new(snapshot);
     let mut modes = Vec::new();
     let mut costs = Vec::new();
     for engine in Engine::COMPARED {
@@ -480,7 +480,7 @@ pub fn under(snapshot: &Snapshot, model: &Model, prices: &Prices) -> Comparison 
     gains.sort_by(|a, b| (b.now_ns - b.best_ns).total_cmp(&(a.now_ns - a.best_ns)));
     if present.iter().any(|e| matches!(e, Engine::IptablesLegacy | Engine::IptablesNft)) {
         notes.push(
-            "In iptables mode a Service's place in KUBE-SERVICES is drawn anew at each full sync: who is slow today may be \
+            "In iptables mode a Service's place in KUBE-SERVICES is drawn again at each full sync: who is slow today may be \
              fast tomorrow."
                 .into(),
         );

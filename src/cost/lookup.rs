@@ -4,7 +4,7 @@ use super::prices::{Prices, PricesFrom};
 use crate::proxy::{Engine, Model, Service, any_pod, node_address};
 use crate::ruleset::{Dialect, IpFamily, TableBackend};
 use crate::snapshot::Snapshot;
-use crate::walk::{Entrance, Ground, Options, Packet};
+use crate::walk::{Ingress, Options, Packet, RulesetIndex};
 use std::net::IpAddr;
 
 /// The lookup of one Service: the first packet of a flow from a pod to its first frontend, over all of its ends.
@@ -12,7 +12,7 @@ use std::net::IpAddr;
 pub struct Lookup {
     /// Fewest rules evaluated.
     pub min: u32,
-    /// Mean over the ends, by their odds.
+    /// Mean over the ends, by their probability.
     pub mean: f64,
     /// Most.
     pub max: u32,
@@ -59,14 +59,14 @@ impl Sizes {
 
 /// Addresses from which lookups are asked: a pod of each family.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Askers {
+pub(super) struct ProbeSources {
     pod: [IpAddr; 2],
     node: [Option<IpAddr>; 2],
 }
 
-impl Askers {
-    pub(super) fn new(snapshot: &Snapshot) -> Askers {
-        Askers {
+impl ProbeSources {
+    pub(super) fn new(snapshot: &Snapshot) -> ProbeSources {
+        ProbeSources {
             pod: [any_pod(snapshot, IpFamily::V4), any_pod(snapshot, IpFamily::V6)],
             node: [node_address(snapshot, IpFamily::V4), node_address(snapshot, IpFamily::V6)],
         }
@@ -77,12 +77,12 @@ impl Askers {
         let f = service.frontends.first()?;
         let to = f.address.or(self.node[service.family as usize])?;
         let from = (self.pod[service.family as usize], 40_000);
-        let entrance = Entrance::Interface(Some(POD_LINK.into()));
+        let entrance = Ingress::Interface(Some(POD_LINK.into()));
         Some(Packet::new(from, (to, f.port), service.protocol.number(), entrance))
     }
 }
 
-/// A link that no rule names: rules for interfaces are passed over.
+/// A link that no rule names: rules for interfaces are checked, no match.
 const POD_LINK: &str = "kptop-pod";
 
 /// How walks for figures are made: of a client that is new, without steps.
@@ -90,14 +90,14 @@ pub(super) const FIGURES: Options = Options { new_client: true, steps: false, mo
 
 /// The lookups of all Services, in the model's order; `None` where nothing leads to one.
 pub fn lookups(snapshot: &Snapshot, model: &Model, prices: &Prices) -> Vec<Option<Lookup>> {
-    let ground = Ground::new(snapshot);
+    let ground = RulesetIndex::new(snapshot);
     let sizes = Sizes::of(snapshot);
-    let askers = Askers::new(snapshot);
+    let askers = ProbeSources::new(snapshot);
     model
         .services
         .iter()
         .map(|s| {
-            let packet = askers.packet(s).filter(|_| !s.leftover)?;
+            let packet = askers.packet(s).filter(|_| !s.stale)?;
             let walk = ground.walk(&packet, &FIGURES);
             let rules = || walk.outcomes.iter().map(|o| o.tally.rules());
             let mean = walk.mean_rules()?;

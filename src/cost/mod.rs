@@ -6,7 +6,7 @@ mod lookup;
 mod moving;
 mod prices;
 
-pub use compare::{Comparison, Gain, ModeFigures, Spread, cost_over_services, under};
+pub use compare::{Comparison, Gain, ModeFigures, Spread, compare_modes, cost_over_services};
 pub use lookup::{Lookup, lookups};
 pub use moving::{Difference, moving};
 pub use prices::{Calibration, EnginePrices, Price, Prices, PricesFrom, Sample, VERSION, fit};

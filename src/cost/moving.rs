@@ -54,7 +54,7 @@ struct Move<'a> {
     found: Vec<Difference>,
 }
 
-/// Everything that a move to `to` would change on this node. Empty where the mode is at work already.
+/// Everything that a move to `to` would change on this node. Empty where the mode is active already.
 pub fn moving(snapshot: &Snapshot, model: &Model, to: Mode) -> Vec<Difference> {
     let mut m = Move { snapshot, model, to, found: Vec::new() };
     let from: BTreeSet<Mode> =
@@ -83,7 +83,7 @@ pub fn moving(snapshot: &Snapshot, model: &Model, to: Mode) -> Vec<Difference> {
         m.entering_iptables();
     }
     m.affinity();
-    m.leftovers();
+    m.find_stale();
     m.found.sort_by_key(|d| !d.blocks);
     m.found
 }
@@ -108,7 +108,7 @@ impl<'a> Move<'a> {
     }
 
     fn services(&self) -> impl Iterator<Item = &'a Service> + use<'a> {
-        self.model.services.iter().filter(|s| !s.leftover)
+        self.model.services.iter().filter(|s| !s.stale)
     }
 
     fn kernel(&mut self) {
@@ -238,7 +238,7 @@ impl<'a> Move<'a> {
             "Node ports will answer on the node's primary address only",
             lost,
             "The other modes serve node ports on every address of the node; nftables mode only on the primary one, unless \
-             --nodeport-addresses says otherwise. Clients and load balancers that use these addresses must be told, or the \
+             --nodeport-addresses says otherwise. Clients and load balancers that use these addresses must be informed, or the \
              flag set.",
             KEP_NFTABLES,
         );
@@ -510,14 +510,14 @@ impl<'a> Move<'a> {
         }
     }
 
-    fn leftovers(&mut self) {
+    fn find_stale(&mut self) {
         let mut lines = Vec::new();
         for m in &self.model.services.modes {
             let what = match m.engine.variant() {
                 Some(v) => format!("{} ({})", m.engine.mode().name(), v.name()),
                 None => m.engine.mode().name().to_string(),
             };
-            let state = if m.state == State::Leftover { ", left over already" } else { "" };
+            let state = if m.state == State::Stale { ", stale already" } else { "" };
             if m.engine.mode() != self.to {
                 let rules = plural(m.rules as u64, "rule");
                 let held = match m.engine.mode() {
@@ -532,9 +532,9 @@ impl<'a> Move<'a> {
                 "clean-up",
                 "What the present mode leaves behind",
                 lines,
-                "At its start in nftables mode kube-proxy takes away the rules of iptables and ipvs mode, and the other way round; \
+                "At its start in nftables mode kube-proxy takes away the rules of iptables and ipvs mode, and reversed; \
                  between iptables and ipvs mode it takes nothing away (1.29 to 1.36; older ones none at all). Otherwise run \
-                 `kube-proxy --cleanup`, or boot the node anew; then look at `kptop` for what is left over.",
+                 `kube-proxy --cleanup`, or boot the node again; then look at `kptop` for what is stale.",
                 "cmd/kube-proxy/app/server_linux.go (platformCleanup)",
             );
         }
@@ -547,7 +547,7 @@ fn leads_in(table: &Table, chain: ChainId, to: ChainId, rule: &crate::ruleset::R
         return false;
     }
     let from = table.chain_name(chain);
-    // kube-proxy's and the kubelet's own jumps stand in base chains, with comments that say "kubernetes", or lead to
+    // kube-proxy's and the kubelet's own jumps are in base chains, with comments that say "kubernetes", or lead to
     // KUBE-FIREWALL and KUBE-IPVS-… without one.
     let own = names::is_own(from)
         || table.comment_of(rule).is_some_and(|c| c.starts_with("kubernetes") || c.starts_with("kube-proxy"))

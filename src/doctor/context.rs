@@ -49,7 +49,7 @@ pub(super) struct CheckContext<'a> {
     pub(super) facts: Facts<'a>,
     pub(super) snapshot: &'a Snapshot,
     pub(super) model: &'a Model,
-    /// Flows of each Service at work, in the model's order.
+    /// Flows of each Service active, in the model's order.
     flows: Vec<Vec<(FlowKey, FlowFigures)>>,
 }
 
@@ -152,9 +152,9 @@ impl<'a> CheckContext<'a> {
             Some(c) if c.complete => return Ok(c),
             Some(c) => match &c.state.trouble {
                 Some(t) => {
-                    format!("the Kubernetes API did not tell what the endpoints should be: {}", t.what)
+                    format!("the Kubernetes API did not say what the endpoints should be: {}", t.what)
                 }
-                None => "the Kubernetes API has not told everything yet".into(),
+                None => "the Kubernetes API has not reported everything yet".into(),
             },
             None => "what the endpoints should be the Kubernetes API knows, and no access to it was found \
                      (--kubeconfig)"
@@ -178,7 +178,7 @@ impl<'a> CheckContext<'a> {
         self.facts.before.ok_or(NotChecked::ONE_READING)
     }
 
-    /// True for facts that stand still: files, of which there is never another reading.
+    /// True for facts that does not change: files, of which there is never another reading.
     pub(super) fn is_still(&self) -> bool {
         self.snapshot.cluster.as_ref().is_some_and(|c| c.state.server.is_empty())
     }
@@ -198,17 +198,17 @@ impl<'a> CheckContext<'a> {
         &self.flows[service]
     }
 
-    /// Services at work, with their places.
-    pub(super) fn at_work(&self) -> impl Iterator<Item = (usize, &'a Service)> {
-        self.model.services.iter().enumerate().filter(|(_, s)| !s.leftover)
+    /// Services active, with their places.
+    pub(super) fn active_services(&self) -> impl Iterator<Item = (usize, &'a Service)> {
+        self.model.services.iter().enumerate().filter(|(_, s)| !s.stale)
     }
 
-    /// True where a mode is at work.
+    /// True where a mode is active.
     pub(super) fn active(&self, mode: Mode) -> bool {
         self.model.services.modes.iter().any(|m| m.engine.mode() == mode && m.state == State::Active)
     }
 
-    /// True where any mode is at work in a family.
+    /// True where any mode is active in a family.
     pub(super) fn any_active(&self, family: IpFamily) -> bool {
         self.model.services.modes.iter().any(|m| m.family == family && m.state == State::Active)
     }
@@ -222,7 +222,7 @@ impl<'a> CheckContext<'a> {
     pub(super) fn must_sysctl(&self, name: &str) -> Result<&'a str, NotChecked> {
         self.need(SourceId::Sysctls)?;
         let short = name.rsplit('/').next().unwrap_or(name);
-        let unknown = || NotChecked::new(SourceId::Sysctls, format!("the kernel does not tell {short}"));
+        let unknown = || NotChecked::new(SourceId::Sysctls, format!("the kernel does not report {short}"));
         self.sysctl(name).ok_or_else(unknown)
     }
 
@@ -313,14 +313,14 @@ impl<'a> CheckContext<'a> {
         t.table.rules.get(rule.rule.0 as usize).map_or_else(String::new, |r| t.table.rule_text(r).to_string())
     }
 
-    /// Where a rule stands: `ip filter FORWARD`.
+    /// Where a rule is: `ip filter FORWARD`.
     pub(super) fn chain_text(&self, rule: RuleRef) -> String {
         let Some(t) = self.snapshot.tables.get(rule.table) else { return String::new() };
         let chain = t.table.chain_of(rule.rule).map_or("?", |c| t.table.chain_name(c));
         format!("{} {} {chain}", t.family, t.table.name)
     }
 
-    /// Whose chain a rule stands in, as far as names tell.
+    /// Whose chain a rule is in, as far as names say.
     pub(super) fn owner(&self, rule: RuleRef) -> Option<&'static str> {
         let t = self.snapshot.tables.get(rule.table)?;
         chain_owner(&t.table, t.table.chain_of(rule.rule)?)
@@ -356,12 +356,12 @@ impl<'a> CheckContext<'a> {
         })
     }
 
-    /// Frontends of a kind, of Services at work.
+    /// Frontends of a kind, of Services active.
     pub(super) fn frontends(
         &self,
         kind: FrontendKind,
     ) -> impl Iterator<Item = (usize, &'a Service, &'a crate::proxy::Frontend)> {
-        self.at_work().flat_map(move |(i, s)| {
+        self.active_services().flat_map(move |(i, s)| {
             s.frontends.iter().filter(move |f| f.kind == Some(kind)).map(move |f| (i, s, f))
         })
     }

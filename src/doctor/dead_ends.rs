@@ -6,7 +6,7 @@ use crate::proxy::{
 };
 use crate::ruleset::{IpFamily, RuleId};
 use crate::snapshot::Snapshot;
-use crate::walk::{End, Entrance, Ground, Options, Packet, StepKind, Walk};
+use crate::walk::{End, Ingress, Options, Packet, RulesetIndex, StepKind, Trace};
 use std::net::IpAddr;
 
 /// A way that ends too early.
@@ -26,7 +26,7 @@ pub struct DeadEnd {
     pub rule: Option<RuleRef>,
     /// Where: `ip filter FORWARD`.
     pub place: String,
-    /// Whose rule, as far as names tell.
+    /// Whose rule, as far as names say.
     pub owner: Option<&'static str>,
 }
 
@@ -42,15 +42,15 @@ impl DeadEnd {
 }
 
 /// Walks once to each Service from a pod and from the node itself, and to each that is reached from outside from there. Ways whose end depends on
-/// something that is not known are not told of.
+/// something that is not known are not reported.
 pub fn dead_ends(snapshot: &Snapshot, model: &Model) -> Vec<DeadEnd> {
-    let ground = Ground::new(snapshot);
+    let ground = RulesetIndex::new(snapshot);
     let quick = Options { new_client: true, steps: false, ..Options::default() };
     let mut found = Vec::new();
     // Where packets come from and where node ports are asked for, of each family.
     let known = [IpFamily::V4, IpFamily::V6]
         .map(|family| (any_pod(snapshot, family), outside_client(family), node_address(snapshot, family)));
-    for (i, s) in model.services.iter().enumerate().filter(|(_, s)| !s.leftover && !s.backends.is_empty()) {
+    for (i, s) in model.services.iter().enumerate().filter(|(_, s)| !s.stale && !s.backends.is_empty()) {
         let (pod, outside, node) = known[s.family as usize];
         let first = s.frontends.iter().position(|f| f.action == Action::Balance);
         let outer = s.frontends.iter().position(|f| {
@@ -66,11 +66,11 @@ pub fn dead_ends(snapshot: &Snapshot, model: &Model) -> Vec<DeadEnd> {
                 continue;
             }
             let entrance = match from {
-                NODE => Entrance::Node,
-                _ => Entrance::Interface(Some("kptop-from".into())),
+                NODE => Ingress::Node,
+                _ => Ingress::Interface(Some("kptop-from".into())),
             };
             let packet = Packet::new((source, 40_000), (to, f.port), s.protocol.number(), entrance);
-            let dies = |w: &Walk| {
+            let dies = |w: &Trace| {
                 !w.outcomes.is_empty()
                     && w.outcomes
                         .iter()

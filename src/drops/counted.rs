@@ -1,4 +1,4 @@
-//! What counters tell of dropped packets: always there, without reasons of single packets.
+//! What counters report dropped packets: always there, without reasons of single packets.
 
 use crate::rates::{NodeRates, Rise};
 use crate::snapshot::Snapshot;
@@ -28,7 +28,7 @@ const LOST: [(&str, &str); 9] = [
     ("Udp.RcvbufErrors", "UDP sockets whose buffer is full"),
 ];
 
-/// What rose between two readings, the most first; and what stands still, if there is any.
+/// What rose between two readings, the most first; and what does not change, if there is any.
 pub fn counted(before: (&Snapshot, &NodeRates), now: (&Snapshot, &NodeRates)) -> Vec<Counted> {
     let of = |(snapshot, node): (&Snapshot, &NodeRates)| -> BTreeMap<String, u64> {
         let mut all: BTreeMap<String, u64> = node.causes.iter().map(|c| (c.name.clone(), c.total)).collect();

@@ -55,7 +55,7 @@ pub fn service_of(h: &PacketHeader, snapshot: &Snapshot, services: &Services) ->
 /// What dropped packets have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Group {
-    /// The kernel's reason; `?` where it tells none.
+    /// The kernel's reason; `?` where it says none.
     pub reason: String,
     /// The function of the kernel that dropped it.
     pub place: String,
@@ -123,11 +123,11 @@ pub struct Drops {
     pub of_services: u64,
     /// Packets that were only freed: of connections that end, without a reason. They are in no other figure.
     pub freed: u64,
-    /// Packets that could not be told of.
+    /// Packets that could not be reported.
     pub lost: u64,
     /// For how long.
     pub span: Duration,
-    /// True where somebody else had switched the monitor on.
+    /// True where another program had switched the monitor on.
     pub shared: bool,
 }
 
@@ -195,7 +195,7 @@ impl Drops {
 /// `10.244.0.5:4711 -> 10.96.0.10:53 UDP`
 pub fn packet_text(d: &DroppedPacket) -> String {
     use crate::proxy::endpoint_text;
-    let Some(h) = &d.packet else { return "no IP packet, or its headers were not told".into() };
+    let Some(h) = &d.packet else { return "no IP packet, or its headers were not reported".into() };
     let name = Protocol::from_number(u16::from(h.protocol)).map(|p| p.name().to_string());
     let protocol =
         name.or_else(|| crate::ruleset::protocol_name(u16::from(h.protocol)).map(str::to_uppercase));
@@ -255,10 +255,10 @@ mod tests {
             packet(client, 999, client, 1),
         ];
         drops.add(DropBatch { packets, ..DropBatch::default() }, &snapshot, &model.services);
-        let told: Vec<(u64, Option<Role>)> =
+        let reported: Vec<(u64, Option<Role>)> =
             drops.groups().iter().map(|(g, t)| (t.packets, g.owner.as_ref().map(|o| o.1))).collect();
         assert_eq!(
-            told,
+            reported,
             [(2, Some(Role::ToBackend)), (1, Some(Role::ToService)), (1, Some(Role::Answer)), (1, None)]
         );
         assert_eq!((drops.total, drops.of_services), (5, 4));

@@ -4,7 +4,7 @@ use super::destination::Destination;
 use crate::proxy::{Frontend, Mode, Model, Service, node_address, outside_client, pod_network};
 use crate::ruleset::{IpFamily, IpNet};
 use crate::snapshot::Snapshot;
-use crate::walk::{End, Entrance, Ground, Options, Outcome, Packet, Step, Walk};
+use crate::walk::{End, Ingress, Options, Outcome, Packet, RulesetIndex, Step, Trace};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -75,7 +75,7 @@ pub struct Explanation {
     /// What was filled in or assumed for all ways.
     pub notes: Vec<String>,
     /// Every way.
-    pub walk: Walk,
+    pub walk: Trace,
 }
 
 /// Walks a packet. The error says what must be given.
@@ -100,7 +100,7 @@ pub fn explain(
         Sender::Pod => match pod_network(snapshot, family) {
             Some(net) => {
                 let address = free_address(net, model);
-                notes.push(format!("{address} stands for any pod of {net} that is no endpoint"));
+                notes.push(format!("{address} represents any pod of {net} that is no endpoint"));
                 address
             }
             None => {
@@ -111,8 +111,8 @@ pub fn explain(
                     .map(|b| b.address)
                     .find(|a| IpFamily::of(*a) == family);
                 let near = near.ok_or(match model.services.modes.is_empty() {
-                    true => "no mode of kube-proxy holds a Service here, so nothing tells the pods' network: give --from ADDRESS",
-                    false => "the rules do not tell the pods' network: give --from ADDRESS",
+                    true => "no mode of kube-proxy holds a Service here, so nothing shows the pods' network: give --from ADDRESS",
+                    false => "the rules do not show the pods' network: give --from ADDRESS",
                 })?;
                 let prefix = if family == IpFamily::V4 { 24 } else { 64 };
                 let cut = match near {
@@ -121,7 +121,7 @@ pub fn explain(
                 };
                 let address = free_address(IpNet { addr: cut, prefix }, model);
                 notes.push(format!(
-                    "the rules do not tell the pods' network: {address}, beside an endpoint, stands for a pod"
+                    "the rules do not show the pods' network: {address}, beside an endpoint, represents a pod"
                 ));
                 address
             }
@@ -129,12 +129,12 @@ pub fn explain(
     };
     let own = source.is_loopback() || snapshot.addresses.iter().any(|a| a.address == source);
     let entrance = match (own, interface) {
-        (true, None) => Entrance::Node,
-        (_, interface) => Entrance::Interface(interface.map(str::to_string)),
+        (true, None) => Ingress::Node,
+        (_, interface) => Ingress::Interface(interface.map(str::to_string)),
     };
     let to = (destination.address, destination.port);
     let packet = Packet::new((source, SOURCE_PORT), to, destination.protocol, entrance);
-    let walk = Ground::new(snapshot).walk(&packet, &Options::default());
+    let walk = RulesetIndex::new(snapshot).walk(&packet, &Options::default());
     Ok(Explanation { destination: destination.clone(), packet, sender, notes, walk })
 }
 
@@ -157,7 +157,7 @@ pub fn verdict(o: &Outcome) -> &'static str {
 pub struct Ending<'a> {
     /// One of them.
     pub outcome: &'a Outcome,
-    /// The odds of all of them.
+    /// The probability of all of them.
     pub probability: f64,
     /// Fewest and most rules evaluated.
     pub rules: (u32, u32),
@@ -195,7 +195,7 @@ impl Explanation {
                 None => all.push(Ending { outcome: o, probability: o.probability, rules: (rules, rules) }),
             }
         }
-        // Those that assume the same stand together, in the order in which they came.
+        // Those that assume the same are together, in the order in which they came.
         let first = |e: &Ending<'_>| {
             self.walk.outcomes.iter().position(|o| o.assuming == e.outcome.assuming).unwrap_or(usize::MAX)
         };

@@ -123,7 +123,7 @@ fn by_address(
     wanted: Option<u8>,
 ) -> Vec<Destination> {
     let mut found = Vec::new();
-    for (i, s) in model.services.iter().enumerate().filter(|(_, s)| !s.leftover) {
+    for (i, s) in model.services.iter().enumerate().filter(|(_, s)| !s.stale) {
         for (j, f) in s.frontends.iter().enumerate() {
             let number = s.protocol.number();
             // A node port is meant only by its port.
@@ -175,7 +175,7 @@ fn by_name(
     };
     let mut found = Vec::new();
     let (mut similar, mut has) = (Vec::new(), Vec::new());
-    for (i, s) in model.services.iter().enumerate().filter(|(_, s)| !s.leftover) {
+    for (i, s) in model.services.iter().enumerate().filter(|(_, s)| !s.stale) {
         let Some(n) = &s.name else { continue };
         let full = format!("{}/{}", n.namespace, n.name);
         if full != name && n.name != name {

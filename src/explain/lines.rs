@@ -1,4 +1,4 @@
-//! The answer in lines that every face shows.
+//! The answer in lines that every frontend shows.
 
 use super::{Explanation, Sender};
 use crate::format::{count, plural};
@@ -12,7 +12,7 @@ use crate::walk::{End, Outcome, Step, StepKind};
 pub struct Line {
     /// What kind, for its colour.
     pub kind: LineKind,
-    /// Where: table and chain, or odds.
+    /// Where: table and chain, or probability.
     pub place: String,
     /// What.
     pub text: String,
@@ -112,16 +112,16 @@ impl Explanation {
         lines.extend(self.notes.iter().map(|n| line(Note, "", n.clone(), "")));
         let endings = self.endings();
         lines.push(line(Note, "", "", ""));
-        lines.push(line(Head, "", "What becomes of it", ""));
+        lines.push(line(Head, "", "The outcome", ""));
         let mut assumed: &[String] = &[];
         for (i, e) in endings.iter().enumerate() {
-            // Ends under the same assumptions stand together; their odds are given these.
+            // Ends under the same assumptions are together; their probability are given these.
             if e.outcome.assuming != assumed {
                 assumed = &e.outcome.assuming;
                 lines.push(line(Note, "", format!("if {}:", assumed.join(", and ")), ""));
             }
             let lives = matches!(e.outcome.end, End::Sent | End::Delivered);
-            let odds = percent(e.probability);
+            let probability = percent(e.probability);
             let rules = match e.rules {
                 (a, b) if a == b => plural(u64::from(a), "rule"),
                 (a, b) => format!("{}-{} rules", count(u64::from(a)), count(u64::from(b))),
@@ -132,7 +132,7 @@ impl Explanation {
                 (true, _) => End_,
             };
             let text = self.ending_text(snapshot, e.outcome);
-            lines.push(Line { ending: Some(i), ..line(kind, odds, text, rules) });
+            lines.push(Line { ending: Some(i), ..line(kind, probability, text, rules) });
         }
         if self.walk.cut {
             lines.push(line(Note, "", "… and more ends than could be followed", ""));
@@ -186,13 +186,13 @@ impl Explanation {
         let mut hook: Option<Hook> = None;
         let mut steps: Vec<Step> = Vec::new();
         for step in self.walk.path(outcome) {
-            // Rules that were passed over one branch after the other are one line.
+            // Rules that were checked, no match one branch after the other are one line.
             if let (Some(last), StepKind::Passed(_, more)) = (steps.last_mut(), &step.kind)
                 && let StepKind::Passed(_, n) = &mut last.kind
                 && (last.place, last.hook) == (step.place, step.hook)
             {
                 *n += more;
-                last.odds = match (last.odds, step.odds) {
+                last.probability = match (last.probability, step.probability) {
                     (Some(a), Some(b)) => Some(a * b),
                     (a, b) => a.or(b),
                 };
@@ -222,7 +222,7 @@ pub fn percent(p: f64) -> String {
 
 /// A step as `iptables -S` or `nft list` write it, with its counter.
 fn step_line(snapshot: &Snapshot, step: &Step) -> Line {
-    let odds = step.odds.map_or(String::new(), |p| format!("  [odds {}]", percent(p)));
+    let probability = step.probability.map_or(String::new(), |p| format!("  [probability {}]", percent(p)));
     let place = step.place.map_or(String::new(), |p| {
         let t = &snapshot.tables[p.table].table;
         format!("{} {}", t.name, t.chain_name(p.chain))
@@ -239,15 +239,15 @@ fn step_line(snapshot: &Snapshot, step: &Step) -> Line {
             let matched = matches!(step.kind, StepKind::Matched(_));
             let kind = if matched { LineKind::Step } else { LineKind::Passed };
             let rule = Some(RuleRef { table: p.table, rule: *id });
-            Line { rule, ..line(kind, place, format!("{text}{odds}"), figure) }
+            Line { rule, ..line(kind, place, format!("{text}{probability}"), figure) }
         }
         (StepKind::Passed(id, n), at) => {
-            let text = format!("{} passed over{odds}", plural(u64::from(*n), "rule"));
+            let text = format!("{} checked, no match{probability}", plural(u64::from(*n), "rule"));
             let rule = at.map(|p| RuleRef { table: p.table, rule: *id });
             Line { rule, ..line(LineKind::Passed, place, text, "") }
         }
         (StepKind::Policy, _) => line(LineKind::Step, place, "policy DROP", ""),
-        (StepKind::Ipvs(text), _) => line(LineKind::Step, "IPVS", format!("{text}{odds}"), ""),
+        (StepKind::Ipvs(text), _) => line(LineKind::Step, "IPVS", format!("{text}{probability}"), ""),
         (StepKind::Note(text), _) => line(LineKind::Note, "", text.clone(), ""),
         _ => line(LineKind::Note, place, "", ""),
     }

@@ -1,5 +1,5 @@
-//! What becomes of a packet to a Service or an address: the question as people ask it, the walk, and its answer in
-//! lines that every face shows.
+//! What happens to a packet to a Service or an address: the question as people ask it, the walk, and its answer in
+//! lines that every frontend shows.
 
 mod answer;
 mod destination;

@@ -11,7 +11,7 @@ use crate::proxy::{Engine, Mode, Protocol, Service};
 use crate::ruleset::{IpFamily, IpNet};
 use crate::snapshot::facts::{InterfaceAddress, Ipvs};
 use crate::snapshot::{Reading, Snapshot, TableState};
-use crate::walk::{Entrance, Ground, Options, Packet};
+use crate::walk::{Ingress, Options, Packet, RulesetIndex};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -122,7 +122,7 @@ impl Course {
             let value = Arc::new(Ipvs { servers, ..Ipvs::default() });
             snapshot.ipvs = Some(Reading { at: Duration::ZERO, value });
         }
-        let ground = Ground::new(&snapshot);
+        let ground = RulesetIndex::new(&snapshot);
         let options = Options { new_client: true, steps: false, ..Options::default() };
         let mut positions = vec![0, count / 2, count.saturating_sub(1)];
         positions.dedup();
@@ -131,7 +131,7 @@ impl Course {
             .filter_map(|position| {
                 let f = services.get(position)?.frontends.first()?;
                 let to = (f.address?, f.port);
-                let packet = Packet::new((source, 1), to, 17, Entrance::Node);
+                let packet = Packet::new((source, 1), to, 17, Ingress::Node);
                 let evaluated = ground.walk(&packet, &options).mean_rules().unwrap_or(0.0);
                 Some(Stop {
                     position,
@@ -171,12 +171,12 @@ impl Course {
             // A port of its own for each flow.
             self.port = if self.port == u16::MAX { 1025 } else { self.port + 1 };
             for stop in &mut self.stops {
-                let packet = Packet::new((source, self.port), stop.to, 17, Entrance::Node);
+                let packet = Packet::new((source, self.port), stop.to, 17, Ingress::Node);
                 stop.first_ns.push(time(&self.sender, &packet)?);
             }
         }
         for stop in &mut self.stops {
-            let packet = Packet::new((source, 1000), stop.to, 17, Entrance::Node);
+            let packet = Packet::new((source, 1000), stop.to, 17, Ingress::Node);
             if !stop.answered {
                 self.sender.send(&packet)?;
                 if let Some(conntrack) = self.conntrack.as_mut().filter(|_| self.engine.is_some()) {

@@ -206,7 +206,7 @@ pub fn build(
         .collect();
     Service {
         proxy_port: None,
-        leftover: false,
+        stale: false,
         chain_hash: Some(service_hash(&name, protocol)),
         name: Some(name),
         named_by: Some(NamedBy::Comment),

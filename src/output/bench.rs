@@ -210,8 +210,7 @@ fn remarks(s: &BenchSetup, runs: &[Run]) -> Vec<String> {
     ];
     if s.rounds as f64 * s.seconds < 3.0 {
         said.push(
-            "So short a run tells little: take more --rounds or --seconds before you believe an order."
-                .into(),
+            "So short a run says little: take more --rounds or --seconds before you believe an order.".into(),
         );
     }
     if s.emulated {

@@ -53,7 +53,7 @@ struct SpreadOut {
 
 #[derive(Serialize)]
 struct ChangeOut {
-    /// Rules that the kernel is given anew when one endpoint changes.
+    /// Rules that the kernel is given again when one endpoint changes.
     rules: u64,
     /// Elements, or real servers.
     elements: u64,
@@ -80,7 +80,7 @@ fn spread(s: Spread) -> SpreadOut {
     SpreadOut { min: s.min, mean: s.mean, p95: s.p95, max: s.max }
 }
 
-const NO_BYTES: &str = "nf_tables and IPVS do not tell how much memory they take";
+const NO_BYTES: &str = "nf_tables and IPVS do not report how much memory they take";
 
 /// Gains that are shown.
 const GAINS: usize = 5;
@@ -155,7 +155,7 @@ pub fn write_comparison(
         plural(c.services as u64, "Service port"),
         plural(c.backends as u64, "backend")
     )?;
-    let state = |m: &ModeFigures| if m.running { "at work" } else { "as written" }.to_string();
+    let state = |m: &ModeFigures| if m.running { "active" } else { "projected" }.to_string();
     let mut columns = Columns::new(&[
         ("WHAT IT HOLDS", Align::Left),
         ("", Align::Left),
@@ -178,7 +178,7 @@ pub fn write_comparison(
     writeln!(out)?;
     let mut columns = Columns::new(&[
         ("WHAT A LOOKUP COSTS", Align::Left),
-        ("RULES MET min", Align::Right),
+        ("RULES CHECKED min", Align::Right),
         ("mean", Align::Right),
         ("p95", Align::Right),
         ("max", Align::Right),
@@ -231,7 +231,7 @@ pub fn write_comparison(
 /// Writes what a move would change.
 pub fn write_moving(differences: &[Difference], to: &str, out: &mut dyn Write) -> io::Result<()> {
     if differences.is_empty() {
-        return writeln!(out, "Nothing would change: {to} mode is at work, and alone.");
+        return writeln!(out, "Nothing would change: {to} mode is active, and alone.");
     }
     writeln!(out, "What would behave differently in {to} mode, found on this node:\n")?;
     for d in differences {

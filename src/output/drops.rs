@@ -30,7 +30,7 @@ pub fn write_drops_lines(seen: &[&Seen], out: &mut dyn Write) -> io::Result<()> 
     out.flush()
 }
 
-/// Writes the sums: by reason, place and Service, and what counters tell.
+/// Writes the sums: by reason, place and Service, and what counters report.
 pub fn write_drops(
     drops: &Drops,
     monitored: bool,
@@ -46,7 +46,7 @@ pub fn write_drops(
             count(drops.of_services),
             match drops.lost {
                 0 => String::new(),
-                n => format!("; {} more could not be told of", count(n)),
+                n => format!("; {} more could not be reported", count(n)),
             },
             match drops.freed {
                 0 => String::new(),
@@ -83,7 +83,7 @@ pub fn write_drops(
             writeln!(out, "\nWhat becomes of such a packet, step by step: {question}")?;
         }
     }
-    writeln!(out, "\nWhat counters tell (in this time, and since they began):")?;
+    writeln!(out, "\nWhat counters report (in this time, and since they began):")?;
     let mut table =
         Columns::new(&[("NOW", Align::Right), ("IN ALL", Align::Right), ("COUNTER", Align::Left)]);
     for c in counters.iter().take(20) {

@@ -6,7 +6,7 @@ use crate::format::{clip_end, clip_rule, plural};
 use crate::proxy::{Mode, Model};
 use crate::ruleset::protocol_name;
 use crate::snapshot::Snapshot;
-use crate::walk::{CtState, Entrance, Outcome, Step, StepKind};
+use crate::walk::{CtState, Ingress, Outcome, Step, StepKind};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use unicode_width::UnicodeWidthStr;
 
 /// Writes the lines of an answer; cut to a terminal of `width` columns, whole without.
 pub fn write_explanation(lines: &[Line], width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
-    // Odds and places are columns of their own.
+    // Probability and places are columns of their own.
     let widest = |ending: bool| {
         let of = lines.iter().filter(|l| is_ending(l) == ending);
         of.map(|l| l.place.width()).max().unwrap_or(0)
@@ -84,11 +84,11 @@ struct StepOut<'a> {
     family: Option<&'static str>,
     backend: Option<&'static str>,
     chain: Option<&'a str>,
-    /// Position in its chain, from 1; of rules that were passed over the first one's.
+    /// Position in its chain, from 1; of rules that were checked, no match the first one's.
     rule: Option<u32>,
     text: String,
     matched: bool,
-    /// Rules evaluated in this step: 1, or as many as were passed over.
+    /// Rules evaluated in this step: 1, or as many as were checked, no match.
     evaluated: u32,
     packets: Option<u64>,
     probability: Option<f64>,
@@ -126,7 +126,7 @@ fn step<'a>(snapshot: &'a Snapshot, s: &Step) -> StepOut<'a> {
     };
     let rule = id.zip(state).map(|(id, t)| t.table.rule(id));
     let text = match (&s.kind, rule, state) {
-        (StepKind::Passed(_, n), ..) => format!("{} passed over", plural(u64::from(*n), "rule")),
+        (StepKind::Passed(_, n), ..) => format!("{} checked, no match", plural(u64::from(*n), "rule")),
         (StepKind::Policy, ..) => "policy DROP".into(),
         (StepKind::Ipvs(text) | StepKind::Note(text), ..) => text.clone(),
         (_, Some(rule), Some(t)) => t.table.rule_text(rule).to_string(),
@@ -146,7 +146,7 @@ fn step<'a>(snapshot: &'a Snapshot, s: &Step) -> StepOut<'a> {
             .zip(state)
             .filter(|(id, t)| matched && t.table.rule(*id).counted)
             .map(|(id, t)| t.counter(id).packets),
-        probability: s.odds,
+        probability: s.probability,
     }
 }
 
@@ -172,8 +172,8 @@ pub fn write_explanation_json(
                 .map_or_else(|| p.protocol.to_string(), str::to_string),
             from: e.sender.to_string(),
             interface: match &p.entrance {
-                Entrance::Interface(name) => name.clone(),
-                Entrance::Node => None,
+                Ingress::Interface(name) => name.clone(),
+                Ingress::Node => None,
             },
             state: match p.state {
                 CtState::New => "new",

@@ -69,7 +69,7 @@ struct Table<'a> {
     chains: usize,
     rules: usize,
     sets: usize,
-    /// Of all sets together; `None` where the kernel does not tell it of one that packets fill.
+    /// Of all sets together; `None` where the kernel does not say it of one that packets fill.
     elements: Option<u64>,
     /// Why there is no `elements`.
     elements_unknown: Option<&'static str>,
@@ -99,7 +99,7 @@ fn table(t: &TableState) -> Table<'_> {
         elements,
         elements_unknown: elements
             .is_none()
-            .then_some("this kernel does not tell how many elements a set has that packets fill"),
+            .then_some("this kernel does not report how many elements a set has that packets fill"),
         bytes: t.bytes,
         owners: owners(&t.table),
         hooks: hooks.into_iter().map(Hook::name).collect(),
@@ -135,7 +135,7 @@ struct ServiceOut<'a> {
     /// Port of the kube-proxy process that takes its traffic (userspace mode).
     proxy_port: Option<u16>,
     backends: Vec<BackendOut<'a>>,
-    /// True where another mode is at work.
+    /// True where another mode is active.
     leftover: bool,
     lookup: Option<LookupOut>,
     /// Why there is no `lookup`, or no estimate in it.
@@ -183,7 +183,7 @@ struct BackendOut<'a> {
     traffic_policies: Option<Vec<&'static str>>,
     counters: CountersOut,
     conntrack_flows: Option<u64>,
-    /// What the Kubernetes API tells of it.
+    /// What the Kubernetes API reports it.
     endpoint: Option<EndpointOut<'a>>,
 }
 
@@ -363,7 +363,7 @@ fn service<'a>(row: &ServiceRow<'a>, cluster: Option<&'a Cluster>) -> ServiceOut
         session_affinity_s: s.session_affinity_s,
         health_check_node_port: s.health_check_node_port,
         proxy_port: s.proxy_port,
-        leftover: s.leftover,
+        leftover: s.stale,
         backends: s
             .backends
             .iter()
@@ -376,7 +376,7 @@ fn service<'a>(row: &ServiceRow<'a>, cluster: Option<&'a Cluster>) -> ServiceOut
             estimate_from: l.from.name(),
         }),
         lookup_unknown: match lookup {
-            None if s.leftover => Some("left over: another mode takes its packets"),
+            None if s.stale => Some("stale: another mode takes its packets"),
             None => Some("it has no address here that a packet could be sent to"),
             Some(Lookup { ns: None, .. }) => Some("no price is known for its mode"),
             Some(_) => None,
@@ -407,7 +407,7 @@ fn backend<'a>(s: &Service, b: &Backend, c: BackendFigures, cluster: Option<&'a 
         local_share: b.local_share,
         weight: b.weight,
         local: b.local.or_else(|| cluster.zip(endpoint).and_then(|(c, e)| is_local(c, e))),
-        // IPVS does not tell which policy a virtual server follows.
+        // IPVS does not say which policy a virtual server follows.
         traffic_policies: (!b.traffic_policies.is_empty())
             .then(|| b.traffic_policies.iter().map(|p| p.name()).collect()),
         counters: CountersOut {

@@ -82,7 +82,7 @@ pub const METRICS: &[Metric] = &[
     ),
     gauge("kptop_table_chains", TABLE, "Chains of a table"),
     gauge("kptop_table_rules", TABLE, "Rules of a table"),
-    bytes(gauge("kptop_table", TABLE, "Size of a table in the kernel, where the kernel tells it")),
+    bytes(gauge("kptop_table", TABLE, "Size of a table in the kernel, where the kernel reports it")),
     counter(
         "kptop_table_dropped_packets",
         TABLE,
@@ -148,7 +148,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "kptop_network_events",
         &["counter"],
-        "Counters of the network stack that tell of lost packets, as /proc/net/snmp and netstat name them",
+        "Counters of the network stack that report lost packets, as /proc/net/snmp and netstat name them",
     ),
     counter("kptop_softnet_dropped_packets", &[], "Packets dropped as a CPU's receive queue was full"),
     gauge("kptop_ipvs_services", &[], "Virtual servers of IPVS"),
@@ -162,7 +162,7 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "kptop_api_up",
         &[],
-        "1 while the Kubernetes API tells Services and EndpointSlices, where it is asked",
+        "1 while the Kubernetes API reports Services and EndpointSlices, where it is asked",
     ),
 ];
 
@@ -198,7 +198,7 @@ impl Samples {
     }
 }
 
-/// Name and unit tell a metric: two may share the name before the unit.
+/// Name and unit say a metric: two may share the name before the unit.
 fn key(m: &Metric) -> &'static str {
     m.name
 }
@@ -276,10 +276,10 @@ pub fn samples(view: &View, took: Duration, age: Duration, limits: &Cardinality)
 fn services(s: &mut Samples, view: &View, limits: &Cardinality) {
     let wanted = |x: &&Service| {
         let namespace = x.name.as_ref().map_or("", |n| n.namespace.as_str());
-        !x.leftover && (limits.namespaces.is_empty() || limits.namespaces.iter().any(|n| n == namespace))
+        !x.stale && (limits.namespaces.is_empty() || limits.namespaces.iter().any(|n| n == namespace))
     };
     let all = view.model.services.iter().enumerate().filter(|(_, x)| wanted(x));
-    // Virtual servers of IPVS share the name of their Service: their figures are one series, backends tell them apart.
+    // Virtual servers of IPVS share the name of their Service: their figures are one series, backends distinguish them.
     let mut groups: BTreeMap<[String; 6], Vec<usize>> = BTreeMap::new();
     for (i, x) in all {
         groups.entry(labels_of(x)).or_default().push(i);

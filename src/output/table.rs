@@ -87,7 +87,7 @@ pub fn write_snapshot(view: &View, rates: bool, width: Option<usize>, out: &mut 
     }
     for m in &model.services.modes {
         let variant = m.engine.variant().map(|v| format!(" ({})", v.name())).unwrap_or_default();
-        let state = if m.state == crate::proxy::State::Leftover { ", left over from before" } else { "" };
+        let state = if m.state == crate::proxy::State::Stale { ", stale" } else { "" };
         writeln!(
             out,
             "{}{variant} {}: {} Services, {} rules{state}",
@@ -157,7 +157,7 @@ pub fn write_snapshot(view: &View, rates: bool, width: Option<usize>, out: &mut 
     Ok(())
 }
 
-/// Columns of Services in text: counters, as one reading tells them; with two, what goes by each second, too.
+/// Columns of Services in text: counters, as one reading says them; with two, what goes by each second, too.
 const SHOWN: [&str; 9] =
     ["name", "proto", "frontend", "mode", "backends", "new_total", "held", "refused_total", "state"];
 const RATES: [&str; 4] = ["flows", "packets", "bytes", "refused"];

@@ -1,4 +1,4 @@
-//! Addresses that rules and interfaces tell: the node's own, and the network of its pods.
+//! Addresses that rules and interfaces say: the node's own, and the network of its pods.
 
 use super::{ipvs, nftables};
 use crate::ruleset::{IpFamily, IpNet, Match, RuleId};
@@ -51,7 +51,7 @@ pub fn pod_network(snapshot: &Snapshot, family: IpFamily) -> Option<IpNet> {
     None
 }
 
-/// An address that stands for any pod: near the end of the pods' network, or of a usual one where no rule tells it.
+/// An address that represents any pod: near the end of the pods' network, or of a usual one where no rule says it.
 pub fn any_pod(snapshot: &Snapshot, family: IpFamily) -> IpAddr {
     match pod_network(snapshot, family).map(|n| n.addr) {
         Some(IpAddr::V4(n)) => IpAddr::V4((u32::from(n) + 254).into()),
@@ -61,7 +61,7 @@ pub fn any_pod(snapshot: &Snapshot, family: IpFamily) -> IpAddr {
     }
 }
 
-/// An address that stands for any client outside, of networks that are only for documents (RFC 5737, RFC 3849).
+/// An address that represents any client outside, of networks that are only for documents (RFC 5737, RFC 3849).
 pub fn outside_client(family: IpFamily) -> IpAddr {
     match family {
         IpFamily::V4 => [203, 0, 113, 200].into(),

@@ -1,4 +1,4 @@
-//! What the Kubernetes API tells, joined with what the kernel holds: names by hash and by address, pods behind backends,
+//! What the Kubernetes API reports, joined with what the kernel holds: names by hash and by address, pods behind backends,
 //! and the endpoints that a Service should have here.
 
 use super::{Mode, NamedBy, Protocol, Service, ServiceName, service_hash};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
-/// Names of Services as the API tells them.
+/// Names of Services as the API reports them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ApiNames {
     /// What they were made of, to see whether they are others.
@@ -63,7 +63,7 @@ impl ApiNames {
         Some(names)
     }
 
-    /// Gives Services their names, where the kernel does not tell them.
+    /// Gives Services their names, where the kernel does not say them.
     pub(super) fn name(&self, services: &mut [Service]) {
         if self.fingerprint == 0 {
             return;
@@ -73,7 +73,7 @@ impl ApiNames {
             let by_address = || {
                 s.frontends.iter().find_map(|f| {
                     let exact = f.address.and_then(|a| self.by_address.get(&(a, s.protocol, f.port)));
-                    // A node port stands on an address of the node's.
+                    // A node port is on an address of the node's.
                     exact.or_else(|| {
                         self.by_node_port
                             .get(&(s.protocol, f.port))
@@ -165,7 +165,7 @@ pub fn expected(
                 let zone = node.zone.as_ref().is_some_and(|z| e.for_zones.contains(z));
                 zone || e.for_nodes.contains(&node.name)
             };
-            // Hints of which none is for this node are passed over by kube-proxy.
+            // Hints of which none is for this node are checked, no match by kube-proxy.
             let hints = hinted && ready.iter().any(|e| is_meant(e));
             let kept = ready.iter().filter(|e| (!only_local || is_local(e)) && (!hints || is_meant(e)));
             Some(kept.filter_map(|e| place(e)).collect())
@@ -183,10 +183,10 @@ pub struct Difference {
     pub missing: BTreeSet<(IpAddr, u16)>,
 }
 
-/// A Service port of which the kernel holds something else than the API tells.
+/// A Service port of which the kernel holds something else than the API says.
 #[derive(Clone, Debug)]
 pub struct Behind<'a> {
-    /// The Service, as the API tells it.
+    /// The Service, as the API reports it.
     pub service: &'a ClusterService,
     /// Name of the port.
     pub name: ServiceName,
@@ -203,8 +203,7 @@ pub struct Behind<'a> {
 /// Where rules or virtual servers and the API differ, of what kube-proxy serves.
 pub fn differences<'a>(cluster: &'a Cluster, services: &[Service]) -> Vec<Behind<'a>> {
     let mut by_name: Map<(&ServiceName, Protocol, IpFamily), Vec<usize>> = Map::default();
-    for (i, s) in
-        services.iter().enumerate().filter(|(_, s)| !s.leftover && s.engine.mode() != Mode::Userspace)
+    for (i, s) in services.iter().enumerate().filter(|(_, s)| !s.stale && s.engine.mode() != Mode::Userspace)
     {
         if let Some(name) = &s.name {
             by_name.entry((name, s.protocol, s.family)).or_default().push(i);
@@ -212,7 +211,7 @@ pub fn differences<'a>(cluster: &'a Cluster, services: &[Service]) -> Vec<Behind
     }
     // The process of userspace mode alone knows the endpoints.
     let by_process = |f: IpFamily| {
-        services.iter().any(|s| s.family == f && s.engine.mode() == Mode::Userspace && !s.leftover)
+        services.iter().any(|s| s.family == f && s.engine.mode() == Mode::Userspace && !s.stale)
     };
     let mut families: BTreeSet<IpFamily> = services.iter().map(|s| s.family).collect();
     families.retain(|f| !by_process(*f));

@@ -42,7 +42,7 @@ pub struct BackendFigures {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Column(Vec<u64>);
 
-/// What stands for no figure.
+/// What represents no figure.
 const NONE: u64 = u64::MAX;
 
 impl Column {
@@ -269,12 +269,12 @@ impl<'a> ServiceFigures<'a> {
     pub fn real_share(self, backend: usize) -> Option<f64> {
         let sum = self.flows().unwrap_or(0);
         // Rules that no packet reaches give no flows any more.
-        let stale = self.services[self.service].leftover;
+        let stale = self.services[self.service].stale;
         (sum > 0 && !stale).then(|| self.backend(backend).flows.unwrap_or(0) as f64 / sum as f64)
     }
 }
 
-/// Packets that a rule counted; `None` where nothing counts them, or a dump does not tell.
+/// Packets that a rule counted; `None` where nothing counts them, or a dump does not say.
 fn counted(snapshot: &Snapshot, rule: RuleRef) -> Option<u64> {
     let t = snapshot.tables.get(rule.table)?;
     let is_counted = t.table.rules.get(rule.rule.0 as usize).is_some_and(|r| r.counted);
@@ -303,17 +303,17 @@ impl ByServers {
     fn read(services: &Services, ipvs: &Ipvs) -> ByServers {
         let (frontends, backends) = services.sizes();
         let mut all = ByServers::default();
-        // What a dump without statistics does not tell is not 0.
-        let told = |n: u64| Some(n).filter(|_| !ipvs.uncounted);
+        // What a dump without statistics does not say is not 0.
+        let reported = |n: u64| Some(n).filter(|_| !ipvs.uncounted);
         for (i, server) in services.servers.iter().enumerate() {
             let Some(server) = ipvs.servers.get(*server as usize) else { continue };
             let (f, b) = services.first[i];
-            all.hits.set(frontends, f as usize, told(server.stats.connections));
+            all.hits.set(frontends, f as usize, reported(server.stats.connections));
             for (i, real) in (b as usize..).zip(&server.real_servers) {
                 let s = &real.stats;
-                all.flows.set(backends, i, told(s.connections));
-                all.packets.set(backends, i, told(s.in_packets + s.out_packets));
-                all.bytes.set(backends, i, told(s.in_bytes + s.out_bytes));
+                all.flows.set(backends, i, reported(s.connections));
+                all.packets.set(backends, i, reported(s.in_packets + s.out_packets));
+                all.bytes.set(backends, i, reported(s.in_bytes + s.out_bytes));
                 all.active.set(backends, i, Some(u64::from(real.active)));
                 all.inactive.set(backends, i, Some(u64::from(real.inactive)));
             }
@@ -329,7 +329,7 @@ impl ByFlows {
         let (frontends, backends) = services.sizes();
         let mut all = ByFlows::default();
         // Flows to an address go where the mode in use sends them.
-        for (s, (f, b)) in services.iter().zip(&services.first).filter(|(s, _)| !s.leftover) {
+        for (s, (f, b)) in services.iter().zip(&services.first).filter(|(s, _)| !s.stale) {
             let protocol = s.protocol.number();
             for (i, frontend) in (*f as usize..).zip(&s.frontends) {
                 all.frontends.set(frontends, i, Some(index.to(protocol, frontend.address, frontend.port)));

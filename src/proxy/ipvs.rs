@@ -1,7 +1,7 @@
 //! kube-proxy's ipvs mode: virtual servers -> Services and back.
 //!
 //! IPVS carries no names: each virtual server is a Service of its own here, known by its address. What kind of
-//! frontend it is, its policy and its source ranges stand in kube-proxy's ipsets (`pkg/proxy/ipvs/ipset.go`).
+//! frontend it is, its policy and its source ranges are in kube-proxy's ipsets (`pkg/proxy/ipvs/ipset.go`).
 
 mod frame;
 
@@ -21,7 +21,7 @@ use std::net::IpAddr;
 /// The dummy interface that holds the Services' addresses (`defaultDummyDevice`, `pkg/proxy/ipvs/proxier.go`).
 pub const DUMMY: &str = "kube-ipvs0";
 
-/// Beginning of the names of kube-proxy's ipsets: their members tell what a virtual server is.
+/// Beginning of the names of kube-proxy's ipsets: their members say what a virtual server is.
 pub const IPSETS: &str = "KUBE-";
 
 /// kube-proxy's ipsets of one family. IPv6 ones have `6-` in their names, which ipset cuts at 31 bytes.
@@ -65,10 +65,10 @@ fn whole(ranges: &mut Vec<IpNet>) {
     }
 }
 
-/// Reads the Services of IPVS. Virtual servers by firewall mark are none of kube-proxy's and are passed over.
+/// Reads the Services of IPVS. Virtual servers by firewall mark are none of kube-proxy's and are checked, no match.
 ///
-/// `sets` tell kinds, policies and source ranges. Without them `addresses` still tell the node ports: their
-/// virtual servers stand on an address of an interface other than [`DUMMY`]. What source ranges refuse is counted
+/// `sets` say kinds, policies and source ranges. Without them `addresses` still say the node ports: their
+/// virtual servers are on an address of an interface other than [`DUMMY`]. What source ranges refuse is counted
 /// by one rule for all load balancers together, so by none of them.
 ///
 /// Each Service comes with the place of its virtual server.

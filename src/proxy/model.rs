@@ -20,7 +20,7 @@ pub struct Model {
     pub services: Arc<Services>,
     /// What they counted.
     pub figures: Arc<Figures>,
-    /// True where the structure changed with the last update: rows may stand elsewhere now.
+    /// True where the structure changed with the last update: rows may be elsewhere now.
     pub changed: bool,
     made: Made,
 }
@@ -77,7 +77,7 @@ impl Model {
 }
 
 impl Made {
-    /// Takes the names that the API tells; true where they are others than before.
+    /// Takes the names that the API says; true where they are others than before.
     fn renamed(&mut self, snapshot: &Snapshot) -> bool {
         if same_arc(self.cluster.as_ref(), snapshot.cluster.as_ref()) {
             return false;
@@ -98,7 +98,7 @@ impl Made {
             && self.tables.iter().zip(&snapshot.tables).all(|(a, b)| Arc::ptr_eq(a, &b.table))
             && match (&self.ipvs, snapshot.ipvs.as_ref().map(|r| &r.value)) {
                 (None, None) => true,
-                // Only virtual servers are told apart by sets and addresses.
+                // Only virtual servers are distinguished by sets and addresses.
                 (Some(a), Some(b)) => {
                     ipvs::same_structure(a, b)
                         && self.addresses == snapshot.addresses
@@ -123,14 +123,14 @@ impl Made {
         all.extend(servers.into_iter().map(|s| s.1));
         self.api.name(&mut all);
         let modes = modes(snapshot, &all);
-        mark_leftovers(&mut all, &modes);
+        mark_stale(&mut all, &modes);
         let mut all: Vec<(Service, u32)> = all.into_iter().zip(places).collect();
         all.sort_by(|a, b| order(&a.0, &b.0));
         Services::new(all, modes)
     }
 }
 
-/// By namespace, name, port, protocol and family, what is at work before what was left; unnamed ones last, by
+/// By namespace, name, port, protocol and family, what is active before what was left; unnamed ones last, by
 /// address.
 fn order(a: &Service, b: &Service) -> std::cmp::Ordering {
     let address = |s: &Service| {
@@ -141,7 +141,7 @@ fn order(a: &Service, b: &Service) -> std::cmp::Ordering {
         .cmp(&(b.name.is_none(), &b.name))
         .then_with(|| address(a).cmp(&address(b)))
         .then_with(|| {
-            let rest = |s: &Service| (s.protocol.name(), s.family, s.leftover, s.engine);
+            let rest = |s: &Service| (s.protocol.name(), s.family, s.stale, s.engine);
             rest(a).cmp(&rest(b))
         })
 }
@@ -229,16 +229,16 @@ fn own_rules(table: &Table, of: Use) -> usize {
         .sum()
 }
 
-fn mark_leftovers(services: &mut [Service], modes: &[ModeState]) {
+fn mark_stale(services: &mut [Service], modes: &[ModeState]) {
     for s in services {
-        s.leftover =
-            modes.iter().any(|m| m.state == State::Leftover && (m.engine, m.family) == (s.engine, s.family));
+        s.stale =
+            modes.iter().any(|m| m.state == State::Stale && (m.engine, m.family) == (s.engine, s.family));
     }
 }
 
-/// Modes in the order in which they get a packet, as far as rules tell. Translation by rules comes before
+/// Modes in the order in which they get a packet, as far as rules say. Translation by rules comes before
 /// IPVS (`ip_vs_in` hangs behind prerouting's nat). Among rules that translate at the same priority the kernel
-/// tells no order; nodes move from the later to the earlier ones here, and what they left is a leftover.
+/// says no order; nodes move from the later to the earlier ones here, and what they left is a leftover.
 const RANK: [Engine; 6] = [
     Engine::Nftables,
     Engine::IptablesNft,
@@ -267,7 +267,7 @@ fn modes(snapshot: &Snapshot, services: &[Service]) -> Vec<ModeState> {
             }
             // Rules that no packet reaches are left behind, whatever else is there.
             let reached = of(engine).any(|s| !s.frontends.is_empty());
-            let state = if reached && !taken { State::Active } else { State::Leftover };
+            let state = if reached && !taken { State::Active } else { State::Stale };
             taken |= reached;
             let backend = engine.variant().and_then(|v| VARIANTS.iter().find(|x| x.0 == v)).map(|x| x.1);
             let rules = match engine.mode() {
@@ -275,7 +275,7 @@ fn modes(snapshot: &Snapshot, services: &[Service]) -> Vec<ModeState> {
                     .map_or(0, |(_, t)| t.rules.len()),
                 Mode::Iptables => rules(backend, Use::Rules),
                 Mode::Userspace => rules(backend, Use::Userspace),
-                // Its few rules stand in the same chains as iptables mode's.
+                // Its few rules are in the same chains as iptables mode's.
                 Mode::Ipvs
                     if services.iter().any(|s| s.engine.mode() == Mode::Iptables && s.family == family) =>
                 {

@@ -56,7 +56,7 @@ fn by_prefix(names: &'static [(&'static str, &'static str)], name: &str) -> Opti
     names.iter().find(|n| name.starts_with(n.0)).map(|n| n.1)
 }
 
-/// The program that a chain belongs to, as far as names tell.
+/// The program that a chain belongs to, as far as names say.
 pub fn chain_owner(table: &Table, chain: ChainId) -> Option<&'static str> {
     match table.dialect {
         Dialect::Nft => by_prefix(TABLES, &table.name),
@@ -64,7 +64,7 @@ pub fn chain_owner(table: &Table, chain: ChainId) -> Option<&'static str> {
     }
 }
 
-/// The programs that a table belongs to, as far as names tell; empty where they tell nothing.
+/// The programs that a table belongs to, as far as names say; empty where they say nothing.
 pub fn owners(table: &Table) -> Vec<&'static str> {
     let mut found = Vec::new();
     if table.dialect == Dialect::Nft {
@@ -74,7 +74,7 @@ pub fn owners(table: &Table) -> Vec<&'static str> {
     let mut last = None;
     for c in table.chains.iter().filter(|c| c.base.is_none()) {
         let Some(owner) = by_prefix(CHAINS, table.str(c.name)) else { continue };
-        // Chains of one program mostly stand together.
+        // Chains of one program mostly are together.
         if last == Some(owner) {
             continue;
         }

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 /// A line of what makes up a Service.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part {
-    /// Where the next ones stand: table and chain, or set.
+    /// Where the next ones are: table and chain, or set.
     Place(String),
     /// A rule.
     Rule(RuleRef),

@@ -116,7 +116,7 @@ pub struct RuleRef {
 /// An address where a Service is reached.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Frontend {
-    /// Which kind; `None` where the kernel cannot tell: a rejected external address may be an external IP or
+    /// Which kind; `None` where the kernel cannot say: a rejected external address may be an external IP or
     /// a load balancer's, a virtual server of IPVS any of three.
     pub kind: Option<FrontendKind>,
     /// Address; `None` for a node port on every node address.
@@ -125,7 +125,7 @@ pub struct Frontend {
     pub port: u16,
     /// What happens to new flows.
     pub action: Action,
-    /// `None` where the kernel cannot tell: rejected frontends, and IPVS.
+    /// `None` where the kernel cannot say: rejected frontends, and IPVS.
     pub traffic_policy: Option<TrafficPolicy>,
     /// Networks that may use it; `None` for all.
     pub source_ranges: Option<Vec<IpNet>>,
@@ -170,7 +170,7 @@ pub struct Backend {
     pub local_share: Option<f64>,
     /// Weight (IPVS).
     pub weight: Option<u32>,
-    /// Whether it is on this node; `None` where the kernel does not tell.
+    /// Whether it is on this node; `None` where the kernel does not say.
     pub local: Option<bool>,
     /// Policies under which it takes traffic.
     pub traffic_policies: Vec<TrafficPolicy>,
@@ -240,8 +240,8 @@ pub struct Service {
     pub proxy_port: Option<u16>,
     /// Hash in its chain names (iptables and nftables mode).
     pub chain_hash: Option<String>,
-    /// True where another mode is at work and this one's rules were left behind.
-    pub leftover: bool,
+    /// True where another mode is active and this one's rules were left behind.
+    pub stale: bool,
 }
 
 /// How a Service is.
@@ -251,8 +251,8 @@ pub enum Health {
     Rejecting,
     /// Some frontend drops.
     Dropping,
-    /// Written by a mode that is not at work, or nothing leads there.
-    Leftover,
+    /// Written by a mode that is not active, or nothing leads there.
+    Stale,
     /// Every frontend balances.
     Fine,
 }
@@ -263,7 +263,7 @@ impl Health {
         match self {
             Health::Rejecting => "rejects",
             Health::Dropping => "drops",
-            Health::Leftover => "leftover",
+            Health::Stale => "leftover",
             Health::Fine => "ok",
         }
     }
@@ -285,7 +285,7 @@ impl Service {
             health_check_node_port: None,
             proxy_port: None,
             chain_hash: None,
-            leftover: false,
+            stale: false,
         }
     }
 
@@ -301,8 +301,8 @@ impl Service {
     /// How it is.
     pub fn health(&self) -> Health {
         let any = |a: Action| self.frontends.iter().any(|f| f.action == a);
-        if self.frontends.is_empty() || self.leftover {
-            Health::Leftover
+        if self.frontends.is_empty() || self.stale {
+            Health::Stale
         } else if any(Action::Reject) {
             Health::Rejecting
         } else if any(Action::Drop) {

@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
-/// Whether a mode's rules are at work.
+/// Whether a mode's rules are active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// They are.
     Active,
     /// Another mode took over and left them.
-    Leftover,
+    Stale,
 }
 
 impl State {
@@ -22,7 +22,7 @@ impl State {
     pub fn name(self) -> &'static str {
         match self {
             State::Active => "active",
-            State::Leftover => "leftover",
+            State::Stale => "leftover",
         }
     }
 }
@@ -86,7 +86,7 @@ impl Services {
         });
         let first = first.collect();
         let mut at = HashMap::default();
-        for (i, s) in (0..).zip(&all).filter(|(_, s)| !s.leftover) {
+        for (i, s) in (0..).zip(&all).filter(|(_, s)| !s.stale) {
             at.extend(s.frontends.iter().map(|f| ((s.protocol.number(), f.address, f.port), i)));
         }
         Services { all, modes, first, servers, frontends, backends, at, behind: OnceLock::new() }
@@ -102,7 +102,7 @@ impl Services {
     pub fn with_backend(&self, backend: L4Endpoint) -> Option<usize> {
         let behind = self.behind.get_or_init(|| {
             let mut all = HashMap::default();
-            for (i, s) in (0..).zip(&self.all).filter(|(_, s)| !s.leftover) {
+            for (i, s) in (0..).zip(&self.all).filter(|(_, s)| !s.stale) {
                 for b in &s.backends {
                     all.entry(L4Endpoint::new(s.protocol.number(), b.address, b.port)).or_insert(i);
                 }

@@ -17,7 +17,7 @@ pub(super) fn is_chain(name: &str) -> bool {
         || [NODEPORTS, "KUBE-NODEPORT-HOST", "KUBE-NODEPORT-NON-LOCAL"].contains(&name)
 }
 
-/// Reads the Services of one family and variant from its `nat` table, which stands at `index` in the snapshot.
+/// Reads the Services of one family and variant from its `nat` table, which is at `index` in the snapshot.
 pub(super) fn read(family: IpFamily, variant: Variant, index: usize, nat: &Table) -> Vec<Service> {
     let engine = match variant {
         Variant::Legacy => Engine::UserspaceLegacy,

@@ -177,7 +177,7 @@ mod tests {
         history.push(Duration::from_secs(1), frame(&[1.0, 10.0]));
         let old = history.clone();
         history.push(Duration::from_secs(2), frame(&[2.0, f32::NAN]));
-        // The second Service stands first now, the first is gone, and one is new.
+        // The second Service is first now, the first is gone, and one is new.
         history.reorder(&[Some(1), None], &[]);
         history.push(Duration::from_secs(3), frame(&[30.0, 7.0]));
         assert_eq!(history.service(0).cells(9), [10.0, 30.0]);

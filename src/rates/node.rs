@@ -83,7 +83,7 @@ pub struct NodeRates {
     pub conntrack: ConntrackRates,
     /// Packets that die, the most first.
     pub causes: Vec<Cause>,
-    /// New flows a second over all Services at work.
+    /// New flows a second over all Services active.
     pub flows: Option<f64>,
 }
 
@@ -117,11 +117,10 @@ pub(super) struct NodeTracker {
 impl NodeTracker {
     pub(super) fn update(&mut self, snapshot: &Snapshot, model: &Model, rates: &Rates) -> NodeRates {
         self.conntrack(snapshot);
-        let at_work =
-            || model.services.iter().zip(rates.iter()).filter(|(s, _)| s.health() != Health::Leftover);
-        let flows = at_work().filter_map(|(_, r)| r.flows.ok()).reduce(|a, b| a + b);
+        let active = || model.services.iter().zip(rates.iter()).filter(|(s, _)| s.health() != Health::Stale);
+        let flows = active().filter_map(|(_, r)| r.flows.ok()).reduce(|a, b| a + b);
         let held = || {
-            let used = model.iter().filter(|(s, _)| s.health() != Health::Leftover);
+            let used = model.iter().filter(|(s, _)| s.health() != Health::Stale);
             let held = used.flat_map(|(_, f)| f.frontends()).filter_map(|f| f.flows);
             held.reduce(|a, b| a + b).map(|n| n as f64)
         };
@@ -209,7 +208,7 @@ impl NodeTracker {
             let Some(total) = figures.refused() else {
                 continue;
             };
-            if s.health() == Health::Leftover {
+            if s.health() == Health::Stale {
                 continue;
             }
             let (kind, name) = name(s.health());

@@ -77,7 +77,7 @@ pub(super) fn read_at(snapshot: &Snapshot, service: &Service, b: Option<&Backend
     }
 }
 
-/// Where each Service and each backend of a structure stood in another one.
+/// Where each Service and each backend of a structure was in another one.
 pub(super) fn places_before(before: &Services, now: &Services) -> (Vec<Option<u32>>, Vec<Option<u32>>) {
     let known: HashMap<u64, usize, foldhash::fast::FixedState> =
         before.iter().enumerate().map(|(i, s)| (service_key(s), i)).collect();
@@ -92,7 +92,7 @@ pub(super) fn places_before(before: &Services, now: &Services) -> (Vec<Option<u3
         let (old, first) = (&before[i].backends, before.backends_of(i).start);
         let key = |b: &Backend| (b.address, b.port);
         backends.extend(s.backends.iter().enumerate().map(|(j, b)| {
-            // Most stand where they stood.
+            // Most are where they was.
             let here = old.get(j).filter(|o| key(o) == key(b)).map(|_| j);
             let place = here.or_else(|| old.iter().position(|o| key(o) == key(b)))?;
             Some((first + place) as u32)

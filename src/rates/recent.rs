@@ -29,7 +29,7 @@ impl Recent {
     }
 
     /// At most `width` figures, oldest first: means of as many readings each as it takes to show all of them. Which
-    /// readings stand together never changes, so that a line moves only when one more is full.
+    /// readings are together never changes, so that a line moves only when one more is full.
     pub fn cells(&self, width: usize) -> Vec<f32> {
         if width == 0 {
             return Vec::new();
@@ -39,7 +39,7 @@ impl Recent {
         while self.values.len().div_ceil(size) + usize::from(size > 1) > width && size < HISTORY {
             size += 1;
         }
-        /// A cell: its number, sum and number of values, and how many readings it stands for.
+        /// A cell: its number, sum and number of values, and how many readings it represents.
         struct Cell(u64, f32, u32, usize);
         let mut cells: Vec<Cell> = Vec::with_capacity(width);
         for (i, v) in (self.first..).zip(&self.values) {

@@ -17,7 +17,7 @@ fn newest(t: &TableState) -> Duration {
 }
 
 impl RuleRates {
-    /// Takes the tables of the next snapshot. A table of another structure begins anew.
+    /// Takes the tables of the next snapshot. A table of another structure begins again.
     pub fn update(&mut self, tables: &[TableState]) {
         self.tables.truncate(tables.len());
         for (i, new) in tables.iter().enumerate() {

@@ -107,7 +107,7 @@ impl Session {
         }
     }
 
-    /// Time that one point stands for.
+    /// Time that one point represents.
     pub fn span(&self) -> Duration {
         self.spans.span
     }

@@ -31,7 +31,7 @@ pub struct ServiceRates {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Packed(f64);
 
-/// The reasons, by the number that stands for each in a [`Packed`] one.
+/// The reasons, by the number that represents each in a [`Packed`] one.
 pub(super) const REASONS: [NoRate; 5] = [
     NoRate::FirstSample,
     NoRate::CounterReset,

@@ -57,7 +57,7 @@ pub(super) fn window(prefix: usize, len: usize) -> u32 {
     ((prefix + len).next_power_of_two().trailing_zeros() + 1).clamp(10, 30)
 }
 
-/// Compresses, told by the difference to `prefix` where there is one.
+/// Compresses, stored as the difference to `prefix` where there is one.
 pub(super) fn pack(bytes: &[u8], prefix: &[u8]) -> io::Result<Vec<u8>> {
     let out = Vec::with_capacity(bytes.len() / 8 + 64);
     let mut encoder = match prefix.is_empty() {

@@ -1,4 +1,4 @@
-//! A snapshot as it stands in a recording: what seldom changes is a piece of its own that readings name by number.
+//! A snapshot as it is in a recording: what seldom changes is a piece of its own that readings name by number.
 
 use crate::ruleset::{Family, Table, TableCounters};
 use crate::snapshot::facts::{
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Number of a piece in its recording.
 pub(super) type PieceId = u32;
 
-/// What seldom changes. A new kind is a new variant at the end, and a new field has a default: what stands here is
+/// What seldom changes. A new kind is a new variant at the end, and a new field has a default: what is here is
 /// the file format.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Piece {
@@ -30,7 +30,7 @@ pub(super) enum Piece {
 }
 
 impl Piece {
-    /// True where it is the same: tables are told apart by where they are, as structure is parsed only where it changed.
+    /// True where it is the same: tables are distinguished by where they are, as structure is parsed only where it changed.
     pub(super) fn is(&self, other: &Piece) -> bool {
         match (self, other) {
             (Piece::Node(a), Piece::Node(b)) => a == b,
@@ -43,7 +43,7 @@ impl Piece {
         }
     }
 
-    /// True where it stands for the same thing, perhaps at another time.
+    /// True where it represents the same thing, perhaps at another time.
     pub(super) fn is_kin(&self, other: &Piece) -> bool {
         match (self, other) {
             (Piece::Table(a), Piece::Table(b)) => {
@@ -112,7 +112,7 @@ struct FrameUnread {
     /// Not in recordings of 0.1.
     #[serde(default)]
     source: Option<Cow<'static, str>>,
-    /// Not in recordings of 0.1; a kind of a later version is told by `failed`.
+    /// Not in recordings of 0.1; a kind of a later version is stored as differences to `failed`.
     #[serde(default)]
     kind: Option<Cow<'static, str>>,
 }
@@ -239,7 +239,7 @@ impl Frame {
                 Piece::Links(x) => s.links = x,
                 Piece::Sysctls(x) => s.sysctls = x,
                 Piece::Cluster(x) => s.cluster = Some(x),
-                Piece::Table(t) => return Err(format!("table {} stands where none should", t.name)),
+                Piece::Table(t) => return Err(format!("table {} is where none should", t.name)),
             }
         }
         for t in self.tables {

@@ -7,9 +7,9 @@
 //! | tag | holds |
 //! |---|---|
 //! | `P` | what seldom changes (a table, the node): its number, then the piece |
-//! | `Q` | the same, told by the difference to an earlier piece: its number, that of the other, then the piece |
+//! | `Q` | the same, stored as the difference to an earlier piece: its number, that of the other, then the piece |
 //! | `F` | a reading: microseconds since 1970, then the reading |
-//! | `D` | the same, told by the difference to the last `F` |
+//! | `D` | the same, stored as the difference to the last `F` |
 //!
 //! Pieces and readings are MessagePack with fields by name (what a newer kptop adds has a default, so that it reads what
 //! an older one wrote), compressed by zstd with a checksum. A difference is zstd's: the other one is its prefix. A reading

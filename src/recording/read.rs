@@ -15,14 +15,14 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 enum Place {
     File(u64, u32),
-    Held(Arc<[u8]>),
+    MatchResult(Arc<[u8]>),
 }
 
 #[derive(Clone, Debug)]
 struct FrameAt {
     time: i64,
     session: usize,
-    /// The reading that it is told by; itself where it is whole.
+    /// The reading that it is stored as differences to; itself where it is whole.
     whole: usize,
     place: Place,
 }
@@ -97,7 +97,7 @@ impl Recording {
         let mut recording = Recording::empty(None);
         recording.sessions.push(Session { head, pieces: HashMap::new() });
         for block in blocks {
-            let place = Place::Held(block.bytes().clone());
+            let place = Place::MatchResult(block.bytes().clone());
             match block {
                 Block::Piece { id, base, .. } => {
                     recording.sessions[0].pieces.insert(*id, (*base, place));
@@ -112,7 +112,7 @@ impl Recording {
         let session = self.sessions.len() - 1;
         let index = self.frames.len();
         let last = self.frames.last().filter(|f| f.session == session);
-        // A difference without the reading that it is told by is left out.
+        // A difference without the reading that it is stored as differences to is left out.
         let whole = match (whole, last) {
             (true, _) => index,
             (false, Some(last)) => last.whole,
@@ -271,7 +271,7 @@ impl Recording {
         Timestamp::from_microsecond(time).unwrap_or_default()
     }
 
-    /// The session of a reading: between two of them time and counters begin anew.
+    /// The session of a reading: between two of them time and counters begin again.
     pub fn session(&self, index: usize) -> usize {
         self.frames.get(index).map_or(0, |f| f.session)
     }
@@ -293,7 +293,7 @@ impl Recording {
             Place::File(at, n) => self
                 .bytes(at + skip as u64, *n as usize - skip)
                 .map_err(|e| format!("reading it failed: {e}")),
-            Place::Held(bytes) => Ok(bytes.get(5 + skip..).unwrap_or_default().to_vec()),
+            Place::MatchResult(bytes) => Ok(bytes.get(5 + skip..).unwrap_or_default().to_vec()),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Addresses that have their first bits in common keep as many in common (as Crypto-PAn does it), so that a pod stays in its
 //! node's network and rules mean what they meant; of IPv4 the first 8 bits stay (so that a private address stays private),
-//! of IPv6 the first 16. Names become words made of a keyed hash. The key is drawn anew for each recording and kept nowhere.
+//! of IPv6 the first 16. Names become words made of a keyed hash. The key is drawn again for each recording and kept nowhere.
 
 use crate::ruleset::{IpFamily, L4Endpoint, Rewrite, Table};
 use crate::snapshot::facts::{Cluster, ClusterService, InterfaceAddress, VirtualAddress};
@@ -148,7 +148,7 @@ impl Redactor {
         if let Some(a) = self.place(word) {
             return a;
         }
-        // KUBE-SVC-TCOU7JCQXEZGVUNU and its kin: one hash stands in several names.
+        // KUBE-SVC-TCOU7JCQXEZGVUNU and its kin: one hash is in several names.
         if let Some((prefix, hash)) = crate::proxy::chain::hashed(word) {
             return format!("{prefix}{}", self.letters("hash", hash, 16).to_uppercase());
         }
@@ -195,7 +195,7 @@ impl Redactor {
         let endpoint = match endpoint {
             Some(e) => {
                 let (addr, number) = e.rsplit_once('/')?;
-                // `:` of IPv6 stands there as `.`
+                // `:` of IPv6 is there as `.`
                 let v6 = addr.parse::<IpAddr>().is_err();
                 let parsed: IpAddr =
                     if v6 { addr.replace('.', ":").parse().ok()? } else { addr.parse().ok()? };

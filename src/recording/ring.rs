@@ -74,7 +74,7 @@ impl Ring {
             if self.bytes <= self.most_bytes && span <= self.most_time {
                 break;
             }
-            // A whole reading goes with those that are told by it.
+            // A whole reading goes with those that are stored as differences to it.
             let Some(next) = self.frames.iter().skip(1).position(is_whole) else { break };
             for gone in self.frames.drain(..=next) {
                 self.bytes -= gone.bytes().len();

@@ -8,13 +8,13 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Readings told by their difference to the same whole one, at most: what a jump has to read stays small.
+/// Readings stored as their difference to the same whole one, at most: what a jump has to read stays small.
 const MOST_DIFFERENCES: usize = 120;
 
 /// A block with what it depends on.
 #[derive(Clone, Debug)]
 pub(super) enum Block {
-    /// Number, and the piece that it is told by.
+    /// Number, and the piece that it is stored as differences to.
     Piece { id: PieceId, base: Option<PieceId>, bytes: Arc<[u8]> },
     /// Microseconds since 1970; whole or a difference.
     Frame { time: i64, whole: bool, pieces: Vec<PieceId>, bytes: Arc<[u8]> },
@@ -33,7 +33,7 @@ impl Block {
 struct Written {
     id: PieceId,
     piece: Piece,
-    /// The whole piece that newer ones of its kin are told by.
+    /// The whole piece that newer ones of its kin are stored as differences to.
     base: Option<(PieceId, Arc<Vec<u8>>, usize)>,
 }
 
@@ -96,7 +96,7 @@ impl Encoder {
         Ok(blocks)
     }
 
-    /// Pieces that later ones may be told by.
+    /// Pieces that later ones may be stored as differences to.
     pub(super) fn bases(&self) -> impl Iterator<Item = PieceId> {
         self.known.iter().filter_map(|k| Some(k.base.as_ref()?.0))
     }

@@ -1,4 +1,4 @@
-//! The drop monitor, listened to by a thread of its own, as long as somebody asks for it.
+//! The drop monitor, listened to by a thread of its own, as long as a user asks for it.
 
 use crate::kernel::drop_monitor::{self, DropMonitor, Dropped};
 use crate::kernel::privileges::keep_reading_only;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Packets that are kept until somebody takes them; what comes beyond is counted.
+/// Packets that are kept until a user takes them; what comes beyond is counted.
 const KEPT: usize = 20_000;
 
 /// What came since it was last taken.
@@ -20,11 +20,11 @@ pub struct DropBatch {
     pub packets: Vec<Dropped>,
     /// Packets that came and were not kept, as nobody took them in time.
     pub overrun: u64,
-    /// Packets that the kernel dropped and could not tell of, since the monitor is on.
+    /// Packets that the kernel dropped and could not report, since the monitor is on.
     pub lost: u64,
     /// Since when it is on.
     pub span: Duration,
-    /// True where somebody else had switched it on.
+    /// True where another program had switched it on.
     pub shared: bool,
 }
 
@@ -122,7 +122,7 @@ impl Guard {
         Ok(Guard { process })
     }
 
-    /// Tells it that its work is done already.
+    /// Reports that its work is done already.
     fn release(mut self) {
         if let Some(mut pipe) = self.process.stdin.take() {
             let _ = pipe.write_all(b"done");
@@ -131,9 +131,9 @@ impl Guard {
     }
 }
 
-/// What the guard does: waits until its input ends, and switches the monitor off unless it was told that this was done.
+/// What the guard does: waits until its input ends, and switches the monitor off unless it was reported that this was done.
 pub fn guard(before: &str) -> Result<()> {
-    let mut told = Vec::new();
-    let _ = std::io::stdin().read_to_end(&mut told);
-    if told == b"done" { Ok(()) } else { drop_monitor::switch_off(before) }
+    let mut reported = Vec::new();
+    let _ = std::io::stdin().read_to_end(&mut reported);
+    if reported == b"done" { Ok(()) } else { drop_monitor::switch_off(before) }
 }

@@ -117,7 +117,7 @@ pub struct ProtocolFigures {
 /// Flows of a client are counted for so many clients; the rest is [`Flows::other_sources`].
 pub const MAX_SOURCES: usize = 16 * 1024;
 
-/// Flows that are kept one by one, where somebody asked for those of a destination.
+/// Flows that are kept one by one, where a user asked for those of a destination.
 pub const MAX_FOLLOWED: usize = 500;
 
 /// A destination whose flows are kept one by one: protocol number, address (`None`: any that the flow's packets were
@@ -133,7 +133,7 @@ pub const MAX_ASTRAY: usize = 8 * 1024;
 
 /// Flows to a destination that nobody translated and nobody answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Astray {
+pub struct UntranslatedFlow {
     /// Flows.
     pub flows: u32,
     /// The most seconds that any of them has left.
@@ -167,7 +167,7 @@ pub struct Flows {
     /// Flows of sources beyond [`MAX_SOURCES`].
     pub other_sources: u64,
     /// Unanswered flows to where nobody translates, by destination, up to [`MAX_ASTRAY`].
-    pub astray: HashMap<L4Endpoint, Astray, foldhash::fast::FixedState>,
+    pub astray: HashMap<L4Endpoint, UntranslatedFlow, foldhash::fast::FixedState>,
     /// Unanswered flows that come back to who sent them with their own address as the source, by backend, up to
     /// [`MAX_ASTRAY`].
     pub hairpins: HashMap<L4Endpoint, u32, foldhash::fast::FixedState>,

@@ -98,10 +98,10 @@ pub struct Live {
     flow_watch: Option<FlowWatch>,
     sysctls: Option<(Instant, Arc<sysctl::Sysctls>)>,
     api: Option<Arc<ApiWatch>>,
-    kept: Kept,
+    kept: Cache,
 }
 
-/// What somebody looks at right now, and what is read for that alone.
+/// What a user looks at right now, and what is read for that alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LookedAt {
     /// Destinations whose flows are kept one by one.
@@ -114,7 +114,7 @@ pub struct LookedAt {
 
 /// The last reading of each source, for snapshots in which it is not read again.
 #[derive(Debug, Default)]
-struct Kept {
+struct Cache {
     tables: Vec<TableState>,
     tables_unread: Vec<Unread>,
     nftables: Vec<TableState>,
@@ -166,11 +166,11 @@ impl Live {
             sysctls: None,
             api: None,
             pace: Default::default(),
-            kept: Kept::default(),
+            kept: Cache::default(),
         }
     }
 
-    /// From now on each snapshot holds what the Kubernetes API tells.
+    /// From now on each snapshot holds what the Kubernetes API says.
     pub fn with_api(mut self, api: Option<Arc<ApiWatch>>) -> Live {
         self.api = api;
         self
@@ -331,7 +331,10 @@ impl Live {
                     source: SourceId::Tables(Family::Bridge),
                     what: "tables of legacy ebtables".into(),
                     kind: UnreadKind::Missing,
-                    why: format!("asking for one would make it, and where they are is not told: {}", e.kind),
+                    why: format!(
+                        "asking for one would make it, and where they are is not reported: {}",
+                        e.kind
+                    ),
                     hint: e.hint(),
                 }),
                 Err(e) => missing.push(Unread::of_error(
@@ -404,13 +407,13 @@ impl Live {
         self.watched = rules;
     }
 
-    /// Reads also what somebody looks at, from the next snapshot on; new flows are read without waiting for their turn.
+    /// Reads also what a user looks at, from the next snapshot on; new flows are read without waiting for their turn.
     pub fn look_at(&mut self, what: LookedAt) {
         if what.flows != self.looked_at.flows && !what.flows.is_empty() {
             self.pace[FLOWS].last = None;
         }
         if what.events != self.looked_at.events {
-            // Where the kernel does not tell of flows, dumps are all there is.
+            // Where the kernel does not report flows, dumps are all there is.
             self.flow_watch = if what.events.is_empty() { None } else { FlowWatch::start(&what.events).ok() };
         }
         if what.memory != self.looked_at.memory {
@@ -425,7 +428,7 @@ impl Live {
         Some(self.nftables.as_mut()?.set_members(table, table.find_set(set)?))
     }
 
-    /// Reads the clients that rules remember, of the lists that somebody looks at.
+    /// Reads the clients that rules remember, of the lists that a user looks at.
     fn read_memory(&mut self, at: Duration) {
         if self.looked_at.memory.is_empty() {
             return;
@@ -572,7 +575,7 @@ impl Live {
         }
     }
 
-    /// The flows that somebody looks at, without the others: the kernel leaves them out.
+    /// The flows that a user looks at, without the others: the kernel leaves them out.
     fn read_followed(&mut self, at: Duration) -> Option<Reading<Flows>> {
         let wanted = self.looked_at.flows.clone();
         let own = node::addresses().unwrap_or_default();
@@ -580,7 +583,7 @@ impl Live {
         flows.follow(wanted.clone());
         let client = self.client().ok()?;
         for (protocol, address, port) in wanted {
-            // A node port stands on every address of the node.
+            // A node port is on every address of the node.
             let all: Vec<IpAddr> = match address {
                 Some(a) => vec![a],
                 None => own.iter().map(|a| a.address).collect(),
@@ -607,7 +610,7 @@ impl Live {
                 return;
             }
         };
-        // procfs tells almost as much where netlink is refused.
+        // procfs says almost as much where netlink is refused.
         let cpus = match self
             .client()
             .and_then(conntrack::Client::stats)

@@ -16,8 +16,8 @@ pub use crate::kernel::Error;
 pub use drop_watch::{DropBatch, DropWatch, GUARD, guard};
 pub use flow_events::{FlowEvents, FlowTurnover, FlowWatch};
 pub use flows::{
-    Astray, FlowFigures, FlowKey, Flows, Followed, MAX_ASTRAY, MAX_FOLLOWED, MAX_GROUPS, MAX_SOURCES,
-    ProtocolFigures, TCP_STATES,
+    FlowFigures, FlowKey, Flows, Followed, MAX_ASTRAY, MAX_FOLLOWED, MAX_GROUPS, MAX_SOURCES,
+    ProtocolFigures, TCP_STATES, UntranslatedFlow,
 };
 pub use reading::{
     Conntrack, MemoryList, NetnsFact, ReadCost, Reading, Recent, Remembered, RememberedClient, Snapshot,

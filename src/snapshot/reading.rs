@@ -43,7 +43,7 @@ pub mod facts {
     pub use crate::kernel::nfacct::Object as AcctObject;
     pub use crate::kernel::node::{InterfaceAddress, Node, identity as node_identity, read as read_node};
     pub use crate::kernel::privileges::{
-        at_work, keep_files_only, keep_reading, keep_reading_only, run_no_program,
+        active, keep_files_only, keep_reading, keep_reading_only, run_no_program,
     };
     pub use crate::kernel::reads::{READS, Read};
     pub use crate::kernel::recent::RecentEntry;
@@ -73,11 +73,11 @@ pub struct Snapshot {
     pub generation: Option<u32>,
     /// Conntrack, where the kernel has it.
     pub conntrack: Option<Conntrack>,
-    /// Flows to the destinations that somebody looks at, read by themselves where reading all of them is not due.
+    /// Flows to the destinations that a user looks at, read by themselves where reading all of them is not due.
     pub followed: Option<Reading<Flows>>,
-    /// Flows that began and ended since somebody looks at them.
+    /// Flows that began and ended since a user looks at them.
     pub flow_events: Option<Reading<FlowEvents>>,
-    /// Clients that rules remember, of the lists and sets that somebody asked for.
+    /// Clients that rules remember, of the lists and sets that a user asked for.
     pub remembered: Option<Reading<Remembered>>,
     /// Addresses of the node's interfaces, those of the links of its default routes first.
     pub addresses: Arc<Vec<InterfaceAddress>>,
@@ -85,9 +85,9 @@ pub struct Snapshot {
     pub links: Arc<Vec<Link>>,
     /// Counters of the network stack.
     pub counters: Option<Reading<Counters>>,
-    /// What the Kubernetes API tells, where it was asked.
+    /// What the Kubernetes API reports, where it was asked.
     pub cluster: Option<Arc<Cluster>>,
-    /// Sysctls that decide what becomes of packets.
+    /// Sysctls that decide what happens to packets.
     pub sysctls: Arc<Sysctls>,
     /// What could not be read.
     pub unread: Vec<Unread>,
@@ -128,7 +128,7 @@ pub struct TableState {
     pub table: Arc<Table>,
     /// Counters.
     pub counters: Arc<TableCounters>,
-    /// Size in the kernel, where it tells.
+    /// Size in the kernel, where it says.
     pub bytes: Option<u64>,
     /// Counters of single rules that were read after the others.
     pub recent: Option<Arc<Recent>>,
@@ -205,9 +205,9 @@ pub struct Remembered {
 pub struct RememberedClient {
     /// Its address.
     pub address: IpAddr,
-    /// Time until it is forgotten, where the kernel tells it.
+    /// Time until it is forgotten, where the kernel says it.
     pub expires: Option<Duration>,
-    /// Packets that were noted, where the kernel tells it.
+    /// Packets that were noted, where the kernel says it.
     pub packets: Option<u32>,
 }
 

@@ -113,7 +113,7 @@ impl Unread {
         Unread { source, what: what.into(), kind, why: e.kind.to_string(), hint: e.hint() }
     }
 
-    /// A source of which files do not tell enough.
+    /// A source of which files do not say enough.
     pub fn of_files(
         source: SourceId,
         kind: UnreadKind,

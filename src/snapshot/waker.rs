@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// After a change more follow: a restore makes thousands of notices. So long they are waited for.
 const SETTLE: Duration = Duration::from_millis(150);
 
-/// See above. Where the kernel has no nf_tables, or tells nothing, only time passes.
+/// See above. Where the kernel has no nf_tables, or says nothing, only time passes.
 #[derive(Debug)]
 pub struct Waker {
     events: Option<Events>,
@@ -18,7 +18,7 @@ impl Waker {
         Waker { events: Events::open().ok() }
     }
 
-    /// True where the kernel tells of changes.
+    /// True where the kernel reports changes.
     pub fn is_listening(&self) -> bool {
         self.events.is_some()
     }

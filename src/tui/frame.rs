@@ -74,8 +74,8 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
             left.push(Span::styled(" · ", theme.dim()));
             left.push(match m.state {
                 State::Active => Span::styled(format!("{}{variant}", m.engine.mode().name()), theme.good()),
-                State::Leftover => {
-                    Span::styled(format!("{}{variant} left over", m.engine.mode().name()), theme.warn())
+                State::Stale => {
+                    Span::styled(format!("{}{variant} stale", m.engine.mode().name()), theme.warn())
                 }
             });
         }
@@ -141,33 +141,33 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
         return;
     }
     let services = &u.model.services;
-    // What is left over is counted apart: it holds the same Services once more.
-    let at_work = || services.iter().zip(u.rates.iter()).filter(|(s, _)| s.health() != Health::Leftover);
-    let left_over = services.len() - at_work().count();
+    // What is stale is counted apart: it holds the same Services once more.
+    let active = || services.iter().zip(u.rates.iter()).filter(|(s, _)| s.health() != Health::Stale);
+    let stale = services.len() - active().count();
     let refuses = |s: &Service| matches!(s.health(), Health::Rejecting | Health::Dropping);
-    let refusing = at_work().filter(|(s, _)| refuses(s)).count();
-    let backends: usize = at_work().map(|(s, _)| s.backends.len()).sum();
+    let refusing = active().filter(|(s, _)| refuses(s)).count();
+    let backends: usize = active().map(|(s, _)| s.backends.len()).sum();
     let rules: usize = u.snapshot.tables.iter().map(|t| t.table.rules.len()).sum();
-    let mut counted = at_work().filter_map(|(_, r)| r.flows.ok()).peekable();
+    let mut counted = active().filter_map(|(_, r)| r.flows.ok()).peekable();
     // Where nothing counts new flows, conntrack still holds those that are.
     let (flows, what) = match counted.peek() {
         Some(_) => (counted.sum::<f64>(), " new flows/s"),
         None => {
-            let used = u.model.iter().filter(|(s, _)| s.health() != Health::Leftover);
+            let used = u.model.iter().filter(|(s, _)| s.health() != Health::Stale);
             let tracked = used.flat_map(|(_, f)| f.frontends()).filter_map(|f| f.flows);
             (tracked.sum::<u64>() as f64, " flows to Services")
         }
     };
     let bold = theme.text().add_modifier(Modifier::BOLD);
     let mut spans = vec![
-        Span::styled(format!(" {}", services.len() - left_over), bold),
+        Span::styled(format!(" {}", services.len() - stale), bold),
         Span::styled(" Services", theme.dim()),
     ];
     if refusing > 0 {
         spans.push(Span::styled(format!(", {refusing} refuse"), theme.bad()));
     }
-    if left_over > 0 {
-        spans.push(Span::styled(format!(", {left_over} left over"), theme.warn()));
+    if stale > 0 {
+        spans.push(Span::styled(format!(", {stale} stale"), theme.warn()));
     }
     for (n, what) in [(count(backends as u64), "backends"), (count(rules as u64), "rules")] {
         spans.push(Span::styled("  ", theme.dim()));

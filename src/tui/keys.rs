@@ -114,7 +114,7 @@ pub(super) const KEYS: &[Key] = &[
         .hint("sort"),
     key(Action::SortBack, "<", "", ""),
     key(Action::Reverse, "r", "R", "reverse the order"),
-    key(Action::Problems, "!", "", "only Services that reject, drop or are left over")
+    key(Action::Problems, "!", "", "only Services that reject, drop or are stale")
         .hint("problems"),
     key(Action::ProblemsFirst, "P", "", "those above all others"),
     key(Action::Namespace, "n", "", "only the next namespace; after the last, all")

@@ -36,9 +36,9 @@ struct MonitorSwitch {
 impl MonitorSwitch {
     /// To be called in the machine's own network namespace, with all that kptop was started with.
     fn new() -> io::Result<MonitorSwitch> {
-        let ((ask, asked), (tell, answer)) = (mpsc::channel(), mpsc::channel());
+        let ((ask, asked), (say, answer)) = (mpsc::channel(), mpsc::channel());
         std::thread::Builder::new().name("monitor switch".into()).spawn(move || {
-            while asked.recv().is_ok() && tell.send(DropWatch::start(true).map_err(|e| e.to_string())).is_ok()
+            while asked.recv().is_ok() && say.send(DropWatch::start(true).map_err(|e| e.to_string())).is_ok()
             {
             }
         })?;

@@ -28,12 +28,12 @@ pub struct Shot {
     pub watch: Duration,
 }
 
-/// Keys, as somebody would press them.
+/// Keys, as a user would press them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys(pub Vec<KeyCode>);
 
 impl Keys {
-    /// Reads `2/cart<Enter><Down>`: letters stand for themselves, others have names.
+    /// Reads `2/cart<Enter><Down>`: letters represent themselves, others have names.
     ///
     /// # Errors
     /// Which names there are.

@@ -118,7 +118,7 @@ pub fn svg(buffer: &Buffer, theme: Theme) -> String {
                 }
                 let symbol = if dots != 0 { " " } else { symbol };
                 run.push_str(symbol);
-                // A wide character stands on two cells, the second of which is blank.
+                // A wide character is on two cells, the second of which is blank.
                 x += (symbol.width() as u16).max(1);
             }
             let (mut fg, mut bg) = (colour(style.0, ink, light), colour(style.1, "none", light));

@@ -57,7 +57,7 @@ impl Screen {
         self.terminal.clear()
     }
 
-    /// Gives the terminal back and stops; takes it again when somebody continues kptop. With `group` the shell's whole
+    /// Gives the terminal back and stops; takes it again when a user continues kptop. With `group` the shell's whole
     /// job stops, as by Ctrl-Z.
     pub(super) fn stop(&mut self, group: bool) -> io::Result<()> {
         restore();

@@ -125,7 +125,7 @@ impl Theme {
         Style::new()
     }
 
-    /// Text that stands out.
+    /// Text that is-out.
     pub fn strong(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }

@@ -34,7 +34,7 @@ struct Look {
 
 const PLAIN: Look = Look { fg: Color::Reset, bg: Color::Reset, modifier: Modifier::empty() };
 
-/// Cells of one look that stand side by side.
+/// Cells of one look that are side by side.
 struct Run {
     x: u16,
     y: u16,
@@ -154,7 +154,7 @@ fn encode<'a>(cells: impl Iterator<Item = (u16, u16, &'a Cell)>, columns: u16, o
             _ => runs.push(Run { x, y, look: at, text: symbol.to_string(), width }),
         }
     }
-    // Changes of a list stand below each other in the same colours, figures with the same right edge.
+    // Changes of a list are below each other in the same colours, figures with the same right edge.
     runs.sort_by_key(|r| (r.look, r.x + r.width, r.y));
     let (mut look, mut at) = (PLAIN, None);
     for r in &runs {
@@ -181,7 +181,7 @@ impl<W: Write> Backend for Wire<W> {
         I: Iterator<Item = (u16, u16, &'a Cell)>,
     {
         self.frame.clear();
-        // Only used to know the last column: a terminal that is narrower by now is drawn anew anyway.
+        // Only used to know the last column: a terminal that is narrower by now is drawn again anyway.
         let columns = crate::window::size().map_or(u16::MAX, |s| s.0);
         encode(content, columns, &mut self.frame);
         self.inner.write_all(&self.frame)

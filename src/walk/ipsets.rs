@@ -1,8 +1,8 @@
 //! Whether a packet is in an ipset (`net/netfilter/ipset/ip_set_*.c`).
 
-use super::Ground;
-use super::match_result::Held;
-use super::packet_state::Traveller;
+use super::RulesetIndex;
+use super::match_result::MatchResult;
+use super::packet_state::PacketState;
 use crate::ruleset::{IpNet, set_flags};
 use crate::snapshot::facts::{Ipset, Member};
 use std::net::IpAddr;
@@ -18,12 +18,12 @@ fn has_ports(protocol: u8) -> bool {
     matches!(protocol, 6 | 17 | 132 | 136)
 }
 
-impl Ground<'_> {
-    pub(super) fn in_ipset(&self, name: &str, dimensions: u8, flags: u8, t: &Traveller) -> Held {
+impl RulesetIndex<'_> {
+    pub(super) fn in_ipset(&self, name: &str, dimensions: u8, flags: u8, t: &PacketState) -> MatchResult {
         let sets = self.snapshot().ipsets.as_ref();
         let Some((index, set)) = sets.and_then(|s| s.value.iter().enumerate().find(|s| s.1.name == name))
         else {
-            return Held::either(format!("the packet is in the ipset {name}, which was not read"));
+            return MatchResult::either(format!("the packet is in the ipset {name}, which was not read"));
         };
         let sides: Vec<Side> =
             (0..dimensions).map(|d| Side { source: flags & (set_flags::DIM_ONE_SRC << d) != 0 }).collect();
@@ -32,16 +32,16 @@ impl Ground<'_> {
             false => t.unsure.destination || t.unsure.destination_port,
         });
         if unknown {
-            return Held::either(format!("the packet is in the ipset {name}{}", t.version()));
+            return MatchResult::either(format!("the packet is in the ipset {name}{}", t.version()));
         }
         match self.found((index, set), &sides, t) {
-            Some(found) => Held::from(found != (flags & set_flags::INVERT != 0)),
-            None => Held::either(format!("the packet is in the ipset {name} ({})", set.kind)),
+            Some(found) => MatchResult::from(found != (flags & set_flags::INVERT != 0)),
+            None => MatchResult::either(format!("the packet is in the ipset {name} ({})", set.kind)),
         }
     }
 
     /// `None` for kinds of sets that are not understood here, and sets whose members were not read.
-    fn found(&self, (index, set): (usize, &Ipset), sides: &[Side], t: &Traveller) -> Option<bool> {
+    fn found(&self, (index, set): (usize, &Ipset), sides: &[Side], t: &PacketState) -> Option<bool> {
         let members = set.members.as_ref()?;
         let index = self.members(index, set);
         if index.in_doubt {
@@ -68,7 +68,7 @@ impl Ground<'_> {
     }
 }
 
-fn fits(m: &Member, fields: &[&str], sides: &[Side], t: &Traveller) -> bool {
+fn fits(m: &Member, fields: &[&str], sides: &[Side], t: &PacketState) -> bool {
     let p = &t.packet;
     let address = |side: Side| if side.source { p.source } else { p.destination };
     let inside = |addr: Option<IpAddr>, prefix: Option<u8>, real: IpAddr| {

@@ -1,6 +1,6 @@
 //! IPVS: where a packet is taken from the hooks, and sent on (`net/netfilter/ipvs/ip_vs_core.c`, `ip_vs_xmit.c`).
 
-use super::packet_state::Traveller;
+use super::packet_state::PacketState;
 use super::travel::Journey;
 use super::{End, StepKind};
 use crate::ruleset::Hook;
@@ -8,7 +8,7 @@ use crate::snapshot::facts::{Forwarding, RealServer};
 
 impl Journey<'_, '_> {
     /// IPVS: a virtual server for the packet, and one of its real servers (`ip_vs_in`, `ip_vs_schedule`).
-    pub(super) fn ipvs(&mut self, t: &mut Traveller) -> Option<End> {
+    pub(super) fn ipvs(&mut self, t: &mut PacketState) -> Option<End> {
         let to = (t.packet.destination, t.packet.destination_port);
         let server = self.ground.virtual_server(t.packet.mark, t.packet.protocol, to)?;
         t.tally.ipvs += 1;
@@ -26,8 +26,8 @@ impl Journey<'_, '_> {
         }
         let even = 1.0 / takers.len() as f64;
         for (i, (real, share)) in takers.iter().enumerate().rev() {
-            let odds = if unknown { even } else { share.unwrap_or(even) };
-            let Some(mut other) = self.branch(t, odds) else { continue };
+            let probability = if unknown { even } else { share.unwrap_or(even) };
+            let Some(mut other) = self.branch(t, probability) else { continue };
             let way = crate::proxy::endpoint_text(real.address, real.port);
             self.step(&mut other, StepKind::Ipvs(format!("{label} -> {way}")), None, false);
             other.via_ipvs = true;

@@ -4,14 +4,14 @@ use super::trace::End;
 
 /// What can be said of a condition.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Held {
+pub(super) enum MatchResult {
     /// It does not hold.
     No,
     /// It holds.
     Yes,
     /// Chance decides; how likely it holds.
-    Odds(f64),
-    /// The snapshot does not tell: what must be assumed for it to hold, and for it not to.
+    Chance(f64),
+    /// The snapshot does not say: what must be assumed for it to hold, and for it not to.
     Either(String, String),
     /// A random number below this is needed first.
     Draw(u32),
@@ -19,28 +19,28 @@ pub(super) enum Held {
     Decides(String, End),
 }
 
-impl Held {
-    pub(super) fn from(holds: bool) -> Held {
-        if holds { Held::Yes } else { Held::No }
+impl MatchResult {
+    pub(super) fn from(holds: bool) -> MatchResult {
+        if holds { MatchResult::Yes } else { MatchResult::No }
     }
 
     /// A fork on one question.
-    pub(super) fn either(what: impl Into<String>) -> Held {
+    pub(super) fn either(what: impl Into<String>) -> MatchResult {
         let what = what.into();
-        Held::Either(what.clone(), format!("not: {what}"))
+        MatchResult::Either(what.clone(), format!("not: {what}"))
     }
 
-    pub(super) fn invert(self, invert: bool) -> Held {
+    pub(super) fn invert(self, invert: bool) -> MatchResult {
         if !invert {
             return self;
         }
         match self {
-            Held::No => Held::Yes,
-            Held::Yes => Held::No,
-            Held::Odds(p) => Held::Odds(1.0 - p),
-            Held::Either(yes, no) => Held::Either(no, yes),
-            Held::Draw(n) => Held::Draw(n),
-            Held::Decides(what, end) => Held::Decides(what, end),
+            MatchResult::No => MatchResult::Yes,
+            MatchResult::Yes => MatchResult::No,
+            MatchResult::Chance(p) => MatchResult::Chance(1.0 - p),
+            MatchResult::Either(yes, no) => MatchResult::Either(no, yes),
+            MatchResult::Draw(n) => MatchResult::Draw(n),
+            MatchResult::Decides(what, end) => MatchResult::Decides(what, end),
         }
     }
 
@@ -50,13 +50,13 @@ impl Held {
         unknown: u32,
         invert: bool,
         question: impl FnOnce() -> String,
-    ) -> Held {
+    ) -> MatchResult {
         if differs & !unknown != 0 {
-            return Held::from(invert);
+            return MatchResult::from(invert);
         }
         match unknown {
-            0 => Held::from(!invert),
-            _ => Held::either(question()).invert(invert),
+            0 => MatchResult::from(!invert),
+            _ => MatchResult::either(question()).invert(invert),
         }
     }
 }

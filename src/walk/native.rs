@@ -1,8 +1,8 @@
 //! What native rules of nf_tables load, compare and look up (`net/netfilter/nft_*.c`).
 
-use super::match_result::Held;
-use super::packet_state::Traveller;
-use super::{CtState, Ground};
+use super::match_result::MatchResult;
+use super::packet_state::PacketState;
+use super::{CtState, RulesetIndex};
 use crate::ruleset::{
     Comparison, Condition, Data, Element, Field, IpFamily, Load, Match, Op, SetId, Table, Test, ct, meta,
     octets,
@@ -20,7 +20,7 @@ pub(super) enum Loaded {
     Break,
     /// A random number below this is needed first.
     Draw(u32),
-    /// The snapshot does not tell; what it is.
+    /// The snapshot does not say; what it is.
     Unknown(String),
 }
 
@@ -58,8 +58,8 @@ const IPS_DST_NAT: u32 = 1 << 5;
 
 const IFNAMSIZ: usize = 16;
 
-impl Ground<'_> {
-    pub(super) fn condition(&self, table: &Table, t: &Traveller, c: &Condition) -> Held {
+impl RulesetIndex<'_> {
+    pub(super) fn condition(&self, table: &Table, t: &PacketState, c: &Condition) -> MatchResult {
         let question = |why: &str| {
             // The same question, whether a rule asks for it or for its opposite.
             let mut plain = c.clone();
@@ -76,7 +76,7 @@ impl Ground<'_> {
                 (false, false) => format!(" in {}", t.hook.name()),
                 (false, true) => format!(" in {} when it comes in again", t.hook.name()),
             };
-            Held::either(format!("{why} is what the rule wants: `{text}`{when}{}", t.version()))
+            MatchResult::either(format!("{why} is what the rule wants: `{text}`{when}{}", t.version()))
         };
         let key = match self.key_in_parts(table, t, &c.key) {
             Ok(key) => key,
@@ -89,7 +89,7 @@ impl Ground<'_> {
         match (&c.test, &key.why) {
             (Test::Set { set, .. }, None) => {
                 let held = match self.find(table, t, *set, &key.bytes) {
-                    Ok(found) => Held::from(found.is_some()),
+                    Ok(found) => MatchResult::from(found.is_some()),
                     Err(held) => held,
                 };
                 held.invert(inverted)
@@ -104,20 +104,20 @@ impl Ground<'_> {
                     .any(|((v, b), unknown)| (v ^ b) & !unknown != 0);
                 let doubt = key.unknown.iter().take(value.len()).any(|u| *u != 0);
                 match &key.why {
-                    _ if known_to_differ => Held::from(inverted),
+                    _ if known_to_differ => MatchResult::from(inverted),
                     // Which interface it is may not be known; one that leads elsewhere is not loopback.
                     Some(why) if doubt => {
                         not_loopback(t, c).unwrap_or_else(|| question(why).invert(inverted))
                     }
-                    _ => Held::from(!inverted),
+                    _ => MatchResult::from(!inverted),
                 }
             }
             (_, Some(why)) => question(why).invert(inverted),
             (Test::Compare { op, value }, None) => {
                 let n = value.len().min(key.bytes.len());
                 let order = key.bytes[..n].cmp(&value[..n]);
-                Held::from(match op {
-                    Comparison::Equal | Comparison::NotEqual => return Held::No, // above
+                MatchResult::from(match op {
+                    Comparison::Equal | Comparison::NotEqual => return MatchResult::No, // above
                     Comparison::Less => order.is_lt(),
                     Comparison::LessOrEqual => order.is_le(),
                     Comparison::Greater => order.is_gt(),
@@ -125,24 +125,24 @@ impl Ground<'_> {
                 })
             }
             (Test::Range { from, to, .. }, None) => {
-                Held::from((**from <= key.bytes[..] && key.bytes[..] <= **to) != inverted)
+                MatchResult::from((**from <= key.bytes[..] && key.bytes[..] <= **to) != inverted)
             }
         }
     }
 
     /// The bytes of a key of one field or several, these on multiples of four.
-    pub(super) fn key(&self, table: &Table, t: &Traveller, loads: &[Load]) -> Result<Vec<u8>, Held> {
+    pub(super) fn key(&self, table: &Table, t: &PacketState, loads: &[Load]) -> Result<Vec<u8>, MatchResult> {
         let key = self.key_in_parts(table, t, loads)?;
         match key.why {
             None => Ok(key.bytes),
             Some(what) => {
                 let place = t.rule_place(table);
-                Err(Held::either(format!("{what} is what the rule wants ({place}){}", t.version())))
+                Err(MatchResult::either(format!("{what} is what the rule wants ({place}){}", t.version())))
             }
         }
     }
 
-    fn key_in_parts(&self, table: &Table, t: &Traveller, loads: &[Load]) -> Result<Key, Held> {
+    fn key_in_parts(&self, table: &Table, t: &PacketState, loads: &[Load]) -> Result<Key, MatchResult> {
         let mut key = Key::default();
         for load in loads {
             match self.load(table, t, load) {
@@ -160,8 +160,8 @@ impl Ground<'_> {
                     key.unknown.resize(key.bytes.len(), 0xff);
                     key.why.get_or_insert(what);
                 }
-                Loaded::Break => return Err(Held::No),
-                Loaded::Draw(n) => return Err(Held::Draw(n)),
+                Loaded::Break => return Err(MatchResult::No),
+                Loaded::Draw(n) => return Err(MatchResult::Draw(n)),
             }
             if loads.len() > 1 {
                 key.bytes.resize(key.bytes.len().next_multiple_of(4), 0);
@@ -174,10 +174,10 @@ impl Ground<'_> {
     pub(super) fn find(
         &self,
         table: &Table,
-        t: &Traveller,
+        t: &PacketState,
         set: SetId,
         key: &[u8],
-    ) -> Result<Option<&Element>, Held> {
+    ) -> Result<Option<&Element>, MatchResult> {
         t.lookups.set(t.lookups.get() + 1);
         let index = t.here().table;
         if !table.set(set).is_dynamic()
@@ -195,12 +195,14 @@ impl Ground<'_> {
             Some(client) => Err(self.memory(&list, client, 0, t)),
             None => {
                 let place = t.rule_place(table);
-                Err(Held::either(format!("@{name}, whose elements are not known, has the packet ({place})")))
+                Err(MatchResult::either(format!(
+                    "@{name}, whose elements are not known, has the packet ({place})"
+                )))
             }
         }
     }
 
-    pub(super) fn load(&self, table: &Table, t: &Traveller, load: &Load) -> Loaded {
+    pub(super) fn load(&self, table: &Table, t: &PacketState, load: &Load) -> Loaded {
         let (mut bytes, mut unknown, what) = match self.field(table, t, &load.field, load.len as usize) {
             Loaded::Bytes(bytes) => (bytes, Vec::new(), None),
             Loaded::Partly(bytes, unknown, what) => (bytes, unknown, Some(what)),
@@ -245,7 +247,7 @@ impl Ground<'_> {
         }
     }
 
-    fn field(&self, table: &Table, t: &Traveller, field: &Field, len: usize) -> Loaded {
+    fn field(&self, table: &Table, t: &PacketState, field: &Field, len: usize) -> Loaded {
         let p = &t.packet;
         if let Field::Meta(key) = field
             && let Some((_, value)) = t.unsure.meta.iter().find(|m| m.0 == *key)
@@ -328,8 +330,8 @@ impl Ground<'_> {
             Field::Mapped(m) => {
                 let key = match self.key(table, t, &m.key) {
                     Ok(key) => key,
-                    Err(Held::Draw(n)) => return Loaded::Draw(n),
-                    Err(Held::Either(what, _)) => return Loaded::Unknown(what),
+                    Err(MatchResult::Draw(n)) => return Loaded::Draw(n),
+                    Err(MatchResult::Either(what, _)) => return Loaded::Unknown(what),
                     Err(_) => return Loaded::Break,
                 };
                 match self.find(table, t, m.set, &key) {
@@ -341,7 +343,7 @@ impl Ground<'_> {
                         }
                     }
                     Ok(_) => Loaded::Break,
-                    Err(Held::Either(what, _)) => Loaded::Unknown(what),
+                    Err(MatchResult::Either(what, _)) => Loaded::Unknown(what),
                     Err(_) => Loaded::Break,
                 }
             }
@@ -353,7 +355,7 @@ impl Ground<'_> {
 }
 
 /// The answer to a question for loopback, of an interface that is not known.
-fn not_loopback(t: &Traveller, c: &Condition) -> Option<Held> {
+fn not_loopback(t: &PacketState, c: &Condition) -> Option<MatchResult> {
     let [load] = &c.key[..] else { return None };
     let named = match load.field {
         Field::Meta(meta::IIFNAME) => !t.sender_has_device(),
@@ -363,8 +365,8 @@ fn not_loopback(t: &Traveller, c: &Condition) -> Option<Held> {
     let named = named && load.ops.is_empty();
     match &c.test {
         Test::Compare { op, value } if named && value.starts_with(b"lo\0") => match op {
-            Comparison::Equal => Some(Held::No),
-            Comparison::NotEqual => Some(Held::Yes),
+            Comparison::Equal => Some(MatchResult::No),
+            Comparison::NotEqual => Some(MatchResult::Yes),
             _ => None,
         },
         _ => None,
@@ -394,7 +396,7 @@ pub(super) fn may_have(protocol: u8, family: IpFamily, op: u8) -> bool {
     }
 }
 
-fn payload(t: &Traveller, base: u8, offset: usize, len: usize) -> Loaded {
+fn payload(t: &PacketState, base: u8, offset: usize, len: usize) -> Loaded {
     let field = || (offset..offset + len).map(|at| t.header_byte(base, at));
     if let Some(bytes) = field().collect() {
         return Loaded::Bytes(bytes);
@@ -405,7 +407,7 @@ fn payload(t: &Traveller, base: u8, offset: usize, len: usize) -> Loaded {
     Loaded::Partly(bytes, unknown, format!("a field of the {layer} header"))
 }
 
-fn connection(t: &Traveller, key: u32, direction: Option<u8>, len: usize) -> Loaded {
+fn connection(t: &PacketState, key: u32, direction: Option<u8>, len: usize) -> Loaded {
     let state = t.state();
     // Without a flow only its state can be asked (`nft_ct_get_eval`).
     let tracked = !matches!(state, CtState::Untracked | CtState::Invalid);

@@ -20,7 +20,7 @@ pub enum CtState {
 
 /// Where a packet enters the node's rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entrance {
+pub enum Ingress {
     /// A process of the node sent it: it begins at OUTPUT.
     Node,
     /// It came in by an interface, whose name may not be known: it begins at PREROUTING.
@@ -41,7 +41,7 @@ pub struct Packet {
     /// Receiver's port.
     pub destination_port: u16,
     /// Where it comes in.
-    pub entrance: Entrance,
+    pub entrance: Ingress,
     /// Firewall mark.
     pub mark: u32,
     /// What conntrack says of it.
@@ -50,7 +50,7 @@ pub struct Packet {
 
 impl Packet {
     /// The first packet of a flow.
-    pub fn new(from: (IpAddr, u16), to: (IpAddr, u16), protocol: u8, entrance: Entrance) -> Packet {
+    pub fn new(from: (IpAddr, u16), to: (IpAddr, u16), protocol: u8, entrance: Ingress) -> Packet {
         Packet {
             source: from.0,
             destination: to.0,
@@ -72,10 +72,10 @@ impl Packet {
 /// How to walk.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Clients that rules remember (session affinity) are taken for new ones where the snapshot does not tell; else
+    /// Clients that rules remember (session affinity) are taken for new ones where the snapshot does not say; else
     /// that is a fork.
     pub new_client: bool,
-    /// Keep every step; without them only ends and figures are kept, and 10,000 rules that are passed over cost little.
+    /// Keep every step; without them only ends and figures are kept, and 10,000 rules that are checked, no match cost little.
     pub steps: bool,
     /// Ends beyond which the walk is given up.
     pub most_outcomes: usize,

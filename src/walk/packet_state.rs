@@ -1,6 +1,6 @@
 //! A packet under way: as it is at one rule, and what is not known of it.
 
-use super::packet::{CtState, Entrance, Options, Packet};
+use super::packet::{CtState, Ingress, Options, Packet};
 use super::trace::{Place, Tally};
 use crate::ruleset::{ChainId, Field, Hook, RuleId, Table};
 use std::cell::{Cell, RefCell};
@@ -17,7 +17,7 @@ pub(super) struct Frame {
     pub(super) end: u32,
 }
 
-/// Rules that were passed over and are not written down yet.
+/// Rules that were checked, no match and are not written down yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Passed {
     pub(super) place: Place,
@@ -27,7 +27,7 @@ pub(super) struct Passed {
 
 /// A packet on its way.
 #[derive(Clone, Debug)]
-pub(super) struct Traveller {
+pub(super) struct PacketState {
     /// As it is now.
     pub(super) packet: Packet,
     /// As it came.
@@ -49,7 +49,7 @@ pub(super) struct Traveller {
     pub(super) masked_source: bool,
     pub(super) flow_mark: u32,
     pub(super) unsure: Unsure,
-    /// Whether routing found that it is for this node, where its destination does not tell any more.
+    /// Whether routing found that it is for this node, where its destination does not say any more.
     pub(super) local: Option<bool>,
     pub(super) via_ipvs: bool,
     /// True on the way in again over `lo`.
@@ -63,7 +63,7 @@ pub(super) struct Traveller {
     pub(super) entered: u32,
     pub(super) backend: Option<(IpAddr, u16)>,
     pub(super) probability: f64,
-    pub(super) odds: Option<f64>,
+    pub(super) branch_probability: Option<f64>,
     pub(super) assuming: Vec<String>,
     pub(super) tally: Tally,
     pub(super) lookups: Cell<u32>,
@@ -93,7 +93,7 @@ pub(super) struct Unsure {
     pub(super) flow_mark: u32,
     /// True where the checksum of the header is wrong: a rule wrote into it and did not mend that.
     pub(super) broken: bool,
-    /// True where it may be wrong: a rule may have written what stood there before.
+    /// True where it may be wrong: a rule may have written what was there before.
     pub(super) perhaps_broken: bool,
     /// How often something was written that is not known: conditions on it before and after are different questions.
     pub(super) writes: u32,
@@ -104,13 +104,13 @@ pub(super) struct Unsure {
     pub(super) hashes: RefCell<Vec<(Field, u32)>>,
 }
 
-impl Traveller {
-    pub(super) fn new(packet: &Packet, options: &Options, first_is_local: bool) -> Traveller {
-        Traveller {
+impl PacketState {
+    pub(super) fn new(packet: &Packet, options: &Options, first_is_local: bool) -> PacketState {
+        PacketState {
             packet: packet.clone(),
             first: packet.clone(),
             first_is_local,
-            hook: if packet.entrance == Entrance::Node { Hook::Output } else { Hook::Prerouting },
+            hook: if packet.entrance == Ingress::Node { Hook::Output } else { Hook::Prerouting },
             entry: 0,
             table: 0,
             frames: Vec::new(),
@@ -133,7 +133,7 @@ impl Traveller {
             entered: 0,
             backend: None,
             probability: 1.0,
-            odds: None,
+            branch_probability: None,
             assuming: Vec::new(),
             tally: Tally::default(),
             lookups: Cell::new(0),
@@ -197,10 +197,10 @@ impl Traveller {
         }
     }
 
-    /// Takes a branch with these odds.
-    pub(super) fn take_odds(&mut self, odds: f64) {
-        self.probability *= odds;
-        self.odds = Some(self.odds.unwrap_or(1.0) * odds);
+    /// Takes a branch with these probability.
+    pub(super) fn take_branch(&mut self, probability: f64) {
+        self.probability *= probability;
+        self.branch_probability = Some(self.branch_probability.unwrap_or(1.0) * probability);
     }
 
     pub(super) fn assume(&mut self, what: String) {

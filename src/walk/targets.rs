@@ -2,10 +2,10 @@
 
 use super::CtState;
 use super::End;
-use super::Ground;
-use super::match_result::Held;
+use super::RulesetIndex;
+use super::match_result::MatchResult;
 use super::native::{Loaded, may_have};
-use super::packet_state::Traveller;
+use super::packet_state::PacketState;
 use super::travel::Next;
 use crate::ruleset::{
     Data, Hook, IpFamily, Load, NatRange, Statement, Table, Target, Terminal, UNREAD, Verdict, ct, meta,
@@ -67,7 +67,7 @@ fn may_end(text: &str) -> bool {
 }
 
 /// A mark that is set to what was loaded, and which of its bits are not known.
-fn set_mark(t: &mut Traveller, loaded: &Loaded) -> (u32, u32) {
+fn set_mark(t: &mut PacketState, loaded: &Loaded) -> (u32, u32) {
     let word = |b: &[u8]| {
         let mut word = [0; 4];
         let len = b.len().min(4);
@@ -87,65 +87,65 @@ fn set_mark(t: &mut Traveller, loaded: &Loaded) -> (u32, u32) {
     }
 }
 
-impl Ground<'_> {
+impl RulesetIndex<'_> {
     /// Something of which not even the kind is known: it may end the packet, and write what it likes.
-    fn not_understood(&self, table: &Table, t: &mut Traveller, what: &str, end: End) -> Held {
-        let held = Held::Decides(format!("{what} ({})", t.rule_place(table)), end);
+    fn not_understood(&self, table: &Table, t: &mut PacketState, what: &str, end: End) -> MatchResult {
+        let held = MatchResult::Decides(format!("{what} ({})", t.rule_place(table)), end);
         self.may_write(t);
         held
     }
 
     /// Whatever can be written may be another from here on.
-    fn may_write(&self, t: &mut Traveller) {
+    fn may_write(&self, t: &mut PacketState) {
         t.doubt_everything(t.is_here(self));
     }
 
     /// What a native rule does on the way; it may also limit.
-    pub(super) fn does(&self, table: &Table, t: &mut Traveller, statement: &Statement) -> Held {
+    pub(super) fn does(&self, table: &Table, t: &mut PacketState, statement: &Statement) -> MatchResult {
         match statement {
             Statement::SetMeta { key: meta::MARK, value } => {
                 match self.load(table, t, value) {
-                    Loaded::Break => return Held::No,
-                    Loaded::Draw(n) => return Held::Draw(n),
+                    Loaded::Break => return MatchResult::No,
+                    Loaded::Draw(n) => return MatchResult::Draw(n),
                     loaded => (t.packet.mark, t.unsure.mark) = set_mark(t, &loaded),
                 }
-                Held::Yes
+                MatchResult::Yes
             }
             Statement::SetMeta { key, value } => {
                 let bytes = match self.load(table, t, value) {
-                    Loaded::Break => return Held::No,
-                    Loaded::Draw(n) => return Held::Draw(n),
+                    Loaded::Break => return MatchResult::No,
+                    Loaded::Draw(n) => return MatchResult::Draw(n),
                     Loaded::Bytes(b) => Some(b),
                     Loaded::Partly(..) | Loaded::Unknown(_) => None,
                 };
                 t.unsure.writes += u32::from(bytes.is_none());
                 t.unsure.meta.retain(|m| m.0 != *key);
                 t.unsure.meta.push((*key, bytes));
-                Held::Yes
+                MatchResult::Yes
             }
             Statement::SetCt { key: ct::MARK, value, .. } => {
                 match self.load(table, t, value) {
-                    Loaded::Break => return Held::No,
-                    Loaded::Draw(n) => return Held::Draw(n),
+                    Loaded::Break => return MatchResult::No,
+                    Loaded::Draw(n) => return MatchResult::Draw(n),
                     // Without a flow nothing is written (`nft_ct_set_eval`).
                     _ if matches!(t.state(), CtState::Untracked | CtState::Invalid) => {}
                     loaded => (t.flow_mark, t.unsure.flow_mark) = set_mark(t, &loaded),
                 }
-                Held::Yes
+                MatchResult::Yes
             }
             // What else is kept with the flow: what conditions on it find is not known before either.
             Statement::SetCt { value, .. } => match self.load(table, t, value) {
-                Loaded::Break => Held::No,
-                Loaded::Draw(n) => Held::Draw(n),
+                Loaded::Break => MatchResult::No,
+                Loaded::Draw(n) => MatchResult::Draw(n),
                 _ => {
                     t.unsure.writes += 1;
-                    Held::Yes
+                    MatchResult::Yes
                 }
             },
             Statement::SetPayload { base, offset, len, checksum, value } => {
                 let mut bytes = match self.load(table, t, value) {
-                    Loaded::Break => return Held::No,
-                    Loaded::Draw(n) => return Held::Draw(n),
+                    Loaded::Break => return MatchResult::No,
+                    Loaded::Draw(n) => return MatchResult::Draw(n),
                     Loaded::Bytes(b) => b.into_iter().map(Some).collect(),
                     Loaded::Partly(b, unknown, _) => {
                         b.into_iter().zip(unknown).map(|(b, u)| (u == 0).then_some(b)).collect()
@@ -156,17 +156,17 @@ impl Ground<'_> {
                 // `NFT_PAYLOAD_CSUM_NONE`
                 let mends = checksum.0 != 0;
                 t.write_header(*base, *offset as usize, bytes, mends, t.is_here(self));
-                Held::Yes
+                MatchResult::Yes
             }
             // Only what a packet has can be written or taken out (`nft_exthdr_tcp_set_eval`); what it has is not known.
             Statement::SetExthdr { op, .. } | Statement::ResetExthdr { op, .. }
                 if !may_have(t.packet.protocol, t.packet.family(), *op) =>
             {
-                Held::No
+                MatchResult::No
             }
             Statement::SetExthdr { .. } | Statement::ResetExthdr { .. } => {
                 t.unsure.writes += 1;
-                Held::Yes
+                MatchResult::Yes
             }
             Statement::Limit { rate, seconds, over, .. } => fork(
                 *over,
@@ -180,10 +180,10 @@ impl Ground<'_> {
             }
             Statement::Notrack => {
                 t.untrack();
-                Held::Yes
+                MatchResult::Yes
             }
             Statement::Tproxy { .. } => {
-                Held::either(format!("a socket takes the packet by tproxy ({})", t.rule_place(table)))
+                MatchResult::either(format!("a socket takes the packet by tproxy ({})", t.rule_place(table)))
             }
             Statement::Unknown(u) if table.str(u.name) == UNREAD => {
                 let text = String::from_utf8_lossy(&u.bytes);
@@ -191,7 +191,7 @@ impl Ground<'_> {
                 if may_end(&text) {
                     return self.not_understood(table, t, &what, End::Undecided);
                 }
-                let held = Held::either(format!("{what} lets it go on ({})", t.rule_place(table)));
+                let held = MatchResult::either(format!("{what} lets it go on ({})", t.rule_place(table)));
                 self.may_write(t);
                 held
             }
@@ -200,8 +200,8 @@ impl Ground<'_> {
                 self.not_understood(table, t, &what, End::Undecided)
             }
             Statement::Target(target) => match self.target(table, t, target) {
-                Next::Rule => Held::Yes,
-                _ => Held::either(format!(
+                Next::Rule => MatchResult::Yes,
+                _ => MatchResult::either(format!(
                     "a verdict in the middle of the rule lets it go on ({})",
                     t.rule_place(table)
                 )),
@@ -209,12 +209,16 @@ impl Ground<'_> {
             // `NFT_OBJECT_QUOTA`, `NFT_OBJECT_LIMIT`: they hold or not. The others count, or do something to the flow.
             Statement::Object { kind: kind @ (2 | 4), name } => {
                 let kind = if *kind == 2 { "quota" } else { "limit" };
-                Held::either(format!("the {kind} {} holds ({})", table.str(*name), t.rule_place(table)))
+                MatchResult::either(format!(
+                    "the {kind} {} holds ({})",
+                    table.str(*name),
+                    t.rule_place(table)
+                ))
             }
             Statement::ObjectMap { key, set } => match self.key(table, t, key) {
                 Err(held) => held,
                 Ok(key) => match self.find(table, t, *set, &key) {
-                    Ok(found) => Held::from(found.is_some()),
+                    Ok(found) => MatchResult::from(found.is_some()),
                     Err(held) => held,
                 },
             },
@@ -223,22 +227,28 @@ impl Ground<'_> {
                 if carries.iter().any(|c| table.str(c.name) != "counter") =>
             {
                 let name = table.str(table.set(*set).name);
-                Held::either(format!("what @{name} keeps for the packet holds ({})", t.rule_place(table)))
+                MatchResult::either(format!(
+                    "what @{name} keeps for the packet holds ({})",
+                    t.rule_place(table)
+                ))
             }
             // A set that is full takes no more, and the rule does not match (`nft_dynset_eval`).
             Statement::Dynset { op: 0 | 1, set, .. }
                 if table.set(*set).size.is_some_and(|s| table.set(*set).count >= Some(u64::from(s))) =>
             {
                 let name = table.str(table.set(*set).name);
-                Held::either(format!("@{name}, which is full, has the packet ({})", t.rule_place(table)))
+                MatchResult::either(format!(
+                    "@{name}, which is full, has the packet ({})",
+                    t.rule_place(table)
+                ))
             }
             // These do not stop the rule: a log nobody reads, a copy, a flow that may go around the rules later.
-            Statement::Dup { .. } | Statement::FlowAdd(_) | Statement::Last => Held::Yes,
-            Statement::Dynset { .. } | Statement::Log { .. } | Statement::Object { .. } => Held::Yes,
+            Statement::Dup { .. } | Statement::FlowAdd(_) | Statement::Last => MatchResult::Yes,
+            Statement::Dynset { .. } | Statement::Log { .. } | Statement::Object { .. } => MatchResult::Yes,
         }
     }
 
-    pub(super) fn target(&self, table: &Table, t: &mut Traveller, target: &Target) -> Next {
+    pub(super) fn target(&self, table: &Table, t: &mut PacketState, target: &Target) -> Next {
         // In tables of both families a translation of the other one does nothing (`nft_nat_inet_eval`).
         if family_of(target).is_some_and(|f| f != t.packet.family()) {
             return Next::Rule;
@@ -308,7 +318,7 @@ impl Ground<'_> {
         }
     }
 
-    fn dnat(&self, t: &mut Traveller, range: &NatRange) -> Next {
+    fn dnat(&self, t: &mut PacketState, range: &NatRange) -> Next {
         let port = port_of(range, t);
         match range.addrs {
             Some((first, last)) => {
@@ -330,13 +340,13 @@ impl Ground<'_> {
         Next::Accept
     }
 
-    fn terminal(&self, table: &Table, t: &mut Traveller, terminal: &Terminal) -> Next {
+    fn terminal(&self, table: &Table, t: &mut PacketState, terminal: &Terminal) -> Next {
         match terminal {
             Terminal::VerdictMap { key, set } => {
                 let key = match self.key(table, t, key) {
                     Ok(key) => key,
-                    Err(Held::Draw(n)) => return Next::Draw(n),
-                    Err(Held::Either(what, _)) => {
+                    Err(MatchResult::Draw(n)) => return Next::Draw(n),
+                    Err(MatchResult::Either(what, _)) => {
                         return Next::Either(what, Box::new(Next::Rule), Box::new(Next::Break));
                     }
                     Err(_) => return Next::Break,
@@ -347,7 +357,7 @@ impl Ground<'_> {
                         _ => Next::Break,
                     },
                     Ok(None) => Next::Break,
-                    Err(Held::Either(what, _)) => {
+                    Err(MatchResult::Either(what, _)) => {
                         Next::Either(what, Box::new(Next::Rule), Box::new(Next::Break))
                     }
                     Err(_) => Next::Break,
@@ -392,7 +402,7 @@ impl Ground<'_> {
     }
 
     /// A port out of a load.
-    fn number(&self, table: &Table, t: &mut Traveller, load: &Load) -> Result<Option<u16>, Next> {
+    fn number(&self, table: &Table, t: &mut PacketState, load: &Load) -> Result<Option<u16>, Next> {
         match self.load(table, t, load) {
             Loaded::Bytes(b) => Ok(b.first_chunk::<2>().map(|p| u16::from_be_bytes(*p))),
             Loaded::Draw(n) => Err(Next::Draw(n)),
@@ -406,7 +416,7 @@ impl Ground<'_> {
     }
 }
 
-/// The family of packets that a translation is for, where its addresses tell.
+/// The family of packets that a translation is for, where its addresses say.
 fn family_of(target: &Target) -> Option<IpFamily> {
     match target {
         Target::DnatTo4 { .. } | Target::DnatTo6(_) => target.as_dnat_to().map(|to| IpFamily::of(to.addr)),
@@ -421,10 +431,10 @@ fn family_of(target: &Target) -> Option<IpFamily> {
 }
 
 /// A limit that holds within, or beyond.
-fn fork(over: bool, reached: String) -> Held {
+fn fork(over: bool, reached: String) -> MatchResult {
     match over {
-        true => Held::either(reached),
-        false => Held::Either(format!("not: {reached}"), reached),
+        true => MatchResult::either(reached),
+        false => MatchResult::Either(format!("not: {reached}"), reached),
     }
 }
 
@@ -441,7 +451,7 @@ fn verdict(v: Verdict) -> Next {
 }
 
 /// The port that a range gives a packet.
-fn port_of(range: &NatRange, t: &mut Traveller) -> u16 {
+fn port_of(range: &NatRange, t: &mut PacketState) -> u16 {
     let (first, last, _) = range.ports;
     if range.flags & nat_flags::PROTO_SPECIFIED == 0 || first == 0 {
         return t.packet.destination_port;

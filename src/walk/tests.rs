@@ -41,12 +41,12 @@ fn snapshot(tables: Vec<Table>) -> Snapshot {
 }
 
 fn packet(to: &str, port: u16) -> Packet {
-    let entrance = Entrance::Interface(Some("eth0".into()));
+    let entrance = Ingress::Interface(Some("eth0".into()));
     Packet::new((ip("10.0.0.9"), 40_000), (ip(to), port), 6, entrance)
 }
 
 fn ends(snapshot: &Snapshot, p: &Packet) -> Vec<(End, f64, u32)> {
-    let walk = Ground::new(snapshot).walk(p, &Options::default());
+    let walk = RulesetIndex::new(snapshot).walk(p, &Options::default());
     walk.outcomes.iter().map(|o| (o.end, (o.probability * 1e6).round() / 1e6, o.tally.rules())).collect()
 }
 
@@ -78,14 +78,14 @@ fn chance_branches_with_its_odds() {
     let mut b = builder("nat");
     let pre = base(&mut b, Hook::Prerouting, ChainKind::Nat, -100, Policy::Accept);
     let to = |n: u8| Target::dnat_to(Ipv4Addr::new(10, 1, 0, n).into(), 8080, 2);
-    let odds = |p: f64| {
+    let probability = |p: f64| {
         vec![Match::StatisticRandom { probability: (p * f64::from(0x8000_0000_u32)) as u32, invert: false }]
     };
-    b.rule(pre, odds(0.25), to(1));
-    b.rule(pre, odds(0.5), to(2));
+    b.rule(pre, probability(0.25), to(1));
+    b.rule(pre, probability(0.5), to(2));
     b.rule(pre, vec![], to(3));
     let s = snapshot(vec![b.finish().0]);
-    let walk = Ground::new(&s).walk(&packet("10.96.0.1", 80), &Options::default());
+    let walk = RulesetIndex::new(&s).walk(&packet("10.96.0.1", 80), &Options::default());
     let mut found: Vec<(IpAddr, f64, u32)> =
         walk.outcomes.iter().map(|o| (o.backend.unwrap().0, o.probability, o.tally.rules())).collect();
     found.sort_by_key(|f| f.0);
@@ -104,7 +104,7 @@ fn what_is_not_known_is_a_fork_and_said() {
     let unknown = Match::Unknown(Box::new(Unknown { name, revision: 1, bytes: Box::default() }));
     b.rule(forward, vec![unknown], Target::Verdict(Verdict::Drop));
     let s = snapshot(vec![b.finish().0]);
-    let walk = Ground::new(&s).walk(&packet("10.9.9.9", 80), &Options::default());
+    let walk = RulesetIndex::new(&s).walk(&packet("10.9.9.9", 80), &Options::default());
     assert_eq!(walk.outcomes.len(), 2);
     assert!(walk.outcomes.iter().all(|o| o.assuming.len() == 1 && o.assuming[0].contains("bpf")));
     let dropped = walk.outcomes.iter().find(|o| o.end == End::Dropped).unwrap();
@@ -154,7 +154,7 @@ fn ends_of_text(rules: &[&str]) -> Vec<End> {
 fn rules_from_text_are_walked() {
     let (dropped, sent) = (End::Dropped, End::Sent);
     let cases: &[(&[&str], &[End])] = &[
-        // What the packet does not tell is a fork.
+        // What the packet does not say is a fork.
         (&["tcp option sack-perm exists counter drop"], &[dropped, sent]),
         (&["tcp option maxseg size 1-500 drop"], &[dropped, sent]),
         (&["meta mark set jhash ip saddr mod 2", "meta mark 0x00000001 drop"], &[dropped, sent]),
@@ -203,7 +203,7 @@ fn remembered_clients_go_where_they_were() {
     let mut s = snapshot(vec![b.finish().0]);
     let p = packet("10.96.0.1", 80);
     let backends = |s: &Snapshot, options: &Options| -> Vec<IpAddr> {
-        let walk = Ground::new(s).walk(&p, options);
+        let walk = RulesetIndex::new(s).walk(&p, options);
         walk.outcomes.iter().map(|o| o.backend.unwrap().0).collect()
     };
     assert_eq!(backends(&s, &Options::default()).len(), 2, "the list was not read");
@@ -239,7 +239,7 @@ fn an_interface_and_a_state_decide_where_they_are_known() {
     assert_eq!(ends(&s, &packet("192.0.2.1", 23)), [(End::Delivered, 1.0, 2)]);
     let later = Packet { state: CtState::Established, ..packet("192.0.2.1", 22) };
     assert_eq!(ends(&s, &later), [(End::Delivered, 1.0, 2)]);
-    let nowhere = Packet { entrance: Entrance::Interface(None), ..packet("192.0.2.1", 22) };
+    let nowhere = Packet { entrance: Ingress::Interface(None), ..packet("192.0.2.1", 22) };
     assert_eq!(ends(&s, &nowhere).len(), 2);
 }
 
@@ -260,7 +260,7 @@ fn ipvs_takes_a_packet_to_its_servers_by_weight() {
     let mut s = snapshot(Vec::new());
     let value = Arc::new(Ipvs { servers: vec![server], ..Ipvs::default() });
     s.ipvs = Some(Reading { at: Duration::ZERO, value });
-    let walk = Ground::new(&s).walk(&packet("192.0.2.1", 80), &Options::default());
+    let walk = RulesetIndex::new(&s).walk(&packet("192.0.2.1", 80), &Options::default());
     let found: Vec<_> = walk.outcomes.iter().map(|o| (o.backend, o.probability, o.end)).collect();
     assert_eq!(
         found,
@@ -283,7 +283,7 @@ fn loopback_addresses_stay_on_the_node_without_route_localnet() {
     let output = base(&mut b, Hook::Output, ChainKind::Nat, -100, Policy::Accept);
     b.rule(output, vec![], Target::dnat_to(ip("10.1.0.1"), 80, 2));
     let mut s = snapshot(vec![b.finish().0]);
-    let local = Packet { source: ip("127.0.0.1"), entrance: Entrance::Node, ..packet("127.0.0.1", 80) };
+    let local = Packet { source: ip("127.0.0.1"), entrance: Ingress::Node, ..packet("127.0.0.1", 80) };
     assert_eq!(ends(&s, &local), [(End::Sent, 1.0, 1)]);
     let any = crate::snapshot::facts::ANY_ROUTE_LOCALNET;
     s.sysctls = Arc::new([(any.into(), "0".to_string())].into());
@@ -336,7 +336,7 @@ proptest! {
             b.rule(chains[usize::from(chain)], matches, target);
         }
         let s = snapshot(vec![b.finish().0]);
-        let ground = Ground::new(&s);
+        let ground = RulesetIndex::new(&s);
         let p = packet("10.9.9.9", 80);
         let limited = Options { most_outcomes: 500, ..Options::default() };
         let walk = ground.walk(&p, &limited);
@@ -350,12 +350,12 @@ proptest! {
                 prop_assert_eq!((&a.end, a.tally, a.probability), (&b.end, b.tally, b.probability));
             }
             for o in &walk.outcomes {
-                let told: u32 = walk.path(o).iter().map(|s| match s.kind {
+                let reported: u32 = walk.path(o).iter().map(|s| match s.kind {
                     StepKind::Matched(_) | StepKind::Counted(_) => 1,
                     StepKind::Passed(_, n) => n,
                     _ => 0,
                 }).sum();
-                prop_assert_eq!(told, o.tally.rules());
+                prop_assert_eq!(reported, o.tally.rules());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What became of a packet: every path that it may take, with its end.
+//! What happened to a packet: every path that it may take, with its end.
 
 use crate::ruleset::{ChainId, Hook, RuleId};
 use std::net::IpAddr;
@@ -32,7 +32,7 @@ pub enum StepKind {
 /// A step on the way.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// The step before, by index in [`Walk::steps`].
+    /// The step before, by index in [`Trace::steps`].
     pub before: Option<u32>,
     /// Hook.
     pub hook: Hook,
@@ -42,8 +42,8 @@ pub struct Step {
     pub kind: StepKind,
     /// True where a counter of the rule went up.
     pub counted: bool,
-    /// Odds that this branch was taken, where chance decided here.
-    pub odds: Option<f64>,
+    /// Probability that this branch was taken, where chance decided here.
+    pub probability: Option<f64>,
 }
 
 /// How a packet ends.
@@ -100,7 +100,7 @@ pub struct Outcome {
     pub masquerade: bool,
     /// How likely it is, 0 to 1, given what it assumes.
     pub probability: f64,
-    /// What had to be assumed, where the snapshot does not tell.
+    /// What had to be assumed, where the snapshot does not say.
     pub assuming: Vec<String>,
     /// Rules evaluated.
     pub tally: Tally,
@@ -110,7 +110,7 @@ pub struct Outcome {
 
 /// Every way that a packet may go.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Walk {
+pub struct Trace {
     /// Steps of all ways; each knows the one before.
     pub steps: Vec<Step>,
     /// Ends, the likeliest first.
@@ -119,7 +119,7 @@ pub struct Walk {
     pub cut: bool,
 }
 
-impl Walk {
+impl Trace {
     /// The steps to an end, from the first.
     pub fn path(&self, outcome: &Outcome) -> Vec<&Step> {
         let mut path = Vec::new();
@@ -137,7 +137,7 @@ impl Walk {
         self.mean(|t| f64::from(t.rules()))
     }
 
-    /// The mean of a figure over the ends, by their odds.
+    /// The mean of a figure over the ends, by their probability.
     pub fn mean(&self, of: impl Fn(&Tally) -> f64) -> Option<f64> {
         let weight: f64 = self.outcomes.iter().map(|o| o.probability).sum();
         let sum: f64 = self.outcomes.iter().map(|o| o.probability * of(&o.tally)).sum();

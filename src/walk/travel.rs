@@ -1,9 +1,9 @@
 //! The packet's way from hook to hook, and through the chains on each.
 
-use super::ground::Entry;
-use super::match_result::Held;
-use super::packet_state::{Frame, Passed, Traveller};
-use super::{CtState, End, Entrance, Ground, Options, Outcome, Packet, Place, Step, StepKind, Walk};
+use super::match_result::MatchResult;
+use super::packet_state::{Frame, PacketState, Passed};
+use super::ruleset_index::Entry;
+use super::{CtState, End, Ingress, Options, Outcome, Packet, Place, RulesetIndex, Step, StepKind, Trace};
 use crate::ruleset::{ChainId, ChainKind, Dialect, Hook, Match, Policy, RuleId, Table, TableBackend};
 use std::net::IpAddr;
 
@@ -22,7 +22,7 @@ pub(super) enum Next {
     Draw(u32),
     /// The rule does not match after all.
     Break,
-    /// The snapshot does not tell: what must be assumed for the first; else it is the second.
+    /// The snapshot does not say: what must be assumed for the first; else it is the second.
     Either(String, Box<Next>, Box<Next>),
 }
 
@@ -31,33 +31,33 @@ const MOST_ENTERED: u32 = 2_000;
 
 /// The walk under way.
 pub(super) struct Journey<'g, 'a> {
-    pub(super) ground: &'g Ground<'a>,
+    pub(super) ground: &'g RulesetIndex<'a>,
     options: Options,
-    walk: Walk,
-    pub(super) waiting: Vec<Traveller>,
+    walk: Trace,
+    pub(super) waiting: Vec<PacketState>,
 }
 
-impl Ground<'_> {
+impl RulesetIndex<'_> {
     /// Every way that a packet may go.
-    pub fn walk(&self, packet: &Packet, options: &Options) -> Walk {
+    pub fn walk(&self, packet: &Packet, options: &Options) -> Trace {
         let mut journey = Journey {
             ground: self,
             options: *options,
-            walk: Walk::default(),
-            waiting: vec![Traveller::new(packet, options, self.is_local(packet.destination))],
+            walk: Trace::default(),
+            waiting: vec![PacketState::new(packet, options, self.is_local(packet.destination))],
         };
-        while let Some(traveller) = journey.waiting.pop() {
+        while let Some(packet) = journey.waiting.pop() {
             if journey.walk.outcomes.len() >= options.most_outcomes {
                 journey.walk.cut = true;
                 break;
             }
-            journey.run(traveller);
+            journey.run(packet);
         }
         let mut walk = journey.walk;
         walk.outcomes.sort_by(|a, b| {
-            // Odds out of products of others differ by rounding.
-            let odds = |o: &Outcome| -(o.probability * 1e6).round() as i64;
-            let key = |o: &Outcome| (o.assuming.len(), odds(o), o.tally.rules());
+            // Probability out of products of others differ by rounding.
+            let probability = |o: &Outcome| -(o.probability * 1e6).round() as i64;
+            let key = |o: &Outcome| (o.assuming.len(), probability(o), o.tally.rules());
             key(a).cmp(&key(b))
         });
         walk
@@ -66,7 +66,7 @@ impl Ground<'_> {
 
 impl Journey<'_, '_> {
     /// Until the packet ends; other branches wait.
-    fn run(&mut self, mut t: Traveller) {
+    fn run(&mut self, mut t: PacketState) {
         loop {
             if t.entered > MOST_ENTERED {
                 let bound = format!("not decided: the way goes through more than {MOST_ENTERED} chains");
@@ -83,7 +83,7 @@ impl Journey<'_, '_> {
         }
     }
 
-    pub(super) fn end(&mut self, mut t: Traveller, end: End) {
+    pub(super) fn end(&mut self, mut t: PacketState, end: End) {
         self.flush(&mut t);
         t.tally.lookups = t.lookups.get();
         self.walk.outcomes.push(Outcome {
@@ -97,33 +97,39 @@ impl Journey<'_, '_> {
         });
     }
 
-    pub(super) fn step(&mut self, t: &mut Traveller, kind: StepKind, place: Option<Place>, counted: bool) {
+    pub(super) fn step(&mut self, t: &mut PacketState, kind: StepKind, place: Option<Place>, counted: bool) {
         self.flush(t);
         if self.options.steps {
-            let odds = t.odds.take();
-            self.walk.steps.push(Step { before: t.last, hook: t.hook, place, kind, counted, odds });
+            let probability = t.branch_probability.take();
+            self.walk.steps.push(Step { before: t.last, hook: t.hook, place, kind, counted, probability });
             t.last = Some(self.walk.steps.len() as u32 - 1);
         }
     }
 
-    pub(super) fn note(&mut self, t: &mut Traveller, text: String) {
+    pub(super) fn note(&mut self, t: &mut PacketState, text: String) {
         self.step(t, StepKind::Note(text), None, false);
     }
 
-    /// Writes down what was passed over.
-    fn flush(&mut self, t: &mut Traveller) {
+    /// Writes down what was checked, no match.
+    fn flush(&mut self, t: &mut PacketState) {
         let Some(p) = t.passed.take() else { return };
         if self.options.steps {
             let kind = StepKind::Passed(p.first, p.count);
-            let odds = t.odds.take();
-            let step =
-                Step { before: t.last, hook: t.hook, place: Some(p.place), kind, counted: false, odds };
+            let probability = t.branch_probability.take();
+            let step = Step {
+                before: t.last,
+                hook: t.hook,
+                place: Some(p.place),
+                kind,
+                counted: false,
+                probability,
+            };
             self.walk.steps.push(step);
             t.last = Some(self.walk.steps.len() as u32 - 1);
         }
     }
 
-    fn pass(&mut self, t: &mut Traveller, first: RuleId, count: u32) {
+    fn pass(&mut self, t: &mut PacketState, first: RuleId, count: u32) {
         if count == 0 || !self.options.steps {
             return;
         }
@@ -137,21 +143,21 @@ impl Journey<'_, '_> {
         }
     }
 
-    /// Sends a copy of the traveller another way, with these odds.
-    pub(super) fn branch(&mut self, t: &mut Traveller, odds: f64) -> Option<Traveller> {
-        if odds <= 0.0 {
+    /// Sends a copy of the packet another way, with these probability.
+    pub(super) fn branch(&mut self, t: &mut PacketState, probability: f64) -> Option<PacketState> {
+        if probability <= 0.0 {
             return None;
         }
         self.flush(t);
         let mut other = t.clone();
-        if odds < 1.0 {
-            other.take_odds(odds);
+        if probability < 1.0 {
+            other.take_branch(probability);
         }
         Some(other)
     }
 
     /// On to the next thing on the hook, or to the next hook.
-    fn next_entry(&mut self, t: &mut Traveller) -> Option<End> {
+    fn next_entry(&mut self, t: &mut PacketState) -> Option<End> {
         let family = t.packet.family();
         let Some(entry) = self.ground.entry(family, t.hook, t.entry) else { return self.next_hook(t) };
         t.entry += 1;
@@ -182,7 +188,7 @@ impl Journey<'_, '_> {
         None
     }
 
-    fn enter(&mut self, t: &mut Traveller, chain: ChainId, left: Vec<ChainId>) {
+    fn enter(&mut self, t: &mut PacketState, chain: ChainId, left: Vec<ChainId>) {
         t.entered += 1;
         let rules = self.ground.table(t.table).chains[chain.0 as usize].rules.clone();
         t.frames.push(Frame { chain, left, next: rules.start, end: rules.end });
@@ -190,7 +196,7 @@ impl Journey<'_, '_> {
 
     /// A chain that is on the way already would be entered again and again. The kernel takes no such rules; a text may
     /// hold them.
-    fn circle(&mut self, t: &mut Traveller, to: ChainId) -> Option<End> {
+    fn circle(&mut self, t: &mut PacketState, to: ChainId) -> Option<End> {
         let table = self.ground.table(t.table);
         let way = t.frames.iter().flat_map(|f| f.left.iter().chain([&f.chain]));
         let way: Vec<ChainId> = way.copied().collect();
@@ -200,13 +206,13 @@ impl Journey<'_, '_> {
         Some(End::Lost)
     }
 
-    fn go(&mut self, t: &mut Traveller, hook: Hook) {
+    fn go(&mut self, t: &mut PacketState, hook: Hook) {
         self.flush(t);
         t.hook = hook;
         t.entry = 0;
     }
 
-    fn next_hook(&mut self, t: &mut Traveller) -> Option<End> {
+    fn next_hook(&mut self, t: &mut PacketState) -> Option<End> {
         // What was not translated here stays as it is.
         if t.tracked {
             match t.hook {
@@ -237,14 +243,14 @@ impl Journey<'_, '_> {
             }
             Hook::Prerouting if local || t.packet.destination.is_multicast() => {
                 // Conntrack translates what comes in over `lo` once more. Where that changes a destination that a rule wrote
-                // after the first time, the route is looked for anew (`nf_nat_ipv4_pre_routing`), and a source of
+                // after the first time, the route is looked for again (`nf_nat_ipv4_pre_routing`), and a source of
                 // this node's own is refused (`fib_validate_source`, without accept_local).
                 let written = |to: IpAddr| t.unsure.destination || t.packet.destination != to;
                 if t.looped && !t.via_ipvs && t.backend.is_some_and(|b| written(b.0)) {
                     self.lost_unless(
                         t,
-                        "what a rule wrote over the translated destination is what stood there",
-                        "a packet from this node's own address is not routed anew",
+                        "what a rule wrote over the translated destination is what was there",
+                        "a packet from this node's own address is not routed again",
                     );
                 }
                 self.go(t, Hook::Input);
@@ -259,7 +265,7 @@ impl Journey<'_, '_> {
             Hook::Forward => self.go(t, Hook::Postrouting),
             // `ip_rcv_core` looks at the checksum of what comes in.
             Hook::Postrouting
-                if local && t.first.entrance == Entrance::Node && !t.looped && t.unsure.broken =>
+                if local && t.first.entrance == Ingress::Node && !t.looped && t.unsure.broken =>
             {
                 self.note(
                     t,
@@ -267,11 +273,11 @@ impl Journey<'_, '_> {
                 );
                 return Some(End::Lost);
             }
-            Hook::Postrouting if local && t.first.entrance == Entrance::Node && !t.looped => {
+            Hook::Postrouting if local && t.first.entrance == Ingress::Node && !t.looped => {
                 if t.unsure.perhaps_broken {
                     self.lost_unless(
                         t,
-                        "what a rule wrote into the header without mending its checksum is what stood there",
+                        "what a rule wrote into the header without mending its checksum is what was there",
                         "its checksum is wrong",
                     );
                 }
@@ -287,7 +293,7 @@ impl Journey<'_, '_> {
     }
 
     /// The packet goes on if `what` is so; if not, it is lost, and `why` says by what.
-    fn lost_unless(&mut self, t: &mut Traveller, what: &str, why: &str) {
+    fn lost_unless(&mut self, t: &mut PacketState, what: &str, why: &str) {
         if let Some(mut other) = self.branch(t, 1.0) {
             other.assume(format!("not: {what}"));
             self.note(&mut other, why.into());
@@ -297,7 +303,7 @@ impl Journey<'_, '_> {
     }
 
     /// Whether routing brings the packet to a process of this node; both ways are gone where that is not known.
-    fn is_for_node(&mut self, t: &mut Traveller) -> bool {
+    fn is_for_node(&mut self, t: &mut PacketState) -> bool {
         if let Some(known) = t.local {
             return known;
         }
@@ -323,7 +329,7 @@ impl Journey<'_, '_> {
     }
 
     /// One rule, or the end of the chain.
-    fn in_chain(&mut self, t: &mut Traveller) -> Option<End> {
+    fn in_chain(&mut self, t: &mut PacketState) -> Option<End> {
         let table = self.ground.table(t.table);
         let &Frame { chain, next, end, .. } = t.frames.last()?;
         // Which addresses rules want does not help where the packet's own is not known.
@@ -350,7 +356,7 @@ impl Journey<'_, '_> {
         self.rule(t, table, RuleId(at))
     }
 
-    fn policy(&mut self, t: &mut Traveller, chain: ChainId) -> Option<End> {
+    fn policy(&mut self, t: &mut PacketState, chain: ChainId) -> Option<End> {
         let table = self.ground.table(t.table);
         let base = table.chains[chain.0 as usize].base?;
         if base.policy == Policy::Drop {
@@ -362,7 +368,7 @@ impl Journey<'_, '_> {
     }
 
     /// Moves behind the present rule.
-    fn leave_rule(t: &mut Traveller, id: RuleId) {
+    fn leave_rule(t: &mut PacketState, id: RuleId) {
         (t.done, t.counted, t.drawn) = (0, false, None);
         if let Some(f) = t.frames.last_mut() {
             f.next = id.0 + 1;
@@ -370,7 +376,7 @@ impl Journey<'_, '_> {
     }
 
     /// The present rule does not match.
-    fn miss(&mut self, t: &mut Traveller, id: RuleId) {
+    fn miss(&mut self, t: &mut PacketState, id: RuleId) {
         if t.counted {
             let place = t.here();
             self.step(t, StepKind::Counted(id), Some(place), true);
@@ -380,7 +386,7 @@ impl Journey<'_, '_> {
         Self::leave_rule(t, id);
     }
 
-    fn rule(&mut self, t: &mut Traveller, table: &Table, id: RuleId) -> Option<End> {
+    fn rule(&mut self, t: &mut PacketState, table: &Table, id: RuleId) -> Option<End> {
         let rule = table.rule(id);
         if t.done == 0 && t.drawn.is_none() {
             count(t, table, 1);
@@ -394,26 +400,26 @@ impl Journey<'_, '_> {
                 _ => self.ground.holds(table, t, m),
             };
             match held {
-                Held::Yes => (t.done, t.drawn) = (i + 1, None),
-                Held::No => {
+                MatchResult::Yes => (t.done, t.drawn) = (i + 1, None),
+                MatchResult::No => {
                     self.miss(t, id);
                     return None;
                 }
-                Held::Odds(p) if p <= 0.0 => {
+                MatchResult::Chance(p) if p <= 0.0 => {
                     self.miss(t, id);
                     return None;
                 }
-                Held::Odds(p) if p >= 1.0 => (t.done, t.drawn) = (i + 1, None),
-                Held::Odds(p) => {
+                MatchResult::Chance(p) if p >= 1.0 => (t.done, t.drawn) = (i + 1, None),
+                MatchResult::Chance(p) => {
                     // The branch in which it does not hold waits.
                     if let Some(mut other) = self.branch(t, 1.0 - p) {
                         self.miss(&mut other, id);
                         self.waiting.push(other);
                     }
-                    t.take_odds(p);
+                    t.take_branch(p);
                     (t.done, t.drawn) = (i + 1, None);
                 }
-                Held::Either(yes, no) => {
+                MatchResult::Either(yes, no) => {
                     if !t.assuming.contains(&yes) {
                         if t.assuming.contains(&no) {
                             self.miss(t, id);
@@ -428,8 +434,8 @@ impl Journey<'_, '_> {
                     }
                     (t.done, t.drawn) = (i + 1, None);
                 }
-                Held::Draw(n) => return self.draw(t, n),
-                Held::Decides(what, end) => {
+                MatchResult::Draw(n) => return self.draw(t, n),
+                MatchResult::Decides(what, end) => {
                     // What is not understood may end the packet, not match, or let it go on.
                     if let Some(mut other) = self.branch(t, 1.0) {
                         other.assume(format!("{what} decides"));
@@ -509,8 +515,8 @@ impl Journey<'_, '_> {
         None
     }
 
-    /// One traveller for each number that may be drawn.
-    fn draw(&mut self, t: &mut Traveller, below: u32) -> Option<End> {
+    /// One packet for each number that may be drawn.
+    fn draw(&mut self, t: &mut PacketState, below: u32) -> Option<End> {
         let below = below.max(1);
         for n in (1..below).rev() {
             if let Some(mut other) = self.branch(t, 1.0 / f64::from(below)) {
@@ -524,7 +530,7 @@ impl Journey<'_, '_> {
         }
         if below > 1 {
             self.flush(t);
-            t.take_odds(1.0 / f64::from(below));
+            t.take_branch(1.0 / f64::from(below));
         }
         t.drawn = Some(0);
         None
@@ -532,7 +538,7 @@ impl Journey<'_, '_> {
 }
 
 /// Counts rules that were evaluated.
-fn count(t: &mut Traveller, table: &Table, n: u32) {
+fn count(t: &mut PacketState, table: &Table, n: u32) {
     match (table.backend, table.dialect) {
         (TableBackend::XTables, _) => t.tally.xtables += n,
         (_, Dialect::Iptables) => t.tally.compat += n,

@@ -1,11 +1,11 @@
 //! What a packet on its way holds that is not known: bits of its marks, fields that a rule wrote with something that
-//! the snapshot does not tell.
+//! the snapshot does not say.
 
-use super::packet_state::{Traveller, Written};
+use super::packet_state::{PacketState, Written};
 use crate::ruleset::{IpFamily, payload_base};
 use std::net::IpAddr;
 
-impl Traveller {
+impl PacketState {
     /// A byte of a header, as far as a packet that is only thought of has it.
     pub(super) fn header_byte(&self, base: u8, at: usize) -> Option<u8> {
         let written = self.unsure.written.iter().rev().find(|w| w.base == base && w.at == at);

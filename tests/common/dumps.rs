@@ -1,7 +1,7 @@
 //! Dump files against the live reader.
 
 use super::recordings::{Place, json};
-use super::{read, tell};
+use super::{read, say};
 use kptop::snapshot::dump;
 use kptop::snapshot::live::{Live, Wanted};
 use serde_json::Value;
@@ -27,7 +27,7 @@ pub fn services(text: &str) -> Vec<Value> {
         // What a lookup costs hangs on the node's addresses and sysctls, too.
         s["lookup"] = Value::Null;
         s["frontends"].as_array_mut().unwrap().iter_mut().for_each(|f| f["flows"] = Value::Null);
-        // ipvsadm prints real servers in the order of their addresses, the kernel tells the newest first.
+        // ipvsadm prints real servers in the order of their addresses, the kernel says the newest first.
         if s["mode"] == "ipvs" {
             s["backends"].as_array_mut().unwrap().sort_by_key(|b| format!("{}:{}", b["address"], b["port"]));
         }
@@ -54,10 +54,10 @@ pub fn same_services(what: &str, live: &str, files: &[PathBuf]) {
         }
     }
     assert_eq!(live.len(), from.len(), "{what}");
-    tell(&format!("{what}: {} Services", live.len()));
+    say(&format!("{what}: {} Services", live.len()));
 }
 
-/// What the live reader tells of the calling thread's namespace.
+/// What the live reader reports the calling thread's namespace.
 pub fn live_json() -> String {
     json(Live::open(None).unwrap().snapshot(Wanted::ALL))
 }

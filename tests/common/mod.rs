@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Says a figure beside the test's result (`--nocapture` shows it).
-pub fn tell(text: &str) {
+pub fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
@@ -132,9 +132,9 @@ pub fn no_false_alarm(what: &str) {
     std::thread::sleep(std::time::Duration::from_millis(300));
     let view = observer.observe(live.snapshot(Wanted::ALL));
     assert!(view.model.services.len() > 10, "{what}: {} Services", view.model.services.len());
-    let mut told = std::collections::BTreeMap::<&str, usize>::new();
+    let mut reported = std::collections::BTreeMap::<&str, usize>::new();
     for f in &view.examination.findings {
-        *told.entry(f.id).or_default() += 1;
+        *reported.entry(f.id).or_default() += 1;
         let refuses = match f.subject {
             Subject::Service(i) => view.model.services[i].health() != Health::Fine,
             _ => false,
@@ -143,5 +143,5 @@ pub fn no_false_alarm(what: &str) {
         let true_of_it = ["no_endpoints", "no_local_endpoints"].contains(&f.id) && refuses;
         assert!(!alarming || true_of_it, "{what}: {} {}: {} {:?}", f.id, f.about, f.title, f.evidence);
     }
-    tell(&format!("{what}: {told:?}"));
+    say(&format!("{what}: {reported:?}"));
 }

@@ -1,12 +1,12 @@
 //! Random native rules beside the kernel: whatever nft's grammar has, in every chain that a packet meets. The rules
-//! whose counters went up must be exactly those of one of the ways that the walk told.
+//! whose counters went up must be exactly those of one of the ways that the walk reported.
 
 use super::walking::{Counts, Dice, NODE_ORIGIN, counts, expectations, names_of, rose, senders, silence};
-use super::{run_with, tell};
+use super::{run_with, say};
 use kptop::lab::packets::Sender;
 use kptop::lab::{Lab, inside};
 use kptop::snapshot::live::{Live, Wanted};
-use kptop::walk::{End, Entrance, Ground, Options, Packet};
+use kptop::walk::{End, Ingress, Options, Packet, RulesetIndex};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::IpAddr;
@@ -364,7 +364,7 @@ fn takes(line: &str) -> bool {
     nft.wait().unwrap().success()
 }
 
-/// Fills the table anew; gives how many rules the kernel took.
+/// Fills the table again; gives how many rules the kernel took.
 fn fill(dice: &mut Dice) -> usize {
     let mut text = String::from("table inet odd\ndelete table inet odd\ntable inet odd {\n");
     text.push_str(SETS);
@@ -403,35 +403,35 @@ fn packet(dice: &mut Dice, port: u16) -> (usize, Packet) {
                 _ if v6 => to,
                 _ => any("192.168.50.10", "::1"),
             };
-            (from, to, Entrance::Node)
+            (from, to, Ingress::Node)
         }
         1 => (
             any("10.244.128.3", "fd00:10:244:8000::2"),
             any(dice.pick::<&str>(&["192.168.50.10", "192.168.50.1"]), "fd00:50::10"),
-            Entrance::Interface(Some("apps0".into())),
+            Ingress::Interface(Some("apps0".into())),
         ),
         _ => (
             any("192.168.50.1", "fd00:50::1"),
             any(dice.pick::<&str>(&["192.168.50.10", "10.244.3.9"]), "fd00:10:244:3::9"),
-            Entrance::Interface(Some("ext0".into())),
+            Ingress::Interface(Some("ext0".into())),
         ),
     };
     (origin, Packet::new((from, port), (to, to_port), protocol, entrance))
 }
 
 /// Sends a packet: how it ended, and whether that had to be assumed; `None` where there are too many ways to look at
-/// each. The error says what the kernel did instead of what was told.
+/// each. The error says what the kernel did instead of what was reported.
 fn one(live: &mut Live, sender: &Sender, packet: &Packet) -> Result<Option<(End, bool)>, String> {
     let snapshot = live.snapshot(Wanted::ALL);
     let before = counts(&snapshot);
-    let ground = Ground::new(&snapshot);
+    let ground = RulesetIndex::new(&snapshot);
     let walk = ground.walk(packet, &Options::default());
     assert!(!walk.outcomes.is_empty());
     if walk.cut {
         return Ok(None);
     }
     let expected = expectations(&ground, &snapshot, packet, &walk);
-    // What refuses a packet in OUTPUT tells the sender.
+    // What refuses a packet in OUTPUT says the sender.
     let _ = sender.send(packet);
     let began = Instant::now();
     loop {
@@ -446,13 +446,13 @@ fn one(live: &mut Live, sender: &Sender, packet: &Packet) -> Result<Option<(End,
                     |a: &Counts, b: &Counts| a.iter().filter(|(k, n)| b.get(*k) != Some(*n)).count();
                 differs(&e.0, &real) + differs(&real, &e.0)
             });
-            let told: Vec<_> = nearest
+            let reported: Vec<_> = nearest
                 .iter()
                 .take(3)
                 .map(|e| (names_of(&snapshot, &e.0), &e.1.end, &e.1.assuming))
                 .collect();
             return Err(format!(
-                "{packet:?}\nthe kernel counted {:#?}\nthe walk told {} ways: {told:#?}\n{}",
+                "{packet:?}\nthe kernel counted {:#?}\nthe walk reported {} ways: {reported:#?}\n{}",
                 names_of(&snapshot, &real),
                 expected.len(),
                 super::run("nft", &["list", "table", "inet", "odd"])
@@ -497,7 +497,7 @@ pub fn walk_odd_rules(seed: u64, rules: usize) {
                 }
             }
         }
-        tell(&format!(
+        say(&format!(
             "{taken} odd rules, {sent} packets, ends {ends:?}, {forks} with assumptions, {strays} tried again"
         ));
         assert!(ends.len() >= 2 && sent > rules / 5 && strays <= sent / 50, "{ends:?}");

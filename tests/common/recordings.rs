@@ -1,6 +1,6 @@
 //! Recordings in tests.
 
-use super::tell;
+use super::say;
 use kptop::lab::{Lab, LabOptions, shop};
 use kptop::observe::Observer;
 use kptop::output::write_snapshot_json;
@@ -82,8 +82,8 @@ pub fn replays_as_it_was(engine: Engine) {
     snapshots.iter().for_each(|s| ring.push(s).unwrap());
     let mut recording = ring.recording();
     assert_eq!(json(recording.snapshot(3).unwrap()), json(snapshots[3].clone()));
-    // What did not change is shared, so that nothing is understood anew.
+    // What did not change is shared, so that nothing is understood again.
     let (a, b) = (recording.snapshot(1).unwrap(), recording.snapshot(2).unwrap());
     assert!(a.tables.iter().zip(&b.tables).all(|(a, b)| Arc::ptr_eq(&a.table, &b.table)));
-    tell(&format!("{}: {} bytes", engine.name(), std::fs::metadata(&file).unwrap().len()));
+    say(&format!("{}: {} bytes", engine.name(), std::fs::metadata(&file).unwrap().len()));
 }

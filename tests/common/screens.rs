@@ -277,7 +277,7 @@ pub fn changing_node() -> Vec<Update> {
         .collect()
 }
 
-/// Packets of the shop that a drop monitor would tell of.
+/// Packets of the shop that a drop monitor would report.
 pub fn dropped_packets() -> kptop::snapshot::DropBatch {
     use kptop::snapshot::facts::{DroppedPacket, PacketHeader};
     let services = shop::services(None, 4);

@@ -29,9 +29,9 @@ pub struct Endpoint {
     zones: Option<Vec<String>>,
 }
 
-/// Whose rules tell.
+/// Whose rules say.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum Received {
     Iptables,
     Nftables,
     Userspace,
@@ -231,8 +231,8 @@ impl Wanted {
         self.node_port().is_some() || !self.external_ips().is_empty() || !self.load_balancer_ips.is_empty()
     }
 
-    /// Lines of this Service port as the rules of a mode can tell it.
-    fn lines(&self, told: Told) -> Vec<String> {
+    /// Lines of this Service port as the rules of a mode can say it.
+    fn lines(&self, reported: Received) -> Vec<String> {
         let any = !self.cluster.is_empty() || !self.local.is_empty();
         let head = format!("{} {} {}", self.name, self.protocol, self.family);
         let mut lines = Vec::new();
@@ -245,14 +245,15 @@ impl Wanted {
                 (true, false) => ("reject", "-"),
             };
             let external = kind == "external_ip" || kind == "load_balancer_ip";
-            let kind = match told {
-                // All external addresses lead to one chain; only a firewall tells a load balancer's.
-                Told::Nftables if external && (action == "reject" || ranges.is_none()) => "-",
-                Told::Iptables if external && action == "reject" => "-",
+            let kind = match reported {
+                // All external addresses lead to one chain; only a firewall says a load balancer's.
+                Received::Nftables if external && (action == "reject" || ranges.is_none()) => "-",
+                Received::Iptables if external && action == "reject" => "-",
                 _ => kind,
             };
-            let (action, policy) = if told == Told::Userspace { ("balance", "-") } else { (action, policy) };
-            let ranges = ranges.filter(|_| told != Told::Userspace);
+            let (action, policy) =
+                if reported == Received::Userspace { ("balance", "-") } else { (action, policy) };
+            let ranges = ranges.filter(|_| reported != Received::Userspace);
             let ranges = ranges.filter(|_| action != "reject").unwrap_or_else(|| "-".into());
             let address = if address.contains(':') { format!("[{address}]") } else { address.to_string() };
             lines.push(format!("{head} frontend {kind} {address}:{port} {action} {policy} {ranges}"));
@@ -274,17 +275,17 @@ impl Wanted {
         }
         // `openPortal` of userspace mode stops at an ingress address of IPv6 and opens no node port (the captured
         // set has none for dual/lb-dual).
-        let stopped = told == Told::Userspace && self.has_ipv6_ingress;
+        let stopped = reported == Received::Userspace && self.has_ipv6_ingress;
         if let Some(port) = self.node_port().filter(|_| !stopped) {
-            let on = match (told, self.family) {
+            let on = match (reported, self.family) {
                 // nodePortAddresses: by default the node's primary address.
-                (Told::Nftables, IpFamily::V4) => "192.168.50.10",
-                (Told::Nftables, IpFamily::V6) => "fd00:50::10",
+                (Received::Nftables, IpFamily::V4) => "192.168.50.10",
+                (Received::Nftables, IpFamily::V6) => "fd00:50::10",
                 _ => "*",
             };
             frontend("node_port", on, port, local, None);
         }
-        if told == Told::Userspace {
+        if reported == Received::Userspace {
             // Endpoints and affinity are known to the process alone.
             lines.push(format!("{head} affinity None health check None"));
             return lines;
@@ -312,7 +313,7 @@ impl Wanted {
         }
         let affinity = self.affinity().filter(|_| !addresses.is_empty());
         let health = self.spec["healthCheckNodePort"].as_u64().filter(|p| {
-            *p != 0 && self.version > Version(22) && told == Told::Iptables // nftables mode has no rule for it
+            *p != 0 && self.version > Version(22) && reported == Received::Iptables // nftables mode has no rule for it
         });
         lines.push(format!("{head} affinity {affinity:?} health check {health:?}"));
         lines
@@ -321,19 +322,19 @@ impl Wanted {
 
 /// What the rules of iptables mode should say of a set.
 pub fn iptables_truth(dir: &Path, version: Version) -> BTreeSet<String> {
-    wanted(dir, version).iter().flat_map(|w| w.lines(Told::Iptables)).collect()
+    wanted(dir, version).iter().flat_map(|w| w.lines(Received::Iptables)).collect()
 }
 
 /// What the table of nftables mode should say of a set.
 pub fn nftables_truth(dir: &Path, version: Version) -> BTreeSet<String> {
-    wanted(dir, version).iter().flat_map(|w| w.lines(Told::Nftables)).collect()
+    wanted(dir, version).iter().flat_map(|w| w.lines(Received::Nftables)).collect()
 }
 
 /// What the rules of userspace mode should say of a set: IPv4, no SCTP.
 pub fn userspace_truth(dir: &Path, version: Version) -> BTreeSet<String> {
     let all = wanted(dir, version);
     let known = all.iter().filter(|w| w.family == IpFamily::V4 && w.protocol != "SCTP");
-    known.flat_map(|w| w.lines(Told::Userspace)).collect()
+    known.flat_map(|w| w.lines(Received::Userspace)).collect()
 }
 
 /// The same lines of what kptop read.

@@ -1,5 +1,5 @@
 //! The walk beside the kernel: random packets are sent through a rule set in the lab, and the rules whose counters
-//! went up must be exactly those of one of the ways that the walk told.
+//! went up must be exactly those of one of the ways that the walk reported.
 
 use super::run;
 use kptop::kernel::conntrack;
@@ -9,7 +9,7 @@ use kptop::proxy::{FrontendKind, Model, Names, Service, memory_lists};
 use kptop::ruleset::{IpFamily, IpNet, RuleId};
 use kptop::snapshot::Snapshot;
 use kptop::snapshot::live::{Live, LookedAt, Wanted};
-use kptop::walk::{CtState, End, Entrance, Ground, Options, Outcome, Packet, StepKind, Walk};
+use kptop::walk::{CtState, End, Ingress, Options, Outcome, Packet, RulesetIndex, StepKind, Trace};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -176,10 +176,10 @@ impl Aim<'_> {
             },
         };
         let entrance = match origin {
-            NODE_ORIGIN => Entrance::Node,
-            APPS => Entrance::Interface(Some("apps0".into())),
-            PODS => Entrance::Interface(Some("pods0".into())),
-            _ => Entrance::Interface(Some("ext0".into())),
+            NODE_ORIGIN => Ingress::Node,
+            APPS => Ingress::Interface(Some("apps0".into())),
+            PODS => Ingress::Interface(Some("pods0".into())),
+            _ => Ingress::Interface(Some("ext0".into())),
         };
         Shot { origin, packet: Packet::new((source, self.port), (to, port), protocol, entrance) }
     }
@@ -215,7 +215,7 @@ pub fn rose(before: &Counts, after: &Counts) -> Counts {
 }
 
 /// The rules that count on a way.
-fn told(snapshot: &Snapshot, walk: &Walk, outcome: &Outcome, into: &mut Counts) {
+fn reported(snapshot: &Snapshot, walk: &Trace, outcome: &Outcome, into: &mut Counts) {
     for step in walk.path(outcome).into_iter().filter(|s| s.counted) {
         if let (StepKind::Matched(id) | StepKind::Counted(id), Some(place)) = (&step.kind, step.place) {
             *into.entry((table_name(snapshot, place.table), id.0)).or_default() += 1;
@@ -226,7 +226,7 @@ fn told(snapshot: &Snapshot, walk: &Walk, outcome: &Outcome, into: &mut Counts) 
 /// Rules that matched on a way, as text.
 fn matched_texts<'a>(
     snapshot: &'a Snapshot,
-    walk: &'a Walk,
+    walk: &'a Trace,
     outcome: &Outcome,
 ) -> impl Iterator<Item = String> + 'a {
     walk.path(outcome).into_iter().filter_map(|step| {
@@ -241,7 +241,7 @@ fn matched_texts<'a>(
 fn sources_of_answer(
     snapshot: &Snapshot,
     packet: &Packet,
-    walk: &Walk,
+    walk: &Trace,
     outcome: &Outcome,
 ) -> BTreeSet<IpAddr> {
     let mut sources = BTreeSet::from([packet.destination]);
@@ -258,16 +258,16 @@ fn sources_of_answer(
 /// Every set of rules that may have counted, with the outcome that it belongs to. A refusal's answer is a packet of
 /// its own, which the node sends.
 pub fn expectations<'w>(
-    ground: &Ground<'_>,
+    ground: &RulesetIndex<'_>,
     snapshot: &Snapshot,
     packet: &Packet,
-    walk: &'w Walk,
+    walk: &'w Trace,
 ) -> Vec<(Counts, &'w Outcome)> {
     let mut all = Vec::new();
     let mut answers = BTreeMap::new();
     for o in &walk.outcomes {
         let mut counts = Counts::new();
-        told(snapshot, walk, o, &mut counts);
+        reported(snapshot, walk, o, &mut counts);
         if o.end != End::Rejected {
             all.push((counts, o));
             continue;
@@ -285,7 +285,7 @@ pub fn expectations<'w>(
                     protocol: if packet.source.is_ipv4() { 1 } else { 58 },
                     source_port: 0,
                     destination_port: 0,
-                    entrance: Entrance::Node,
+                    entrance: Ingress::Node,
                     mark: 0,
                     state: CtState::Related,
                 };
@@ -293,7 +293,7 @@ pub fn expectations<'w>(
             });
             for b in &back.outcomes {
                 let mut with = counts.clone();
-                told(snapshot, back, b, &mut with);
+                reported(snapshot, back, b, &mut with);
                 all.push((with, o));
             }
         }
@@ -312,7 +312,7 @@ pub fn names_of(snapshot: &Snapshot, counts: &Counts) -> Vec<String> {
     counts.iter().map(name).collect()
 }
 
-/// What became of a run.
+/// What happened to a run.
 #[derive(Debug, Default)]
 pub struct Report {
     pub packets: usize,
@@ -325,7 +325,7 @@ pub struct Report {
 impl Report {
     /// Says what was seen, and fails where that was too little to prove anything.
     pub fn check(&self, what: &str, rules: usize) {
-        super::tell(&format!(
+        super::say(&format!(
             "{what}: {} packets, ends {:?}, {} with assumptions, {} of {} rules seen",
             self.packets,
             self.ends,
@@ -386,7 +386,7 @@ fn run_packets(seed: u64, n: usize, senders: &[Sender; 4]) -> Report {
         let shot = aim.shot();
         snapshot = live.snapshot(Wanted::ALL);
         before = counts(&snapshot);
-        let ground = Ground::new(&snapshot);
+        let ground = RulesetIndex::new(&snapshot);
         let walk = ground.walk(&shot.packet, &Options::default());
         assert!(!walk.cut && !walk.outcomes.is_empty());
         for o in walk.outcomes.iter().filter(|o| o.assuming.is_empty()) {
@@ -394,7 +394,7 @@ fn run_packets(seed: u64, n: usize, senders: &[Sender; 4]) -> Report {
         }
         let expected = expectations(&ground, &snapshot, &shot.packet, &walk);
         let sent = senders[shot.origin].send(&shot.packet);
-        // Whatever refuses a packet in OUTPUT tells the sender.
+        // Whatever refuses a packet in OUTPUT says the sender.
         let refused = walk.outcomes.iter().any(|o| matches!(o.end, End::Dropped | End::Rejected | End::Lost));
         assert!(sent.is_ok() || (shot.origin == NODE_ORIGIN && refused), "{sent:?} {:?}", shot.packet);
         let began = Instant::now();
@@ -409,13 +409,13 @@ fn run_packets(seed: u64, n: usize, senders: &[Sender; 4]) -> Report {
         };
         let Some(mut outcome) = alike.first().copied() else {
             let names = |c: &Counts| names_of(&snapshot, c);
-            let told: Vec<_> = expected
+            let reported: Vec<_> = expected
                 .iter()
                 .take(3)
                 .map(|e| (names(&e.0), &e.1.end, &e.1.assuming, e.1.backend))
                 .collect();
             panic!(
-                "packet {i} {:?}\nthe kernel counted {:#?}\nthe walk told {told:#?}",
+                "packet {i} {:?}\nthe kernel counted {:#?}\nthe walk reported {reported:#?}",
                 shot.packet,
                 names(&real)
             );
@@ -439,10 +439,10 @@ fn run_packets(seed: u64, n: usize, senders: &[Sender; 4]) -> Report {
             let entry = entry.unwrap_or_else(|| panic!("no flow of {p:?}, {outcome:?}"));
             let real = (entry.reply.source, entry.reply.source_port);
             // Rules that draw from a map count alike whatever they draw.
-            let told = |o: &Outcome| o.backend.unwrap_or((p.destination, p.destination_port));
-            let mine = alike.iter().find(|o| o.end == End::Sent && told(o) == real);
-            let tell = || alike.iter().map(|o| told(o)).collect::<Vec<_>>();
-            outcome = mine.unwrap_or_else(|| panic!("{p:?} went to {real:?}, told were {:?}", tell()));
+            let reported = |o: &Outcome| o.backend.unwrap_or((p.destination, p.destination_port));
+            let mine = alike.iter().find(|o| o.end == End::Sent && reported(o) == real);
+            let say = || alike.iter().map(|o| reported(o)).collect::<Vec<_>>();
+            outcome = mine.unwrap_or_else(|| panic!("{p:?} went to {real:?}, reported were {:?}", say()));
             let same = entry.reply.destination == p.source;
             assert!(!outcome.masquerade || !same || p.source == entry.reply.destination, "{p:?} {entry:?}");
             assert!(outcome.masquerade || same, "not masqueraded, but {entry:?}");

@@ -8,7 +8,7 @@ use kptop::lab::{Lab, LabOptions, Origin, Plan, inside, shop};
 use kptop::observe::Observer;
 use kptop::proxy::{Action, Engine, Model, Names, Service};
 use kptop::snapshot::live::{Live, Wanted};
-use kptop::walk::{Entrance, Packet};
+use kptop::walk::{Ingress, Packet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -103,7 +103,7 @@ impl Ward {
         inside(ns, move || {
             let sender = Sender::open()?;
             for (from, to, protocol) in packets {
-                sender.send(&Packet::new(from, to, protocol, Entrance::Node))?;
+                sender.send(&Packet::new(from, to, protocol, Ingress::Node))?;
             }
             Ok(())
         })
@@ -127,7 +127,7 @@ impl Ward {
         });
         wait.recv().unwrap();
         between(self);
-        // What was sent arrives, and readings stand apart.
+        // What was sent arrives, and readings are apart.
         std::thread::sleep(Duration::from_millis(350));
         go.send(()).unwrap();
         examiner.join().unwrap()

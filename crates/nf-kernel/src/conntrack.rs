@@ -194,7 +194,7 @@ impl Client {
     }
 
     /// The same for the flows that were sent to one address and port, where the kernel leaves the others out by itself
-    /// (`CTA_FILTER`, since 5.8); an older one tells of all, and others are left out here.
+    /// (`CTA_FILTER`, since 5.8); an older one reports all, and others are left out here.
     pub fn flows_to(&mut self, to: L4Endpoint, mut each: impl FnMut(&Flow)) -> Result<()> {
         let L4Endpoint { protocol, address, port } = to;
         let request = Request::nfnetlink(SUBSYSTEM, MSG_GET, 0, address_family(address))

@@ -44,7 +44,7 @@ impl Events {
         if fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_events").is_ok_and(|v| v.trim() == "0") {
             return Err(Error::missing(
                 what,
-                "net.netfilter.nf_conntrack_events is 0: the kernel tells of no flow",
+                "net.netfilter.nf_conntrack_events is 0: the kernel reports no flow",
                 Some("sysctl -w net.netfilter.nf_conntrack_events=1"),
             ));
         }
@@ -83,7 +83,7 @@ const LOAD_BYTE: u16 = 0x30;
 const JUMP_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
 
-/// Where the destination of a flow's first packet stands in a notice: behind headers of 16 (`nlmsghdr`) and 4 bytes
+/// Where the destination of a flow's first packet is in a notice: behind headers of 16 (`nlmsghdr`) and 4 bytes
 /// (`nfgenmsg`), those of `CTA_TUPLE_ORIG` and `CTA_TUPLE_IP`, the attribute of the source, and its own header.
 /// `ctnetlink_dump_tuples` always writes them first and in this order.
 const DESTINATION_V4: u32 = 16 + 4 + 4 + 4 + 8 + 4;

@@ -1,4 +1,4 @@
-//! Counters of the network stack that tell of lost packets: SNMP's, and those of the receive queues.
+//! Counters of the network stack that report lost packets: SNMP's, and those of the receive queues.
 
 use super::{Error, Result};
 use serde::{Deserialize, Serialize};

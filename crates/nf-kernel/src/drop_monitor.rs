@@ -42,9 +42,9 @@ const ATTR_REASON: u16 = 23;
 /// `NET_DM_ALERT_MODE_PACKET`
 const MODE_PACKET: u8 = 1;
 
-/// Bytes of each packet that are told: enough for the headers of IPv6 and TCP behind Ethernet's.
+/// Bytes of each packet that are reported: enough for the headers of IPv6 and TCP behind Ethernet's.
 const TRUNCATE: u32 = 128;
-/// Packets that each CPU keeps until they are told.
+/// Packets that each CPU keeps until they are reported.
 const QUEUE: u32 = 10_000;
 /// Room in the socket.
 const ROOM: usize = 16 * 1024 * 1024;
@@ -62,7 +62,7 @@ pub struct Dropped {
     pub interface: Option<String>,
     /// Its length on the wire.
     pub length: Option<u32>,
-    /// Its addresses and ports; `None` where it is no IP packet, or was not told of.
+    /// Its addresses and ports; `None` where it is no IP packet, or was not reported.
     pub packet: Option<Header>,
 }
 
@@ -75,7 +75,7 @@ pub struct Header {
     pub destination: IpAddr,
     /// IP protocol number.
     pub protocol: u8,
-    /// Ports of sender and receiver, where the protocol has them and they were told.
+    /// Ports of sender and receiver, where the protocol has them and they were reported.
     pub ports: Option<(u16, u16)>,
     /// Flags of TCP.
     pub tcp_flags: Option<u8>,
@@ -96,12 +96,12 @@ pub struct DropMonitor {
     control: Socket,
     listener: Listener,
     before: Config,
-    /// False where somebody else had switched it on, and it is theirs to switch off.
+    /// False where another program had switched it on, and it is theirs to switch off.
     own: bool,
 }
 
 impl DropMonitor {
-    /// Switches it on, in packet mode. Somebody else's monitor is listened to as it is. To be called in the machine's own
+    /// Switches it on, in packet mode. A user else's monitor is listened to as it is. To be called in the machine's own
     /// network namespace.
     pub fn start() -> Result<DropMonitor> {
         let what = "the drop monitor";
@@ -136,7 +136,7 @@ impl DropMonitor {
         let mut own = true;
         match control.request("setting up the drop monitor", set, &mut |_| {}) {
             Ok(()) => {}
-            // It is at work, and cannot be changed then.
+            // It is active, and cannot be changed then.
             Err(e) if e.errno() == Some(libc::EBUSY) => own = false,
             Err(e) => return Err(e),
         }
@@ -163,7 +163,7 @@ impl DropMonitor {
         format!("{},{},{}", text(mode.map(u32::from)), text(truncate), text(queue))
     }
 
-    /// True where somebody else had switched it on.
+    /// True where another program had switched it on.
     pub fn is_shared(&self) -> bool {
         !self.own
     }
@@ -185,7 +185,7 @@ impl DropMonitor {
         })
     }
 
-    /// Dropped packets that were not told of: the kernel's queues or the socket's were full.
+    /// Dropped packets that were not reported: the kernel's queues or the socket's were full.
     pub fn lost(&mut self) -> u64 {
         let mut lost = self.listener.lost();
         let ask = Request::generic(self.family, CMD_STATS_GET, VERSION, 0);

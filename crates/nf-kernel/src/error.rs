@@ -29,7 +29,7 @@ pub enum ErrorKind {
         /// What would bring it.
         hint: Option<String>,
     },
-    /// Something hides the file that tells of it: what is there is not known.
+    /// Something hides the file that reports it: what is there is not known.
     #[error("{file} cannot be read: /proc is not mounted here, or something is mounted over it")]
     Hidden {
         /// The file.
@@ -70,12 +70,12 @@ impl Error {
         Error { what: what.into(), kind }
     }
 
-    /// Something of which a file of procfs tells, where procfs is hidden.
+    /// Something of which a file of procfs says, where procfs is hidden.
     pub fn hidden(what: impl Into<String>, file: &'static str) -> Error {
         Error { what: what.into(), kind: ErrorKind::Hidden { file } }
     }
 
-    /// The same error, by somebody who lacks more than usual.
+    /// The same error, by a user who lacks more than usual.
     #[must_use]
     pub fn needs(mut self, what: &'static str) -> Error {
         if let ErrorKind::Permission { needs } = &mut self.kind {

@@ -180,7 +180,7 @@ pub struct Timeouts {
     pub udp: u32,
 }
 
-/// Everything that IPVS tells.
+/// Everything that IPVS says.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ipvs {
     /// `1.2.1`
@@ -189,7 +189,7 @@ pub struct Ipvs {
     pub connection_table_size: u32,
     /// Timeouts.
     pub timeouts: Timeouts,
-    /// True where nobody told what was counted: a dump without statistics.
+    /// True where nobody reported what was counted: a dump without statistics.
     #[serde(default)]
     pub uncounted: bool,
     /// Virtual servers in the kernel's order.

@@ -8,7 +8,7 @@ use std::path::Path;
 /// True where the module is loaded or built in, or cannot be loaded anyway, so that asking changes nothing.
 pub fn is_there(name: &str) -> bool {
     let Ok(loaded) = fs::read_to_string("/proc/modules") else {
-        // A kernel without modules; or procfs is hidden, and only sysfs tells.
+        // A kernel without modules; or procfs is hidden, and only sysfs says.
         return super::procfs_is_there() || Path::new("/sys/module").join(name).exists();
     };
     is_loaded(&loaded, name) || Path::new("/sys/module").join(name).exists() || is_built_in(name)

@@ -23,7 +23,7 @@ const RUN_NETNS: &str = "/run/netns";
 pub struct Netns {
     /// Its name under `/run/netns`, or what the user gave.
     pub name: Option<String>,
-    /// Its inode, which tells namespaces apart.
+    /// Its inode, which distinguishes namespaces.
     pub inode: u64,
     fd: OwnedFd,
 }

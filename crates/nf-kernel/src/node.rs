@@ -22,7 +22,7 @@ pub struct Node {
     pub cpu_model: Option<String>,
     /// Memory in bytes.
     pub memory_bytes: Option<u64>,
-    /// Container runtime that runs, with its version where a package list tells it.
+    /// Container runtime that runs, with its version where a package list says it.
     pub container_runtime: Option<String>,
     /// Version of the installed iptables and its variant, as `iptables --version` would print.
     pub iptables_version: Option<String>,
@@ -43,7 +43,7 @@ pub fn identity() -> (Option<String>, Option<String>) {
     (kernel, cpu_model())
 }
 
-/// Reads the node's facts. Never fails: each fact stands for itself.
+/// Reads the node's facts. Never fails: each fact represents itself.
 pub fn read() -> Node {
     let utsname = nix::sys::utsname::uname().ok();
     let text = |s: &std::ffi::OsStr| s.to_string_lossy().into_owned();

@@ -63,7 +63,7 @@ impl Listener {
         for _ in 0..10_000 {
             self.buffer.clear();
             match self.raw.recv_from(&mut self.buffer, 0) {
-                // Only the kernel may tell what the kernel does.
+                // Only the kernel may say what the kernel does.
                 Ok((_, from)) if from.port_number() != 0 => {}
                 Ok(_) => {
                     let mut rest = &self.buffer[..];

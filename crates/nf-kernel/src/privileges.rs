@@ -6,7 +6,7 @@ use seccompiler::{SeccompAction, SeccompFilter};
 
 /// What reading needs: `CAP_NET_ADMIN` for rules, IPVS, flows and the drop monitor; `CAP_DAC_READ_SEARCH` for the list of
 /// x_tables' tables where kptop is not root (`/proc/net/ip_tables_names` is root's, 0440), and for a kubeconfig that is
-/// somebody else's.
+/// another's.
 const READING: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_DAC_READ_SEARCH];
 
 /// What entering another namespace needs beside: `setns`, and to look at another process' namespaces.
@@ -86,8 +86,8 @@ fn shrink(keep: &CapsHashSet) -> Result<()> {
     Ok(())
 }
 
-/// The capabilities that the calling thread has at work, by name.
-pub fn at_work() -> Vec<String> {
+/// The capabilities that the calling thread has active, by name.
+pub fn active() -> Vec<String> {
     let mut all: Vec<String> =
         caps::read(None, CapSet::Effective).into_iter().flatten().map(|c| c.to_string()).collect();
     all.sort_unstable();
@@ -116,16 +116,16 @@ mod tests {
     fn what_is_given_up_is_gone() {
         std::thread::spawn(|| {
             keep_reading_only().unwrap();
-            let left = at_work();
+            let left = active();
             assert!(
                 left.iter().all(|c| ["CAP_NET_ADMIN", "CAP_DAC_READ_SEARCH"].contains(&c.as_str())),
                 "{left:?}"
             );
             keep_files_only().unwrap();
-            assert!(!at_work().contains(&"CAP_NET_ADMIN".to_string()));
+            assert!(!active().contains(&"CAP_NET_ADMIN".to_string()));
             // It does not come back.
             keep_reading_only().unwrap();
-            assert!(!at_work().contains(&"CAP_NET_ADMIN".to_string()));
+            assert!(!active().contains(&"CAP_NET_ADMIN".to_string()));
         })
         .join()
         .unwrap();

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 pub struct RecentEntry {
     /// Its address.
     pub address: IpAddr,
-    /// Packets that the list noted since it began, up to what it keeps. When they came is told in jiffies, which
+    /// Packets that the list noted since it began, up to what it keeps. When they came is reported in jiffies, which
     /// nothing else here can be compared with.
     pub packets: u32,
 }

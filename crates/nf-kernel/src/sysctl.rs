@@ -1,4 +1,4 @@
-//! Sysctls that decide what becomes of packets, from procfs.
+//! Sysctls that decide what happens to packets, from procfs.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -36,7 +36,7 @@ impl Table {
         RuleText { table: self, rule }
     }
 
-    /// A single condition, as it stands in the text of a rule.
+    /// A single condition, as it is in the text of a rule.
     pub fn match_text(&self, m: &Match) -> String {
         let mut out = String::new();
         // Writing to a String does not fail.

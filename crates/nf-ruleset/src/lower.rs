@@ -18,7 +18,7 @@ pub enum Lowered {
     Merged,
 }
 
-/// Order in which iptables prints what stands in a rule's header.
+/// Order in which iptables prints what is in a rule's header.
 pub fn rank(m: &Match) -> u8 {
     match m {
         Match::Address4 { destination: false, .. } => 0,
@@ -79,7 +79,7 @@ pub fn compare(
         (Field::Meta(key @ (meta::IIFNAME | meta::OIFNAME)), []) => {
             let end = value.iter().position(|b| *b == 0);
             let text = std::str::from_utf8(&value[..end.unwrap_or(value.len())]).ok()?;
-            // A `*` that stands for itself, and a wildcard of iptables inside nft's text, are not guessed at.
+            // A `*` that represents itself, and a wildcard of iptables inside nft's text, are not guessed at.
             if text.is_empty() || text.contains(['*', '+', '\\', '"']) {
                 return None;
             }
@@ -243,12 +243,12 @@ fn ports(
     };
     match dialect {
         Dialect::Iptables => merge(rest, protocol, put),
-        // As many as the rule has, each where it stands.
+        // As many as the rule has, each where it is.
         Dialect::Nft => merge(&mut [], protocol, put),
     }
 }
 
-/// Bytes of a data type of nft (`src/datatype.c` of nftables), for those that stand in maps.
+/// Bytes of a data type of nft (`src/datatype.c` of nftables), for those that are in maps.
 fn type_len(of: u32) -> Option<u32> {
     use data_type::*;
     Some(match of {

@@ -6,7 +6,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 
-/// A table as it stands in a recording. `bounds` comes first.
+/// A table as it is in a recording. `bounds` comes first.
 #[derive(Serialize, Deserialize)]
 #[serde(rename = "Table")]
 struct Recorded<'a> {

@@ -62,7 +62,7 @@ impl<'de> Deserialize<'de> for SetId {
     }
 }
 
-/// Counters of policies stand apart from their table: whoever puts both together checks them.
+/// Counters of policies are apart from their table: whoever puts both together checks them.
 pub(crate) fn policies<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<(ChainId, Counter)>, D::Error> {
     let read = Vec::<(u32, Counter)>::deserialize(d)?;
     Ok(read.into_iter().map(|(id, counter)| (ChainId(id), counter)).collect())

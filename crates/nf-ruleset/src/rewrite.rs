@@ -128,7 +128,7 @@ impl Rewrite<'_> {
         }
     }
 
-    /// An address that stands in a rule as it is.
+    /// An address that is in a rule as it is.
     fn constant(&self, load: &mut Load) {
         if let Field::Value(v) = &mut load.field {
             self.bytes(v);
@@ -228,7 +228,7 @@ impl Rewrite<'_> {
     }
 }
 
-/// True for a field that holds an address, by where it stands (see `nft_text::fields`).
+/// True for a field that holds an address, by where it is (see `nft_text::fields`).
 fn is_address(load: &Load) -> bool {
     match load.field {
         Field::Payload { base: payload_base::NETWORK, offset: 12 | 16, len: 4 } => true,

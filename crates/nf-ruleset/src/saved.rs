@@ -2,7 +2,7 @@
 
 use crate::{Table, TableCounters};
 
-/// A table that was read from text, with the counters that stood there (0 where the text had none).
+/// A table that was read from text, with the counters that was there (0 where the text had none).
 #[derive(Debug)]
 pub struct SavedTable {
     /// Structure.

@@ -116,7 +116,7 @@ pub struct Set {
     pub timeout_ms: Option<u64>,
     /// How many elements it may hold.
     pub size: Option<u32>,
-    /// How many it holds, where the kernel or a dump told.
+    /// How many it holds, where the kernel or a dump reported.
     pub count: Option<u64>,
     /// Comment.
     pub comment: Option<StrId>,
@@ -184,7 +184,7 @@ pub enum Data {
 /// An element of a set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Element {
-    /// Key; fields stand on multiples of 4 bytes.
+    /// Key; fields are on multiples of 4 bytes.
     pub key: Box<[u8]>,
     /// Last key of a range, in sets of several fields.
     pub key_end: Option<Box<[u8]>>,

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// A condition of a rule.
 ///
-/// Those that stand in the entry's own header (addresses, interfaces, protocol) come first in a rule, in the
+/// Those that are in the entry's own header (addresses, interfaces, protocol) come first in a rule, in the
 /// order of this enum, then the extensions in the order of the rule. `invert` is the `!` before it.
 /// Struct layouts: `linux/netfilter/xt_*.h`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub enum Match {
     Address6(Box<AddressMatch>),
     /// `-s` or `-d` with a mask that is no prefix.
     MaskedAddress(Box<MaskedAddress>),
-    /// `-i`; a trailing `+` stands for any ending.
+    /// `-i`; a trailing `+` represents any ending.
     InInterface {
         /// Name.
         name: StrId,
@@ -363,7 +363,7 @@ pub enum Statement {
         offset: u32,
         /// How many bytes.
         len: u32,
-        /// Kind of the checksum that changes with it, where it stands, and flags (`NFTA_PAYLOAD_CSUM_*`).
+        /// Kind of the checksum that changes with it, where it is, and flags (`NFTA_PAYLOAD_CSUM_*`).
         checksum: (u32, u32, u32),
         /// Value.
         value: Load,

@@ -8,7 +8,7 @@ use std::hash::BuildHasher;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct StrId(pub(super) u32);
 
-/// A buffer of strings in which each distinct one stands once.
+/// A buffer of strings in which each distinct one is once.
 #[derive(Clone, Debug, Default)]
 pub struct Strings {
     text: String,
@@ -86,7 +86,7 @@ impl Strings {
 
     /// Gives back what growing took too much.
     pub fn shrink_to_fit(&mut self) {
-        // Not the index: it would be hashed anew, for less than it costs.
+        // Not the index: it would be hashed again, for less than it costs.
         self.text.shrink_to_fit();
         self.ends.shrink_to_fit();
     }

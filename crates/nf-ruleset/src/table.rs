@@ -151,7 +151,7 @@ impl Table {
         range.map(|i| (RuleId(i), &self.rules[i as usize]))
     }
 
-    /// The chain in which a rule stands.
+    /// The chain in which a rule is.
     pub fn chain_of(&self, rule: RuleId) -> Option<ChainId> {
         // Chains lie in the arena one behind the other, in their own order or, after a change, not quite.
         let at = self.chains.partition_point(|c| c.rules.end <= rule.0);

@@ -33,5 +33,5 @@ pub enum Verdict {
     Goto(ChainId),
 }
 
-/// Name of the [`Unknown`] that stands for a part of `nft`'s text that was not understood: its bytes are that text.
+/// Name of the [`Unknown`] that represents a part of `nft`'s text that was not understood: its bytes are that text.
 pub const UNREAD: &str = "nft";

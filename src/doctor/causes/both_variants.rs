@@ -20,7 +20,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             })
         };
         let (Some(legacy), Some(nft)) = (of(Variant::Legacy), of(Variant::Nft)) else { continue };
-        let left = if legacy.state == State::Leftover { "legacy" } else { "nft" };
+        let left = if legacy.state == State::Stale { "legacy" } else { "nft" };
         found.push(
             Finding::node("both_variants", Severity::Warning, &format!("iptables {family}"), "Services in both iptables-legacy and iptables-nft")
                 .proved_by(format!("legacy: {} Services in {} rules", legacy.services, count(legacy.rules as u64)))

@@ -21,7 +21,7 @@ pub(super) const CHECK: Check = Check { id: "conntrack_full", needs: &[], looks_
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let c = cx.conntrack()?;
     let (Some(n), Some(max)) = (c.limits.count, c.limits.max.filter(|m| *m > 0)) else {
-        let why = "the kernel does not tell how full conntrack is";
+        let why = "the kernel does not report how full conntrack is";
         return Err(NotChecked::new(SourceId::ConntrackStats, why));
     };
     let part = n as f64 / max as f64;

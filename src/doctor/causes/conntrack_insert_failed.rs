@@ -29,7 +29,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
     if let Some(n) = cx.snapshot.conntrack.as_ref().and_then(|c| c.stats?.get(ConntrackStat::ClashResolve)) {
         f = f.proved_by(format!("clash_resolve: {} in all (races that the kernel could settle)", count(n)));
     }
-    let dns = cx.at_work().find(|(_, s)| {
+    let dns = cx.active_services().find(|(_, s)| {
         s.protocol == Protocol::Udp && s.frontends.iter().any(|f| f.port == 53) && s.backends.len() > 1
     });
     if let Some((_, s)) = dns {

@@ -14,20 +14,21 @@ pub(super) const CHECK: Check =
     Check { id: "foreign_drop", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     // Those of a policy of FORWARD have a name of their own.
     for d in cx.facts.dead_ends.iter().filter(|d| !super::forward_policy::is_policy(cx, d)) {
         // One rule that stops many Services is one fault.
-        if let Some(known) =
-            told.iter().position(|(rule, place, from, _)| (rule, place, from) == (&d.rule, &d.place, &d.from))
+        if let Some(known) = reported
+            .iter()
+            .position(|(rule, place, from, _)| (rule, place, from) == (&d.rule, &d.place, &d.from))
         {
-            let entry: &mut (_, _, _, Vec<&DeadEnd>) = &mut told[known];
+            let entry: &mut (_, _, _, Vec<&DeadEnd>) = &mut reported[known];
             entry.3.push(d);
         } else {
-            told.push((d.rule, d.place.clone(), d.from, vec![d]));
+            reported.push((d.rule, d.place.clone(), d.from, vec![d]));
         }
     }
-    for (rule, place, from, ends) in told {
+    for (rule, place, from, ends) in reported {
         let first = ends[0];
         let s = &cx.model.services[first.service];
         let frontend = &s.frontends[first.frontend];
@@ -84,8 +85,8 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         };
         let own = cx.owner(rule) == Some("kube-proxy")
             || cx.snapshot.tables[rule.table].table.name == nftables::TABLE;
-        let told = cx.facts.dead_ends.iter().any(|d| d.rule == Some(rule));
-        if own || told {
+        let reported = cx.facts.dead_ends.iter().any(|d| d.rule == Some(rule));
+        if own || reported {
             continue;
         }
         let Some(rise) = cx.rule_rise(rule) else { continue };
@@ -141,5 +142,5 @@ fn touched(cx: &CheckContext<'_>, rule: RuleRef) -> Vec<usize> {
             || s.backends.iter().any(|b| net.contains(b.address))
     };
     let named = |s: &Service| nets.iter().any(|a| a.net.prefix > 0 && any(s, &a.net));
-    cx.at_work().filter(|(_, s)| named(s)).map(|(i, _)| i).collect()
+    cx.active_services().filter(|(_, s)| named(s)).map(|(i, _)| i).collect()
 }

@@ -15,7 +15,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
     let mut hairpins: Vec<_> = flows.hairpins.iter().collect();
     hairpins.sort();
     for (&L4Endpoint { protocol, address, port }, n) in hairpins {
-        let service = cx.at_work().find(|(_, s)| {
+        let service = cx.active_services().find(|(_, s)| {
             s.protocol.number() == protocol
                 && s.backends.iter().any(|b| b.address == address && b.port == port)
         });
@@ -37,7 +37,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             f = f.proved_by(format!("its chain: {}", cx.chain_text(rule)));
         }
         found.push(
-            f.advise("the rule that masquerades it is missing: restart kube-proxy, it writes the Service's chains anew")
+            f.advise("the rule that masquerades it is missing: restart kube-proxy, it writes the Service's chains again")
                 .advise("and the pod's link must take its own packets back (hairpin_mode of the bridge's port)"),
         );
     }

@@ -14,7 +14,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
     for (family, name) in
         [(IpFamily::V4, "net/ipv4/ip_forward"), (IpFamily::V6, "net/ipv6/conf/all/forwarding")]
     {
-        let some = cx.at_work().any(|(_, s)| s.family == family && !s.backends.is_empty());
+        let some = cx.active_services().any(|(_, s)| s.family == family && !s.backends.is_empty());
         if some && cx.sysctl(name) == Some("0") {
             let name = name.replace('/', ".");
             found.push(

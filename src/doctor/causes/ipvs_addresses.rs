@@ -20,7 +20,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         .filter(|a| a.interface == ipvs::DUMMY && !is_link_local(a.address))
         .map(|a| a.address)
         .collect();
-    let services = || cx.at_work().filter(|(_, s)| s.engine.mode() == Mode::Ipvs);
+    let services = || cx.active_services().filter(|(_, s)| s.engine.mode() == Mode::Ipvs);
     let mut known = BTreeSet::new();
     for (i, s) in services() {
         for a in s.frontends.iter().filter_map(|f| f.address) {
@@ -50,7 +50,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
                 Severity::Warning,
                 ipvs::DUMMY,
                 format!(
-                    "{} left over: the node answers for {}",
+                    "{} stale: the node answers for {}",
                     if left.len() == 1 {
                         "an address is".into()
                     } else {

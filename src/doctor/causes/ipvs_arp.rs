@@ -16,7 +16,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
     }
     let external = [FrontendKind::LoadBalancerIp, FrontendKind::ExternalIp];
     let addresses: Vec<String> = cx
-        .at_work()
+        .active_services()
         .filter(|(_, s)| s.engine.mode() == Mode::Ipvs)
         .flat_map(|(_, s)| &s.frontends)
         .filter(|f| f.kind.is_some_and(|k| external.contains(&k)))

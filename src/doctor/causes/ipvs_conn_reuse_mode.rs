@@ -21,7 +21,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
     }
     cx.need(SourceId::Sysctls)?;
     let (Some(mode), Some(kernel)) = (cx.sysctl_number("net/ipv4/vs/conn_reuse_mode"), cx.kernel()) else {
-        let why = "the kernel does not tell conn_reuse_mode or its version";
+        let why = "the kernel does not report conn_reuse_mode or its version";
         return Err(NotChecked::new(SourceId::Sysctls, why));
     };
     let (title, advice) = match (mode, kernel >= (5, 9)) {
@@ -39,7 +39,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         Finding::node("ipvs_conn_reuse_mode", Severity::Warning, "IPVS", title)
             .proved_by(format!("net.ipv4.vs.conn_reuse_mode = {mode} on kernel {}.{}", kernel.0, kernel.1))
             .advise(advice)
-            .advise("kubernetes/kubernetes#81775 tells the story"),
+            .advise("kubernetes/kubernetes#81775 has the whole story"),
     );
     Ok(())
 }

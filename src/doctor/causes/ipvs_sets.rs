@@ -26,9 +26,9 @@ fn missing<'a>(snapshot: &Snapshot, services: impl Iterator<Item = &'a Service>)
         known.insert((m.protocol, m.address, m.port));
     }
     let mut gone = Vec::new();
-    for s in services.filter(|s| s.engine.mode() == Mode::Ipvs && !s.leftover) {
+    for s in services.filter(|s| s.engine.mode() == Mode::Ipvs && !s.stale) {
         for f in &s.frontends {
-            // Node ports stand on the node's own addresses, and have sets of their own.
+            // Node ports are on the node's own addresses, and have sets of their own.
             let Some(a) = f.address.filter(|a| {
                 !snapshot
                     .addresses
@@ -81,7 +81,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
                 gone[..gone.len().min(8)].join(", ")
             ))
             .advise(
-                "restart kube-proxy: it fills its sets anew; who changes them (ipset list KUBE-CLUSTER-IP)?",
+                "restart kube-proxy: it fills its sets again; who changes them (ipset list KUBE-CLUSTER-IP)?",
             ),
         );
     }

@@ -11,7 +11,9 @@ pub(super) const CHECK: Check =
     Check { id: "ipvs_weight", needs: &[SourceId::Ipvs], looks_at: SourceId::RULES, readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    for (i, s) in cx.at_work().filter(|(_, s)| s.engine.mode() == Mode::Ipvs && !s.backends.is_empty()) {
+    for (i, s) in
+        cx.active_services().filter(|(_, s)| s.engine.mode() == Mode::Ipvs && !s.backends.is_empty())
+    {
         let all = s.backends.iter().zip(cx.model.figures(i).backends());
         let drained: Vec<_> = all.filter(|(b, _)| b.weight == Some(0)).collect();
         if drained.is_empty() {

@@ -1,5 +1,5 @@
 //! Rules or virtual servers that are older than the endpoints: kube-proxy is slow, stuck or not running. The truth to compare with
-//! is what the Kubernetes API tells; a moment of difference is no fault.
+//! is what the Kubernetes API says; a moment of difference is no fault.
 
 use crate::doctor::Subject;
 use crate::doctor::context::{Check, CheckContext, NotChecked};
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// kube-proxy writes at most once a second (`minSyncPeriod`), and large rule sets take some: what is younger is on its way.
 const ON_ITS_WAY: Duration = Duration::from_secs(15);
-/// Services that are told one by one.
+/// Services that are reported one by one.
 const MOST: usize = 20;
 
 fn list(endpoints: &BTreeSet<(IpAddr, u16)>) -> String {
@@ -38,7 +38,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         let all = differences(cluster, &before.model.services);
         Some(all.into_iter().map(|d| (key(&d), d.difference)).collect::<HashMap<_, _>>())
     });
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for d in differences(now, &cx.model.services) {
         let age = d
             .service
@@ -53,14 +53,14 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             None => stays(),
         };
         if is_old {
-            told.push((d, age));
+            reported.push((d, age));
         }
     }
-    if told.is_empty() && cx.facts.before.is_none() && !cx.is_still() {
+    if reported.is_empty() && cx.facts.before.is_none() && !cx.is_still() {
         return Err(NotChecked::ONE_READING);
     }
-    let all = told.len();
-    for (behind, age) in told.into_iter().take(MOST) {
+    let all = reported.len();
+    for (behind, age) in reported.into_iter().take(MOST) {
         let d = behind.difference;
         let title = match (d.missing.len(), d.surplus.len()) {
             (0, n) => format!(
@@ -99,7 +99,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         found.push(
             f.proved_by(format!("its endpoints last changed {old}"))
                 .advise("is kube-proxy running here, and what does it log? kubectl -n kube-system get pods -o wide | grep kube-proxy")
-                .advise("its metric kubeproxy_sync_proxy_rules_last_timestamp_seconds tells when it last wrote"),
+                .advise("its metric kubeproxy_sync_proxy_rules_last_timestamp_seconds says when it last wrote"),
         );
     }
     if all > MOST {

@@ -1,4 +1,4 @@
-//! Rules or virtual servers of a mode that is not at work any more: the one before was not cleaned up
+//! Rules or virtual servers of a mode that is not active any more: the one before was not cleaned up
 //! (`kube-proxy --cleanup`, `cleanupAndExit`).
 
 use crate::doctor::context::{Check, CheckContext, NotChecked};
@@ -12,7 +12,7 @@ pub(super) const CHECK: Check =
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let modes = &cx.model.services.modes;
     let now = |m: &ModeState| modes.iter().find(|o| o.state == State::Active && o.family == m.family);
-    for m in modes.iter().filter(|m| m.state == State::Leftover) {
+    for m in modes.iter().filter(|m| m.state == State::Stale) {
         let active = now(m);
         // The other variant of iptables is a cause of its own.
         if m.engine.mode() == Mode::Iptables && active.is_some_and(|a| a.engine.mode() == Mode::Iptables) {
@@ -23,11 +23,11 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             "leftovers",
             Severity::Warning,
             &format!("{} mode{variant}", m.engine.mode().name()),
-            format!("{} mode{variant} {} is left over", m.engine.mode().name(), m.family),
+            format!("{} mode{variant} {} is stale", m.engine.mode().name(), m.family),
         )
         .proved_by(format!("{} Services in {} rules", m.services, m.rules));
         if let Some(a) = active {
-            f = f.proved_by(format!("at work in {}: {} mode", a.family, a.engine.mode().name()));
+            f = f.proved_by(format!("active in {}: {} mode", a.family, a.engine.mode().name()));
         }
         found.push(
             f.advise("clean up with that mode's own kube-proxy: kube-proxy --cleanup (or restart the node)"),

@@ -2,7 +2,7 @@
 
 use crate::doctor::context::Check;
 
-/// Every check: one file for each. Those that stop most come first: among findings of one severity they stand in
+/// Every check: one file for each. Those that stop most come first: among findings of one severity they are in
 /// this order.
 pub(in crate::doctor) const ALL: [Check; 38] = [
     super::wiped::CHECK,

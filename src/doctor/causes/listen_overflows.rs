@@ -23,7 +23,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         f = f.proved_by(format!("net.core.somaxconn = {n}"));
     }
     let local = cx
-        .at_work()
+        .active_services()
         .flat_map(|(_, s)| s.backends.iter().filter(|b| cx.is_own(b.address)).map(move |b| (s, b)));
     let local: Vec<String> =
         local.map(|(s, b)| format!("{} at {}", s.label(), endpoint_text(b.address, b.port))).collect();

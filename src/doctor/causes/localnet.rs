@@ -33,7 +33,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         found.push(
             Finding::node("localnet", Severity::Info, "node ports", "node ports do not answer on localhost")
                 .proved_by("route_localnet = 0 on every interface, in iptables mode with node ports")
-                .advise("sysctl -w net.ipv4.conf.all.route_localnet=1 (kube-proxy sets it unless told --iptables-localhost-nodeports=false), or ask the node's address"),
+                .advise("sysctl -w net.ipv4.conf.all.route_localnet=1 (kube-proxy sets it unless started with --iptables-localhost-nodeports=false), or ask the node's address"),
         );
     }
     Ok(())

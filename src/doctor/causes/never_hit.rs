@@ -13,9 +13,9 @@ pub(super) const CHECK: Check =
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let mut first: HashMap<L4Endpoint, (usize, u32)> = HashMap::new();
-    for (i, s) in cx.at_work().filter(|(_, s)| s.engine.mode() == Mode::Iptables) {
+    for (i, s) in cx.active_services().filter(|(_, s)| s.engine.mode() == Mode::Iptables) {
         for f in &s.frontends {
-            // What is refused stands in another table: only rules of one chain are in each other's way.
+            // What is refused is in another table: only rules of one chain are in each other's way.
             let (Some(address), Some(rule), true) =
                 (f.address, f.rule, f.action == crate::proxy::Action::Balance)
             else {
@@ -38,7 +38,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
                     ),
                 )
                 .proved_by(format!(
-                    "the rule of {} stands before it in KUBE-SERVICES",
+                    "the rule of {} is before it in KUBE-SERVICES",
                     cx.model.services[winner].label()
                 ))
                 .advise("take the address from one of them: kubectl get services -A -o wide"),

@@ -1,5 +1,5 @@
 //! Services that refuse all new flows as they have no endpoints: rules reject them with an ICMP error; in ipvs mode the
-//! virtual server stands empty.
+//! virtual server is empty.
 
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::Finding;

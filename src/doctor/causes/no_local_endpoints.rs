@@ -29,7 +29,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             f.evidence.push(format!("{} packets a second are dropped now", short(r)));
         }
         if let Some(port) = s.health_check_node_port {
-            f.evidence.push(format!("health checks at port {port} tell load balancers so"));
+            f.evidence.push(format!("the health check at port {port} reports it to load balancers"));
         }
         f.advise("send this traffic to nodes that run its pods, or set externalTrafficPolicy/internalTrafficPolicy to Cluster")
     });

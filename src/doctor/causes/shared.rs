@@ -5,14 +5,14 @@ use crate::doctor::finding::{Finding, Severity};
 use crate::format::count;
 use crate::proxy::Action;
 
-/// Services some frontend of which refuses everything: how much it matters depends on whether somebody asks.
+/// Services some frontend of which refuses everything: how much it matters depends on whether clients ask.
 pub(super) fn refusing(
     cx: &CheckContext<'_>,
     action: Action,
     found: &mut Vec<Finding>,
-    tell: impl Fn(usize, Option<f64>, Finding) -> Finding,
+    say: impl Fn(usize, Option<f64>, Finding) -> Finding,
 ) {
-    for (i, s) in cx.at_work() {
+    for (i, s) in cx.active_services() {
         let figures = cx.model.figures(i);
         let mut frontends =
             s.frontends.iter().zip(figures.frontends()).filter(|f| f.0.action == action).peekable();
@@ -28,7 +28,7 @@ pub(super) fn refusing(
         if refused.is_none() {
             f.evidence.push("whether anybody asks is not counted in this mode".into());
         }
-        found.push(tell(i, now, f));
+        found.push(say(i, now, f));
     }
 }
 

@@ -1,5 +1,5 @@
 //! Masquerading runs out of source ports: all clients of a backend share the node's address, and only some 64,000 flows to one
-//! address and port can be told apart. The next one is dropped (`nf_nat_core.c`, `get_unique_tuple`).
+//! address and port can be distinguished. The next one is dropped (`nf_nat_core.c`, `get_unique_tuple`).
 
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};

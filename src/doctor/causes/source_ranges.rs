@@ -1,5 +1,5 @@
 //! Clients outside `loadBalancerSourceRanges` are dropped (`KUBE-PROXY-FIREWALL`, `KUBE-MARK-DROP`, nftables' `firewall-`
-//! chains): right for strangers, wrong where the balancer or a proxy hides the client's address. Which it is cannot be told from
+//! chains): right for strangers, wrong where the balancer or a proxy hides the client's address. Which it is cannot be seen from
 //! here, so it is no alarm.
 
 use crate::doctor::context::{Check, CheckContext, NotChecked};
@@ -11,7 +11,7 @@ pub(super) const CHECK: Check =
     Check { id: "source_ranges", needs: &[], looks_at: SourceId::RULES, readings: 2, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    for (i, s) in cx.at_work() {
+    for (i, s) in cx.active_services() {
         for f in s.frontends.iter().filter(|f| f.action == Action::Balance) {
             let (Some(ranges), Some(rule)) = (&f.source_ranges, f.refusal) else { continue };
             let Some(rise) = cx.rule_rise(rule) else { continue };

@@ -13,11 +13,12 @@ pub(super) const CHECK: Check =
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let before = cx.before()?;
-    for (i, s) in cx.at_work().filter(|(_, s)| s.protocol != Protocol::Tcp) {
+    for (i, s) in cx.active_services().filter(|(_, s)| s.protocol != Protocol::Tcp) {
         let gone = |address, port| !s.backends.iter().any(|b| b.address == address && b.port == port);
-        let was = before.model.services.iter().find(|o| {
-            !o.leftover && o.protocol == s.protocol && o.family == s.family && o.label() == s.label()
-        });
+        let was =
+            before.model.services.iter().find(|o| {
+                !o.stale && o.protocol == s.protocol && o.family == s.family && o.label() == s.label()
+            });
         let (mut flows, mut example) = (0, None);
         let mut f = cx.service("stale_flows", Severity::Critical, i, "");
         for (key, figures) in cx.flows_of(i).iter().filter(|f| gone(f.0.backend, f.0.backend_port)) {

@@ -1,4 +1,4 @@
-//! Backends that get more or fewer new flows than the rules' odds give them, beyond what chance does (chi-squared). Rules of
+//! Backends that get more or fewer new flows than the rules' probability give them, beyond what chance does (chi-squared). Rules of
 //! other programs that jump past the Service's chain, or a damaged chain, do that; session affinity does it rightly, and is left out.
 
 use crate::doctor::context::{Check, CheckContext, NotChecked};
@@ -7,7 +7,7 @@ use crate::format::count;
 use crate::proxy::{CounterSource, TrafficPolicy, endpoint_text};
 use crate::snapshot::SourceId;
 
-/// Fewer flows tell nothing.
+/// Fewer flows say nothing.
 const FEW: u64 = 200;
 
 /// Standard deviations of the chi-squared distribution (by Wilson and Hilferty's approximation) beyond which chance alone
@@ -18,9 +18,9 @@ pub(super) const CHECK: Check =
     Check { id: "uneven_backends", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    for (i, s) in cx.at_work() {
+    for (i, s) in cx.active_services() {
         let from_rules = s.backends.iter().all(|b| b.source == CounterSource::NatRule);
-        // Under both policies flows fall by two odds, and the rules count them together.
+        // Under both policies flows fall by two probability, and the rules count them together.
         let two = s.frontends.iter().any(|f| f.traffic_policy == Some(TrafficPolicy::Local))
             && s.backends.iter().any(|b| b.local_share.is_some());
         if s.backends.len() < 2 || s.session_affinity_s.is_some() || !from_rules || two {
@@ -65,7 +65,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         }
         found.push(
             f.advise("look who else jumps to its KUBE-SEP- chains: pane Rules, or iptables-save -t nat | grep KUBE-SEP-")
-                .advise("restart kube-proxy: it writes the Service's chain anew"),
+                .advise("restart kube-proxy: it writes the Service's chain again"),
         );
     }
     Ok(())

@@ -7,7 +7,7 @@ use crate::proxy::{Protocol, endpoint_text};
 use crate::snapshot::FlowFigures;
 use crate::snapshot::SourceId;
 
-/// Fewer unanswered flows tell nothing.
+/// Fewer unanswered flows say nothing.
 const FEW: u32 = 3;
 
 pub(super) const CHECK: Check = Check {
@@ -19,7 +19,7 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    for (i, s) in cx.at_work() {
+    for (i, s) in cx.active_services() {
         let mut sums: Vec<FlowFigures> = vec![FlowFigures::default(); s.backends.len()];
         for (key, figures) in cx.flows_of(i) {
             let b = s.backends.iter().position(|b| b.address == key.backend && b.port == key.backend_port);

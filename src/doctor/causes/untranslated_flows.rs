@@ -5,8 +5,8 @@ use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{Action, Mode, endpoint_text};
 use crate::ruleset::L4Endpoint;
-use crate::snapshot::Astray;
 use crate::snapshot::SourceId;
+use crate::snapshot::UntranslatedFlow;
 use std::time::Duration;
 
 pub(super) const CHECK: Check = Check {
@@ -67,7 +67,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         one.title = "flows to many Services are not translated: made before the rules were".into();
         one.evidence.extend(all.iter().take(6).filter_map(|f| f.evidence.first().cloned()));
         one.subject = super::super::Subject::Node;
-        all = vec![one.advise("all at once: conntrack -F (every flow of the node then begins anew)")];
+        all = vec![one.advise("all at once: conntrack -F (every flow of the node then begins again)")];
     }
     found.append(&mut all);
     Ok(())
@@ -77,8 +77,8 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
 const FEW: usize = 3;
 
 /// True where packets still come: the time that is left is more than what would be by now.
-fn is_fed(was: &Astray, is: &Astray, passed: Duration) -> bool {
-    // Times are whole seconds: of a shorter while nothing can be told.
+fn is_fed(was: &UntranslatedFlow, is: &UntranslatedFlow, passed: Duration) -> bool {
+    // Times are whole seconds: of a shorter while nothing can be said.
     passed < Duration::from_millis(1500)
         || u64::from(is.longest_left_s) + passed.as_secs() > u64::from(was.longest_left_s) + 1
 }

@@ -1,6 +1,6 @@
-//! Somebody wiped kube-proxy's rules, or the jumps to them (firewalld's reload, `nftables.service`, `iptables -F`): Services are
-//! not reached although their rules may stand. kube-proxy keeps an empty chain `KUBE-PROXY-CANARY` in three tables to see that by
-//! itself (`pkg/util/iptables/monitor`, since 1.18), and writes all anew within a sync period.
+//! Another program or a person wiped kube-proxy's rules, or the jumps to them (firewalld's reload, `nftables.service`, `iptables -F`): Services are
+//! not reached although their rules may be. kube-proxy keeps an empty chain `KUBE-PROXY-CANARY` in three tables to see that by
+//! itself (`pkg/util/iptables/monitor`, since 1.18), and writes all again within a sync period.
 
 use super::super::Subject;
 use crate::doctor::context::{Check, CheckContext, NotChecked};
@@ -40,7 +40,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         found.push(
             Finding::node("wiped", Severity::Warning, "rules", "no mode of kube-proxy holds a Service, yet flows were translated a moment ago")
                 .proved_by(format!("conntrack holds {} translated flows, to {} and others", crate::format::count(held), to[..to.len().min(4)].join(", ")))
-                .advise("were all rules wiped (nft flush ruleset, iptables -F)? restart kube-proxy: it writes them anew"),
+                .advise("were all rules wiped (nft flush ruleset, iptables -F)? restart kube-proxy: it writes them again"),
         );
     }
     for family in [IpFamily::V4, IpFamily::V6] {
@@ -104,7 +104,7 @@ fn emptied(cx: &CheckContext<'_>, backend: TableBackend, family: IpFamily, found
         .iter()
         .filter_map(|name| {
             let hash = name.rsplit('-').next()?;
-            let s = cx.at_work().find(|(_, s)| s.chain_hash.as_deref() == Some(hash))?;
+            let s = cx.active_services().find(|(_, s)| s.chain_hash.as_deref() == Some(hash))?;
             Some(super::shared::label(s.1))
         })
         .collect();
@@ -115,10 +115,10 @@ fn emptied(cx: &CheckContext<'_>, backend: TableBackend, family: IpFamily, found
     if !whose.is_empty() {
         f = f.proved_by(format!("Services: {}", whose[..whose.len().min(6)].join(", ")));
     }
-    found.push(f.advise("who emptied it: journalctl -u firewalld -u nftables -u ufw; restart kube-proxy: it writes all chains anew"));
+    found.push(f.advise("who emptied it: journalctl -u firewalld -u nftables -u ufw; restart kube-proxy: it writes all chains again"));
 }
 
-/// Services whose chains or backends stand there, and which no rule or map element leads to any more: `KUBE-SERVICES` or
+/// Services whose chains or backends are there, and which no rule or map element leads to any more: `KUBE-SERVICES` or
 /// `service-ips` was emptied. A few are normal: large clusters delete chains later.
 fn unreached(cx: &CheckContext<'_>, family: IpFamily, found: &mut Vec<Finding>) {
     let of: Vec<_> = cx
@@ -145,14 +145,14 @@ fn unreached(cx: &CheckContext<'_>, family: IpFamily, found: &mut Vec<Finding>) 
     let names: Vec<String> = lost.iter().take(6).map(|s| super::shared::label(s)).collect();
     found.push(
         Finding::node("wiped", Severity::Critical, &format!("{family} {place}"), format!("nothing leads to {} of {} Services any more: {place} was emptied", lost.len() + half, of.len()))
-            .proved_by(format!("their chains stand, with backends, and {place} has nothing for them: {}{}", names.join(", "), if lost.len() > 6 { ", …" } else { "" }))
-            .advise("who emptied it: journalctl -u firewalld -u nftables -u ufw; restart kube-proxy: it writes all rules anew"),
+            .proved_by(format!("their chains are, with backends, and {place} has nothing for them: {}{}", names.join(", "), if lost.len() > 6 { ", …" } else { "" }))
+            .advise("who emptied it: journalctl -u firewalld -u nftables -u ufw; restart kube-proxy: it writes all rules again"),
     );
 }
 
 fn jumps(cx: &CheckContext<'_>, backend: TableBackend, family: IpFamily, found: &mut Vec<Finding>) {
     let with_services = |mode| {
-        cx.at_work().any(|(_, s)| {
+        cx.active_services().any(|(_, s)| {
             s.engine.mode() == mode
                 && s.family == family
                 && s.engine.variant().is_none_or(|v| {
@@ -164,7 +164,7 @@ fn jumps(cx: &CheckContext<'_>, backend: TableBackend, family: IpFamily, found: 
     for (table, hook, to, means) in JUMPS {
         let Some(i) = cx.snapshot.table(backend, family.into(), table) else { continue };
         let t = &cx.snapshot.tables[i].table;
-        // Only where the chain that should be reached is there, and belongs to what is at work.
+        // Only where the chain that should be reached is there, and belongs to what is active.
         let Some(chain) = t.chain(to) else { continue };
         if !(rules || ipvs) || t.rules_of(chain).count() == 0 {
             continue;
@@ -191,13 +191,13 @@ fn canaries(cx: &CheckContext<'_>, backend: TableBackend, family: IpFamily, foun
         let table = cx.snapshot.table(backend, family.into(), table);
         table.is_some_and(|i| cx.snapshot.tables[i].table.chain(CANARY).is_some())
     };
-    let (stands, gone): (Vec<&str>, Vec<&str>) = ["mangle", "nat", "filter"].into_iter().partition(has);
+    let (is, gone): (Vec<&str>, Vec<&str>) = ["mangle", "nat", "filter"].into_iter().partition(has);
     // Without any it is a mode or version that has none.
-    if !stands.is_empty() && !gone.is_empty() {
+    if !is.is_empty() && !gone.is_empty() {
         found.push(
-            Finding::node("wiped", Severity::Warning, &format!("iptables {family}"), format!("the canary of kube-proxy is gone in {}: somebody wiped it", gone.join(" and ")))
-                .proved_by(format!("{CANARY} stands in {}, not in {}", stands.join(" and "), gone.join(" and ")))
-                .advise("kube-proxy sees that within its sync period and writes all rules anew; if this stays, it does not run: look at its log"),
+            Finding::node("wiped", Severity::Warning, &format!("iptables {family}"), format!("the canary of kube-proxy is gone in {}: another program or a person wiped it", gone.join(" and ")))
+                .proved_by(format!("{CANARY} is in {}, not in {}", is.join(" and "), gone.join(" and ")))
+                .advise("kube-proxy sees that within its sync period and writes all rules again; if this stays, it does not run: look at its log"),
         );
     }
 }
@@ -218,15 +218,15 @@ fn nftables_mode(cx: &CheckContext<'_>, family: IpFamily, found: &mut Vec<Findin
     }) else {
         return;
     };
-    // kube-proxy flushes and fills a chain in one transaction: one that is seen empty was emptied by somebody else.
+    // kube-proxy flushes and fills a chain in one transaction: one that is seen empty was emptied by another program.
     for (name, means) in [("services", "translated"), ("masquerading", "masqueraded")] {
         if t.chain(name).is_some_and(|c| t.chains[c.0 as usize].rules.is_empty()) {
             let title = format!("the chain `{name}` is empty: packets are not {means}");
             let mut f = Finding::node("wiped", Severity::Critical, &format!("{family} kube-proxy"), title);
             f.subject = Subject::Table(i);
             found.push(
-                f.proved_by(format!("`{name}` has no rule, and the table stands"))
-                    .advise("restart kube-proxy: it writes the table anew"),
+                f.proved_by(format!("`{name}` has no rule, and the table is"))
+                    .advise("restart kube-proxy: it writes the table again"),
             );
         }
     }
@@ -240,8 +240,8 @@ fn nftables_mode(cx: &CheckContext<'_>, family: IpFamily, found: &mut Vec<Findin
             );
             f.subject = Subject::Table(i);
             found.push(
-                f.proved_by("the table stands, and no nat chain of this hook leads to `services`")
-                    .advise("restart kube-proxy: it writes the table anew"),
+                f.proved_by("the table is, and no nat chain of this hook leads to `services`")
+                    .advise("restart kube-proxy: it writes the table again"),
             );
         }
     }

@@ -19,7 +19,7 @@ pub(super) struct Chains<'a> {
 
 /// What a rule asks of a packet, as far as Services are concerned.
 #[derive(Debug, Default)]
-pub(super) struct Asks<'a> {
+pub(super) struct RuleCriteria<'a> {
     pub(super) source: Option<IpNet>,
     pub(super) source_inverted: bool,
     pub(super) destination: Option<IpNet>,
@@ -33,7 +33,7 @@ pub(super) struct Asks<'a> {
     pub(super) other: bool,
 }
 
-impl<'a> Asks<'a> {
+impl<'a> RuleCriteria<'a> {
     /// The rule's comment.
     pub(super) fn comment(&self) -> Option<&'a str> {
         self.comment.map(|(table, id)| table.str(id))
@@ -109,9 +109,9 @@ impl<'a> Chains<'a> {
         }
     }
 
-    pub(super) fn asks(&self, rule: &Rule) -> Asks<'a> {
+    pub(super) fn asks(&self, rule: &Rule) -> RuleCriteria<'a> {
         let table = self.table;
-        let mut a = Asks::default();
+        let mut a = RuleCriteria::default();
         for m in table.matches_of(rule) {
             match m.address() {
                 Some(AddressMatch { net, destination: false, invert }) => {

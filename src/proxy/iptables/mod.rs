@@ -9,6 +9,6 @@ mod read;
 mod write;
 
 pub use read::{Indexed, read};
-pub use write::{WriteOptions, as_rules_tell, write};
+pub use write::{WriteOptions, observable, write};
 
 use super::chain;

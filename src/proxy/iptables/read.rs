@@ -1,7 +1,7 @@
 //! Rules -> Services.
 
 use super::chain;
-use super::chains::{Asks, Chains};
+use super::chains::{Chains, RuleCriteria};
 use crate::proxy::{
     Action, Backend, CounterSource, Engine, Frontend, FrontendKind, NamedBy, Names, Protocol, RuleRef,
     Service, ServiceName, TrafficPolicy, Variant,
@@ -90,7 +90,7 @@ impl Reader<'_> {
         i
     }
 
-    /// Adds a frontend, or finds the one that stands for the same address, port and kind.
+    /// Adds a frontend, or finds the one that represents the same address, port and kind.
     fn frontend(&mut self, service: usize, new: Frontend) {
         let frontends = &mut self.services[service].frontends;
         let same =
@@ -147,7 +147,7 @@ impl Reader<'_> {
             }
         }
         self.backends(table, chains);
-        self.leftovers(table, chains);
+        self.find_stale(table, chains);
     }
 
     fn nat_frontend(
@@ -157,7 +157,7 @@ impl Reader<'_> {
         id: RuleId,
         target: &str,
         hash: &str,
-        asks: &Asks<'_>,
+        asks: &RuleCriteria<'_>,
     ) {
         let Some(destination) = asks.destination.filter(|d| d.is_host()) else { return };
         let (Some(protocol), Some(port)) = (asks.protocol, asks.port) else { return };
@@ -204,7 +204,7 @@ impl Reader<'_> {
     }
 
     /// Service chains that nothing leads to: what a mode left behind.
-    fn leftovers(&mut self, table: usize, chains: &Chains<'_>) {
+    fn find_stale(&mut self, table: usize, chains: &Chains<'_>) {
         let known: HashSet<String, foldhash::fast::FixedState> =
             self.services.iter().filter_map(|s| s.chain_hash.clone()).collect();
         let t = chains.table;
@@ -231,7 +231,7 @@ impl Reader<'_> {
     }
 
     fn filter(&mut self, table: usize, chains: &Chains<'_>) {
-        // Load balancer addresses with source ranges have a drop of their own: it tells their kind.
+        // Load balancer addresses with source ranges have a drop of their own: it says their kind.
         let mut firewalled = Vec::new();
         if let Some(id) = chains.get(chain::PROXY_FIREWALL) {
             for (rule_id, rule) in chains.rules(id) {
@@ -331,7 +331,7 @@ impl Reader<'_> {
     }
 }
 
-/// A local policy tells which backends are on this node: those that it uses, and no others.
+/// A local policy says which backends are on this node: those that it uses, and no others.
 fn tell_local(service: &mut Service) {
     let policies = service.frontends.iter().any(|f| f.traffic_policy == Some(TrafficPolicy::Local));
     let chains = service.backends.iter().any(|b| b.local_share.is_some());

@@ -40,7 +40,7 @@ pub struct WriteOptions {
 /// The mark that asks for masquerading (`iptablesMasqueradeBit` 14).
 const MASQUERADE_MARK: u32 = 0x4000;
 
-/// Writes the tables `nat`, `filter` and `mangle` of one family. Services of other families are passed over,
+/// Writes the tables `nat`, `filter` and `mangle` of one family. Services of other families are checked, no match,
 /// and so are those without a name: their chains could not be named.
 pub fn write(services: &[Service], family: IpFamily, options: &WriteOptions) -> Vec<(Table, TableCounters)> {
     let table_family = Family::from(family);
@@ -551,9 +551,9 @@ fn transport(service: &Service, destination: PortRange) -> Match {
     }
 }
 
-/// A Service as its rules tell it: what `read` gives for what `write` wrote. Rules do not tell of which kind a
+/// A Service as its rules say it: what `read` gives for what `write` wrote. Rules do not say of which kind a
 /// rejected external address is, nor which policy or source ranges it had.
-pub fn as_rules_tell(service: &Service) -> Service {
+pub fn observable(service: &Service) -> Service {
     let mut s = service.clone();
     s.named_by = Some(NamedBy::Comment);
     for f in &mut s.frontends {

@@ -201,7 +201,7 @@ fn sets(services: &[Service], family: IpFamily, options: &FrameOptions<'_>) -> V
         if let Some(port) = s.health_check_node_port {
             add("HEALTH-CHECK-NODE-PORT", Member { port: Some(port), ..Member::default() });
         }
-        // Of this node's own endpoints; where rules do not tell whose an endpoint is, it may be.
+        // Of this node's own endpoints; where rules do not say whose an endpoint is, it may be.
         for b in s.backends.iter().filter(|b| b.local != Some(false)) {
             let member = Member {
                 address: Some(b.address),

@@ -5,13 +5,13 @@
 
 mod expressions;
 mod names;
+mod observable;
 mod read;
-mod tell;
 mod write;
 
 pub use names::TABLE;
 use names::parse_base;
 pub(crate) use names::{chain_base, endpoint_base, name};
+pub use observable::observable;
 pub use read::read;
-pub use tell::as_rules_tell;
 pub use write::{WriteOptions, write};

@@ -36,7 +36,7 @@ pub(super) fn hashed(base: &str) -> String {
     format!("{}-{base}", &crate::proxy::names::hash16(base)[..8])
 }
 
-/// The part of the chains' names that tells the Service port: `SFDBSQB2-shop/frontend/tcp/http`
+/// The part of the chains' names that says the Service port: `SFDBSQB2-shop/frontend/tcp/http`
 /// (`servicePortChainNameBase`).
 pub(crate) fn chain_base(name: &ServiceName, protocol: Protocol) -> String {
     hashed(&service_port(name, protocol))

@@ -27,7 +27,7 @@ pub fn read(family: IpFamily, table: &Table) -> Vec<Service> {
     r.frontends();
     r.refusals();
     r.firewalls();
-    r.leftovers();
+    r.find_stale();
     for i in 0..r.services.len() {
         r.backends(i);
     }
@@ -45,7 +45,7 @@ struct Reader<'a> {
     /// With the name of its chains behind their prefix.
     services: Vec<(Service, Option<String>)>,
     index: Map<(ServiceName, Protocol), usize>,
-    /// Where each frontend stands: among `services`, and among the Service's frontends.
+    /// Where each frontend is: among `services`, and among the Service's frontends.
     places: Map<Place, Vec<(usize, usize)>>,
 }
 
@@ -55,7 +55,7 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 type Place = (Option<IpAddr>, Protocol, u16);
 
 /// Where an external chain leads.
-struct Lead {
+struct ExternalChain {
     policy: TrafficPolicy,
     /// Nothing catches what comes from outside.
     dead_end: bool,
@@ -192,14 +192,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Follows an external chain to where its traffic ends.
-    fn lead(&self, chain: ChainId) -> Lead {
+    fn lead(&self, chain: ChainId) -> ExternalChain {
         let table = self.table;
         let full = table.chain_name(chain);
         if full.starts_with(name::LOCAL) {
-            return Lead { policy: TrafficPolicy::Local, dead_end: false };
+            return ExternalChain { policy: TrafficPolicy::Local, dead_end: false };
         }
         if !full.starts_with(name::EXTERNAL) {
-            return Lead { policy: TrafficPolicy::Cluster, dead_end: false };
+            return ExternalChain { policy: TrafficPolicy::Cluster, dead_end: false };
         }
         for (_, rule) in table.rules_of(chain) {
             let Some(to) = table.jump_of(rule).map(|c| table.chain_name(c)) else { continue };
@@ -208,10 +208,10 @@ impl<'a> Reader<'a> {
             }
             let policy =
                 if to.starts_with(name::LOCAL) { TrafficPolicy::Local } else { TrafficPolicy::Cluster };
-            return Lead { policy, dead_end: false };
+            return ExternalChain { policy, dead_end: false };
         }
         // Only the short cuts of pods and of the node itself.
-        Lead { policy: TrafficPolicy::Local, dead_end: true }
+        ExternalChain { policy: TrafficPolicy::Local, dead_end: true }
     }
 
     fn refusals(&mut self) {
@@ -317,7 +317,7 @@ impl<'a> Reader<'a> {
 
     /// Service chains that nothing leads to and that still balance: what a mode left behind. kube-proxy
     /// flushes a chain before it removes it a second later: those are no leftovers.
-    fn leftovers(&mut self) {
+    fn find_stale(&mut self) {
         let table = self.table;
         for (i, c) in table.chains.iter().enumerate() {
             let is_service = table.str(c.name).starts_with(name::SERVICE);
@@ -452,7 +452,12 @@ struct Balance {
     affinity_s: Option<u32>,
 }
 
-fn frontend(kind: Option<FrontendKind>, address: Option<IpAddr>, port: u16, lead: &Lead) -> Frontend {
+fn frontend(
+    kind: Option<FrontendKind>,
+    address: Option<IpAddr>,
+    port: u16,
+    lead: &ExternalChain,
+) -> Frontend {
     let action = if lead.dead_end { Action::Drop } else { Action::Balance };
     Frontend { traffic_policy: Some(lead.policy), ..Frontend::new(kind, address, port, action) }
 }

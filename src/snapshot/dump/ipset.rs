@@ -131,7 +131,7 @@ fn member(kind: &str, text: &str, rest: &[&str]) -> Option<Member> {
                 }
                 None => m.port = Some(value.parse().ok()?),
             },
-            // Kept as it stands.
+            // Kept as it is.
             other => m.other.push((other.len() as u16, value.as_bytes().into())),
         }
     }

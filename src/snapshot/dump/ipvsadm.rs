@@ -43,7 +43,7 @@ fn figure(text: &str) -> Option<u64> {
 
 /// Reads one of them into what is known. The error names the line.
 pub(super) fn read(text: &str, into: &mut Ipvs) -> Result<(), String> {
-    // What `-Sn` and `-Ln` both tell is told once.
+    // What `-Sn` and `-Ln` both say is reported once.
     match text.lines().any(|l| l.starts_with("IP Virtual Server")) {
         true => list(text, into),
         false => save(text, into),
@@ -161,7 +161,7 @@ fn save(text: &str, into: &mut Ipvs) -> Result<(), String> {
 
 fn list(text: &str, into: &mut Ipvs) -> Result<(), String> {
     let stats = text.lines().any(|l| l.contains("InPkts"));
-    // Rates are the kernel's own estimates, and stand in columns of the same number.
+    // Rates are the kernel's own estimates, and are in columns of the same number.
     if text.lines().any(|l| l.contains("CPS")) {
         return Ok(());
     }

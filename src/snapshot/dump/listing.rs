@@ -6,7 +6,7 @@
 use crate::ruleset::{Hook, IpFamily, SavedTable, parse_save, protocol_name};
 use std::fmt::Write as _;
 
-/// The table that a sosreport's file name tells: `iptables_-t_nat_-nvL`.
+/// The table that a sosreport's file name says: `iptables_-t_nat_-nvL`.
 pub(super) fn table_of(name: &str) -> &str {
     match name.split_once("_-t_") {
         Some((_, rest)) => rest.split('_').next().unwrap_or("filter"),
@@ -82,7 +82,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// What stands behind `-A CHAIN`, and what it counted.
+/// What is behind `-A CHAIN`, and what it counted.
 fn rule(line: &str, family: IpFamily) -> Option<(String, (u64, u64))> {
     let (front, rest) = fields(line, family)?;
     let [packets, bytes, target, protocol, _, input, output, source, destination] = front;
@@ -116,7 +116,7 @@ fn rule(line: &str, family: IpFamily) -> Option<(String, (u64, u64))> {
     Some((out, counted))
 }
 
-/// The nine columns, and what stands behind them. A rule without a target has one column less, and so has one of IPv6
+/// The nine columns, and what is behind them. A rule without a target has one column less, and so has one of IPv6
 /// without the column of options.
 fn fields(line: &str, family: IpFamily) -> Option<([&str; 9], &str)> {
     let mut words: Vec<&str> = Vec::new();
@@ -207,7 +207,7 @@ fn details(out: &mut String, text: &str, protocol: &str, target: &str) -> String
             let _ = write!(out, " -m {protocol} {not}--{name} {v}");
         };
         match word {
-            // A protocol's name stands before its ports.
+            // A protocol's name is before its ports.
             "tcp" | "udp" | "sctp" | "[goto]" => rest = after,
             w if w.starts_with("dpt:")
                 || w.starts_with("dpts:")

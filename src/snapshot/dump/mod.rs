@@ -1,7 +1,7 @@
 //! A snapshot out of files that other tools wrote: what people send each other.
 //!
 //! What a file is, its content says (and for small ones, its name). The same snapshot, so the same panes, doctor and
-//! explanations; what files cannot tell is named in `unread`.
+//! explanations; what files cannot say is named in `unread`.
 
 mod conntrack;
 mod ipset;

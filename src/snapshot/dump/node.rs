@@ -1,4 +1,4 @@
-//! `ip addr`, and the small files that tell what node it is.
+//! `ip addr`, and the small files that say what node it is.
 
 use crate::kernel::links::Link;
 use crate::kernel::node::InterfaceAddress;
@@ -33,7 +33,7 @@ pub(super) fn addresses(text: &str) -> (Vec<Link>, Vec<InterfaceAddress>) {
                     addresses.push(InterfaceAddress { interface: link.name.clone(), address });
                 }
             }
-            // With `-d` the kind stands on a line of its own.
+            // With `-d` the kind is on a line of its own.
             Some(
                 kind @ &("veth" | "bridge" | "dummy" | "vxlan" | "tun" | "ipip" | "bond" | "wireguard"
                 | "vlan"),

@@ -93,7 +93,7 @@ impl Help {
         let outer = if wide { 156 } else { 90 };
         let inner_width = usize::from(outer.min(area.width.saturating_sub(2)).saturating_sub(2));
         let per_page = usize::from(area.height.saturating_sub(4)).max(1);
-        // On a wide screen keys stand beside columns; on a narrow one behind each other, on pages.
+        // On a wide screen keys are beside columns; on a narrow one behind each other, on pages.
         let (left, right) = match wide {
             true => (keys(theme, 74), columns(theme, inner_width - 76)),
             false => {

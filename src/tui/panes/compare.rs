@@ -70,7 +70,7 @@ impl Pane for Compare {
             Constraint::Min(0),
         ])
         .areas(area);
-        let inner = part(frame, theme, table, TITLE, "rules as written by kube-proxy 1.36", true);
+        let inner = part(frame, theme, table, TITLE, "projected: what kube-proxy 1.36 writes", true);
         draw_table(frame, theme, inner, &c);
         if plot.height > 0 {
             let title = "First packet of a flow, over the number of Services";
@@ -83,15 +83,15 @@ impl Pane for Compare {
     }
 }
 
-/// The verdict, what is left over, and where the prices come from.
+/// The verdict, what is stale, and where the prices come from.
 fn sentences(theme: Theme, update: &Update, c: &Comparison) -> Vec<Line<'static>> {
     let line = |text: String, style: Style| Line::from(Span::styled(text, style));
     let flows = update.node.flows;
     let mut said: Vec<Line<'static>> = c.verdict(flows).into_iter().map(|s| line(s, theme.text())).collect();
-    for m in update.model.services.modes.iter().filter(|m| m.state == State::Leftover) {
+    for m in update.model.services.modes.iter().filter(|m| m.state == State::Stale) {
         let variant = m.engine.variant().map_or(String::new(), |v| format!(" ({})", v.name()));
         let rules = plural(m.rules as u64, "rule");
-        let text = format!("Left over: {}{variant}, {}: {rules}.", m.engine.mode().name(), m.family);
+        let text = format!("Stale: {}{variant}, {}: {rules}.", m.engine.mode().name(), m.family);
         said.push(line(text, theme.warn()));
     }
     let hint =
@@ -102,7 +102,7 @@ fn sentences(theme: Theme, update: &Update, c: &Comparison) -> Vec<Line<'static>
     said
 }
 
-/// A column of the table: head, width, first screen width, and what stands in it.
+/// A column of the table: head, width, first screen width, and what is in it.
 type Cell = (&'static str, usize, u16, fn(&ModeFigures) -> String);
 
 const CELLS: [Cell; 9] = [
@@ -110,8 +110,8 @@ const CELLS: [Cell; 9] = [
     ("ELEMENTS", 9, 110, |m| count(m.elements + m.servers.map_or(0, |s| s.0 + s.1))),
     ("MEMORY", 9, 120, |m| m.kernel_bytes.map_or("-".into(), bytes)),
     ("ONE CHANGE", 16, 100, ModeFigures::change_text),
-    ("MET", 7, 0, |m| m.evaluated.map_or("-".into(), |s| count(s.mean.round() as u64))),
-    ("MET MAX", 8, 140, |m| m.evaluated.map_or("-".into(), |s| count(s.max.round() as u64))),
+    ("CHECKED", 7, 0, |m| m.evaluated.map_or("-".into(), |s| count(s.mean.round() as u64))),
+    ("MAX", 8, 140, |m| m.evaluated.map_or("-".into(), |s| count(s.max.round() as u64))),
     ("FIRST PKT", 10, 0, |m| m.first_packet_ns.map_or("-".into(), |s| nanoseconds(s.mean))),
     ("P95", 8, 0, |m| m.first_packet_ns.map_or("-".into(), |s| nanoseconds(s.p95))),
     ("LATER", 8, 0, |m| m.per_packet_ns.map_or("-".into(), nanoseconds)),
@@ -134,7 +134,7 @@ fn draw_table(frame: &mut Frame<'_>, theme: Theme, area: Rect, c: &Comparison) {
         if y >= area.bottom() {
             return;
         }
-        let state = if m.running { "at work" } else { "as written" };
+        let state = if m.running { "active" } else { "projected" };
         let text = row(m.engine.words(), state, &|cell| cell.3(m));
         let style = if m.running { theme.strong() } else { theme.text() };
         put(frame, Rect { y, height: 1, ..area }, &text, style, false);

@@ -139,7 +139,7 @@ fn flow_lines(theme: Theme, flows: Option<&Flows>) -> Vec<(String, Style)> {
     let Some(flows) = flows else {
         return vec![("flows could not be read".into(), theme.dim())];
     };
-    let mut all = vec![(format!("{:<12} {:>9} {:>9}", "PROTOCOL", "FLOWS", "UNREPLIED"), theme.head())];
+    let mut all = vec![(format!("{:<12} {:>9} {:>9}", "PROTOCOL", "FLOWS", "NO REPLY"), theme.head())];
     for (number, p) in &flows.protocols {
         let style = if p.unreplied * 2 > p.flows && p.flows > 20 { theme.warn() } else { theme.text() };
         let text = format!("{:<12} {:>9} {:>9}", protocol_name(*number), count(p.flows), count(p.unreplied));
@@ -290,7 +290,7 @@ fn draw_services(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rec
     let all = by_flows(update);
     let name = usize::from(area.width).saturating_sub(34).clamp(20, 60);
     let head =
-        format!(" {:<name$} {:>9} {:>9} {:>7}", "SERVICE (Enter: flows)", "FLOWS", "UNREPLIED", "SHARE");
+        format!(" {:<name$} {:>9} {:>9} {:>7}", "SERVICE (Enter: flows)", "FLOWS", "NO REPLY", "SHARE");
     put(frame, Rect { height: 1, ..area }, &head, theme.head(), false);
     let list = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
     rows.fit(all.len(), list);

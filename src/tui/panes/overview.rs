@@ -35,7 +35,7 @@ fn movers(u: &Update) -> Vec<usize> {
         }
     };
     let mut all: Vec<(f64, usize)> = (0..u.model.services.len())
-        .filter(|i| u.model.services[*i].health() != Health::Leftover)
+        .filter(|i| u.model.services[*i].health() != Health::Stale)
         .map(|i| (figure(i), i))
         .filter(|m| m.0 > 0.0)
         .collect();
@@ -169,7 +169,7 @@ fn draw_states(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect)
         (Health::Fine, ""),
         (Health::Rejecting, ": no endpoints"),
         (Health::Dropping, ": none on this node"),
-        (Health::Leftover, " of another mode"),
+        (Health::Stale, " of another mode"),
     ];
     for (n, (health, why)) in states.into_iter().enumerate() {
         let found = services.iter().filter(|s| s.health() == health).count();
@@ -181,7 +181,7 @@ fn draw_states(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect)
         let room = usize::from(inner.width.saturating_sub(1));
         spans(frame, line(inner, n), vec![Span::styled(clip_end(&text, room), style)]);
     }
-    let work = services.iter().filter(|s| s.health() != Health::Leftover);
+    let work = services.iter().filter(|s| s.health() != Health::Stale);
     let backends: usize = work.map(|s| s.backends.len()).sum();
     let text = format!("  {:>6} backends", count(backends as u64));
     spans(frame, line(inner, 4), vec![Span::styled(text, theme.dim())]);

@@ -26,7 +26,7 @@ pub(in crate::tui) fn severity_style(theme: Theme, severity: Severity) -> Style 
     }
 }
 
-/// Hits of a rule and hits a second, or what stands for them.
+/// Hits of a rule and hits a second, or what represents them.
 pub(super) fn hit_texts(
     rates: &RuleRates,
     table: usize,
@@ -40,7 +40,7 @@ pub(super) fn hit_texts(
     }
 }
 
-/// The names of sections in a line; the one that is shown stands out.
+/// The names of sections in a line; the one that is shown is-out.
 pub(super) fn section_strip(
     frame: &mut Frame<'_>,
     theme: Theme,

@@ -20,7 +20,7 @@ pub(in crate::tui) fn chart(frame: &mut Frame<'_>, theme: Theme, area: Rect, ses
     let plot = Rect { x: area.x + AXIS + 1, width: area.width - AXIS - 2, height: area.height - 1, ..area };
     let points = session.points();
     let width = usize::from(plot.width);
-    // Fewer columns than points: the highest of those that share a column; more: each point stands on several.
+    // Fewer columns than points: the highest of those that share a column; more: each point is on several.
     let shown = width.min(points.len().max(1) * width.div_ceil(points.len().max(1)));
     let value = |column: usize| -> Option<f32> {
         let n = points.len();

@@ -110,8 +110,8 @@ pub fn run(name: &str, seeds: &[Vec<u8>], mut target: impl FnMut(&[u8])) {
             input.iter().for_each(|b| {
                 let _ = write!(hex, "{b:02x}");
             });
-            let told = format!("{name}: run {runs} of seed {seed} failed on {hex}\n");
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), told.as_bytes());
+            let reported = format!("{name}: run {runs} of seed {seed} failed on {hex}\n");
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), reported.as_bytes());
             resume_unwind(panic);
         }
         // Altered inputs are altered further: a corpus that wanders, and stays small.

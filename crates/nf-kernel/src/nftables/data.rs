@@ -1,4 +1,4 @@
-//! Values, verdicts and counters, as they stand in rules, elements and chains (`NFTA_DATA_*`, `NFTA_EXPR_*`).
+//! Values, verdicts and counters, as they are in rules, elements and chains (`NFTA_DATA_*`, `NFTA_EXPR_*`).
 
 use super::Index;
 use crate::netlink::{attrs, be_uint, str_of};

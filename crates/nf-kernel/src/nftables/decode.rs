@@ -193,7 +193,7 @@ impl RuleDecoder {
         self.at(word(register)?, 4)
     }
 
-    /// What stands in the registers from this word on, of `len` bytes where that is not known.
+    /// What is in the registers from this word on, of `len` bytes where that is not known.
     fn at(&self, word: usize, len: u32) -> Option<Load> {
         match self.registers.get(word)? {
             Some(load) => Some(load.clone()),

@@ -20,7 +20,7 @@ impl Events {
         if !module::is_there("nf_tables") {
             return Err(Error::missing("listening to nf_tables", "module nf_tables is not loaded", None));
         }
-        // A few notices tell as much as all of them.
+        // A few notices say as much as all of them.
         Ok(Events { listener: Listener::join(NETLINK_NETFILTER, &[GROUP], 256 * 1024)? })
     }
 

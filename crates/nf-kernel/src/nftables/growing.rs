@@ -1,4 +1,4 @@
-//! A table while it is read: what messages told so far.
+//! A table while it is read: what messages reported so far.
 
 use super::Index;
 use super::decode::{Decoded, RuleDecoder, Scope, SetNames};
@@ -73,7 +73,7 @@ impl Growing {
         }
     }
 
-    /// Takes a rule. Without a chain it says itself where it stands.
+    /// Takes a rule. Without a chain it says itself where it is.
     pub(super) fn rule(
         &mut self,
         decoder: &mut RuleDecoder,
@@ -139,7 +139,7 @@ impl Growing {
 
     pub(super) fn finish(mut self) -> Reading {
         let table = &mut self.table;
-        // Chains without rules stand where the next rule does.
+        // Chains without rules are where the next rule does.
         let mut at = 0;
         for c in &mut table.chains {
             if c.rules.is_empty() {

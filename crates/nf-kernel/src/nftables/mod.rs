@@ -1,7 +1,7 @@
 //! nf_tables by nfnetlink: what `nft` and `iptables-nft` read and (in the lab) write
 //! (`linux/netfilter/nf_tables.h`, `net/netfilter/nf_tables_api.c`).
 //!
-//! A picture is consistent when every message carries the same generation (its low 16 bits stand in each
+//! A picture is consistent when every message carries the same generation (its low 16 bits are in each
 //! `nfgenmsg`), no dump was marked interrupted, and the generation is the same before and after.
 
 #[cfg(any(feature = "write", feature = "fuzzing"))]

@@ -279,9 +279,9 @@ impl Client {
         let request = get(message::GETSETELEM, family_number(g.table.family))
             .attr_str(1, &g.table.name)
             .attr_str(2, g.table.str(set.name));
-        // The kernel's own count is of ranges, where it tells one.
+        // The kernel's own count is of ranges, where it says one.
         let ranges = set.holds_ranges();
-        let told = set.count.filter(|_| !ranges && set.timeout_ms.is_none());
+        let reported = set.count.filter(|_| !ranges && set.timeout_ms.is_none());
         let few = set.count.is_some_and(|n| n <= FEW_ELEMENTS);
         let key = g.constant_key(i);
         let mut found = Vec::new();
@@ -300,11 +300,11 @@ impl Client {
             }
             // A table that grows behind a change (`rht_deferred_worker`) is walked again from its begin:
             // elements come twice, and others not at all, in one and the same generation.
-            if !ranges && told != Some(found.len() as u64) {
+            if !ranges && reported != Some(found.len() as u64) {
                 let mut seen = HashSet::with_capacity(found.len());
                 found.retain(|e| seen.insert(e.key.clone()));
             }
-            if told.is_none_or(|n| n == found.len() as u64) {
+            if reported.is_none_or(|n| n == found.len() as u64) {
                 break;
             }
         }
@@ -338,7 +338,7 @@ impl Client {
         Ok(())
     }
 
-    /// Counters anew, of tables that count; nothing else changed.
+    /// Counters again, of tables that count; nothing else changed.
     fn recount(&mut self, last: Ruleset) -> Step<Ruleset> {
         let Ruleset { generation, mut tables } = last;
         let mut policies: Vec<Vec<(ChainId, Counter)>> = vec![Vec::new(); tables.len()];
@@ -420,7 +420,7 @@ impl Client {
 }
 
 impl Client {
-    /// Elements of one set as they are now, also of a set that packets fill: for what somebody looks at. Data that is
+    /// Elements of one set as they are now, also of a set that packets fill: for what a user looks at. Data that is
     /// a verdict is left out.
     pub fn set_members(&mut self, table: &Table, set: SetId) -> Result<Vec<Element>> {
         let set = table.set(set);
@@ -435,7 +435,7 @@ impl Client {
     }
 }
 
-/// While a change goes on, what it removed still stands in the kernel's lists, and a dump that resumes counts it
+/// While a change goes on, what it removed still is in the kernel's lists, and a dump that resumes counts it
 /// where the part before had not: objects come twice, in one and the same generation (`nf_tables_dump_chains`
 /// and its kin skip inactive objects without counting them). It lasts no longer than the change.
 fn once_each<T: std::hash::Hash + Eq>(objects: impl ExactSizeIterator<Item = T>) -> Step<()> {

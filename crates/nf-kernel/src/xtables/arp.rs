@@ -1,5 +1,5 @@
 //! Tables of legacy arptables (`linux/netfilter_arp/arp_tables.h`): counted, with what their rules took. Few nodes
-//! have any, and none of Kubernetes' own rules stand there.
+//! have any, and none of Kubernetes' own rules are there.
 
 use super::layout::{
     ArpInfo, ERROR_TARGET, EXT_HEADER, EXT_NAME, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_QUEUE, VERDICT_RETURN,
@@ -16,7 +16,7 @@ use std::fs;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-/// `struct arpt_entry`: its size, and where `target_offset`, `next_offset` and the counters stand.
+/// `struct arpt_entry`: its size, and where `target_offset`, `next_offset` and the counters are.
 const ENTRY: usize = 192;
 const TARGET_OFFSET: usize = 164;
 const COUNTERS: usize = 176;

@@ -19,7 +19,7 @@ const BRIDGE: u8 = 7;
 const HOOKS: u32 = 6;
 /// `sizeof(struct ebt_entries)`: the head of a chain, whose first word is 0.
 const HEAD: usize = 48;
-/// `sizeof(struct ebt_entry)`, and where its offsets to target and next entry stand.
+/// `sizeof(struct ebt_entry)`, and where its offsets to target and next entry are.
 const ENTRY: usize = 112;
 const TARGET_OFFSET: usize = 104;
 const NEXT_OFFSET: usize = 108;
@@ -38,7 +38,7 @@ pub struct BridgeReader {
 }
 
 impl BridgeReader {
-    /// All tables of the calling thread's namespace that are at work.
+    /// All tables of the calling thread's namespace that are active.
     pub fn read(&mut self) -> Result<Vec<Reading>> {
         let functions = hooks::read(BRIDGE, HOOKS)?;
         let mut names: Vec<&str> = functions.iter().filter_map(table_of).collect();
@@ -85,7 +85,7 @@ fn base(name: &str, table: &str) -> Option<Hook> {
     }
 }
 
-/// The length of what stands at `at`: the head of a chain, or an entry.
+/// The length of what is at `at`: the head of a chain, or an entry.
 fn length(bytes: &[u8], at: usize) -> std::result::Result<(usize, bool), String> {
     let broken = |why: &str| format!("entry at byte {at} of {}: {why}", bytes.len());
     if bytes.get(at..at + HEAD).is_none() {

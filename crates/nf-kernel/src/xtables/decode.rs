@@ -93,7 +93,7 @@ pub(super) fn scan(
     (at == blob.len()).then(|| (hasher.finish(), counters))
 }
 
-/// Puts the chains to the policies, which stand in the order of the base chains.
+/// Puts the chains to the policies, which are in the order of the base chains.
 pub(super) fn name_policies(counters: &mut TableCounters, table: &Table) {
     let base = table.chains.iter().enumerate().filter(|(_, c)| c.base.is_some());
     for (policy, (i, _)) in counters.policies.iter_mut().zip(base) {
@@ -268,7 +268,7 @@ impl<'a> Decoder<'a> {
         self.roles.push(EntryRole::Rule);
     }
 
-    /// What stands in the entry itself.
+    /// What is in the entry itself.
     fn header(&mut self, entry: &[u8]) {
         let l = self.layout;
         let (flags, invert) = (entry[l.flags], entry[l.invert]);

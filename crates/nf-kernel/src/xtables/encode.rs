@@ -45,7 +45,7 @@ pub fn blob_size(table: &Table) -> Option<u64> {
 }
 
 /// Lays a table out as a blob. Base chains that it lacks are added, empty and with policy ACCEPT; its user
-/// chains keep their order. Counters are 0: the kernel counts anew.
+/// chains keep their order. Counters are 0: the kernel counts again.
 pub fn encode(table: &Table) -> Result<EncodedTable, String> {
     let family = table.family.ip().ok_or_else(|| format!("x_tables has no family {}", table.family))?;
     let mut e = Encoder { layout: Layout::of(family), table, blob: Vec::new(), count: 0, jumps: Vec::new() };

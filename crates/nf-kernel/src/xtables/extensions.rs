@@ -305,7 +305,7 @@ impl Data {
     }
 }
 
-/// An extension with its header, as it stands in a blob.
+/// An extension with its header, as it is in a blob.
 fn extension(name: &str, revision: u8, data: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; EXT_HEADER];
     let size = (EXT_HEADER + data.len()) as u16;
@@ -317,7 +317,7 @@ fn extension(name: &str, revision: u8, data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A match as it stands in a blob; `None` for those of the entry's header.
+/// A match as it is in a blob; `None` for those of the entry's header.
 pub(crate) fn encode_match(table: &Table, family: IpFamily, m: &Match) -> Result<Option<Vec<u8>>, String> {
     let (name, revision, data) = match m {
         Match::Address4 { .. }
@@ -466,7 +466,7 @@ pub(super) fn interface_mask(name: &str) -> [u8; 16] {
     std::array::from_fn(|i| if i < covered { 0xff } else { 0 })
 }
 
-/// A target as it stands in a blob. Standard verdicts are the caller's, who knows the offsets.
+/// A target as it is in a blob. Standard verdicts are the caller's, who knows the offsets.
 pub(crate) fn encode_target(table: &Table, family: IpFamily, target: &Target) -> Result<Vec<u8>, String> {
     let single = |to: DnatTo| NatRange {
         flags: nat_flags::MAP_IPS | nat_flags::PROTO_SPECIFIED,
@@ -501,7 +501,7 @@ pub(crate) fn encode_target(table: &Table, family: IpFamily, target: &Target) ->
 }
 
 fn nat_data(family: IpFamily, r: &NatRange) -> Vec<u8> {
-    // Size, then where flags, first and last address, and ports stand.
+    // Size, then where flags, first and last address, and ports are.
     let (size, flags, first, last, ports) = match (family, r.revision) {
         (_, 2) => (42, 0, 4, 20, 36),
         (IpFamily::V6, _) => (40, 0, 4, 20, 36),

@@ -1,4 +1,4 @@
-//! Where things stand in the blobs.
+//! Where things are in the blobs.
 
 use nf_ruleset::{Hook, IpFamily};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -48,7 +48,7 @@ static V6: Layout = Layout {
     address: 16,
     interfaces: 64,
     protocol: 128,
-    flags: 131, // a traffic class stands between
+    flags: 131, // a traffic class is between
     invert: 132,
     target_offset: 140,
     counters: 152,

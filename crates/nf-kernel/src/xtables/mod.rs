@@ -2,7 +2,7 @@
 //! (`linux/netfilter_ipv4/ip_tables.h`, `linux/netfilter_ipv6/ip6_tables.h`, `linux/netfilter/x_tables.h`).
 //!
 //! A table is one blob. It is read into one buffer that is kept; a fingerprint of everything but its counters
-//! tells whether the structure has to be decoded again.
+//! says whether the structure has to be decoded again.
 
 mod arp;
 mod bridge;

@@ -76,7 +76,7 @@ impl Socket {
     ///
     /// # Safety
     /// Where the option's structure holds pointers, they must lead to live, writable memory that is as large as the
-    /// structure's other fields tell the kernel.
+    /// structure's other fields say the kernel.
     unsafe fn get_raw(&self, level: i32, option: i32, buffer: &mut [u8]) -> io::Result<usize> {
         let mut len = buffer.len() as libc::socklen_t;
         // SAFETY: the pointer and length are those of one live, writable slice, and the kernel writes at most `len` bytes
@@ -157,7 +157,7 @@ impl Socket {
         // struct ip_set_req_version { op, version }
         bytes[0..4].copy_from_slice(&IP_SET_OP_VERSION.to_ne_bytes());
         self.get(plain(libc::SOL_IP, SO_IP_SET), &mut bytes[..8]).map_err(|e| Error::io(what(), e))?;
-        // struct ip_set_req_get_set { op, version, union { name[32], index } }; the version stays as told.
+        // struct ip_set_req_get_set { op, version, union { name[32], index } }; the version stays as reported.
         bytes[0..4].copy_from_slice(&IP_SET_OP_GET_BYINDEX.to_ne_bytes());
         bytes[8..10].copy_from_slice(&index.to_ne_bytes());
         self.get(plain(libc::SOL_IP, SO_IP_SET), &mut bytes).map_err(|e| Error::io(what(), e))?;

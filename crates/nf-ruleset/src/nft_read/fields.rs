@@ -1,4 +1,4 @@
-//! Fields that a rule looks at, and the sets that stand in it without a name.
+//! Fields that a rule looks at, and the sets that are in it without a name.
 
 use super::elements::{elements, plain, verdict_name};
 use super::rule::{LoadKind, RuleReader, loads};
@@ -148,7 +148,7 @@ impl RuleReader<'_> {
         }
     }
 
-    /// The set that is named, or that stands here without a name.
+    /// The set that is named, or that is here without a name.
     pub(super) fn set_of(&mut self, v: &Value, key: &mut [LoadKind], map: bool) -> Option<SetId> {
         if let Some(name) = v.as_str() {
             let id = self.b.strings.find(name.strip_prefix('@')?)?;
@@ -194,7 +194,7 @@ impl RuleReader<'_> {
         done.map(|()| id)
     }
 
-    /// The type of data that stand in a map without a name.
+    /// The type of data that are in a map without a name.
     fn data_type(&self, v: &Value) -> Option<(u32, u32)> {
         if verdict_name(v).is_some() {
             return Some((VERDICT_DATA, 16));

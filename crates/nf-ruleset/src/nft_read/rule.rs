@@ -30,7 +30,7 @@ impl<'a> RuleReader<'a> {
         RuleReader { b, matches: Vec::new(), target: Target::None, counter: Counter::default(), l3, l4: None }
     }
 
-    /// A rule; what is not understood of it is kept as it stands.
+    /// A rule; what is not understood of it is kept as it is.
     pub(super) fn rule(mut self, statements: &[Value], comment: Option<&str>) -> RuleSpec {
         for s in statements {
             if self.target != Target::None {
@@ -243,7 +243,7 @@ impl<'a> RuleReader<'a> {
                 self.b.sets[set.0 as usize].flags |= set_flag::EVAL;
                 let mut carries = Vec::new();
                 for s in v.get("stmt").and_then(Value::as_array).into_iter().flatten() {
-                    s.get("counter")?; // what else elements may carry is left as it stands
+                    s.get("counter")?; // what else elements may carry is left as it is
                     let name = self.b.strings.intern("counter");
                     carries.push(Unknown { name, revision: 0, bytes: Box::default() });
                 }

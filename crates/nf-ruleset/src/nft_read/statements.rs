@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 /// Headers, of which fields are named behind them.
 const HEADERS: [&str; 10] = ["ether", "ip", "ip6", "arp", "tcp", "udp", "sctp", "icmp", "icmpv6", "th"];
-/// Keys of `meta` that stand without it.
+/// Keys of `meta` that are without it.
 const BARE: [&str; 6] = ["iif", "oif", "iifname", "oifname", "iifgroup", "oifgroup"];
 /// Deeper expressions are none that nft prints.
 const DEEPEST: usize = 20;

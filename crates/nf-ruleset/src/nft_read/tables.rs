@@ -14,7 +14,7 @@ use serde_json::Value;
 /// Reads what `nft -j list ruleset` prints.
 ///
 /// # Errors
-/// What is no such JSON. A rule of which something is not understood is kept with that part as it stands.
+/// What is no such JSON. A rule of which something is not understood is kept with that part as it is.
 pub fn parse_nft_json(text: &str) -> Result<Vec<SavedTable>, ParseError> {
     let wrong = |what: String, line: usize| ParseError { line, what };
     let value: Value = serde_json::from_str(text).map_err(|e| wrong(e.to_string(), e.line()))?;
@@ -27,7 +27,7 @@ pub fn parse_nft_json(text: &str) -> Result<Vec<SavedTable>, ParseError> {
 /// Reads what `nft list ruleset` prints, with or without handles (`-a`).
 ///
 /// # Errors
-/// The line that is no such text. A rule of which something is not understood is kept with that part as it stands.
+/// The line that is no such text. A rule of which something is not understood is kept with that part as it is.
 pub fn parse_nft(text: &str) -> Result<Vec<SavedTable>, ParseError> {
     Ok(tables(&super::text::objects(text)?))
 }

@@ -305,7 +305,7 @@ impl<'a> Parser<'a, '_> {
                     self.at += 1;
                     chain.insert("policy".into(), self.word().map_or(Value::Null, Value::from));
                 }
-                // A comment of the chain stands alone on its line.
+                // A comment of the chain is alone on its line.
                 Some("comment") => {
                     self.at += 1;
                     chain.insert("comment".into(), self.name().map_or(Value::Null, Value::from));

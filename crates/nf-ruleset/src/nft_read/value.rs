@@ -141,7 +141,7 @@ pub(super) fn bytes(v: &Value, kind: Kind, len: usize) -> Option<Vec<u8>> {
             let parts: Vec<u8> = t.split(':').filter_map(|p| u8::from_str_radix(p, 16).ok()).collect();
             return (parts.len() == len).then_some(parts);
         }
-        // Of other interfaces the number is not told.
+        // Of other interfaces the number is not reported.
         (Kind::HostNumber | Kind::InterfaceIndex, Some("lo")) => Some(1),
         (Kind::DeviceGroup, Some("default")) => Some(0),
         (Kind::Protocol, Some(t)) => protocol_number(t).map(u64::from),

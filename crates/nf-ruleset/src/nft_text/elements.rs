@@ -21,7 +21,7 @@ impl Display for ElementText<'_> {
     }
 }
 
-/// How the fields of a set's keys are read, where no rule says it: numbers of the host stand in network order in sets of
+/// How the fields of a set's keys are read, where no rule says it: numbers of the host are in network order in sets of
 /// ranges.
 fn key_sides(set: &Set) -> Vec<Side> {
     let swapped = set.flags & set_flag::INTERVAL != 0;

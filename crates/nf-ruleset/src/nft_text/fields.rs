@@ -112,7 +112,7 @@ pub(crate) const EXTENSION_FIELDS: &[(u8, u32, u32, &str, Kind)] = &[
     (135, 24, 8, "reserved", Kind::Number),
     (135, 32, 16, "checksum", Kind::Number),
 ];
-/// Fields of a routing header of segments, which is told by where they stand.
+/// Fields of a routing header of segments, which is stored as differences to where they are.
 pub(crate) const SEGMENT_FIELDS: &[(u32, u32, &str)] =
     &[(32, 8, "last-entry"), (40, 8, "flags"), (48, 16, "tag")];
 /// TCP options (nftables' `src/tcpopt.c`): kind, name; then kind, offset and length in bytes, field.

@@ -118,7 +118,7 @@ impl Layers {
                         all.add(&last.field);
                     }
                 }
-                // The answer's protocol tells the network layer; nft keeps the transport's (`meta l4proto tcp`).
+                // The answer's protocol says the network layer; nft keeps the transport's (`meta l4proto tcp`).
                 Terminal::Reject { kind, .. } => all.0[1] = *kind != reject::ICMPX,
                 _ => {}
             }

@@ -167,7 +167,7 @@ impl Writer<'_> {
             }
             Statement::FlowAdd(name) => write!(out, "flow add @{}", self.table.str(*name)),
             Statement::Last => out.write_str("last"),
-            // Out of a text that was not understood: as it stood there.
+            // Out of a text that was not understood: as it was there.
             Statement::Unknown(u) if self.table.str(u.name) == UNREAD => {
                 out.write_str(&String::from_utf8_lossy(&u.bytes))
             }

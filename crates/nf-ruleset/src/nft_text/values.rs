@@ -437,7 +437,7 @@ pub(crate) struct Side {
     pub(crate) kind: Kind,
     /// Bits that are shifted out on the right first: a field that is not made of whole bytes.
     pub(crate) shift: u32,
-    /// True where numbers of the host stand in network order.
+    /// True where numbers of the host are in network order.
     pub(crate) swapped: bool,
 }
 
@@ -511,7 +511,7 @@ pub(crate) fn kinds(of: u32) -> Vec<Kind> {
     field_types(of).into_iter().map(one).collect()
 }
 
-/// Bytes of a kind where it stands in a key.
+/// Bytes of a kind where it is in a key.
 pub(crate) fn width(kind: Kind) -> usize {
     match kind {
         Kind::Ipv6 | Kind::Interface => 16,

@@ -344,7 +344,7 @@ impl Writer<'_> {
             Some((name, side)) => {
                 out.push_str(&name);
                 rest = &rest[1..];
-                // Moved to the right by as many bits as stand behind it: its own number.
+                // Moved to the right by as many bits as are behind it: its own number.
                 if let [Op::ShiftRight(n), more @ ..] = rest
                     && *n == side.shift
                 {

@@ -1,6 +1,6 @@
 //! The modes side by side: worked out once for each structure of the rules, beside the screen where it takes long.
 
-use crate::cost::{Comparison, under};
+use crate::cost::{Comparison, compare_modes};
 use crate::observe::View;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -36,13 +36,13 @@ impl Latest {
         if (self.last.is_none() || self.outdated) && self.under_way.is_none() {
             if view.model.services.len() <= AT_ONCE {
                 self.outdated = false;
-                self.last = Some(Arc::new(under(&view.snapshot, &view.model, &view.prices)));
+                self.last = Some(Arc::new(compare_modes(&view.snapshot, &view.model, &view.prices)));
             } else if due {
                 self.outdated = false;
                 self.made = Some(Instant::now());
                 let (done, under_way) = channel();
                 let view = view.clone();
-                let work = move || drop(done.send(under(&view.snapshot, &view.model, &view.prices)));
+                let work = move || drop(done.send(compare_modes(&view.snapshot, &view.model, &view.prices)));
                 // Without a thread there is no comparison, and nothing else is worse for it.
                 if std::thread::Builder::new().name("compare".into()).spawn(work).is_ok() {
                     self.under_way = Some(under_way);

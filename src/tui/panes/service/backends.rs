@@ -18,7 +18,7 @@ use unicode_width::UnicodeWidthStr;
 /// What the figures count, and what they leave out.
 fn meaning(service: &Service) -> &'static str {
     match service.engine.mode() {
-        _ if service.leftover => "left over: another mode is at work, and these rules get no new flows",
+        _ if service.stale => "stale: another mode is active, and these rules get no new flows",
         Mode::Ipvs => "IPVS counts every connection, packet and byte; its figures lag by up to 2 s",
         Mode::Iptables => "nat rules count new flows only: this mode counts no packets or bytes a backend",
         Mode::Nftables => "nftables rules count nothing: figures come from conntrack",

@@ -70,7 +70,7 @@ fn is_to(service: &Service, snapshot: &Snapshot, key: &FlowKey) -> bool {
     key.protocol == service.protocol.number() && service.frontends.iter().any(here)
 }
 
-/// What began and ended while somebody looks, in a sentence.
+/// What began and ended while a user looks, in a sentence.
 fn turnover_words(service: &Service, snapshot: &Snapshot, events: &FlowEvents) -> String {
     let mine = events.pairs.iter().filter(|(k, _)| is_to(service, snapshot, k));
     let (mut sum, mut by) = (FlowTurnover::default(), BTreeMap::new());
@@ -129,7 +129,7 @@ pub(super) fn draw(
         let words = match &update.moment {
             None => " Reading its flows one by one …",
             Some(_) => {
-                " Not recorded: flows are read one by one only while somebody looks at a Service. The backends show how many there are."
+                " Not recorded: flows are read one by one only while a user looks at a Service. The backends show how many there are."
             }
         };
         let text = Paragraph::new(words).style(theme.dim()).wrap(ratatui::widgets::Wrap { trim: false });

@@ -1,4 +1,4 @@
-//! The path of a packet to a Service: what becomes of it, and each rule that it meets.
+//! The path of a packet to a Service: the outcome, and each rule that it meets.
 
 use crate::explain::{Line, LineKind, Sender};
 use crate::format::{clip_end, clip_rule};

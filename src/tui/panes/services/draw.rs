@@ -25,7 +25,7 @@ pub(in crate::tui::panes) fn health_style(theme: Theme, health: Health) -> Style
         Health::Fine => theme.good(),
         Health::Rejecting => theme.bad(),
         Health::Dropping => theme.warn(),
-        Health::Leftover => theme.dim(),
+        Health::Stale => theme.dim(),
     }
 }
 

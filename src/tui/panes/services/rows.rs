@@ -16,7 +16,7 @@ fn problem_rank(health: Health) -> u8 {
     match health {
         Health::Rejecting => 0,
         Health::Dropping => 1,
-        Health::Leftover => 2,
+        Health::Stale => 2,
         Health::Fine => 3,
     }
 }

@@ -1,13 +1,13 @@
-//! What rules tell of a Service, and what they do not.
+//! What rules report a Service, and what they do not.
 
 use crate::proxy::{Action, Frontend, FrontendKind, NamedBy, Service};
 use crate::ruleset::IpFamily;
 use std::net::IpAddr;
 
-/// A Service as its rules tell it: what [`super::read`] gives for what [`super::write`] wrote. They do not tell of which
+/// A Service as its rules say it: what [`super::read`] gives for what [`super::write`] wrote. They do not say of which
 /// kind an external address without source ranges is, nor which policy or ranges a rejected one had, nor the
 /// health check's port.
-pub fn as_rules_tell(service: &Service, node_port_addresses: &[IpAddr]) -> Service {
+pub fn observable(service: &Service, node_port_addresses: &[IpAddr]) -> Service {
     let mut s = service.clone();
     let has_endpoints = !s.backends.is_empty();
     s.named_by = Some(if has_endpoints { NamedBy::Chain } else { NamedBy::Comment });

@@ -83,7 +83,7 @@ pub(super) struct Members {
 type ChainCache = RefCell<HashMap<(usize, ChainId), Found<ChainIndex>, FixedState>>;
 
 /// A snapshot that packets can walk through.
-pub struct Ground<'a> {
+pub struct RulesetIndex<'a> {
     snapshot: &'a Snapshot,
     hooks: [[Vec<Entry>; 5]; 2],
     local: HashSet<IpAddr, FixedState>,
@@ -94,19 +94,19 @@ pub struct Ground<'a> {
     ipsets: RefCell<HashMap<usize, Rc<Members>, FixedState>>,
 }
 
-impl std::fmt::Debug for Ground<'_> {
+impl std::fmt::Debug for RulesetIndex<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ground").field("hooks", &self.hooks).finish_non_exhaustive()
+        f.debug_struct("RulesetIndex").field("hooks", &self.hooks).finish_non_exhaustive()
     }
 }
 
 /// Chains shorter than this are gone through rule by rule.
 const WORTH_AN_INDEX: usize = 8;
 
-impl<'a> Ground<'a> {
+impl<'a> RulesetIndex<'a> {
     /// Finds what hangs on each hook.
-    pub fn new(snapshot: &'a Snapshot) -> Ground<'a> {
-        let mut ground = Ground {
+    pub fn new(snapshot: &'a Snapshot) -> RulesetIndex<'a> {
+        let mut ground = RulesetIndex {
             snapshot,
             hooks: Default::default(),
             local: snapshot.addresses.iter().map(|a| a.address).collect(),
@@ -164,7 +164,7 @@ impl<'a> Ground<'a> {
     /// What a packet meets at a hook, in order.
     fn entries(&self, family: IpFamily, hook: Hook) -> Vec<Entry> {
         // Priority, then for nat chains their own one, then newer ways first: of hooks with the same priority the
-        // kernel tells no order.
+        // kernel gives no order.
         let mut found: Vec<((i32, i32, u8), Entry)> = Vec::new();
         for (index, state) in self.snapshot.tables.iter().enumerate() {
             let table = &*state.table;
@@ -212,7 +212,7 @@ impl<'a> Ground<'a> {
         address.is_loopback() || self.local.contains(&address)
     }
 
-    /// `RTN_*` of an address, as far as the node's own addresses tell. Broadcast addresses of its networks are not
+    /// `RTN_*` of an address, as far as the node's own addresses say. Broadcast addresses of its networks are not
     /// known.
     pub(super) fn address_type(&self, address: IpAddr) -> u8 {
         match address {
@@ -249,7 +249,7 @@ impl<'a> Ground<'a> {
             for id in rules {
                 let matches = table.matches_of(table.rule(RuleId(id)));
                 let wanted = matches.iter().find_map(|m| m.address().filter(|a| a.destination));
-                // What stands before the address may do something.
+                // What is before the address may do something.
                 let plain =
                     matches.iter().take_while(|m| m.address().is_none_or(|a| !a.destination)).all(|m| {
                         matches!(

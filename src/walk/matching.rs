@@ -1,8 +1,8 @@
 //! Whether a condition of iptables holds for a packet.
 
-use super::match_result::Held;
-use super::packet_state::Traveller;
-use super::{CtState, Entrance, Ground};
+use super::match_result::MatchResult;
+use super::packet_state::PacketState;
+use super::{CtState, Ingress, RulesetIndex};
 use crate::ruleset::{
     ConntrackMatch, Hook, IpFamily, Match, MultiportMatch, PortRange, RecentMatch, StrId, Table, addr_type,
     address_number, ct_state, recent,
@@ -33,9 +33,9 @@ fn in_range(range: PortRange, port: u16, invert: bool) -> bool {
     (range.first..=range.last).contains(&port) != invert
 }
 
-impl Ground<'_> {
+impl RulesetIndex<'_> {
     /// A condition of iptables; those of nf_tables are in `native`.
-    pub(super) fn holds(&self, table: &Table, t: &Traveller, m: &Match) -> Held {
+    pub(super) fn holds(&self, table: &Table, t: &PacketState, m: &Match) -> MatchResult {
         let p = &t.packet;
         match m {
             Match::Address4 { .. } | Match::Address6(_) => match m.address() {
@@ -44,9 +44,9 @@ impl Ground<'_> {
                         return held.invert(a.invert);
                     }
                     let addr = if a.destination { p.destination } else { p.source };
-                    Held::from(a.net.contains(addr) != a.invert)
+                    MatchResult::from(a.net.contains(addr) != a.invert)
                 }
-                None => Held::No,
+                None => MatchResult::No,
             },
             Match::MaskedAddress(a) => {
                 if let Some(held) = self.address_in_doubt(table, t, m, a.destination) {
@@ -56,7 +56,7 @@ impl Ground<'_> {
                 let mask = address_number(a.mask);
                 let same = IpFamily::of(addr) == IpFamily::of(a.addr)
                     && address_number(addr) & mask == address_number(a.addr) & mask;
-                Held::from(same != a.invert)
+                MatchResult::from(same != a.invert)
             }
             Match::InInterface { name, invert } => {
                 let may_be_loopback = t.sender_has_device();
@@ -66,97 +66,107 @@ impl Ground<'_> {
                 interface(table, *name, t.out_interface(self), *invert, ("it leaves by", false))
             }
             Match::Protocol { number, invert } => {
-                Held::from((*number == 0 || *number == u16::from(p.protocol)) != *invert)
+                MatchResult::from((*number == 0 || *number == u16::from(p.protocol)) != *invert)
             }
-            Match::Fragment { invert } => Held::from(*invert),
-            Match::Comment(_) | Match::Nfacct { .. } | Match::Counter => Held::Yes,
+            Match::Fragment { invert } => MatchResult::from(*invert),
+            Match::Comment(_) | Match::Nfacct { .. } | Match::Counter => MatchResult::Yes,
             Match::Tcp { source, destination, option, flag_mask, flag_set, invert } => {
                 let ports = match p.protocol {
                     TCP => self.ports(table, t, m, *source, *destination, *invert),
-                    _ => Held::No,
+                    _ => MatchResult::No,
                 };
-                if ports == Held::No {
-                    return Held::No;
+                if ports == MatchResult::No {
+                    return MatchResult::No;
                 }
                 if (t.tcp_flags() & flag_mask == *flag_set) == (invert & INV_FLAGS != 0) {
-                    return Held::No;
+                    return MatchResult::No;
                 }
                 match option {
                     0 => ports,
-                    n => Held::either(format!("the packet has TCP option {n}")),
+                    n => MatchResult::either(format!("the packet has TCP option {n}")),
                 }
             }
             Match::Udp { source, destination, invert } => match p.protocol {
                 UDP => self.ports(table, t, m, *source, *destination, *invert),
-                _ => Held::No,
+                _ => MatchResult::No,
             },
             Match::Sctp { source, destination, flags, invert } => {
                 let side = |bit: u8, range: PortRange, port| {
                     flags & bit == 0 || in_range(range, port, invert & bit != 0)
                 };
                 if p.protocol == SCTP && (t.unsure.source_port || t.unsure.destination_port) {
-                    return Held::either(t.question(table, m, "the ports are not known"));
+                    return MatchResult::either(t.question(table, m, "the ports are not known"));
                 }
-                Held::from(
+                MatchResult::from(
                     p.protocol == SCTP
                         && side(SCTP_SOURCE, *source, p.source_port)
                         && side(SCTP_DESTINATION, *destination, p.destination_port),
                 )
             }
             Match::StatisticRandom { probability, invert } => {
-                Held::Odds(f64::from(*probability) / f64::from(0x8000_0000_u32)).invert(*invert)
+                MatchResult::Chance(f64::from(*probability) / f64::from(0x8000_0000_u32)).invert(*invert)
             }
             // One packet in so many, in turn: over many flows the same as chance.
             Match::StatisticNth { every, invert, .. } => {
-                Held::Odds(1.0 / (f64::from(*every) + 1.0)).invert(*invert)
+                MatchResult::Chance(1.0 / (f64::from(*every) + 1.0)).invert(*invert)
             }
             Match::Recent(r) => self.remembers(table, t, r),
             Match::Mark { mark, mask, invert } => {
                 let differs = (p.mark & mask) ^ mark;
-                Held::of_bits(differs, t.unsure.mark & mask, *invert, || {
+                MatchResult::of_bits(differs, t.unsure.mark & mask, *invert, || {
                     t.question(table, m, "what the mark is, is not known")
                 })
             }
-            Match::Conntrack(c) => Held::from(tracked(t, c)),
+            Match::Conntrack(c) => MatchResult::from(tracked(t, c)),
             Match::AddrType { source, destination, flags, .. } => {
                 let limited = flags & (addr_type::LIMIT_IFACE_IN | addr_type::LIMIT_IFACE_OUT) != 0;
                 if limited {
-                    return Held::either(t.question(table, m, "the packet's interface is not known"));
+                    return MatchResult::either(t.question(table, m, "the packet's interface is not known"));
                 }
                 if (*source != 0 && t.masked_source) || (*destination != 0 && t.unsure.destination) {
-                    return Held::either(t.question(table, m, "the address is not known"));
+                    return MatchResult::either(t.question(table, m, "the address is not known"));
                 }
                 let side = |wanted: u16, addr: IpAddr, inverted: bool| {
                     wanted == 0 || (wanted & 1 << self.address_type(addr) != 0) != inverted
                 };
-                Held::from(
+                MatchResult::from(
                     side(*source, p.source, flags & addr_type::INVERT_SOURCE != 0)
                         && side(*destination, p.destination, flags & addr_type::INVERT_DEST != 0),
                 )
             }
             Match::Set { name, dimensions, flags, .. } => match name {
                 Some(name) => self.in_ipset(table.str(*name), *dimensions, *flags, t),
-                None => Held::either("the packet is in an ipset whose name is not known"),
+                None => MatchResult::either("the packet is in an ipset whose name is not known"),
             },
             Match::Multiport(_) if t.unsure.source_port || t.unsure.destination_port => {
-                Held::either(t.question(table, m, "the ports are not known"))
+                MatchResult::either(t.question(table, m, "the ports are not known"))
             }
-            Match::Multiport(m) => Held::from(multiport(m, p.source_port, p.destination_port)),
-            Match::Physdev(_) => Held::either(t.question(table, m, "the ports of bridges are not known")),
-            Match::Ipvs(i) if i.operations == 1 => Held::from(t.via_ipvs != (i.invert & 1 != 0)),
-            Match::Ipvs(_) if !t.via_ipvs => Held::No,
-            Match::Ipvs(_) => Held::either(t.question(table, m, "the connection of IPVS is not known")),
+            Match::Multiport(m) => MatchResult::from(multiport(m, p.source_port, p.destination_port)),
+            Match::Physdev(_) => {
+                MatchResult::either(t.question(table, m, "the ports of bridges are not known"))
+            }
+            Match::Ipvs(i) if i.operations == 1 => MatchResult::from(t.via_ipvs != (i.invert & 1 != 0)),
+            Match::Ipvs(_) if !t.via_ipvs => MatchResult::No,
+            Match::Ipvs(_) => {
+                MatchResult::either(t.question(table, m, "the connection of IPVS is not known"))
+            }
             Match::Unknown(u) => {
                 let (name, place) = (table.str(u.name), t.rule_place(table));
-                Held::either(format!("the match `{name}`, which kptop does not know, holds ({place})"))
+                MatchResult::either(format!("the match `{name}`, which kptop does not know, holds ({place})"))
             }
             Match::Native(c) => self.condition(table, t, c),
-            Match::Does(_) => Held::Yes, // done by the traveller
+            Match::Does(_) => MatchResult::Yes, // done by the packet
         }
     }
 
     /// The fork where the source or destination is not known.
-    fn address_in_doubt(&self, table: &Table, t: &Traveller, m: &Match, destination: bool) -> Option<Held> {
+    fn address_in_doubt(
+        &self,
+        table: &Table,
+        t: &PacketState,
+        m: &Match,
+        destination: bool,
+    ) -> Option<MatchResult> {
         let unknown = if destination { t.unsure.destination } else { t.masked_source };
         unknown.then(|| {
             let what = if destination { "the destination" } else { "the source" };
@@ -165,19 +175,19 @@ impl Ground<'_> {
                 Some(a) => Match::from(crate::ruleset::AddressMatch { invert: false, ..a }),
                 None => m.clone(),
             };
-            Held::either(t.question(table, &plain, &format!("{what} is not known")))
+            MatchResult::either(t.question(table, &plain, &format!("{what} is not known")))
         })
     }
 
     fn ports(
         &self,
         table: &Table,
-        t: &Traveller,
+        t: &PacketState,
         m: &Match,
         source: PortRange,
         destination: PortRange,
         invert: u8,
-    ) -> Held {
+    ) -> MatchResult {
         let p = &t.packet;
         let sides = [
             (source, p.source_port, INV_SOURCE, t.unsure.source_port),
@@ -189,26 +199,32 @@ impl Ground<'_> {
             if asked && unsure {
                 doubt = true;
             } else if !in_range(range, port, invert & bit != 0) {
-                return Held::No;
+                return MatchResult::No;
             }
         }
         match doubt {
-            true => Held::either(t.question(table, m, "the port is not known")),
-            false => Held::Yes,
+            true => MatchResult::either(t.question(table, m, "the port is not known")),
+            false => MatchResult::Yes,
         }
     }
 
-    fn remembers(&self, table: &Table, t: &Traveller, r: &RecentMatch) -> Held {
+    fn remembers(&self, table: &Table, t: &PacketState, r: &RecentMatch) -> MatchResult {
         if r.check_set & recent::SET != 0 {
-            return Held::Yes.invert(r.invert);
+            return MatchResult::Yes.invert(r.invert);
         }
         let client = if r.side == 0 { t.packet.source } else { t.packet.destination };
         let name = table.str(r.name);
         self.memory(&MemoryList::Recent(name.to_string()), client, r.seconds, t).invert(r.invert)
     }
 
-    /// Whether rules remember a client: as far as a snapshot tells.
-    pub(super) fn memory(&self, list: &MemoryList, client: IpAddr, seconds: u32, t: &Traveller) -> Held {
+    /// Whether rules remember a client: as far as a snapshot says.
+    pub(super) fn memory(
+        &self,
+        list: &MemoryList,
+        client: IpAddr,
+        seconds: u32,
+        t: &PacketState,
+    ) -> MatchResult {
         let lists = self.snapshot().remembered.iter().flat_map(|r| &r.value.lists);
         let known = lists.into_iter().find(|l| l.0 == *list);
         let name = match list {
@@ -217,14 +233,14 @@ impl Ground<'_> {
         };
         match known {
             Some((_, clients)) => match clients.iter().find(|c| c.address == client) {
-                // xt_recent tells times in jiffies, which nothing here can be compared with.
+                // xt_recent says times in jiffies, which nothing here can be compared with.
                 Some(c) if c.expires.is_none() && seconds > 0 => {
-                    Held::either(format!("{client}, which {name} remembers, came within {seconds} s"))
+                    MatchResult::either(format!("{client}, which {name} remembers, came within {seconds} s"))
                 }
-                found => Held::from(found.is_some()),
+                found => MatchResult::from(found.is_some()),
             },
-            None if t.new_client => Held::No,
-            None => Held::either(format!("{name} remembers {client}")),
+            None if t.new_client => MatchResult::No,
+            None => MatchResult::either(format!("{name} remembers {client}")),
         }
     }
 }
@@ -235,13 +251,13 @@ fn interface(
     real: Option<&str>,
     invert: bool,
     (how, may_be_loopback): (&str, bool),
-) -> Held {
+) -> MatchResult {
     let wanted = table.str(name);
     match real {
         // One that leads elsewhere is not loopback, whatever its name.
-        None if wanted == "lo" && !may_be_loopback => Held::from(invert),
+        None if wanted == "lo" && !may_be_loopback => MatchResult::from(invert),
         None => {
-            let held = Held::either(format!("{how} {wanted}"));
+            let held = MatchResult::either(format!("{how} {wanted}"));
             held.invert(invert)
         }
         Some(real) => {
@@ -249,12 +265,12 @@ fn interface(
                 Some(begin) => real.starts_with(begin),
                 None => real == wanted,
             };
-            Held::from(same != invert)
+            MatchResult::from(same != invert)
         }
     }
 }
 
-fn tracked(t: &Traveller, c: &ConntrackMatch) -> bool {
+fn tracked(t: &PacketState, c: &ConntrackMatch) -> bool {
     let mut bits = match t.state() {
         CtState::New => ct_state::NEW,
         CtState::Established => ct_state::ESTABLISHED,
@@ -290,7 +306,7 @@ fn multiport(m: &MultiportMatch, source: u16, destination: u16) -> bool {
     found != m.invert
 }
 
-impl Traveller {
+impl PacketState {
     /// A condition that cannot be answered, as a question: why, and what the rule asks.
     pub(super) fn question(&self, table: &Table, m: &Match, why: &str) -> String {
         format!("`{}` ({why}{})", table.match_text(m), self.version())
@@ -305,7 +321,7 @@ impl Traveller {
     }
 
     /// True where the packet is for this node: as routing decided, or as its destination says.
-    pub(super) fn is_here(&self, ground: &Ground<'_>) -> bool {
+    pub(super) fn is_here(&self, ground: &RulesetIndex<'_>) -> bool {
         self.local.unwrap_or_else(|| ground.is_local(self.packet.destination))
     }
 
@@ -316,19 +332,19 @@ impl Traveller {
             _ if self.sender_has_device() => None,
             // POSTROUTING knows it since Linux 5.7 (`indev` in `ip_output`).
             _ if self.looped => Some("lo"),
-            (_, Entrance::Interface(name)) => name.as_deref(),
-            (_, Entrance::Node) => Some(""),
+            (_, Ingress::Interface(name)) => name.as_deref(),
+            (_, Ingress::Node) => Some(""),
         }
     }
 
     /// True where a packet of the node itself may have an interface by which it comes: some senders set the one by which
     /// it leaves (raw sockets, `raw_send_hdrinc`), others none.
     pub(super) fn sender_has_device(&self) -> bool {
-        self.hook == Hook::Postrouting && self.packet.entrance == Entrance::Node && !self.looped
+        self.hook == Hook::Postrouting && self.packet.entrance == Ingress::Node && !self.looped
     }
 
     /// The same of the interface by which it leaves.
-    pub(super) fn out_interface(&self, ground: &Ground<'_>) -> Option<&str> {
+    pub(super) fn out_interface(&self, ground: &RulesetIndex<'_>) -> Option<&str> {
         match self.hook {
             Hook::Prerouting | Hook::Input => Some(""),
             // As routing found before the first rule: another destination counts from POSTROUTING on.
