@@ -14,8 +14,8 @@ use kptop::ruleset::IpFamily;
 use kptop::snapshot::{Snapshot, TableState};
 use kptop::tui::{App, Theme, Update, Wire, draw};
 use ratatui::Terminal;
-use ratatui::backend::TestBackend;
-use std::io::{Read, Write};
+use ratatui::backend::{Backend, CrosstermBackend, TestBackend};
+use std::io::{self, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -352,12 +352,12 @@ fn doctor() {
 struct Count(Arc<AtomicUsize>);
 
 impl Write for Count {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.fetch_add(bytes.len(), Ordering::Relaxed);
         Ok(bytes.len())
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -405,10 +405,13 @@ fn drained(mut pty: std::fs::File) -> Arc<AtomicUsize> {
     count
 }
 
-/// Bytes that kptop sends for one refresh.
-fn own_bytes(config: &Config) -> usize {
+/// Bytes that kptop sends for one refresh, through a backend, and the time of a refresh.
+fn own_bytes<B: Backend<Error = io::Error>>(
+    config: &Config,
+    backend: impl Fn(Count) -> B,
+) -> (usize, Duration) {
     let count = Arc::new(AtomicUsize::new(0));
-    let backend = Wire::new(Count(count.clone()));
+    let backend = backend(Count(count.clone()));
     let area = ratatui::layout::Rect::new(0, 0, SIZE.0, SIZE.1);
     let options = ratatui::TerminalOptions { viewport: ratatui::Viewport::Fixed(area) };
     let mut terminal = Terminal::with_options(backend, options).unwrap();
@@ -417,23 +420,39 @@ fn own_bytes(config: &Config) -> usize {
     let mut app = App::new(Theme::new(ThemeName::Dark), Duration::from_secs(1), config);
     let mut view = next(&mut observer, &mut tables, None, 0);
     let (warm_up, rounds) = (130, 60); // a full history moves as a whole
-    let mut before = 0;
+    let (mut before, mut took) = (0, Duration::ZERO);
     for round in 0..warm_up + rounds {
         if round == warm_up {
             before = count.load(Ordering::Relaxed);
+            took = Duration::ZERO;
         }
         view = next(&mut observer, &mut tables, Some(&view), CHANGING);
         app.on_update(update(view.clone()));
+        let began = Instant::now();
         terminal.draw(|f| draw(f, &mut app)).unwrap();
+        took += began.elapsed();
     }
-    (count.load(Ordering::Relaxed) - before) / rounds
+    ((count.load(Ordering::Relaxed) - before) / rounds, took / rounds as u32)
 }
 
 fn bytes() {
     println!("bytes to a terminal of {}x{} per refresh of {CHANGING} changing rows", SIZE.0, SIZE.1);
     let plain = "[services]\ncolumns = [\"state\", \"name\", \"proto\", \"frontend\", \"backends\", \"flows\", \"held\"]";
-    let kptop = own_bytes(&Config::default());
-    let figures = own_bytes(&Config::parse(plain).unwrap());
+    let (kptop, took) = own_bytes(&Config::default(), Wire::new);
+    let (usual, usual_took) = own_bytes(&Config::default(), CrosstermBackend::new);
+    let plain = Config::parse(plain).unwrap();
+    let (figures, figures_took) = own_bytes(&plain, Wire::new);
+    let (usual_figures, usual_figures_took) = own_bytes(&plain, CrosstermBackend::new);
+    for (what, (own, took), (usual, usual_took)) in [
+        ("by CrosstermBackend, with trends", (kptop, took), (usual, usual_took)),
+        ("by CrosstermBackend, figures alone", (figures, figures_took), (usual_figures, usual_figures_took)),
+    ] {
+        let time = took.as_secs_f64() / usual_took.as_secs_f64();
+        let part = own as f64 / usual as f64;
+        println!(
+            "  {what:<44} {usual:>7}   kptop's writer has {part:.2} of it, in {time:.2} of a frame's time"
+        );
+    }
     println!("  {:<44} {kptop:>7}", "kptop, Services with trends");
     println!("  {:<44} {figures:>7}", "kptop, Services with figures alone");
     let say = |what: &str, bytes: Option<usize>| match bytes {

@@ -1,4 +1,4 @@
-//! Walks through small tables made for the purpose. What real rules do is tested against the kernel (`tests/walk.rs`).
+//! Walks through small tables made for the purpose. What real rules do is tested against the kernel (`tests/it/kernel/walk.rs`).
 
 use super::*;
 use crate::ruleset::{

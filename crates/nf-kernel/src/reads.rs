@@ -131,32 +131,6 @@ pub(super) fn is_own() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::netlink::{NETLINK_NETFILTER, Request, Socket};
-    use crate::netns::Netns;
-
-    #[test]
-    fn nothing_is_written_outside_of_own_namespaces() {
-        std::thread::spawn(|| {
-            // NFT_MSG_NEWTABLE
-            let write = || Request::nfnetlink(10, 0, 0, 2).attr_str(1, "kptop-was-here");
-            let mut socket = Socket::open(NETLINK_NETFILTER).unwrap();
-            for error in [
-                socket.request("writing", write(), &mut |_| {}).unwrap_err(),
-                socket.batch("writing", vec![write()]).unwrap_err(),
-            ] {
-                assert!(error.to_string().contains("only into network namespaces that it made"), "{error}");
-            }
-            assert!(is_read(NETFILTER, 10 << 8 | 16, &[]) && is_read(GENERIC, 16, &[3, 1]));
-            // Of the controller only the list of families is asked.
-            assert!(!is_read(GENERIC, 16, &[1, 1]));
-            assert!(!is_read(NETFILTER, 10 << 8, &[]) && !is_read(GENERIC, 99, &[4]));
-            let ns = Netns::create().unwrap();
-            check_write("writing", is_own()).unwrap();
-            drop(ns);
-        })
-        .join()
-        .unwrap();
-    }
 
     #[test]
     fn each_request_stands_once() {
@@ -166,6 +140,40 @@ mod tests {
                 "{}",
                 a.name
             );
+        }
+    }
+
+    /// On a real kernel, in a namespace made for it.
+    mod kernel {
+        use super::*;
+        use crate::netlink::{NETLINK_NETFILTER, Request, Socket};
+        use crate::netns::Netns;
+
+        #[test]
+        fn nothing_is_written_outside_of_own_namespaces() {
+            std::thread::spawn(|| {
+                // NFT_MSG_NEWTABLE
+                let write = || Request::nfnetlink(10, 0, 0, 2).attr_str(1, "kptop-was-here");
+                let mut socket = Socket::open(NETLINK_NETFILTER).unwrap();
+                for error in [
+                    socket.request("writing", write(), &mut |_| {}).unwrap_err(),
+                    socket.batch("writing", vec![write()]).unwrap_err(),
+                ] {
+                    assert!(
+                        error.to_string().contains("only into network namespaces that it made"),
+                        "{error}"
+                    );
+                }
+                assert!(is_read(NETFILTER, 10 << 8 | 16, &[]) && is_read(GENERIC, 16, &[3, 1]));
+                // Of the controller only the list of families is asked.
+                assert!(!is_read(GENERIC, 16, &[1, 1]));
+                assert!(!is_read(NETFILTER, 10 << 8, &[]) && !is_read(GENERIC, 99, &[4]));
+                let ns = Netns::create().unwrap();
+                check_write("writing", is_own()).unwrap();
+                drop(ns);
+            })
+            .join()
+            .unwrap();
         }
     }
 }

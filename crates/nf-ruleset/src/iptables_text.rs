@@ -1,4 +1,4 @@
-//! Matches and targets as `iptables -S` prints them (checked against iptables 1.8.9 in `tests/xtables.rs`).
+//! Matches and targets as `iptables -S` prints them (checked against iptables 1.8.9 in `tests/it/kernel/xtables.rs`).
 
 use crate::{
     ConntrackMatch, DnatTo, Family, IpNet, IpvsMatch, Match, MultiportMatch, NatRange, PhysdevMatch,

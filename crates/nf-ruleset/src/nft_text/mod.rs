@@ -1,4 +1,4 @@
-//! Native rules and elements as `nft list` prints them (checked against nftables 1.0.6 in `tests/nftables.rs`).
+//! Native rules and elements as `nft list` prints them (checked against nftables 1.0.6 in `tests/it/kernel/nftables.rs`).
 
 mod conditions;
 mod elements;

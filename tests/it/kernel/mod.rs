@@ -1,0 +1,15 @@
+//! On a real kernel, in network namespaces made for it, checked against the node's own tools.
+
+mod cli;
+mod conntrack;
+mod faults;
+mod faults_vm;
+mod flow_events;
+mod guest;
+mod ipvs;
+mod lab;
+mod nftables;
+mod syscalls;
+mod terminal;
+mod walk;
+mod xtables;

@@ -1,0 +1,23 @@
+//! Tests of kptop as a whole, in one binary: linking is most of the time of a build of tests.
+//!
+//! What needs root and a kernel is in modules that are called `kernel`; the rest runs anywhere:
+//!
+//! ```text
+//! cargo test --workspace --lib --test it -- --skip kernel::
+//! ```
+
+mod api;
+mod attacks;
+mod changes;
+mod common;
+mod cost;
+mod doctor;
+mod dumps;
+mod imports;
+mod kernel;
+mod manual;
+mod recording;
+mod screen;
+mod serve;
+mod services;
+mod words;

@@ -1,0 +1,132 @@
+//! The manual reports what is there, and of nothing else.
+
+use crate::common::run;
+use kptop::output::METRICS;
+use kptop::snapshot::facts::READS;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+const KPTOP: &str = env!("CARGO_BIN_EXE_kptop");
+
+fn page(name: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
+    std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
+}
+
+/// Targets of links: `[words](target)`.
+fn links(text: &str) -> Vec<String> {
+    text.split("](").skip(1).filter_map(|r| Some(r.split(')').next()?.to_string())).collect()
+}
+
+fn kptop(args: &[&str]) -> String {
+    let out = Command::new(KPTOP).args(args).output().unwrap();
+    assert!(out.status.success(), "kptop {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// Subcommands that `--help` lists.
+fn subcommands() -> Vec<String> {
+    let help = kptop(&["--help"]);
+    let list = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let names = list
+        .lines()
+        .filter(|l| l.starts_with("  ") && !l.starts_with("   "))
+        .filter_map(|l| l.split_whitespace().next());
+    names.filter(|n| *n != "help").map(str::to_string).collect()
+}
+
+#[test]
+fn every_page_is_in_the_summary_and_every_link_leads_somewhere() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let listed: BTreeSet<String> = links(&page("SUMMARY.md")).into_iter().collect();
+    let mut there = BTreeSet::new();
+    for entry in std::fs::read_dir(&docs).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") && name != "SUMMARY.md" {
+            there.insert(name);
+        }
+    }
+    assert_eq!(listed, there);
+    let root = docs.parent().unwrap();
+    let mut pages: Vec<(String, String, &Path)> =
+        there.iter().map(|n| (n.clone(), page(n), docs.as_path())).collect();
+    pages.push(("README.md".into(), std::fs::read_to_string(root.join("README.md")).unwrap(), root));
+    for (name, text, from) in pages {
+        for link in links(&text).into_iter().filter(|l| !l.starts_with("http")) {
+            let file = link.split('#').next().unwrap();
+            assert!(from.join(file).exists(), "{name} leads to {link}, which is not there");
+        }
+    }
+}
+
+#[test]
+fn every_subcommand_stands_in_the_manual_and_has_a_page() {
+    let text = page("subcommands.md");
+    let all = subcommands();
+    assert!(all.len() > 15, "{all:?}");
+    for c in &all {
+        assert!(text.contains(&format!("`{c}")), "docs/subcommands.md does not report {c}");
+        assert!(!kptop(&[c, "--help"]).is_empty());
+    }
+    let place = crate::common::recordings::Place::new("man");
+    kptop(&["man", place.0.to_str().unwrap()]);
+    for c in all {
+        assert!(place.file(&format!("kptop-{c}.1")).exists(), "no man page for {c}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(kptop(&["completions", shell]).contains("replay"));
+    }
+}
+
+#[test]
+fn requests_and_metrics_are_told() {
+    let text = page("permissions.md");
+    for r in READS {
+        // The family is reported once: `IPVS_CMD_GET_SERVICE`, `GET_DEST`.
+        let short = ["NFT_MSG_", "IPVS_CMD_", "NET_DM_CMD_"]
+            .iter()
+            .find_map(|p| r.name.strip_prefix(p))
+            .unwrap_or(r.name);
+        assert!(
+            text.contains(r.name) || text.contains(&format!("`{short}`")),
+            "docs/permissions.md does not report {}",
+            r.name
+        );
+    }
+    let list = kptop(&["serve", "--list"]);
+    for m in METRICS {
+        assert!(list.contains(&m.full_name()) && list.contains(m.help), "{}", m.name);
+    }
+    // Metrics that pages name are there.
+    let served: BTreeSet<String> = METRICS.iter().map(|m| m.full_name()).collect();
+    let text = page("metrics.md");
+    for name in
+        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| w.starts_with("kptop_"))
+    {
+        assert!(served.contains(name), "docs/metrics.md names {name}");
+    }
+}
+
+/// What is handed out beside the program is well-formed: manifests, the unit, scripts.
+#[test]
+fn assets_are_well_formed() {
+    let check = "import sys, yaml\nfor f in sys.argv[1:]:\n    docs = [d for d in yaml.safe_load_all(open(f)) if d]\n    assert docs, f\n    for d in docs:\n        assert 'kind' in d or 'groups' in d, f\n        if d.get('kind') == 'DaemonSet':\n            pod = d['spec']['template']['spec']\n            c = pod['containers'][0]['securityContext']\n            assert pod['hostNetwork'] and c['readOnlyRootFilesystem'] and not c['allowPrivilegeEscalation']\n            assert c['capabilities'] == {'drop': ['ALL'], 'add': ['NET_ADMIN']}, c\n        if d.get('kind') == 'ClusterRole':\n            assert all(r['verbs'] == ['list', 'watch'] for r in d['rules'])\n        if d.get('kind') == 'Kustomization':\n            import os\n            assert all(os.path.exists(os.path.join(os.path.dirname(f), r)) for r in d['resources'])\n";
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+    let mut args = vec!["-c".to_string(), check.to_string()];
+    for f in ["kustomization", "namespace", "rbac", "daemonset"] {
+        args.push(root.join(format!("kubernetes/{f}.yaml")).display().to_string());
+    }
+    args.push(root.join("prometheus/kptop.rules.yaml").display().to_string());
+    run("python3", &args.iter().map(String::as_str).collect::<Vec<_>>());
+    for script in ["kubectl-kptop", "packages/debian/postinst"] {
+        run("sh", &["-n", root.join(script).to_str().unwrap()]);
+    }
+    run("bash", &["-n", root.join("packages/build").to_str().unwrap()]);
+    let unit = std::fs::read_to_string(root.join("systemd/kptop.service")).unwrap();
+    assert!(unit.contains("NoNewPrivileges=yes") && unit.contains("CapabilityBoundingSet=CAP_NET_ADMIN"));
+    // The plugin says how it is used, and refuses what it cannot do.
+    let plugin = Command::new(root.join("kubectl-kptop")).output().unwrap();
+    assert_eq!(plugin.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&plugin.stderr).contains("usage: kubectl kptop NODE"));
+}
