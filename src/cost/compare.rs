@@ -365,18 +365,18 @@ fn figures(
     services: &[Service],
     engine: Engine,
     running: bool,
-    askers: &ProbeSources,
+    probes: &ProbeSources,
     prices: &Prices,
 ) -> (ModeFigures, BTreeMap<String, f64>) {
-    let ground = RulesetIndex::new(snapshot);
+    let ruleset = RulesetIndex::new(snapshot);
     let sizes = Sizes::of(snapshot);
     let priced = prices.calibration.engine(engine);
     let (mut means, mut lows, mut highs) = (Vec::new(), Vec::new(), Vec::new());
     let mut ns = Vec::new();
     let mut by_service = BTreeMap::new();
     for s in services {
-        let Some(packet) = askers.packet(s) else { continue };
-        let walk = ground.walk(&packet, &FIGURES);
+        let Some(packet) = probes.packet(s) else { continue };
+        let walk = ruleset.walk(&packet, &FIGURES);
         let Some(mean) = walk.mean_rules() else { continue };
         means.push(mean);
         lows.extend(walk.outcomes.iter().map(|o| o.tally.rules()).min());
@@ -438,7 +438,7 @@ pub fn compare_modes(snapshot: &Snapshot, model: &Model, prices: &Prices) -> Com
             model.services.iter().any(|s| active(&s))
         })
         .collect();
-    let askers = ProbeSources::new(snapshot);
+    let probes = ProbeSources::new(snapshot);
     let mut modes = Vec::new();
     let mut costs = Vec::new();
     for engine in Engine::COMPARED {
@@ -447,10 +447,10 @@ pub fn compare_modes(snapshot: &Snapshot, model: &Model, prices: &Prices) -> Com
             // A node may run one mode for IPv4 and another for IPv6: each has its own Services.
             let own: Vec<Service> =
                 services.iter().filter(|s| Some(s.engine) == Some(engine)).cloned().collect();
-            figures(snapshot, &own, engine, true, &askers, prices)
+            figures(snapshot, &own, engine, true, &probes, prices)
         } else {
             let made = written(snapshot, &services, engine);
-            figures(&made, &services, engine, false, &askers, prices)
+            figures(&made, &services, engine, false, &probes, prices)
         };
         modes.push(figures);
         costs.push((engine, by_service));

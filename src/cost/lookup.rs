@@ -90,15 +90,15 @@ pub(super) const FIGURES: Options = Options { new_client: true, steps: false, mo
 
 /// The lookups of all Services, in the model's order; `None` where nothing leads to one.
 pub fn lookups(snapshot: &Snapshot, model: &Model, prices: &Prices) -> Vec<Option<Lookup>> {
-    let ground = RulesetIndex::new(snapshot);
+    let ruleset = RulesetIndex::new(snapshot);
     let sizes = Sizes::of(snapshot);
-    let askers = ProbeSources::new(snapshot);
+    let probes = ProbeSources::new(snapshot);
     model
         .services
         .iter()
         .map(|s| {
-            let packet = askers.packet(s).filter(|_| !s.stale)?;
-            let walk = ground.walk(&packet, &FIGURES);
+            let packet = probes.packet(s).filter(|_| !s.stale)?;
+            let walk = ruleset.walk(&packet, &FIGURES);
             let rules = || walk.outcomes.iter().map(|o| o.tally.rules());
             let mean = walk.mean_rules()?;
             let priced = prices.calibration.engine(s.engine).map(|p| (s.engine, p));

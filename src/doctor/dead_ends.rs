@@ -44,7 +44,7 @@ impl DeadEnd {
 /// Walks once to each Service from a pod and from the node itself, and to each that is reached from outside from there. Ways whose end depends on
 /// something that is not known are not reported.
 pub fn dead_ends(snapshot: &Snapshot, model: &Model) -> Vec<DeadEnd> {
-    let ground = RulesetIndex::new(snapshot);
+    let ruleset = RulesetIndex::new(snapshot);
     let quick = Options { new_client: true, steps: false, ..Options::default() };
     let mut found = Vec::new();
     // Where packets come from and where node ports are asked for, of each family.
@@ -76,10 +76,10 @@ pub fn dead_ends(snapshot: &Snapshot, model: &Model) -> Vec<DeadEnd> {
                         .iter()
                         .all(|o| matches!(o.end, End::Dropped | End::Rejected) && o.assuming.is_empty())
             };
-            if !dies(&ground.walk(&packet, &quick)) {
+            if !dies(&ruleset.walk(&packet, &quick)) {
                 continue;
             }
-            let walk = ground.walk(&packet, &Options { new_client: true, ..Options::default() });
+            let walk = ruleset.walk(&packet, &Options { new_client: true, ..Options::default() });
             let Some(outcome) = walk.outcomes.first() else { continue };
             let last = outcome.last.and_then(|l| walk.steps.get(l as usize));
             let Some(place) = last.and_then(|l| l.place) else { continue };

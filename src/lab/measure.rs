@@ -122,7 +122,7 @@ impl Course {
             let value = Arc::new(Ipvs { servers, ..Ipvs::default() });
             snapshot.ipvs = Some(Reading { at: Duration::ZERO, value });
         }
-        let ground = RulesetIndex::new(&snapshot);
+        let ruleset = RulesetIndex::new(&snapshot);
         let options = Options { new_client: true, steps: false, ..Options::default() };
         let mut positions = vec![0, count / 2, count.saturating_sub(1)];
         positions.dedup();
@@ -132,7 +132,7 @@ impl Course {
                 let f = services.get(position)?.frontends.first()?;
                 let to = (f.address?, f.port);
                 let packet = Packet::new((source, 1), to, 17, Ingress::Node);
-                let evaluated = ground.walk(&packet, &options).mean_rules().unwrap_or(0.0);
+                let evaluated = ruleset.walk(&packet, &options).mean_rules().unwrap_or(0.0);
                 Some(Stop {
                     position,
                     evaluated,

@@ -92,7 +92,7 @@ pub(super) fn places_before(before: &Services, now: &Services) -> (Vec<Option<u3
         let (old, first) = (&before[i].backends, before.backends_of(i).start);
         let key = |b: &Backend| (b.address, b.port);
         backends.extend(s.backends.iter().enumerate().map(|(j, b)| {
-            // Most are where they was.
+            // Most are where they were.
             let here = old.get(j).filter(|o| key(o) == key(b)).map(|_| j);
             let place = here.or_else(|| old.iter().position(|o| key(o) == key(b)))?;
             Some((first + place) as u32)

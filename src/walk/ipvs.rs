@@ -10,7 +10,7 @@ impl Journey<'_, '_> {
     /// IPVS: a virtual server for the packet, and one of its real servers (`ip_vs_in`, `ip_vs_schedule`).
     pub(super) fn ipvs(&mut self, t: &mut PacketState) -> Option<End> {
         let to = (t.packet.destination, t.packet.destination_port);
-        let server = self.ground.virtual_server(t.packet.mark, t.packet.protocol, to)?;
+        let server = self.ruleset.virtual_server(t.packet.mark, t.packet.protocol, to)?;
         t.tally.ipvs += 1;
         let label = format!("{} {}", crate::proxy::endpoint_text(to.0, to.1), server.scheduler);
         let shares = crate::proxy::ipvs::shares(server);
@@ -32,7 +32,7 @@ impl Journey<'_, '_> {
             self.step(&mut other, StepKind::Ipvs(format!("{label} -> {way}")), None, false);
             other.via_ipvs = true;
             other.backend = Some((real.address, real.port));
-            let away = !self.ground.is_local(real.address);
+            let away = !self.ruleset.is_local(real.address);
             if away && other.packet.source.is_loopback() && real.forwarding != Forwarding::Local {
                 // `crosses_local_route_boundary` (net/netfilter/ipvs/ip_vs_xmit.c).
                 self.note(&mut other, "IPVS sends nothing from a loopback address to another host".into());
@@ -48,7 +48,7 @@ impl Journey<'_, '_> {
                     other.packet.destination = real.address;
                     other.packet.destination_port = if real.port == 0 { to.1 } else { real.port };
                     // Without vs.conntrack the packet is of no flow from here on (`ip_vs_notrack`).
-                    if self.ground.sysctl("net/ipv4/vs/conntrack") == Some("0") {
+                    if self.ruleset.sysctl("net/ipv4/vs/conntrack") == Some("0") {
                         other.notrack = true;
                     } else {
                         other.translated_destination = true;

@@ -321,8 +321,8 @@ impl PacketState {
     }
 
     /// True where the packet is for this node: as routing decided, or as its destination says.
-    pub(super) fn is_here(&self, ground: &RulesetIndex<'_>) -> bool {
-        self.local.unwrap_or_else(|| ground.is_local(self.packet.destination))
+    pub(super) fn is_here(&self, ruleset: &RulesetIndex<'_>) -> bool {
+        self.local.unwrap_or_else(|| ruleset.is_local(self.packet.destination))
     }
 
     /// The interface by which the packet came; empty where there is none, `None` where it is not known.
@@ -344,13 +344,13 @@ impl PacketState {
     }
 
     /// The same of the interface by which it leaves.
-    pub(super) fn out_interface(&self, ground: &RulesetIndex<'_>) -> Option<&str> {
+    pub(super) fn out_interface(&self, ruleset: &RulesetIndex<'_>) -> Option<&str> {
         match self.hook {
             Hook::Prerouting | Hook::Input => Some(""),
             // As routing found before the first rule: another destination counts from POSTROUTING on.
             Hook::Output => self.first_is_local.then_some("lo"),
             _ if self.unsure.destination && self.local.is_none() => None,
-            _ if self.is_here(ground) => Some("lo"),
+            _ if self.is_here(ruleset) => Some("lo"),
             _ => None,
         }
     }

@@ -80,7 +80,7 @@ pub(super) struct Members {
     pub(super) in_doubt: bool,
 }
 
-type ChainCache = RefCell<HashMap<(usize, ChainId), Found<ChainIndex>, FixedState>>;
+type ChainCache = RefCell<HashMap<(usize, ChainId), Rc<ChainIndex>, FixedState>>;
 
 /// A snapshot that packets can walk through.
 pub struct RulesetIndex<'a> {
@@ -106,7 +106,7 @@ const WORTH_AN_INDEX: usize = 8;
 impl<'a> RulesetIndex<'a> {
     /// Finds what hangs on each hook.
     pub fn new(snapshot: &'a Snapshot) -> RulesetIndex<'a> {
-        let mut ground = RulesetIndex {
+        let mut ruleset = RulesetIndex {
             snapshot,
             hooks: Default::default(),
             local: snapshot.addresses.iter().map(|a| a.address).collect(),
@@ -119,19 +119,19 @@ impl<'a> RulesetIndex<'a> {
         for server in snapshot.ipvs.iter().flat_map(|i| &i.value.servers) {
             match server.address {
                 VirtualAddress::Socket { protocol, address, port } => {
-                    ground.servers.insert((protocol, address, port), server);
+                    ruleset.servers.insert((protocol, address, port), server);
                 }
                 VirtualAddress::Mark(mark) => {
-                    ground.marked.insert(mark, server);
+                    ruleset.marked.insert(mark, server);
                 }
             }
         }
         for family in [IpFamily::V4, IpFamily::V6] {
             for hook in Hook::ALL {
-                ground.hooks[family as usize][hook as usize] = ground.entries(family, hook);
+                ruleset.hooks[family as usize][hook as usize] = ruleset.entries(family, hook);
             }
         }
-        ground
+        ruleset
     }
 
     pub(super) fn snapshot(&self) -> &'a Snapshot {
@@ -239,12 +239,13 @@ impl<'a> RulesetIndex<'a> {
 
     /// The index of a chain, where one is worth while.
     pub(super) fn chain_index(&self, index: usize, chain: ChainId) -> Option<Rc<ChainIndex>> {
-        if let Some(known) = self.chains.borrow().get(&(index, chain)) {
-            return known.clone();
-        }
         let table = self.table(index);
         let rules = table.chains[chain.0 as usize].rules.clone();
-        let made = (rules.len() >= WORTH_AN_INDEX).then(|| {
+        if rules.len() < WORTH_AN_INDEX {
+            return None;
+        }
+        let known = self.chains.borrow().get(&(index, chain)).cloned();
+        Some(known.unwrap_or_else(|| {
             let mut made = ChainIndex::default();
             for id in rules {
                 let matches = table.matches_of(table.rule(RuleId(id)));
@@ -265,10 +266,10 @@ impl<'a> RulesetIndex<'a> {
                     None => made.others.push(id),
                 }
             }
-            Rc::new(made)
-        });
-        self.chains.borrow_mut().insert((index, chain), made.clone());
-        made
+            let made = Rc::new(made);
+            self.chains.borrow_mut().insert((index, chain), made.clone());
+            made
+        }))
     }
 
     /// The elements of a set; `None` where they are not known.

@@ -336,15 +336,15 @@ proptest! {
             b.rule(chains[usize::from(chain)], matches, target);
         }
         let s = snapshot(vec![b.finish().0]);
-        let ground = RulesetIndex::new(&s);
+        let ruleset = RulesetIndex::new(&s);
         let p = packet("10.9.9.9", 80);
         let limited = Options { most_outcomes: 500, ..Options::default() };
-        let walk = ground.walk(&p, &limited);
+        let walk = ruleset.walk(&p, &limited);
         prop_assert!(!walk.outcomes.is_empty());
         if !walk.cut {
             let sum: f64 = walk.outcomes.iter().map(|o| o.probability).sum();
             prop_assert!((sum - 1.0).abs() < 1e-6, "{sum}");
-            let bare = ground.walk(&p, &Options { steps: false, ..limited });
+            let bare = ruleset.walk(&p, &Options { steps: false, ..limited });
             prop_assert!(bare.steps.is_empty());
             for (a, b) in walk.outcomes.iter().zip(&bare.outcomes) {
                 prop_assert_eq!((&a.end, a.tally, a.probability), (&b.end, b.tally, b.probability));

@@ -31,7 +31,7 @@ const MOST_ENTERED: u32 = 2_000;
 
 /// The walk under way.
 pub(super) struct Journey<'g, 'a> {
-    pub(super) ground: &'g RulesetIndex<'a>,
+    pub(super) ruleset: &'g RulesetIndex<'a>,
     options: Options,
     walk: Trace,
     pub(super) waiting: Vec<PacketState>,
@@ -41,7 +41,7 @@ impl RulesetIndex<'_> {
     /// Every way that a packet may go.
     pub fn walk(&self, packet: &Packet, options: &Options) -> Trace {
         let mut journey = Journey {
-            ground: self,
+            ruleset: self,
             options: *options,
             walk: Trace::default(),
             waiting: vec![PacketState::new(packet, options, self.is_local(packet.destination))],
@@ -159,7 +159,7 @@ impl Journey<'_, '_> {
     /// On to the next thing on the hook, or to the next hook.
     fn next_entry(&mut self, t: &mut PacketState) -> Option<End> {
         let family = t.packet.family();
-        let Some(entry) = self.ground.entry(family, t.hook, t.entry) else { return self.next_hook(t) };
+        let Some(entry) = self.ruleset.entry(family, t.hook, t.entry) else { return self.next_hook(t) };
         t.entry += 1;
         match entry {
             Entry::Conntrack => {
@@ -190,17 +190,17 @@ impl Journey<'_, '_> {
 
     fn enter(&mut self, t: &mut PacketState, chain: ChainId, left: Vec<ChainId>) {
         t.entered += 1;
-        let rules = self.ground.table(t.table).chains[chain.0 as usize].rules.clone();
+        let rules = self.ruleset.table(t.table).chains[chain.0 as usize].rules.clone();
         t.frames.push(Frame { chain, left, next: rules.start, end: rules.end });
     }
 
     /// A chain that is on the way already would be entered again and again. The kernel takes no such rules; a text may
     /// hold them.
     fn circle(&mut self, t: &mut PacketState, to: ChainId) -> Option<End> {
-        let table = self.ground.table(t.table);
-        let way = t.frames.iter().flat_map(|f| f.left.iter().chain([&f.chain]));
-        let way: Vec<ChainId> = way.copied().collect();
-        let at = way.iter().position(|c| *c == to)?;
+        let on_the_way = || t.frames.iter().flat_map(|f| f.left.iter().chain([&f.chain])).copied();
+        let at = on_the_way().position(|c| c == to)?;
+        let table = self.ruleset.table(t.table);
+        let way: Vec<ChainId> = on_the_way().collect();
         let names: Vec<&str> = way[at..].iter().chain([&to]).map(|c| table.chain_name(*c)).collect();
         self.note(t, format!("chains lead in a circle: {}", names.join(" -> ")));
         Some(End::Lost)
@@ -226,7 +226,7 @@ impl Journey<'_, '_> {
         match t.hook {
             // `__mkroute_output` (net/ipv4/route.c): nothing is sent from 127.0.0.0/8 to another host without it.
             Hook::Output
-                if !local && t.packet.source.is_loopback() && self.ground.keeps_loopback(&t.packet) =>
+                if !local && t.packet.source.is_loopback() && self.ruleset.keeps_loopback(&t.packet) =>
             {
                 self.note(t, "route_localnet is 0: nothing from a loopback address leaves the node".into());
                 return Some(End::Lost);
@@ -236,7 +236,7 @@ impl Journey<'_, '_> {
             Hook::Prerouting
                 if !t.looped
                     && t.packet.destination.is_loopback()
-                    && self.ground.keeps_loopback(&t.packet) =>
+                    && self.ruleset.keeps_loopback(&t.packet) =>
             {
                 self.note(t, "a packet to a loopback address may not come in by an interface".into());
                 return Some(End::Lost);
@@ -256,7 +256,7 @@ impl Journey<'_, '_> {
                 self.go(t, Hook::Input);
             }
             Hook::Prerouting => {
-                if !self.ground.forwards(t.packet.family()) {
+                if !self.ruleset.forwards(t.packet.family()) {
                     self.note(t, "this node does not forward packets (ip_forward is 0)".into());
                     return Some(End::Lost);
                 }
@@ -311,7 +311,7 @@ impl Journey<'_, '_> {
         let apart = t.packet.destination.is_ipv6() && t.packet.destination.is_loopback();
         if !t.unsure.destination {
             let from_outside = t.hook == Hook::Prerouting && !t.looped;
-            return self.ground.is_local(t.packet.destination) && !(apart && from_outside);
+            return self.ruleset.is_local(t.packet.destination) && !(apart && from_outside);
         }
         let yes = format!("the packet is for an address of this node{}", t.version());
         let no = format!("not: {yes}");
@@ -330,12 +330,12 @@ impl Journey<'_, '_> {
 
     /// One rule, or the end of the chain.
     fn in_chain(&mut self, t: &mut PacketState) -> Option<End> {
-        let table = self.ground.table(t.table);
+        let table = self.ruleset.table(t.table);
         let &Frame { chain, next, end, .. } = t.frames.last()?;
         // Which addresses rules want does not help where the packet's own is not known.
         let index = match t.unsure.destination {
             true => None,
-            false => self.ground.chain_index(t.table, chain),
+            false => self.ruleset.chain_index(t.table, chain),
         };
         let at = match index {
             Some(index) => index.next(t.packet.destination, next).unwrap_or(end).min(end),
@@ -357,7 +357,7 @@ impl Journey<'_, '_> {
     }
 
     fn policy(&mut self, t: &mut PacketState, chain: ChainId) -> Option<End> {
-        let table = self.ground.table(t.table);
+        let table = self.ruleset.table(t.table);
         let base = table.chains[chain.0 as usize].base?;
         if base.policy == Policy::Drop {
             let place = Place { table: t.table, chain };
@@ -392,12 +392,10 @@ impl Journey<'_, '_> {
             count(t, table, 1);
         }
         for (i, m) in table.matches_of(rule).iter().enumerate().skip(t.done) {
-            if *m == Match::Counter {
-                t.counted = true;
-            }
+            t.counted |= matches!(m, Match::Counter);
             let held = match m {
-                Match::Does(statement) => self.ground.does(table, t, statement),
-                _ => self.ground.holds(table, t, m),
+                Match::Does(statement) => self.ruleset.does(table, t, statement),
+                _ => self.ruleset.holds(table, t, m),
             };
             match held {
                 MatchResult::Yes => (t.done, t.drawn) = (i + 1, None),
@@ -454,7 +452,7 @@ impl Journey<'_, '_> {
             }
         }
         let counted = t.counted || table.dialect == Dialect::Iptables;
-        let mut next = self.ground.target(table, t, &rule.target);
+        let mut next = self.ruleset.target(table, t, &rule.target);
         if let Next::Either(what, then, otherwise) = next {
             if let Some(mut other) = self.branch(t, 1.0) {
                 other.assume(format!("not: {what}"));

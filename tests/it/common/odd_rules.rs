@@ -424,13 +424,13 @@ fn packet(dice: &mut Dice, port: u16) -> (usize, Packet) {
 fn one(live: &mut Live, sender: &Sender, packet: &Packet) -> Result<Option<(End, bool)>, String> {
     let snapshot = live.snapshot(Wanted::ALL);
     let before = counts(&snapshot);
-    let ground = RulesetIndex::new(&snapshot);
-    let walk = ground.walk(packet, &Options::default());
+    let ruleset = RulesetIndex::new(&snapshot);
+    let walk = ruleset.walk(packet, &Options::default());
     assert!(!walk.outcomes.is_empty());
     if walk.cut {
         return Ok(None);
     }
-    let expected = expectations(&ground, &snapshot, packet, &walk);
+    let expected = expectations(&ruleset, &snapshot, packet, &walk);
     // What refuses a packet in OUTPUT says the sender.
     let _ = sender.send(packet);
     let began = Instant::now();

@@ -258,7 +258,7 @@ fn sources_of_answer(
 /// Every set of rules that may have counted, with the outcome that it belongs to. A refusal's answer is a packet of
 /// its own, which the node sends.
 pub fn expectations<'w>(
-    ground: &RulesetIndex<'_>,
+    ruleset: &RulesetIndex<'_>,
     snapshot: &Snapshot,
     packet: &Packet,
     walk: &'w Trace,
@@ -289,7 +289,7 @@ pub fn expectations<'w>(
                     mark: 0,
                     state: CtState::Related,
                 };
-                ground.walk(&answer, &Options::default())
+                ruleset.walk(&answer, &Options::default())
             });
             for b in &back.outcomes {
                 let mut with = counts.clone();
@@ -386,13 +386,13 @@ fn run_packets(seed: u64, n: usize, senders: &[Sender; 4]) -> Report {
         let shot = aim.shot();
         snapshot = live.snapshot(Wanted::ALL);
         before = counts(&snapshot);
-        let ground = RulesetIndex::new(&snapshot);
-        let walk = ground.walk(&shot.packet, &Options::default());
+        let ruleset = RulesetIndex::new(&snapshot);
+        let walk = ruleset.walk(&shot.packet, &Options::default());
         assert!(!walk.cut && !walk.outcomes.is_empty());
         for o in walk.outcomes.iter().filter(|o| o.assuming.is_empty()) {
             assert!(o.probability > 0.0 && o.probability <= 1.0 + 1e-9, "{o:?}");
         }
-        let expected = expectations(&ground, &snapshot, &shot.packet, &walk);
+        let expected = expectations(&ruleset, &snapshot, &shot.packet, &walk);
         let sent = senders[shot.origin].send(&shot.packet);
         // Whatever refuses a packet in OUTPUT says the sender.
         let refused = walk.outcomes.iter().any(|o| matches!(o.end, End::Dropped | End::Rejected | End::Lost));

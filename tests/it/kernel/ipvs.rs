@@ -408,7 +408,7 @@ fn rules_beside_ipvs_are_as_long_as_kube_proxys() {
             }
             ours.ipsets = Some(Reading { at: Duration::ZERO, value: sets.into() });
             let lengths = |s: &Snapshot| {
-                let ground = RulesetIndex::new(s);
+                let ruleset = RulesetIndex::new(s);
                 let options = Options { new_client: true, steps: false, ..Options::default() };
                 let mut all = BTreeSet::new();
                 for service in services.iter() {
@@ -422,7 +422,7 @@ fn rules_beside_ipvs_are_as_long_as_kube_proxys() {
                         let entrance = Ingress::Interface(Some("eth9".into()));
                         let number = service.protocol.number();
                         let packet = Packet::new((from.parse().unwrap(), 40_000), to, number, entrance);
-                        let walk = ground.walk(&packet, &options);
+                        let walk = ruleset.walk(&packet, &options);
                         let mut ends: Vec<String> = walk
                             .outcomes
                             .iter()

@@ -90,7 +90,7 @@ fn packets_go_as_told_through_nftables_mode() {
 
 /// Length of every way to every end of a frontend, from everywhere.
 fn lengths(snapshot: &Snapshot, services: &[Service]) -> BTreeMap<String, Vec<String>> {
-    let ground = RulesetIndex::new(snapshot);
+    let ruleset = RulesetIndex::new(snapshot);
     let options = Options { new_client: true, steps: false, ..Options::default() };
     let mut all = BTreeMap::new();
     for s in services {
@@ -109,7 +109,7 @@ fn lengths(snapshot: &Snapshot, services: &[Service]) -> BTreeMap<String, Vec<St
             ] {
                 let to = (f.address.unwrap_or(node), f.port);
                 let packet = Packet::new((from, 40_000), to, s.protocol.number(), entrance);
-                let walk = ground.walk(&packet, &options);
+                let walk = ruleset.walk(&packet, &options);
                 let mut ends: Vec<String> = walk
                     .outcomes
                     .iter()
