@@ -197,15 +197,8 @@ fn the_last_minutes_stay_within_their_memory() {
 
 /// Text that does not compress.
 fn blake(seed: u32) -> String {
-    let mut x = u64::from(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..1000)
-        .map(|_| {
-            x ^= x << 13;
-            x ^= x >> 7;
-            x ^= x << 17;
-            char::from(33 + (x % 94) as u8)
-        })
-        .collect()
+    let mut random = kptop::kernel::fuzz::Random::new(u64::from(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    (0..1000).map(|_| char::from(33 + random.below(94) as u8)).collect()
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Random native rules beside the kernel: whatever nft's grammar has, in every chain that a packet meets. The rules
 //! whose counters went up must be exactly those of one of the ways that the walk reported.
 
-use super::walking::{Counts, Dice, NODE_ORIGIN, counts, expectations, names_of, rose, senders, silence};
+use super::walking::{Counts, NODE_ORIGIN, counts, expectations, names_of, rose, senders, silence};
 use super::{run_with, say};
+use kptop::kernel::fuzz::Random;
 use kptop::lab::packets::Sender;
 use kptop::lab::{Lab, inside};
 use kptop::snapshot::live::{Live, Wanted};
@@ -333,7 +334,7 @@ const NAT: &[&str] = &[
 const SNAT: &[&str] = &["masquerade", "masquerade fully-random", "accept", "snat ip to 127.0.0.9", "return"];
 
 /// A random rule for a chain.
-fn rule(dice: &mut Dice, chain: &str, nat: bool) -> String {
+fn rule(dice: &mut Random, chain: &str, nat: bool) -> String {
     let mut text = String::new();
     for _ in 0..dice.below(3) + usize::from(nat) {
         text.push_str(dice.pick::<&str>(CONDITIONS));
@@ -365,7 +366,7 @@ fn takes(line: &str) -> bool {
 }
 
 /// Fills the table again; gives how many rules the kernel took.
-fn fill(dice: &mut Dice) -> usize {
+fn fill(dice: &mut Random) -> usize {
     let mut text = String::from("table inet odd\ndelete table inet odd\ntable inet odd {\n");
     text.push_str(SETS);
     text.push_str("chain sub { counter return; }\nchain sub2 { meta mark 5 counter drop; ip daddr 127.0.0.3 counter; }\n");
@@ -386,7 +387,7 @@ fn fill(dice: &mut Dice) -> usize {
     taken
 }
 
-fn packet(dice: &mut Dice, port: u16) -> (usize, Packet) {
+fn packet(dice: &mut Random, port: u16) -> (usize, Packet) {
     let protocol = *dice.pick(&[6, 6, 6, 17, 17, 132]);
     let to_port = *dice.pick(&[80, 80, 443, 9000, 5000]);
     let v6 = dice.below(6) == 0;
@@ -469,7 +470,7 @@ pub fn walk_odd_rules(seed: u64, rules: usize) {
     let senders = senders(&lab);
     inside(lab.node(), move || {
         let mut live = Live::open(None).unwrap();
-        let (mut dice, mut port) = (Dice::new(seed), 1024);
+        let (mut dice, mut port) = (Random::new(seed), 1024);
         let (mut taken, mut sent, mut forks, mut strays) = (0, 0, 0, 0);
         let mut ends = BTreeMap::<String, usize>::new();
         // What the kernel sends by itself after links came up.

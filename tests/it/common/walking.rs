@@ -3,6 +3,7 @@
 
 use super::run;
 use kptop::kernel::conntrack;
+use kptop::kernel::fuzz::Random;
 use kptop::lab::packets::Sender;
 use kptop::lab::{Lab, Origin, inside};
 use kptop::proxy::{FrontendKind, Model, Names, Service, memory_lists};
@@ -13,26 +14,6 @@ use kptop::walk::{CtState, End, Ingress, Options, Outcome, Packet, RulesetIndex,
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
-
-/// A small generator of random numbers (xorshift64*): the same packets in each run.
-pub struct Dice(u64);
-
-impl Dice {
-    pub fn new(seed: u64) -> Dice {
-        Dice(seed.max(1))
-    }
-
-    pub fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n.max(1)
-    }
-
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
-    }
-}
 
 /// How many packets each set gets: `KPTOP_WALK_PACKETS`, or few enough for CI.
 pub fn packets(usual: usize) -> usize {
@@ -123,7 +104,7 @@ const OUTSIDE: usize = 3;
 
 struct Aim<'a> {
     services: &'a [Service],
-    dice: Dice,
+    dice: Random,
     port: u16,
 }
 
@@ -370,7 +351,7 @@ fn run_packets(seed: u64, n: usize, senders: &[Sender; 4]) -> Report {
         lists.extend(memory_lists(&snapshot, s));
     }
     live.look_at(LookedAt { memory: lists, ..LookedAt::default() });
-    let mut aim = Aim { services: &model.services, dice: Dice::new(seed), port: 1024 };
+    let mut aim = Aim { services: &model.services, dice: Random::new(seed), port: 1024 };
     // What the kernel sends by itself after links came up has ended when nothing counts for a second.
     let mut before = counts(&live.snapshot(Wanted::ALL));
     let mut still = Instant::now();

@@ -4,4 +4,4 @@ mod messages;
 mod mutate;
 
 pub use messages::messages;
-pub use mutate::run;
+pub use mutate::{Random, run};

@@ -9,9 +9,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A small generator (xorshift64*): the same numbers for the same seed.
-struct Random(u64);
+#[derive(Clone, Debug)]
+pub struct Random(u64);
 
 impl Random {
+    /// Begins with a seed.
+    pub fn new(seed: u64) -> Random {
+        Random(seed.max(1))
+    }
+
+    /// One of some, of which there is at least one.
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -19,9 +30,9 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// Less than `n`, which is not 0.
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() >> 11) as usize % n
+    /// Less than `n`; 0 for 0.
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.next() >> 33) as usize % n.max(1)
     }
 }
 
@@ -96,7 +107,7 @@ pub fn run(name: &str, seeds: &[Vec<u8>], mut target: impl FnMut(&[u8])) {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |d| d.as_nanos() as u64);
     let seed = env("KPTOP_FUZZ_SEED").unwrap_or(clock) | 1;
     let time = Duration::from_secs(env("KPTOP_FUZZ_SECONDS").unwrap_or(2));
-    let mut r = Random(seed);
+    let mut r = Random::new(seed);
     // The seeds as they are must pass too.
     seeds.iter().for_each(|s| target(s));
     let (began, mut runs) = (Instant::now(), 0u64);
