@@ -1,4 +1,4 @@
-//! What the Kubernetes API reports Services: names, endpoints, this node. Optional everywhere: without it kptop
+//! What the Kubernetes API reports of Services: names, endpoints, this node. Optional everywhere: without it kptop
 //! shows what the kernel says.
 
 mod client;

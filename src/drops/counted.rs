@@ -1,4 +1,4 @@
-//! What counters report dropped packets: always there, without reasons of single packets.
+//! What counters report of dropped packets: always there, without reasons of single packets.
 
 use crate::rates::{NodeRates, Rise};
 use crate::snapshot::Snapshot;

@@ -198,7 +198,7 @@ impl Samples {
     }
 }
 
-/// Name and unit say a metric: two may share the name before the unit.
+/// Name and unit identify a metric: two may share the name before the unit.
 fn key(m: &Metric) -> &'static str {
     m.name
 }

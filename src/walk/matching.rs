@@ -233,7 +233,7 @@ impl RulesetIndex<'_> {
         };
         match known {
             Some((_, clients)) => match clients.iter().find(|c| c.address == client) {
-                // xt_recent says times in jiffies, which nothing here can be compared with.
+                // xt_recent gives times in jiffies, which nothing here can be compared with.
                 Some(c) if c.expires.is_none() && seconds > 0 => {
                     MatchResult::either(format!("{client}, which {name} remembers, came within {seconds} s"))
                 }

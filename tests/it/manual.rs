@@ -1,4 +1,4 @@
-//! The manual reports what is there, and of nothing else.
+//! The manual describes what is there, and nothing else.
 
 use crate::common::run;
 use kptop::output::METRICS;
@@ -90,7 +90,7 @@ fn requests_and_metrics_are_told() {
             .unwrap_or(r.name);
         assert!(
             text.contains(r.name) || text.contains(&format!("`{short}`")),
-            "docs/permissions.md does not report {}",
+            "docs/permissions.md does not name {}",
             r.name
         );
     }

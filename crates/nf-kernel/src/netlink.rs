@@ -291,7 +291,7 @@ impl Socket {
         let inner = messages.len().saturating_sub(2);
         for (i, mut m) in messages.into_iter().enumerate() {
             self.sequence = self.sequence.wrapping_add(1);
-            // Only the last one inside: the kernel says errors of the others anyway.
+            // Only the last one inside: the kernel reports errors of the others anyway.
             let flags = if i == inner { ACK } else { 0 };
             bytes.extend_from_slice(m.finish(self.sequence, flags));
         }

@@ -43,7 +43,7 @@ pub fn identity() -> (Option<String>, Option<String>) {
     (kernel, cpu_model())
 }
 
-/// Reads the node's facts. Never fails: each fact represents itself.
+/// Reads the node's facts. Never fails: each fact is on its own.
 pub fn read() -> Node {
     let utsname = nix::sys::utsname::uname().ok();
     let text = |s: &std::ffi::OsStr| s.to_string_lossy().into_owned();

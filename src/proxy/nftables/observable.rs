@@ -1,4 +1,4 @@
-//! What rules report a Service, and what they do not.
+//! What rules show of a Service, and what they do not.
 
 use crate::proxy::{Action, Frontend, FrontendKind, NamedBy, Service};
 use crate::ruleset::IpFamily;

@@ -27,7 +27,7 @@ pub fn services(text: &str) -> Vec<Value> {
         // What a lookup costs hangs on the node's addresses and sysctls, too.
         s["lookup"] = Value::Null;
         s["frontends"].as_array_mut().unwrap().iter_mut().for_each(|f| f["flows"] = Value::Null);
-        // ipvsadm prints real servers in the order of their addresses, the kernel says the newest first.
+        // ipvsadm prints real servers in the order of their addresses, the kernel lists the newest first.
         if s["mode"] == "ipvs" {
             s["backends"].as_array_mut().unwrap().sort_by_key(|b| format!("{}:{}", b["address"], b["port"]));
         }

@@ -432,7 +432,7 @@ fn one(live: &mut Live, sender: &Sender, packet: &Packet) -> Result<Option<(End,
         return Ok(None);
     }
     let expected = expectations(&ruleset, &snapshot, packet, &walk);
-    // What refuses a packet in OUTPUT says the sender.
+    // What refuses a packet in OUTPUT informs the sender.
     let _ = sender.send(packet);
     let began = Instant::now();
     loop {

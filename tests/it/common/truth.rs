@@ -31,7 +31,7 @@ pub struct Endpoint {
 
 /// Whose rules say.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Received {
+enum RuleSource {
     Iptables,
     Nftables,
     Userspace,
@@ -232,7 +232,7 @@ impl Wanted {
     }
 
     /// Lines of this Service port as the rules of a mode can say it.
-    fn lines(&self, reported: Received) -> Vec<String> {
+    fn lines(&self, reported: RuleSource) -> Vec<String> {
         let any = !self.cluster.is_empty() || !self.local.is_empty();
         let head = format!("{} {} {}", self.name, self.protocol, self.family);
         let mut lines = Vec::new();
@@ -246,14 +246,14 @@ impl Wanted {
             };
             let external = kind == "external_ip" || kind == "load_balancer_ip";
             let kind = match reported {
-                // All external addresses lead to one chain; only a firewall says a load balancer's.
-                Received::Nftables if external && (action == "reject" || ranges.is_none()) => "-",
-                Received::Iptables if external && action == "reject" => "-",
+                // All external addresses lead to one chain; only a firewall shows a load balancer's.
+                RuleSource::Nftables if external && (action == "reject" || ranges.is_none()) => "-",
+                RuleSource::Iptables if external && action == "reject" => "-",
                 _ => kind,
             };
             let (action, policy) =
-                if reported == Received::Userspace { ("balance", "-") } else { (action, policy) };
-            let ranges = ranges.filter(|_| reported != Received::Userspace);
+                if reported == RuleSource::Userspace { ("balance", "-") } else { (action, policy) };
+            let ranges = ranges.filter(|_| reported != RuleSource::Userspace);
             let ranges = ranges.filter(|_| action != "reject").unwrap_or_else(|| "-".into());
             let address = if address.contains(':') { format!("[{address}]") } else { address.to_string() };
             lines.push(format!("{head} frontend {kind} {address}:{port} {action} {policy} {ranges}"));
@@ -275,17 +275,17 @@ impl Wanted {
         }
         // `openPortal` of userspace mode stops at an ingress address of IPv6 and opens no node port (the captured
         // set has none for dual/lb-dual).
-        let stopped = reported == Received::Userspace && self.has_ipv6_ingress;
+        let stopped = reported == RuleSource::Userspace && self.has_ipv6_ingress;
         if let Some(port) = self.node_port().filter(|_| !stopped) {
             let on = match (reported, self.family) {
                 // nodePortAddresses: by default the node's primary address.
-                (Received::Nftables, IpFamily::V4) => "192.168.50.10",
-                (Received::Nftables, IpFamily::V6) => "fd00:50::10",
+                (RuleSource::Nftables, IpFamily::V4) => "192.168.50.10",
+                (RuleSource::Nftables, IpFamily::V6) => "fd00:50::10",
                 _ => "*",
             };
             frontend("node_port", on, port, local, None);
         }
-        if reported == Received::Userspace {
+        if reported == RuleSource::Userspace {
             // Endpoints and affinity are known to the process alone.
             lines.push(format!("{head} affinity None health check None"));
             return lines;
@@ -313,7 +313,7 @@ impl Wanted {
         }
         let affinity = self.affinity().filter(|_| !addresses.is_empty());
         let health = self.spec["healthCheckNodePort"].as_u64().filter(|p| {
-            *p != 0 && self.version > Version(22) && reported == Received::Iptables // nftables mode has no rule for it
+            *p != 0 && self.version > Version(22) && reported == RuleSource::Iptables // nftables mode has no rule for it
         });
         lines.push(format!("{head} affinity {affinity:?} health check {health:?}"));
         lines
@@ -322,19 +322,19 @@ impl Wanted {
 
 /// What the rules of iptables mode should say of a set.
 pub fn iptables_truth(dir: &Path, version: Version) -> BTreeSet<String> {
-    wanted(dir, version).iter().flat_map(|w| w.lines(Received::Iptables)).collect()
+    wanted(dir, version).iter().flat_map(|w| w.lines(RuleSource::Iptables)).collect()
 }
 
 /// What the table of nftables mode should say of a set.
 pub fn nftables_truth(dir: &Path, version: Version) -> BTreeSet<String> {
-    wanted(dir, version).iter().flat_map(|w| w.lines(Received::Nftables)).collect()
+    wanted(dir, version).iter().flat_map(|w| w.lines(RuleSource::Nftables)).collect()
 }
 
 /// What the rules of userspace mode should say of a set: IPv4, no SCTP.
 pub fn userspace_truth(dir: &Path, version: Version) -> BTreeSet<String> {
     let all = wanted(dir, version);
     let known = all.iter().filter(|w| w.family == IpFamily::V4 && w.protocol != "SCTP");
-    known.flat_map(|w| w.lines(Received::Userspace)).collect()
+    known.flat_map(|w| w.lines(RuleSource::Userspace)).collect()
 }
 
 /// The same lines of what kptop read.

@@ -375,7 +375,7 @@ fn run_packets(seed: u64, n: usize, senders: &[Sender; 4]) -> Report {
         }
         let expected = expectations(&ruleset, &snapshot, &shot.packet, &walk);
         let sent = senders[shot.origin].send(&shot.packet);
-        // Whatever refuses a packet in OUTPUT says the sender.
+        // Whatever refuses a packet in OUTPUT informs the sender.
         let refused = walk.outcomes.iter().any(|o| matches!(o.end, End::Dropped | End::Rejected | End::Lost));
         assert!(sent.is_ok() || (shot.origin == NODE_ORIGIN && refused), "{sent:?} {:?}", shot.packet);
         let began = Instant::now();

@@ -555,7 +555,7 @@ fn a_hidden_proc_is_said() {
         for what in ["x_tables", "arptables", "conntrack"] {
             assert!(why(what).contains("/proc is not mounted here"), "{what}: {all}");
         }
-        // Of IPVS the list of generic netlink's families says, which is no file.
+        // Whether IPVS is there is in the list of generic netlink's families, which is no file.
         let absent = |u: &&Value| u["why"].as_str().unwrap().contains("not loaded") && u["what"] != "IPVS";
         assert!(!unread.iter().any(|u| absent(&u)), "{all}");
     });

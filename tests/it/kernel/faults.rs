@@ -94,7 +94,7 @@ fn chains_and_maps_that_were_emptied() {
         ward.reinstall(Engine::Nftables, &ward.services);
         ward.is_healthy();
     }
-    // Everything gone before it was looked at: flows that were translated report it.
+    // Everything gone before it was looked at: flows that were translated show it.
     let ward = Ward::new(Engine::Nftables, 4.0);
     std::thread::sleep(Duration::from_secs(2));
     ward.node("nft", "flush ruleset");

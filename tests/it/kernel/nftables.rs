@@ -479,7 +479,7 @@ fn is_not_mixed(table: &Table) {
     assert_eq!(table.sets[0].count, Some(elements.values().sum::<usize>() as u64));
 }
 
-/// Reads while `write` changes the table some 600 times, reported when to stop. Each reading gives a picture that is
+/// Reads while `write` changes the table some 600 times, until it is stopped. Each reading gives a picture that is
 /// not mixed, or is called interrupted. Returns pictures with the table, those without, and interrupted ones.
 /// On an idle machine that takes 4 to 6 seconds; how long a busy one takes decides nothing.
 fn read_while(write: impl FnOnce(&AtomicBool) + Send + 'static) -> (u32, u32, u32) {

@@ -48,7 +48,7 @@ const CALLS: &[&str] = &[
     "timerfd_create",
     "timerfd_settime",
     "membarrier",
-    // Waiting, and being reported.
+    // Waiting, and being woken.
     "poll",
     "ppoll",
     "epoll_create1",

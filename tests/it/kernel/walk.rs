@@ -239,7 +239,7 @@ fn written_rules_are_as_long_as_kube_proxys() {
     }
 }
 
-/// 20,000 flows fall on the backends as the walk's probability say: chi-squared with 6 degrees of freedom, which chance
+/// 20,000 flows fall on the backends as the walk's probabilities say: chi-squared with 6 degrees of freedom, which chance
 /// alone takes beyond 40 once in two million runs.
 #[test]
 fn flows_fall_on_the_backends_by_the_odds() {
