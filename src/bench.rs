@@ -5,7 +5,8 @@ use crate::proxy::Engine;
 use hdrhistogram::Histogram;
 
 /// How clients connect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Connections {
     /// A connection for each request: each pays a lookup.
     New,
@@ -19,10 +20,7 @@ impl Connections {
 
     /// As in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            Connections::New => "new",
-            Connections::KeptAlive => "kept_alive",
-        }
+        self.into()
     }
 
     /// For people.

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use std::fmt;
 use std::time::Duration;
+use strum::VariantArray as _;
 
 /// Choices of the user. Flags win over it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -84,7 +85,10 @@ pub fn interval(seconds: f64) -> Result<Duration, &'static str> {
 }
 
 /// The themes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum, strum::IntoStaticStr, strum::VariantArray,
+)]
+#[strum(serialize_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]
 pub enum ThemeName {
     /// For dark terminals.
@@ -100,24 +104,28 @@ pub enum ThemeName {
 }
 
 impl ThemeName {
-    /// All of them, in the order in which a key walks through them.
-    pub const ALL: [ThemeName; 5] =
-        [ThemeName::Dark, ThemeName::Light, ThemeName::HighContrast, ThemeName::Ansi, ThemeName::None];
+    /// All of them, in the order in which a key goes through them.
+    pub const ALL: &[ThemeName] = ThemeName::VARIANTS;
 
     /// As in the config file.
     pub fn name(self) -> &'static str {
-        match self {
-            ThemeName::Dark => "dark",
-            ThemeName::Light => "light",
-            ThemeName::HighContrast => "high-contrast",
-            ThemeName::Ansi => "ansi",
-            ThemeName::None => "none",
-        }
+        self.into()
     }
 }
 
 /// The panes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Deserialize,
+    clap::ValueEnum,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum PaneName {
     /// The node at a glance.
@@ -140,29 +148,11 @@ pub enum PaneName {
 
 impl PaneName {
     /// All of them, in the order of their keys.
-    pub const ALL: [PaneName; 8] = [
-        PaneName::Overview,
-        PaneName::Services,
-        PaneName::Rules,
-        PaneName::Compare,
-        PaneName::Conntrack,
-        PaneName::Findings,
-        PaneName::Changes,
-        PaneName::Drops,
-    ];
+    pub const ALL: &[PaneName] = PaneName::VARIANTS;
 
     /// As its tab says.
     pub fn title(self) -> &'static str {
-        match self {
-            PaneName::Overview => "Overview",
-            PaneName::Services => "Services",
-            PaneName::Rules => "Rules",
-            PaneName::Compare => "Compare",
-            PaneName::Conntrack => "Conntrack",
-            PaneName::Findings => "Findings",
-            PaneName::Changes => "Changes",
-            PaneName::Drops => "Drops",
-        }
+        self.into()
     }
 
     /// The same where there is little room.

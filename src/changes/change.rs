@@ -4,7 +4,8 @@ use crate::ruleset::{Family, TableBackend};
 use std::collections::BTreeMap;
 
 /// What changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum What {
     /// A Service came or went, or its affinity or scheduler is another.
     Service,
@@ -33,19 +34,7 @@ pub enum What {
 impl What {
     /// As in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            What::Service => "service",
-            What::Frontend => "frontend",
-            What::Backend => "backend",
-            What::Mode => "mode",
-            What::Rules => "rules",
-            What::Counters => "counters",
-            What::Sysctl => "sysctl",
-            What::Conntrack => "conntrack",
-            What::Address => "address",
-            What::Link => "link",
-            What::Reading => "reading",
-        }
+        self.into()
     }
 }
 

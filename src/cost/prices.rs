@@ -57,7 +57,8 @@ impl EnginePrices {
 }
 
 /// Where prices come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum PricesFrom {
     /// kptop's own, of another machine.
     Defaults,
@@ -68,10 +69,7 @@ pub enum PricesFrom {
 impl PricesFrom {
     /// As in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            PricesFrom::Defaults => "defaults",
-            PricesFrom::Calibration => "calibration",
-        }
+        self.into()
     }
 }
 

@@ -3,7 +3,8 @@
 use crate::proxy::RuleRef;
 
 /// How much it matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Severity {
     /// Traffic dies now.
     Critical,
@@ -16,11 +17,7 @@ pub enum Severity {
 impl Severity {
     /// As in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            Severity::Critical => "critical",
-            Severity::Warning => "warning",
-            Severity::Info => "info",
-        }
+        self.into()
     }
 
     /// For people, with a symbol: colour is never alone.

@@ -8,7 +8,8 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 /// How a packet belongs to a Service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Role {
     /// It was sent to the Service, and is not translated yet.
     ToService,
@@ -30,11 +31,7 @@ impl Role {
 
     /// As in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            Role::ToService => "to_service",
-            Role::ToBackend => "to_backend",
-            Role::Answer => "answer",
-        }
+        self.into()
     }
 }
 

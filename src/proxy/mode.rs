@@ -1,7 +1,8 @@
 //! Modes of kube-proxy, and protocols of Services.
 
 /// A mode of kube-proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Mode {
     /// Rules of iptables.
     Iptables,
@@ -16,17 +17,13 @@ pub enum Mode {
 impl Mode {
     /// As kube-proxy's `--proxy-mode` names it.
     pub fn name(self) -> &'static str {
-        match self {
-            Mode::Iptables => "iptables",
-            Mode::Ipvs => "ipvs",
-            Mode::Nftables => "nftables",
-            Mode::Userspace => "userspace",
-        }
+        self.into()
     }
 }
 
 /// Variant of iptables: which part of the kernel holds the rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Variant {
     /// x_tables.
     Legacy,
@@ -37,15 +34,13 @@ pub enum Variant {
 impl Variant {
     /// `legacy` or `nft`.
     pub fn name(self) -> &'static str {
-        match self {
-            Variant::Legacy => "legacy",
-            Variant::Nft => "nft",
-        }
+        self.into()
     }
 }
 
 /// A transport protocol that Services know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Protocol {
     /// TCP.
     Tcp,
@@ -77,11 +72,7 @@ impl Protocol {
 
     /// In Kubernetes' spelling: `TCP`.
     pub fn name(self) -> &'static str {
-        match self {
-            Protocol::Tcp => "TCP",
-            Protocol::Udp => "UDP",
-            Protocol::Sctp => "SCTP",
-        }
+        self.into()
     }
 
     /// As in rules and chain hashes: `tcp`.

@@ -7,7 +7,8 @@ use crate::ruleset::{IpFamily, IpNet, RuleId};
 use std::net::IpAddr;
 
 /// How a name was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum NamedBy {
     /// A rule's comment.
     Comment,
@@ -20,16 +21,13 @@ pub enum NamedBy {
 impl NamedBy {
     /// As in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            NamedBy::Comment => "comment",
-            NamedBy::Chain => "chain",
-            NamedBy::Api => "api",
-        }
+        self.into()
     }
 }
 
 /// What kind of address a frontend is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum FrontendKind {
     /// Cluster IP.
     ClusterIp,
@@ -54,17 +52,13 @@ impl FrontendKind {
 
     /// As in JSON: `cluster_ip`.
     pub fn name(self) -> &'static str {
-        match self {
-            FrontendKind::ClusterIp => "cluster_ip",
-            FrontendKind::ExternalIp => "external_ip",
-            FrontendKind::LoadBalancerIp => "load_balancer_ip",
-            FrontendKind::NodePort => "node_port",
-        }
+        self.into()
     }
 }
 
 /// What happens to a new flow that reaches a frontend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Action {
     /// It goes to a backend.
     Balance,
@@ -77,16 +71,13 @@ pub enum Action {
 impl Action {
     /// As in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            Action::Balance => "balance",
-            Action::Reject => "reject",
-            Action::Drop => "drop",
-        }
+        self.into()
     }
 }
 
 /// Which endpoints traffic may go to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum TrafficPolicy {
     /// All.
     Cluster,
@@ -97,10 +88,7 @@ pub enum TrafficPolicy {
 impl TrafficPolicy {
     /// As in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            TrafficPolicy::Cluster => "cluster",
-            TrafficPolicy::Local => "local",
-        }
+        self.into()
     }
 }
 
@@ -136,7 +124,8 @@ pub struct Frontend {
 }
 
 /// Where figures of a backend come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum CounterSource {
     /// The packet counter of its DNAT rule.
     NatRule,
@@ -149,11 +138,7 @@ pub enum CounterSource {
 impl CounterSource {
     /// As in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            CounterSource::NatRule => "nat_rule",
-            CounterSource::Ipvs => "ipvs",
-            CounterSource::Conntrack => "conntrack",
-        }
+        self.into()
     }
 }
 

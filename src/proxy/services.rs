@@ -9,21 +9,20 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 
 /// Whether a mode's rules are active.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr)]
 pub enum State {
     /// They are.
+    #[strum(serialize = "active")]
     Active,
     /// Another mode took over and left them.
+    #[strum(serialize = "leftover")]
     Stale,
 }
 
 impl State {
     /// As in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            State::Active => "active",
-            State::Stale => "leftover",
-        }
+        self.into()
     }
 }
 

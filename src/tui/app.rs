@@ -85,7 +85,7 @@ impl App {
             message: None,
             clicks: Vec::new(),
             place: Place::Pane(config.pane.unwrap_or(PaneName::Services)),
-            panes: PaneName::ALL.into_iter().map(|name| panes::make(name, &config.services)).collect(),
+            panes: PaneName::ALL.iter().map(|&name| panes::make(name, &config.services)).collect(),
             service: Service::new(),
             came_from: None,
             jumps: Vec::new(),

@@ -229,7 +229,7 @@ fn tabs_line(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     let mut spans = vec![Span::raw(edge)];
     let mut x = area.x + edge.len() as u16;
     let found = app.cx.update.as_ref().map(|u| u.examination.findings.clone()).unwrap_or_default();
-    for (i, pane) in PaneName::ALL.into_iter().enumerate() {
+    for (i, pane) in PaneName::ALL.iter().copied().enumerate() {
         let mut label = match area.width {
             ..80 => format!("{} {}", i + 1, pane.short_title()),
             80..100 => format!("{} {}", i + 1, pane.title()),

@@ -70,7 +70,7 @@ fn all() -> Vec<Action> {
     all.extend(FILTERS.iter().map(|f| Action::Filter(f.1)));
     let sections = Section::OF_SERVICE.into_iter().chain(Section::OF_CONNTRACK);
     all.extend(sections.map(Action::Section));
-    all.extend(ThemeName::ALL.into_iter().map(Action::UseTheme));
+    all.extend(ThemeName::ALL.iter().copied().map(Action::UseTheme));
     all.extend((0..SERVICES.len()).map(Action::SortBy));
     all
 }

@@ -296,7 +296,7 @@ fn cells_of<'b>(buffer: &'b Buffer, wanted: &str) -> Vec<&'b ratatui::buffer::Ce
 /// other in every theme; the chosen row and the lit tab differ from the others.
 #[test]
 fn styles_mean_something() {
-    for theme in ThemeName::ALL {
+    for theme in ThemeName::ALL.iter().copied() {
         let mut a = busy(theme);
         press(&mut a, "2P");
         let list = buffer(&mut a, 160, 50);
