@@ -43,9 +43,8 @@ pub(super) fn print_as(
     form: Form,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), String> {
-    // The buffer is in front: JSON comes in pieces of some bytes, and each would be looked through on its own.
-    let plain = output::Plain::new(io::stdout().lock(), form);
-    let mut out = io::BufWriter::with_capacity(64 * 1024, plain);
+    let out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+    let mut out = output::Plain::new(out, form);
     match write(&mut out).and_then(|()| out.flush()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(e) => Err(format!("writing the output: {e}")),
