@@ -193,8 +193,11 @@ impl App {
             pane.on_view(&self.cx, changed);
         }
         if self.place == Place::Service {
-            let effect = self.service.on_view(&self.cx, changed);
-            self.take(effect);
+            self.service.on_view(&self.cx, changed);
+            if !self.service.is_there() {
+                self.close();
+                self.message = Some("the Service that was open is gone".into());
+            }
         }
     }
 
@@ -208,9 +211,9 @@ impl App {
         self.on_monitor(MonitorEvent::Dropped(batch));
     }
 
-    fn on_monitor(&mut self, mut event: MonitorEvent) {
+    fn on_monitor(&mut self, event: MonitorEvent) {
         let (pane, cx) = self.pane_of(PaneName::Drops);
-        pane.on_monitor(&mut event, cx);
+        pane.on_monitor(event, cx);
     }
 
     fn copy(&mut self) {

@@ -270,7 +270,9 @@ pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
         frame.render_widget(Paragraph::new(line), area);
         return;
     }
-    if let Some(search) = app.search().filter(|_| app.cx.searching) {
+    if app.cx.searching
+        && let Some(search) = app.search()
+    {
         let (hint, style) = match &search.error {
             Some(why) => (why.clone(), theme.bad()),
             None => {

@@ -84,8 +84,8 @@ pub(super) enum Effect {
     Overlay(Overlay),
     /// Switch the drop monitor.
     Monitor(bool),
-    /// Leave what was opened, and say why where the user did not ask for it.
-    Close(Option<String>),
+    /// Leave what was opened.
+    Close,
 }
 
 /// Rules whose counters are read one by one: a screen of Services with many backends each.
@@ -166,9 +166,7 @@ pub(super) trait Pane: std::fmt::Debug {
     fn before_change(&mut self, _cx: &Context) {}
 
     /// After a reading. `changed`: tables or Services have other numbers than before.
-    fn on_view(&mut self, _cx: &Context, _changed: bool) -> Effect {
-        Effect::Nothing
-    }
+    fn on_view(&mut self, _cx: &Context, _changed: bool) {}
 
     /// A key, a click or a command.
     fn on_action(&mut self, _action: Action, _cx: &Context) -> Effect {
@@ -176,11 +174,9 @@ pub(super) trait Pane: std::fmt::Debug {
     }
 
     /// Another pane leads here.
-    fn on_request(&mut self, _request: &Request, _cx: &Context) -> Effect {
-        Effect::Ignored
-    }
+    fn on_request(&mut self, _request: &Request, _cx: &Context) {}
 
-    fn on_monitor(&mut self, _event: &mut MonitorEvent, _cx: &Context) {}
+    fn on_monitor(&mut self, _event: MonitorEvent, _cx: &Context) {}
 
     fn lists(&mut self) -> Lists<'_> {
         Lists::default()

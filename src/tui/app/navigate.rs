@@ -73,10 +73,7 @@ impl App {
                     self.message = Some("the drop monitor is off again".into());
                 }
             }
-            Effect::Close(why) => {
-                self.close();
-                self.message = why.or(self.message.take());
-            }
+            Effect::Close => self.close(),
         }
     }
 
@@ -97,7 +94,7 @@ impl App {
     }
 
     /// Leaves the opened Service.
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         if self.place == Place::Service {
             self.place = Place::Pane(PaneName::Services);
             let (pane, cx) = self.pane_of(PaneName::Services);

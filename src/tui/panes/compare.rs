@@ -7,7 +7,7 @@ mod latest;
 use crate::cost::{Comparison, ModeFigures};
 use crate::format::{bytes, count, nanoseconds, plural};
 use crate::proxy::State;
-use crate::tui::pane::{Clicks, Context, Effect, Pane};
+use crate::tui::pane::{Clicks, Context, Pane};
 use crate::tui::reader::Update;
 use crate::tui::theme::Theme;
 use crate::tui::widgets::{part, put};
@@ -26,11 +26,10 @@ pub(in crate::tui) struct Compare {
 }
 
 impl Pane for Compare {
-    fn on_view(&mut self, _cx: &Context, changed: bool) -> Effect {
+    fn on_view(&mut self, _cx: &Context, changed: bool) {
         if changed {
             self.latest.outdate();
         }
-        Effect::Nothing
     }
 
     fn draw(&mut self, frame: &mut Frame<'_>, area: Rect, cx: &Context, _clicks: &mut Clicks) {

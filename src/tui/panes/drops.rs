@@ -79,11 +79,10 @@ fn explain_packet(d: &DroppedPacket, cx: &Context) -> Effect {
 }
 
 impl Pane for DropsPane {
-    fn on_view(&mut self, cx: &Context, _changed: bool) -> Effect {
-        let Some(u) = &cx.update else { return Effect::Nothing };
+    fn on_view(&mut self, cx: &Context, _changed: bool) {
+        let Some(u) = &cx.update else { return };
         let (snapshot, node) = self.first.get_or_insert_with(|| (u.snapshot.clone(), u.node.clone())).clone();
         self.counted = counted((&snapshot, &node), (&u.snapshot, &u.node));
-        Effect::Nothing
     }
 
     fn on_action(&mut self, action: Action, cx: &Context) -> Effect {
@@ -94,14 +93,14 @@ impl Pane for DropsPane {
         }
     }
 
-    fn on_monitor(&mut self, event: &mut MonitorEvent, cx: &Context) {
+    fn on_monitor(&mut self, event: MonitorEvent, cx: &Context) {
         match (event, &cx.update) {
             (MonitorEvent::Switched(Ok(())), _) => self.state = DropMonitorState::On,
-            (MonitorEvent::Switched(Err(why)), _) => self.state = DropMonitorState::Failed(why.clone()),
+            (MonitorEvent::Switched(Err(why)), _) => self.state = DropMonitorState::Failed(why),
             (MonitorEvent::Dropped(batch), Some(u)) => {
                 // The chosen line stays chosen while others overtake it.
                 let chosen = self.drops.groups().get(self.list.chosen).map(|(g, _)| (*g).clone());
-                self.drops.add(std::mem::take(batch), &u.snapshot, &u.model.services);
+                self.drops.add(batch, &u.snapshot, &u.model.services);
                 let now = chosen.and_then(|c| self.drops.groups().iter().position(|(g, _)| **g == c));
                 self.list.chosen = now.unwrap_or(self.list.chosen);
             }

@@ -44,9 +44,8 @@ fn movers(u: &Update) -> Vec<usize> {
 }
 
 impl Pane for Overview {
-    fn on_view(&mut self, cx: &Context, _changed: bool) -> Effect {
+    fn on_view(&mut self, cx: &Context, _changed: bool) {
         self.movers = cx.update.as_ref().map(movers).unwrap_or_default();
-        Effect::Nothing
     }
 
     fn on_action(&mut self, action: Action, cx: &Context) -> Effect {

@@ -129,9 +129,8 @@ impl Pane for Rules {
         self.chosen_name = self.chosen().zip(cx.update.as_ref()).and_then(|(row, u)| row_name(u, row));
     }
 
-    fn on_view(&mut self, cx: &Context, _changed: bool) -> Effect {
+    fn on_view(&mut self, cx: &Context, _changed: bool) {
         self.arrange(cx);
-        Effect::Nothing
     }
 
     fn on_action(&mut self, action: Action, cx: &Context) -> Effect {
@@ -148,7 +147,7 @@ impl Pane for Rules {
         Effect::Nothing
     }
 
-    fn on_request(&mut self, request: &Request, cx: &Context) -> Effect {
+    fn on_request(&mut self, request: &Request, cx: &Context) {
         match *request {
             Request::Rule(r) => self.show_rule(r, cx),
             Request::Table(i) => {
@@ -160,9 +159,8 @@ impl Pane for Rules {
                 self.lower = true;
                 self.rules.chosen = rule;
             }
-            _ => return Effect::Ignored,
+            _ => {}
         }
-        Effect::Nothing
     }
 
     fn lists(&mut self) -> Lists<'_> {

@@ -60,6 +60,11 @@ impl Service {
         }
     }
 
+    /// Whether the Service is still there.
+    pub(in crate::tui) fn is_there(&self) -> bool {
+        self.index.is_some()
+    }
+
     fn found<'a>(&self, cx: &'a Context) -> Option<(&'a Update, usize, &'a ServicePort)> {
         let (u, i) = cx.update.as_ref().zip(self.index)?;
         Some((u, i, u.model.services.get(i)?))
@@ -165,18 +170,13 @@ impl Service {
 }
 
 impl Pane for Service {
-    fn on_view(&mut self, cx: &Context, changed: bool) -> Effect {
-        let Some(u) = &cx.update else { return Effect::Nothing };
+    fn on_view(&mut self, cx: &Context, changed: bool) {
+        let Some(u) = &cx.update else { return };
         self.index = self.key.and_then(|key| u.model.services.iter().position(|s| service_key(s) == key));
-        if self.index.is_none() {
-            self.key = None;
-            return Effect::Close(Some("the Service that was open is gone".into()));
-        }
         if changed {
             self.find_parts(cx);
         }
         self.find_path(cx);
-        Effect::Nothing
     }
 
     fn on_action(&mut self, action: Action, cx: &Context) -> Effect {
@@ -191,12 +191,12 @@ impl Pane for Service {
                 Effect::Nothing
             }
             Action::NextFrontend => self.next_frontend(cx),
-            Action::Back => Effect::Close(None),
+            Action::Back => Effect::Close,
             _ => Effect::Ignored,
         }
     }
 
-    fn on_request(&mut self, request: &Request, cx: &Context) -> Effect {
+    fn on_request(&mut self, request: &Request, cx: &Context) {
         let (index, section, line) = match *request {
             Request::Service(i, section) => {
                 if section == Section::Path {
@@ -209,13 +209,12 @@ impl Pane for Service {
                 (Some(i), Section::Path, 0)
             }
             Request::SameService(section, line) => (self.index, section, line),
-            _ => return Effect::Ignored,
+            _ => return,
         };
         self.index = index;
         self.key = self.found(cx).map(|(_, _, s)| service_key(s));
         self.show(section, cx);
         self.list.chosen = line;
-        Effect::Nothing
     }
 
     fn lists(&mut self) -> Lists<'_> {

@@ -208,12 +208,11 @@ pub(super) fn watched_of_all(cx: &Context, shown: impl Iterator<Item = usize>) -
 }
 
 impl Pane for Services {
-    fn on_view(&mut self, cx: &Context, changed: bool) -> Effect {
+    fn on_view(&mut self, cx: &Context, changed: bool) {
         if changed {
             self.find_texts(cx);
         }
         self.arrange(cx);
-        Effect::Nothing
     }
 
     fn on_action(&mut self, action: Action, cx: &Context) -> Effect {
@@ -255,7 +254,7 @@ impl Pane for Services {
         Effect::Nothing
     }
 
-    fn on_request(&mut self, request: &Request, cx: &Context) -> Effect {
+    fn on_request(&mut self, request: &Request, cx: &Context) {
         match request {
             // Chosen here, whatever the filters hold back, and opened elsewhere.
             Request::Service(i, _) | Request::Path(i, ..) => {
@@ -266,10 +265,9 @@ impl Pane for Services {
             }
             Request::Columns(columns) => self.columns.clone_from(columns),
             Request::ClearFilters => self.clear_filters(),
-            _ => return Effect::Ignored,
+            _ => return,
         }
         self.arrange(cx);
-        Effect::Nothing
     }
 
     fn lists(&mut self) -> Lists<'_> {
