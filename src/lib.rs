@@ -14,6 +14,7 @@ pub mod config;
 pub mod cost;
 pub mod doctor;
 pub mod drops;
+mod exit;
 pub mod explain;
 pub mod format;
 #[cfg(any(test, feature = "fuzzing"))]

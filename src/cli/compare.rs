@@ -1,13 +1,14 @@
 //! `kptop compare`
 
 use super::demo_of::SizedDemoFlag;
-use super::execute::{Execute, FINDINGS, Needs};
+use super::execute::{Execute, Needs};
 use super::globals::Globals;
 use super::prices::prices;
 use super::print::{TextOrJson, print_as};
 use super::source::Source;
 use super::source::need_rules;
 use crate::cost::{compare_modes, moving};
+use crate::exit::FINDINGS;
 use crate::observe::Observer;
 use crate::output;
 use crate::proxy::Mode;

@@ -1,11 +1,12 @@
 //! `kptop doctor`
 
 use super::demo_of::DemoFlag;
-use super::execute::{Execute, FINDINGS, Needs};
+use super::execute::{Execute, Needs};
 use super::globals::Globals;
 use super::print::{TextOrJson, print, print_as};
 use super::source::{Source, need_rules};
 use crate::doctor::{Examination, Finding};
+use crate::exit::FINDINGS;
 use crate::observe::{Observer, View};
 use crate::output;
 use crate::snapshot::live::Wanted;

@@ -1,12 +1,13 @@
 //! `kptop drops`
 
 use super::demo_of::{DemoFlag, become_root};
-use super::execute::{Execute, FINDINGS, Needs};
+use super::execute::{Execute, Needs};
 use super::globals::Globals;
 use super::print::{TextOrJson, print, print_as};
 use super::source::Source;
 use super::source::need_rules;
 use crate::drops::{Drops, counted};
+use crate::exit::FINDINGS;
 use crate::observe::Observer;
 use crate::output;
 use crate::proxy::{Mode, State};

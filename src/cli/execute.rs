@@ -3,11 +3,6 @@
 use super::globals::Globals;
 use std::process::ExitCode;
 
-/// Could not do it.
-pub(super) const FAILED: u8 = 2;
-/// Something was found: a fault, a difference.
-pub(super) const FINDINGS: u8 = 1;
-
 /// What a command does to the node and its process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Needs {

@@ -1,11 +1,12 @@
 //! `kptop explain`
 
 use super::demo_of::DemoFlag;
-use super::execute::{Execute, FINDINGS, Needs};
+use super::execute::{Execute, Needs};
 use super::globals::Globals;
 use super::print::{TextOrJson, print_as};
 use super::source::Source;
 use super::source::{SourceArgs, need_rules};
+use crate::exit::FINDINGS;
 use crate::explain::{Explanation, Sender, destinations, explain};
 use crate::output;
 use crate::proxy::{Model, memory_lists};

@@ -1,6 +1,6 @@
 //! The command line as a whole.
 
-use super::execute::{Execute, FAILED};
+use super::execute::Execute;
 use super::globals::Globals;
 use super::print::{say, with_hint};
 #[cfg(feature = "lab")]
@@ -8,6 +8,7 @@ use super::{bench, calibrate, demo};
 use super::{
     compare, config, doctor, drops, explain, pages, record, serve, shot, snapshot, source, top, watch,
 };
+use crate::exit::FAILED;
 use crate::snapshot::facts::{keep_reading, run_no_program};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;

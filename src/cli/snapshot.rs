@@ -1,12 +1,12 @@
 //! `kptop snapshot`
 
-use super::execute::FAILED;
 use super::execute::{Execute, Needs};
 use super::globals::{Globals, options};
 use super::prices::prices;
 use super::print::Format;
 use super::print::{print_as, say};
 use super::source::Source;
+use crate::exit::FAILED;
 use crate::observe::Observer;
 use crate::output;
 use crate::output::Form;

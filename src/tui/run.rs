@@ -171,9 +171,6 @@ impl Ends {
     }
 }
 
-/// The exit code of a program that could not do what it was asked.
-const FAILED: i32 = 2;
-
 /// Ends the process where a signal asked for it and a stuck terminal keeps it: writing a frame to a line that
 /// hangs blocks for as long as the line does.
 fn end_when_stuck() {
@@ -187,7 +184,7 @@ fn end_when_stuck() {
             };
             let code = tokio::select! {
                 _ = terminate.recv() => 128 + libc::SIGTERM,
-                _ = hangup.recv() => FAILED,
+                _ = hangup.recv() => i32::from(crate::exit::FAILED),
             };
             tokio::time::sleep(Duration::from_secs(2)).await;
             let _ = crossterm::terminal::disable_raw_mode();
