@@ -185,7 +185,7 @@ impl Player {
         if self.recording.session(next) != self.recording.session(self.index) {
             return self.jump(next);
         }
-        self.index = next; // a damaged reading is checked, no match by the next step
+        self.index = next; // a damaged reading is skipped by the next step
         let snapshot = self.recording.snapshot(next)?;
         self.view = self.observer.observe(snapshot);
         self.jumped = false;
@@ -288,7 +288,7 @@ impl Player {
         let mut known = alarms(&self.view);
         while !self.is_at_end() {
             let last = self.view.snapshot.clone();
-            // What cannot be read is checked, no match.
+            // What cannot be read is skipped.
             if self.on().is_err() {
                 continue;
             }
@@ -310,7 +310,7 @@ impl Player {
     fn last_finding(&mut self) -> Result<String, String> {
         let (began, here) = (Instant::now(), self.index);
         let mut found: Option<(usize, String)> = None;
-        // What cannot be read is checked, no match.
+        // What cannot be read is skipped.
         if !(0..here).any(|i| self.jump(i).is_ok()) {
             return self.jump(here).map(|()| "nothing is found before".into());
         }

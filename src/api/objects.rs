@@ -270,7 +270,7 @@ pub struct Listed {
     pub services: Vec<Arc<ClusterService>>,
     /// Nodes.
     pub nodes: Vec<ClusterNode>,
-    /// Objects of other kinds, which are checked, no match.
+    /// Objects of other kinds, which are left out.
     pub others: usize,
     /// Objects that could not be read, and why.
     pub unread: Vec<String>,

@@ -82,7 +82,7 @@ impl ProbeSources {
     }
 }
 
-/// A link that no rule names: rules for interfaces are checked, no match.
+/// A link that no rule names: rules for interfaces do not match.
 const POD_LINK: &str = "kptop-pod";
 
 /// How walks for figures are made: of a client that is new, without steps.

@@ -186,7 +186,7 @@ impl Explanation {
         let mut hook: Option<Hook> = None;
         let mut steps: Vec<Step> = Vec::new();
         for step in self.walk.path(outcome) {
-            // Rules that were checked, no match one branch after the other are one line.
+            // Rules that did not match, one branch after the other, are one line.
             if let (Some(last), StepKind::Passed(_, more)) = (steps.last_mut(), &step.kind)
                 && let StepKind::Passed(_, n) = &mut last.kind
                 && (last.place, last.hook) == (step.place, step.hook)

@@ -104,7 +104,7 @@ pub(super) fn new_netns() -> Result<Arc<Netns>> {
     Ok(Arc::new(made))
 }
 
-/// Sets a sysctl of the calling thread's namespace. Those that the kernel does not have are checked, no match.
+/// Sets a sysctl of the calling thread's namespace. Those that the kernel does not have are left out.
 pub(super) fn sysctl(name: &str, value: &str) -> Result<()> {
     let path = format!("/proc/sys/net/{name}");
     match fs::write(&path, value) {

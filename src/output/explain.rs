@@ -84,11 +84,11 @@ struct StepOut<'a> {
     family: Option<&'static str>,
     backend: Option<&'static str>,
     chain: Option<&'a str>,
-    /// Position in its chain, from 1; of rules that were checked, no match the first one's.
+    /// Position in its chain, from 1; of rules that did not match the first one's.
     rule: Option<u32>,
     text: String,
     matched: bool,
-    /// Rules evaluated in this step: 1, or as many as were checked, no match.
+    /// Rules evaluated in this step: 1, or as many as did not match.
     evaluated: u32,
     packets: Option<u64>,
     probability: Option<f64>,

@@ -165,7 +165,7 @@ pub fn expected(
                 let zone = node.zone.as_ref().is_some_and(|z| e.for_zones.contains(z));
                 zone || e.for_nodes.contains(&node.name)
             };
-            // Hints of which none is for this node are checked, no match by kube-proxy.
+            // Hints of which none is for this node are ignored by kube-proxy.
             let hints = hinted && ready.iter().any(|e| is_meant(e));
             let kept = ready.iter().filter(|e| (!only_local || is_local(e)) && (!hints || is_meant(e)));
             Some(kept.filter_map(|e| place(e)).collect())

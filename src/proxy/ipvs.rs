@@ -65,7 +65,7 @@ fn whole(ranges: &mut Vec<IpNet>) {
     }
 }
 
-/// Reads the Services of IPVS. Virtual servers by firewall mark are none of kube-proxy's and are checked, no match.
+/// Reads the Services of IPVS. Virtual servers by firewall mark are none of kube-proxy's and are left out.
 ///
 /// `sets` say kinds, policies and source ranges. Without them `addresses` still say the node ports: their
 /// virtual servers are on an address of an interface other than [`DUMMY`]. What source ranges refuse is counted

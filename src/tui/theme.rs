@@ -125,7 +125,7 @@ impl Theme {
         Style::new()
     }
 
-    /// Text that is-out.
+    /// Text that must be seen first.
     pub fn strong(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }

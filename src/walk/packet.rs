@@ -75,7 +75,7 @@ pub struct Options {
     /// Clients that rules remember (session affinity) are taken for new ones where the snapshot does not say; else
     /// that is a fork.
     pub new_client: bool,
-    /// Keep every step; without them only ends and figures are kept, and 10,000 rules that are checked, no match cost little.
+    /// Keep every step; without them only ends and figures are kept, and 10,000 rules that do not match cost little.
     pub steps: bool,
     /// Ends beyond which the walk is given up.
     pub most_outcomes: usize,

@@ -17,7 +17,7 @@ pub(super) struct Frame {
     pub(super) end: u32,
 }
 
-/// Rules that were checked, no match and are not written down yet.
+/// Rules that did not match and are not written down yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Passed {
     pub(super) place: Place,

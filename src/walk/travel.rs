@@ -110,7 +110,7 @@ impl Journey<'_, '_> {
         self.step(t, StepKind::Note(text), None, false);
     }
 
-    /// Writes down what was checked, no match.
+    /// Writes down the rules that did not match.
     fn flush(&mut self, t: &mut PacketState) {
         let Some(p) = t.passed.take() else { return };
         if self.options.steps {

@@ -1,6 +1,6 @@
 //! Tables in recordings: fields by name.
 
-use crate::recorded_ids::*;
+use crate::recorded_ids::{BOUNDS, Bounds};
 use crate::{Chain, Dialect, Family, Match, NfTable, Rule, Set, Strings, Table, TableBackend};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -40,7 +40,7 @@ pub struct WriteOptions {
 /// The mark that asks for masquerading (`iptablesMasqueradeBit` 14).
 const MASQUERADE_MARK: u32 = 0x4000;
 
-/// Writes the tables `nat`, `filter` and `mangle` of one family. Services of other families are checked, no match,
+/// Writes the tables `nat`, `filter` and `mangle` of one family. Services of other families are left out,
 /// and so are those without a name: their chains could not be named.
 pub fn write(services: &[Service], family: IpFamily, options: &WriteOptions) -> Vec<(Table, TableCounters)> {
     let table_family = Family::from(family);

@@ -36,7 +36,7 @@ pub struct WriteOptions {
     pub service_cidr: Option<IpNet>,
 }
 
-/// Writes the table of one family. Services of other families are checked, no match, and so are those without a
+/// Writes the table of one family. Services of other families are left out, and so are those without a
 /// name: their chains could not be named.
 pub fn write(services: &[Service], family: IpFamily, options: &WriteOptions) -> (Table, TableCounters) {
     let mut b = TableBuilder::new(family.into(), TableBackend::NfTables, TABLE);

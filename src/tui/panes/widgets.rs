@@ -40,7 +40,7 @@ pub(super) fn hit_texts(
     }
 }
 
-/// The names of sections in a line; the one that is shown is-out.
+/// The names of sections in a line; the one that is shown is marked.
 pub(super) fn section_strip(
     frame: &mut Frame<'_>,
     theme: Theme,

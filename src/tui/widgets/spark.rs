@@ -18,7 +18,7 @@ fn round_up(top: f32) -> f32 {
 }
 
 /// The last readings as one line of blocks, the newest at the right. A value of 0 is a blank base line, so that
-/// movement is-out.
+/// movement is easy to see.
 pub(crate) fn sparkline(history: &Recent, width: usize) -> String {
     let shown = history.cells(width);
     let top = round_up(shown.iter().copied().fold(0.0f32, f32::max));
