@@ -194,9 +194,17 @@ fn it_stops_and_goes_on_as_a_job() {
                 }
             }
             t.wait_for("Stopped");
+            // The word may still be there from the first time, and what is typed too early would be kptop's.
+            let session = t.child.id().to_string();
+            let is_stopped = || {
+                let mut find = std::process::Command::new("pgrep");
+                find.args(["-s", &session, "-x", "kptop", "-r", "T"]);
+                find.stdout(std::process::Stdio::null()).status().unwrap().success()
+            };
+            assert!(crate::common::wait_until(is_stopped, |stopped| *stopped), "{way}: it does not stop");
             // The shell has a cooked terminal: it echoes, and lines end where they should.
-            t.keys("echo up to $((40 + 2))\r");
-            t.wait_for("up to 42");
+            t.keys(&format!("echo up to $((40 + {}))\r", way.len()));
+            t.wait_for(&format!("up to {}", 40 + way.len()));
         }
         t.keys("fg\r");
         t.wait_for("No Services of kube-proxy");
