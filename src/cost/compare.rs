@@ -292,7 +292,11 @@ fn written(snapshot: &Snapshot, services: &[Service], engine: Engine) -> Snapsho
         let mut addresses = (*snapshot.addresses).clone();
         addresses.extend(servers.iter().filter_map(|s| match s.address {
             crate::snapshot::facts::VirtualAddress::Socket { address, .. } => {
-                Some(crate::snapshot::facts::InterfaceAddress { interface: ipvs::DUMMY.into(), address })
+                Some(crate::snapshot::facts::InterfaceAddress {
+                    interface: ipvs::DUMMY.into(),
+                    address,
+                    prefix: None,
+                })
             }
             _ => None,
         }));

@@ -5,7 +5,7 @@ use crate::format::{count, plural};
 use crate::proxy::{Frontend, FrontendKind, Model, RuleRef, chain_owner, endpoint_text, frontend_text};
 use crate::ruleset::{Hook, IpFamily, protocol_name};
 use crate::snapshot::Snapshot;
-use crate::walk::{End, Outcome, Step, StepKind};
+use crate::walk::{Assumption, End, Outcome, Step, StepKind};
 
 /// A line of the answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,12 +113,20 @@ impl Explanation {
         let endings = self.endings();
         lines.push(line(Note, "", "", ""));
         lines.push(line(Head, "", "The outcome", ""));
-        let mut assumed: &[String] = &[];
+        let mut assumed: &[Assumption] = &[];
         for (i, e) in endings.iter().enumerate() {
             // Ends under the same assumptions are together; their probability are given these.
             if e.outcome.assuming != assumed {
                 assumed = &e.outcome.assuming;
-                lines.push(line(Note, "", format!("if {}:", assumed.join(", and ")), ""));
+                lines.push(line(
+                    Note,
+                    "",
+                    format!(
+                        "if {}:",
+                        assumed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", and ")
+                    ),
+                    "",
+                ));
             }
             let lives = matches!(e.outcome.end, End::Sent | End::Delivered);
             let probability = percent(e.probability);

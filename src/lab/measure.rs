@@ -74,7 +74,7 @@ impl Course {
         let began = Instant::now();
         let mut snapshot = Snapshot::default();
         let source: IpAddr = parse(SOURCE)?;
-        let address = InterfaceAddress { interface: "sink0".into(), address: source };
+        let address = InterfaceAddress { interface: "sink0".into(), address: source, prefix: None };
         snapshot.addresses = Arc::new(vec![address]);
         let mode = engine.map(Engine::mode);
         // Only IPv4 is measured: tables of IPv6 would cost time and hold nothing.

@@ -102,7 +102,7 @@ struct OutcomeOut<'a> {
     masquerade: bool,
     /// Given what it assumes.
     probability: f64,
-    assuming: &'a [String],
+    assuming: Vec<String>,
     rules_evaluated: u32,
     text: String,
     steps: Vec<StepOut<'a>>,
@@ -198,7 +198,7 @@ pub fn write_explanation_json(
                 backend: o.backend.map(|(address, port)| BackendOut { address, port }),
                 masquerade: o.masquerade,
                 probability: o.probability,
-                assuming: &o.assuming,
+                assuming: o.assuming.iter().map(ToString::to_string).collect(),
                 rules_evaluated: o.tally.rules(),
                 text: e.ending_text(snapshot, o),
                 steps: steps(o),

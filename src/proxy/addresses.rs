@@ -3,7 +3,7 @@
 use super::{ipvs, nftables};
 use crate::ruleset::{IpFamily, IpNet, Match, RuleId};
 use crate::snapshot::Snapshot;
-use crate::snapshot::facts::InterfaceAddress;
+use crate::snapshot::facts::{InterfaceAddress, Route};
 use std::net::IpAddr;
 
 /// Addresses of the node that others can use: none of loopback, of a link alone, or of a Service.
@@ -51,11 +51,48 @@ pub fn pod_network(snapshot: &Snapshot, family: IpFamily) -> Option<IpNet> {
     None
 }
 
-/// An address that represents any pod: near the end of the pods' network, or of a usual one where no rule says it.
+/// The network of this node's own pods, with its interface: a connected one within the pods' network, or the one of a
+/// bridge that a CNI names so. `None` where each pod has a route of its own (Calico, Cilium).
+pub fn local_pod_network(snapshot: &Snapshot, family: IpFamily) -> Option<(IpNet, &str)> {
+    let whole = pod_network(snapshot, family);
+    let bridges = ["cni", "cbr", "weave", "kube-bridge", "antrea-gw"];
+    node_addresses(snapshot, family).find_map(|a| {
+        let prefix = a.prefix.filter(|p| *p + 2 <= family.bits())?;
+        let own = match whole {
+            Some(whole) => whole.contains(a.address) && prefix >= whole.prefix,
+            None => bridges.iter().any(|b| a.interface.starts_with(b)),
+        };
+        own.then(|| (IpNet { addr: a.address, prefix }.masked(), a.interface.as_str()))
+    })
+}
+
+/// Where pods of this node are: its own pods' network, and what is connected to a bridge or to the one end of a pair
+/// (Calico and its kin give each pod a route of its own).
+pub fn pod_networks(snapshot: &Snapshot, family: IpFamily) -> Vec<IpNet> {
+    let uplink = |name: &str| snapshot.routes.iter().any(|r| r.is_default() && r.interface == name);
+    let kind = |name: &str| snapshot.links.iter().find(|l| l.name == name).and_then(|l| l.kind.as_deref());
+    let names = ["cali", "lxc", "veth", "cni", "cbr"];
+    let to_pods = |r: &&Route| {
+        let name = r.interface.as_str();
+        let leads =
+            matches!(kind(name), Some("bridge" | "veth")) || names.iter().any(|n| name.starts_with(n));
+        IpFamily::of(r.net.addr) == family && !r.by_gateway && !r.is_default() && leads && !uplink(name)
+    };
+    let local = local_pod_network(snapshot, family).map(|l| l.0);
+    local.into_iter().chain(snapshot.routes.iter().filter(to_pods).map(|r| r.net)).collect()
+}
+
+/// An address that represents any pod of this node: near the end of its pods' network (of the whole cluster's, or of a
+/// usual one, where rules and interfaces do not say it).
 pub fn any_pod(snapshot: &Snapshot, family: IpFamily) -> IpAddr {
-    match pod_network(snapshot, family).map(|n| n.addr) {
-        Some(IpAddr::V4(n)) => IpAddr::V4((u32::from(n) + 254).into()),
-        Some(IpAddr::V6(n)) => IpAddr::V6((u128::from(n) + 0xfffe).into()),
+    let local = local_pod_network(snapshot, family).map(|l| l.0);
+    let net = local.or_else(|| pod_network(snapshot, family));
+    match net.map(|n| (n.masked().addr, n.prefix)) {
+        Some((IpAddr::V4(n), prefix)) => {
+            let hosts = u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
+            IpAddr::V4((u32::from(n) | hosts.saturating_sub(1).min(254)).into())
+        }
+        Some((IpAddr::V6(n), _)) => IpAddr::V6((u128::from(n) + 0xfffe).into()),
         None if family == IpFamily::V4 => [10, 255, 255, 254].into(),
         None => [0xfd00, 0xffff, 0, 0, 0, 0, 0, 0xfffe].into(),
     }

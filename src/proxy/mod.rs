@@ -18,7 +18,9 @@ mod service;
 mod services;
 mod userspace;
 
-pub use addresses::{any_pod, node_address, node_addresses, outside_client, pod_network};
+pub use addresses::{
+    any_pod, local_pod_network, node_address, node_addresses, outside_client, pod_network, pod_networks,
+};
 pub use cluster::{Behind, Difference, Expected, cluster_endpoint, differences, expected, is_local};
 pub use engine::{Engine, KubeProxyVersion};
 pub use families::chain_families;

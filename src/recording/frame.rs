@@ -2,7 +2,7 @@
 
 use crate::ruleset::{Family, Table, TableCounters};
 use crate::snapshot::facts::{
-    AcctObject, Cluster, Counters, InterfaceAddress, Ipset, Ipvs, Link, Node, Sysctls,
+    AcctObject, Cluster, Counters, InterfaceAddress, Ipset, Ipvs, Link, Node, Route, Sysctls,
 };
 use crate::snapshot::{
     Conntrack, FlowEvents, Flows, NetnsFact, Reading, Recent, Remembered, Snapshot, SourceId, TableState,
@@ -27,6 +27,7 @@ pub(super) enum Piece {
     Links(Arc<Vec<Link>>),
     Sysctls(Arc<Sysctls>),
     Cluster(Arc<Cluster>),
+    Routes(Arc<Vec<Route>>),
 }
 
 impl Piece {
@@ -39,6 +40,7 @@ impl Piece {
             (Piece::Links(a), Piece::Links(b)) => a == b,
             (Piece::Sysctls(a), Piece::Sysctls(b)) => a == b,
             (Piece::Cluster(a), Piece::Cluster(b)) => Arc::ptr_eq(a, b),
+            (Piece::Routes(a), Piece::Routes(b)) => a == b,
             _ => false,
         }
     }
@@ -183,6 +185,7 @@ impl Frame {
             put(Piece::Addresses(s.addresses.clone())),
             put(Piece::Links(s.links.clone())),
             put(Piece::Sysctls(s.sysctls.clone())),
+            put(Piece::Routes(s.routes.clone())),
         ];
         pieces.extend(s.cluster.clone().map(|c| put(Piece::Cluster(c))));
         let tables = s.tables.iter().map(|t| FrameTable {
@@ -239,6 +242,7 @@ impl Frame {
                 Piece::Links(x) => s.links = x,
                 Piece::Sysctls(x) => s.sysctls = x,
                 Piece::Cluster(x) => s.cluster = Some(x),
+                Piece::Routes(x) => s.routes = x,
                 Piece::Table(t) => return Err(format!("table {} is where none should", t.name)),
             }
         }

@@ -4,8 +4,8 @@
 //! node's network and rules mean what they meant; of IPv4 the first 8 bits stay (so that a private address stays private),
 //! of IPv6 the first 16. Names become words made of a keyed hash. The key is drawn again for each recording and kept nowhere.
 
-use crate::ruleset::{IpFamily, L4Endpoint, Rewrite, Table};
-use crate::snapshot::facts::{Cluster, ClusterService, InterfaceAddress, VirtualAddress};
+use crate::ruleset::{IpFamily, IpNet, L4Endpoint, Rewrite, Table};
+use crate::snapshot::facts::{Cluster, ClusterService, InterfaceAddress, Route, VirtualAddress};
 use crate::snapshot::{Flows, MemoryList, Snapshot};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
@@ -177,7 +177,7 @@ impl Redactor {
         if let Ok(a) = word.parse::<std::net::SocketAddr>() {
             return Some(std::net::SocketAddr::new(self.address(a.ip()), a.port()).to_string());
         }
-        let net: crate::ruleset::IpNet = word.parse().ok()?;
+        let net: IpNet = word.parse().ok()?;
         Some(self.rewrite(|r| r.net(net)).to_string())
     }
 
@@ -330,7 +330,7 @@ impl Redactor {
                 let net = |a: &mut Option<IpAddr>, prefix: Option<u8>| {
                     if let Some(x) = a {
                         let prefix = prefix.unwrap_or(IpFamily::of(*x).bits());
-                        *x = self.rewrite(|r| r.net(crate::ruleset::IpNet { addr: *x, prefix })).addr;
+                        *x = self.rewrite(|r| r.net(IpNet { addr: *x, prefix })).addr;
                     }
                 };
                 net(&mut m.address, m.prefix);
@@ -338,11 +338,15 @@ impl Redactor {
                 m.other.clear();
             }
         }
-        let addresses = s
-            .addresses
-            .iter()
-            .map(|a| InterfaceAddress { interface: a.interface.clone(), address: self.address(a.address) });
+        let addresses =
+            s.addresses.iter().map(|a| InterfaceAddress { address: self.address(a.address), ..a.clone() });
         s.addresses = Arc::new(addresses.collect());
+        let route = |r: &Route| {
+            let net = IpNet { addr: self.address(r.net.addr), prefix: r.net.prefix }.masked();
+            // A default route is one everywhere.
+            Route { net: if r.is_default() { r.net } else { net }, ..r.clone() }
+        };
+        s.routes = Arc::new(s.routes.iter().map(route).collect());
         s.cluster = s.cluster.as_ref().map(|c| self.cluster(c));
         let of_conntrack = s.conntrack.as_mut().and_then(|c| c.flows.as_mut());
         for r in of_conntrack.into_iter().chain(s.followed.as_mut()) {

@@ -197,6 +197,7 @@ impl Live {
             Ok(found) => snapshot.addresses = Arc::new(found),
             Err(e) => snapshot.unread.push(Unread::of_error(SourceId::Addresses, "the node's addresses", &e)),
         }
+        snapshot.routes = Arc::new(node::routes());
         match links::read() {
             Ok(found) => snapshot.links = Arc::new(found),
             Err(e) => snapshot.unread.push(Unread::of_error(SourceId::Links, "the node's interfaces", &e)),

@@ -10,7 +10,7 @@ use crate::kernel::ipset::Ipset;
 use crate::kernel::ipvs::Ipvs;
 use crate::kernel::links::Link;
 use crate::kernel::nfacct::Object as AcctObject;
-use crate::kernel::node::{InterfaceAddress, Node};
+use crate::kernel::node::{InterfaceAddress, Node, Route};
 use crate::kernel::sysctl::Sysctls;
 use crate::kernel::usage::Cost;
 use crate::ruleset::{
@@ -41,7 +41,9 @@ pub mod facts {
     pub use crate::kernel::job::stop;
     pub use crate::kernel::links::Link;
     pub use crate::kernel::nfacct::Object as AcctObject;
-    pub use crate::kernel::node::{InterfaceAddress, Node, identity as node_identity, read as read_node};
+    pub use crate::kernel::node::{
+        InterfaceAddress, Node, Route, identity as node_identity, read as read_node,
+    };
     pub use crate::kernel::privileges::{
         active, keep_files_only, keep_reading, keep_reading_only, run_no_program,
     };
@@ -83,6 +85,8 @@ pub struct Snapshot {
     pub addresses: Arc<Vec<InterfaceAddress>>,
     /// Interfaces.
     pub links: Arc<Vec<Link>>,
+    /// Routes of the main table; empty where they were not read.
+    pub routes: Arc<Vec<Route>>,
     /// Counters of the network stack.
     pub counters: Option<Reading<Counters>>,
     /// What the Kubernetes API reports, where it was asked.

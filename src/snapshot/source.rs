@@ -12,6 +12,10 @@ pub enum SourceId {
     NfTables,
     /// Virtual and real servers.
     Ipvs,
+    /// The filter tables of iptables beside nat tables that were given.
+    FilterTable,
+    /// The chains of iptables that hang on hooks, beside others that were given.
+    BaseChains,
     /// ipsets.
     Ipsets,
     /// Named counters of nfacct.
@@ -35,13 +39,15 @@ pub enum SourceId {
 }
 
 /// The sources with a name of their own, as recordings have it.
-const NAMES: [(SourceId, &str); 15] = [
+const NAMES: [(SourceId, &str); 17] = [
     (SourceId::Tables(Family::Ip), "tables-ip"),
     (SourceId::Tables(Family::Ip6), "tables-ip6"),
     (SourceId::Tables(Family::Arp), "tables-arp"),
     (SourceId::Tables(Family::Bridge), "tables-bridge"),
     (SourceId::NfTables, "nftables"),
     (SourceId::Ipvs, "ipvs"),
+    (SourceId::FilterTable, "filter-table"),
+    (SourceId::BaseChains, "base-chains"),
     (SourceId::Ipsets, "ipsets"),
     (SourceId::Accounts, "accounts"),
     (SourceId::Flows, "flows"),
@@ -59,6 +65,8 @@ impl SourceId {
         SourceId::Tables(Family::Ip),
         SourceId::Tables(Family::Ip6),
         SourceId::NfTables,
+        SourceId::FilterTable,
+        SourceId::BaseChains,
         SourceId::Ipvs,
         SourceId::Ipsets,
     ];
@@ -126,6 +134,11 @@ impl Unread {
     /// True where it was refused or failed: something that is there was missed.
     pub fn failed(&self) -> bool {
         matches!(self.kind, UnreadKind::NotPermitted | UnreadKind::Failed)
+    }
+
+    /// True where something that is there may have been missed: it failed, or files were given without it.
+    pub fn leaves_open(&self) -> bool {
+        self.kind != UnreadKind::Missing
     }
 }
 

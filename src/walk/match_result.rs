@@ -1,5 +1,6 @@
 //! What can be said of a condition.
 
+use super::assumption::Question;
 use super::trace::End;
 
 /// What can be said of a condition.
@@ -11,8 +12,8 @@ pub(super) enum MatchResult {
     Yes,
     /// Chance decides; how likely it holds.
     Chance(f64),
-    /// The snapshot does not say: what must be assumed for it to hold, and for it not to.
-    Either(String, String),
+    /// The snapshot does not say: it holds where the answer is yes (`true`), or where it is no.
+    Either(Question, bool),
     /// A random number below this is needed first.
     Draw(u32),
     /// What is not understood may let the packet go on, not match, or end it like this.
@@ -26,8 +27,7 @@ impl MatchResult {
 
     /// A fork on one question.
     pub(super) fn either(what: impl Into<String>) -> MatchResult {
-        let what = what.into();
-        MatchResult::Either(what.clone(), format!("not: {what}"))
+        MatchResult::Either(Question::Other(what.into()), true)
     }
 
     pub(super) fn invert(self, invert: bool) -> MatchResult {
@@ -38,7 +38,7 @@ impl MatchResult {
             MatchResult::No => MatchResult::Yes,
             MatchResult::Yes => MatchResult::No,
             MatchResult::Chance(p) => MatchResult::Chance(1.0 - p),
-            MatchResult::Either(yes, no) => MatchResult::Either(no, yes),
+            MatchResult::Either(question, wanted) => MatchResult::Either(question, !wanted),
             MatchResult::Draw(n) => MatchResult::Draw(n),
             MatchResult::Decides(what, end) => MatchResult::Decides(what, end),
         }

@@ -1,10 +1,12 @@
 //! Whether a condition of iptables holds for a packet.
 
+use super::interface_match::Side;
 use super::match_result::MatchResult;
 use super::packet_state::PacketState;
+use super::ruleset_index::RTN_LOCAL;
 use super::{CtState, Ingress, RulesetIndex};
 use crate::ruleset::{
-    ConntrackMatch, Hook, IpFamily, Match, MultiportMatch, PortRange, RecentMatch, StrId, Table, addr_type,
+    ConntrackMatch, Hook, IpFamily, Match, MultiportMatch, PortRange, RecentMatch, Table, addr_type,
     address_number, ct_state, recent,
 };
 use crate::snapshot::MemoryList;
@@ -59,11 +61,10 @@ impl RulesetIndex<'_> {
                 MatchResult::from(same != a.invert)
             }
             Match::InInterface { name, invert } => {
-                let may_be_loopback = t.sender_has_device();
-                interface(table, *name, t.in_interface(), *invert, ("it comes in by", may_be_loopback))
+                self.has_interface(t, Side::In, table.str(*name)).invert(*invert)
             }
             Match::OutInterface { name, invert } => {
-                interface(table, *name, t.out_interface(self), *invert, ("it leaves by", false))
+                self.has_interface(t, Side::Out, table.str(*name)).invert(*invert)
             }
             Match::Protocol { number, invert } => {
                 MatchResult::from((*number == 0 || *number == u16::from(p.protocol)) != *invert)
@@ -125,6 +126,11 @@ impl RulesetIndex<'_> {
                 }
                 if (*source != 0 && t.masked_source) || (*destination != 0 && t.unsure.destination) {
                     return MatchResult::either(t.question(table, m, "the address is not known"));
+                }
+                if let (Some(question), true) = (self.in_doubt(p.destination), *destination != 0) {
+                    let wants_local = destination & 1 << RTN_LOCAL != 0;
+                    return MatchResult::Either(question, wants_local)
+                        .invert(flags & addr_type::INVERT_DEST != 0);
                 }
                 let side = |wanted: u16, addr: IpAddr, inverted: bool| {
                     wanted == 0 || (wanted & 1 << self.address_type(addr) != 0) != inverted
@@ -245,31 +251,6 @@ impl RulesetIndex<'_> {
     }
 }
 
-fn interface(
-    table: &Table,
-    name: StrId,
-    real: Option<&str>,
-    invert: bool,
-    (how, may_be_loopback): (&str, bool),
-) -> MatchResult {
-    let wanted = table.str(name);
-    match real {
-        // One that leads elsewhere is not loopback, whatever its name.
-        None if wanted == "lo" && !may_be_loopback => MatchResult::from(invert),
-        None => {
-            let held = MatchResult::either(format!("{how} {wanted}"));
-            held.invert(invert)
-        }
-        Some(real) => {
-            let same = match wanted.strip_suffix('+') {
-                Some(begin) => real.starts_with(begin),
-                None => real == wanted,
-            };
-            MatchResult::from(same != invert)
-        }
-    }
-}
-
 fn tracked(t: &PacketState, c: &ConntrackMatch) -> bool {
     let mut bits = match t.state() {
         CtState::New => ct_state::NEW,
@@ -332,7 +313,7 @@ impl PacketState {
             _ if self.sender_has_device() => None,
             // POSTROUTING knows it since Linux 5.7 (`indev` in `ip_output`).
             _ if self.looped => Some("lo"),
-            (_, Ingress::Interface(name)) => name.as_deref(),
+            (_, Ingress::Interface(name)) => name.as_deref().or(self.arrives.as_deref()),
             (_, Ingress::Node) => Some(""),
         }
     }
@@ -344,14 +325,23 @@ impl PacketState {
     }
 
     /// The same of the interface by which it leaves.
-    pub(super) fn out_interface(&self, ruleset: &RulesetIndex<'_>) -> Option<&str> {
+    pub(super) fn out_interface<'a>(&'a self, ruleset: &'a RulesetIndex<'_>) -> Option<&'a str> {
         match self.hook {
             Hook::Prerouting | Hook::Input => Some(""),
             // As routing found before the first rule: another destination counts from POSTROUTING on.
-            Hook::Output => self.first_is_local.then_some("lo"),
+            Hook::Output if self.first_is_local => Some("lo"),
+            Hook::Output => {
+                let assumed = self.leaves.as_ref().filter(|l| l.1 == self.first.destination);
+                ruleset.interface_to(self.first.destination).or(assumed.map(|l| l.0.as_str()))
+            }
             _ if self.unsure.destination && self.local.is_none() => None,
             _ if self.is_here(ruleset) => Some("lo"),
-            _ => None,
+            _ if self.unsure.destination => None,
+            _ => {
+                let to = self.packet.destination;
+                let assumed = self.leaves.as_ref().filter(|l| l.1 == to).map(|l| l.0.as_str());
+                ruleset.interface_to(to).or(assumed)
+            }
         }
     }
 }

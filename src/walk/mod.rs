@@ -8,6 +8,9 @@
 //! The way of a packet between hooks is that of `net/ipv4/ip_input.c`, `ip_forward.c` and `ip_output.c`; that of nat
 //! chains, which only the first packet of a flow meets and which all run at one place, of `net/netfilter/nf_nat_core.c`.
 
+mod assumption;
+mod interface_match;
+mod interfaces;
 mod ipsets;
 mod ipvs;
 mod match_result;
@@ -23,6 +26,8 @@ mod trace;
 mod travel;
 mod unsure;
 
+pub use assumption::{Answer, Assumption, Question};
 pub use packet::{CtState, Ingress, Options, Packet};
 pub use ruleset_index::RulesetIndex;
+pub use targets::takes_out_of_tracking;
 pub use trace::{End, Outcome, Place, Step, StepKind, Tally, Trace};

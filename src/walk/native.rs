@@ -1,7 +1,9 @@
 //! What native rules of nf_tables load, compare and look up (`net/netfilter/nft_*.c`).
 
+use super::interface_match::Side;
 use super::match_result::MatchResult;
 use super::packet_state::PacketState;
+use super::ruleset_index::RTN_LOCAL;
 use super::{CtState, RulesetIndex};
 use crate::ruleset::{
     Comparison, Condition, Data, Element, Field, IpFamily, Load, Match, Op, SetId, Table, Test, ct, meta,
@@ -59,7 +61,39 @@ const IPS_DST_NAT: u32 = 1 << 5;
 const IFNAMSIZ: usize = 16;
 
 impl RulesetIndex<'_> {
+    /// Whether the packet has the one interface that a condition names, where it is such a condition.
+    fn interface_asked(&self, t: &PacketState, c: &Condition) -> Option<MatchResult> {
+        let [load] = &c.key[..] else { return None };
+        let side = match load.field {
+            Field::Meta(meta::IIFNAME) => Side::In,
+            Field::Meta(meta::OIFNAME) => Side::Out,
+            _ => return None,
+        };
+        let Test::Compare { value, .. } = &c.test else { return None };
+        // A name that does not end is the beginning of names.
+        let (name, pattern) = match value.iter().position(|b| *b == 0) {
+            Some(end) => (&value[..end], ""),
+            None => (&value[..], "+"),
+        };
+        let name = std::str::from_utf8(name).ok().filter(|_| load.ops.is_empty())?;
+        Some(self.has_interface(t, side, &format!("{name}{pattern}")))
+    }
+
+    /// Whether the packet is for this node, where a condition asks for just that and nobody knows.
+    fn local_asked(&self, t: &PacketState, c: &Condition) -> Option<MatchResult> {
+        let [load] = &c.key[..] else { return None };
+        let Field::Fib { result: FIB_ADDRESS_TYPE, flags: FIB_DESTINATION } = load.field else { return None };
+        let question = self.in_doubt(t.packet.destination).filter(|_| load.ops.is_empty())?;
+        let Test::Compare { op, value } = &c.test else { return None };
+        let is_local = **value == u32::from(RTN_LOCAL).to_ne_bytes();
+        let inverted = *op == Comparison::NotEqual;
+        is_local.then(|| MatchResult::Either(question, true).invert(inverted))
+    }
+
     pub(super) fn condition(&self, table: &Table, t: &PacketState, c: &Condition) -> MatchResult {
+        if let Some(held) = self.local_asked(t, c) {
+            return held;
+        }
         let question = |why: &str| {
             // The same question, whether a rule asks for it or for its opposite.
             let mut plain = c.clone();
@@ -105,9 +139,9 @@ impl RulesetIndex<'_> {
                 let doubt = key.unknown.iter().take(value.len()).any(|u| *u != 0);
                 match &key.why {
                     _ if known_to_differ => MatchResult::from(inverted),
-                    // Which interface it is may not be known; one that leads elsewhere is not loopback.
                     Some(why) if doubt => {
-                        not_loopback(t, c).unwrap_or_else(|| question(why).invert(inverted))
+                        let named = self.interface_asked(t, c);
+                        named.unwrap_or_else(|| question(why)).invert(inverted)
                     }
                     _ => MatchResult::from(!inverted),
                 }
@@ -291,7 +325,8 @@ impl RulesetIndex<'_> {
                     _ => (p.source, t.masked_source),
                 };
                 // Limited to an interface, or by mark: another table of routes may answer.
-                if flags & !(FIB_SOURCE | FIB_DESTINATION) != 0 || masked {
+                let open = flags & FIB_SOURCE == 0 && self.in_doubt(addr).is_some();
+                if flags & !(FIB_SOURCE | FIB_DESTINATION) != 0 || masked || open {
                     return Loaded::Unknown("the type of the address there".into());
                 }
                 Loaded::Bytes(u32::from(self.address_type(addr)).to_ne_bytes().to_vec())
@@ -331,7 +366,7 @@ impl RulesetIndex<'_> {
                 let key = match self.key(table, t, &m.key) {
                     Ok(key) => key,
                     Err(MatchResult::Draw(n)) => return Loaded::Draw(n),
-                    Err(MatchResult::Either(what, _)) => return Loaded::Unknown(what),
+                    Err(MatchResult::Either(what, _)) => return Loaded::Unknown(what.to_string()),
                     Err(_) => return Loaded::Break,
                 };
                 match self.find(table, t, m.set, &key) {
@@ -343,7 +378,7 @@ impl RulesetIndex<'_> {
                         }
                     }
                     Ok(_) => Loaded::Break,
-                    Err(MatchResult::Either(what, _)) => Loaded::Unknown(what),
+                    Err(MatchResult::Either(what, _)) => Loaded::Unknown(what.to_string()),
                     Err(_) => Loaded::Break,
                 }
             }
@@ -351,25 +386,6 @@ impl RulesetIndex<'_> {
                 Loaded::Unknown(format!("`{}`, which kptop does not know,", table.str(u.name)))
             }
         }
-    }
-}
-
-/// The answer to a question for loopback, of an interface that is not known.
-fn not_loopback(t: &PacketState, c: &Condition) -> Option<MatchResult> {
-    let [load] = &c.key[..] else { return None };
-    let named = match load.field {
-        Field::Meta(meta::IIFNAME) => !t.sender_has_device(),
-        Field::Meta(meta::OIFNAME) => true,
-        _ => false,
-    };
-    let named = named && load.ops.is_empty();
-    match &c.test {
-        Test::Compare { op, value } if named && value.starts_with(b"lo\0") => match op {
-            Comparison::Equal => Some(MatchResult::No),
-            Comparison::NotEqual => Some(MatchResult::Yes),
-            _ => None,
-        },
-        _ => None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! A packet under way: as it is at one rule, and what is not known of it.
 
+use super::assumption::{Answer, Assumption, Question};
 use super::packet::{CtState, Ingress, Options, Packet};
 use super::trace::{Place, Tally};
 use crate::ruleset::{ChainId, Field, Hook, RuleId, Table};
@@ -64,7 +65,10 @@ pub(super) struct PacketState {
     pub(super) backend: Option<(IpAddr, u16)>,
     pub(super) probability: f64,
     pub(super) branch_probability: Option<f64>,
-    pub(super) assuming: Vec<String>,
+    pub(super) assuming: Vec<Assumption>,
+    /// The interface that was assumed, and of the one by which it leaves where to.
+    pub(super) arrives: Option<String>,
+    pub(super) leaves: Option<(String, IpAddr)>,
     pub(super) tally: Tally,
     pub(super) lookups: Cell<u32>,
     pub(super) counted: bool,
@@ -135,6 +139,8 @@ impl PacketState {
             probability: 1.0,
             branch_probability: None,
             assuming: Vec::new(),
+            arrives: None,
+            leaves: None,
             tally: Tally::default(),
             lookups: Cell::new(0),
             counted: false,
@@ -203,9 +209,31 @@ impl PacketState {
         self.branch_probability = Some(self.branch_probability.unwrap_or(1.0) * probability);
     }
 
+    /// Takes something for granted to which no other answer is followed.
     pub(super) fn assume(&mut self, what: String) {
-        if !self.assuming.contains(&what) {
-            self.assuming.push(what);
+        let taken = Assumption { question: Question::Other(what), answer: None };
+        if !self.assuming.contains(&taken) {
+            self.assuming.push(taken);
         }
+    }
+
+    /// How a question was answered on this path.
+    pub(super) fn answer(&self, question: &Question) -> Option<Answer> {
+        self.assuming.iter().find(|a| a.question == *question).and_then(|a| a.answer)
+    }
+
+    /// Goes on with an answer.
+    pub(super) fn suppose(&mut self, question: Question, answer: Answer) {
+        if answer == Answer::Yes {
+            match &question {
+                // A pattern leaves open which one it is.
+                Question::Arrives(name) if !name.ends_with('+') => self.arrives = Some(name.clone()),
+                Question::Leaves { interface, to, .. } if !interface.ends_with('+') => {
+                    self.leaves = Some((interface.clone(), *to));
+                }
+                _ => {}
+            }
+        }
+        self.assuming.push(Assumption { question, answer: Some(answer) });
     }
 }

@@ -1,5 +1,7 @@
 //! What packets walk on: the base chains of a snapshot by hook, the node's addresses, and where to look things up fast.
 
+use super::assumption::Question;
+use super::interfaces::Interfaces;
 use crate::ruleset::{
     ChainId, ChainKind, Element, Family, Hook, IpFamily, Match, RuleId, Set, SetId, TABLE_DORMANT, Table,
 };
@@ -87,11 +89,13 @@ pub struct RulesetIndex<'a> {
     snapshot: &'a Snapshot,
     hooks: [[Vec<Entry>; 5]; 2],
     local: HashSet<IpAddr, FixedState>,
+    in_doubt: Option<IpAddr>,
     servers: HashMap<(u16, IpAddr, u16), &'a VirtualServer, FixedState>,
     marked: HashMap<u32, &'a VirtualServer, FixedState>,
     chains: ChainCache,
     sets: RefCell<HashMap<(usize, SetId), Found<SetIndex<'a>>, FixedState>>,
     ipsets: RefCell<HashMap<usize, Rc<Members>, FixedState>>,
+    pub(super) interfaces: Interfaces,
 }
 
 impl std::fmt::Debug for RulesetIndex<'_> {
@@ -110,15 +114,21 @@ impl<'a> RulesetIndex<'a> {
             snapshot,
             hooks: Default::default(),
             local: snapshot.addresses.iter().map(|a| a.address).collect(),
+            in_doubt: None,
             servers: HashMap::default(),
             marked: HashMap::default(),
             chains: RefCell::default(),
             sets: RefCell::default(),
             ipsets: RefCell::default(),
+            interfaces: Interfaces::new(snapshot),
         };
         for server in snapshot.ipvs.iter().flat_map(|i| &i.value.servers) {
             match server.address {
                 VirtualAddress::Socket { protocol, address, port } => {
+                    // Where the node's addresses are not known: kube-proxy puts these on an interface of its own.
+                    if snapshot.addresses.is_empty() {
+                        ruleset.local.insert(address);
+                    }
                     ruleset.servers.insert((protocol, address, port), server);
                 }
                 VirtualAddress::Mark(mark) => {
@@ -132,6 +142,23 @@ impl<'a> RulesetIndex<'a> {
             }
         }
         ruleset
+    }
+
+    /// With an address of which nobody knows whether it is the node's: both are followed.
+    pub fn doubting(mut self, address: Option<IpAddr>) -> Self {
+        self.in_doubt = address.filter(|a| !self.is_local(*a));
+        self
+    }
+
+    /// With an address that is taken for the node's.
+    pub fn with_local(mut self, address: IpAddr) -> Self {
+        self.local.insert(address);
+        self
+    }
+
+    /// The question whether this is the node's address, where that is open.
+    pub(super) fn in_doubt(&self, address: IpAddr) -> Option<Question> {
+        (self.in_doubt == Some(address)).then_some(Question::Local(address))
     }
 
     pub(super) fn snapshot(&self) -> &'a Snapshot {

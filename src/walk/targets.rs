@@ -3,13 +3,14 @@
 use super::CtState;
 use super::End;
 use super::RulesetIndex;
+use super::assumption::Question;
 use super::match_result::MatchResult;
 use super::native::{Loaded, may_have};
 use super::packet_state::PacketState;
 use super::travel::Next;
 use crate::ruleset::{
-    Data, Hook, IpFamily, Load, NatRange, Statement, Table, Target, Terminal, UNREAD, Verdict, ct, meta,
-    nat_flags,
+    Data, Hook, IpFamily, Load, Match, NatRange, RuleId, Statement, Table, Target, Terminal, UNREAD, Verdict,
+    ct, meta, nat_flags,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -40,6 +41,31 @@ const GOES_ON: [&str; 24] = [
     "CT",
     "ULOG",
 ];
+/// True for a target that takes packets out of connection tracking: `NOTRACK`, and `CT --notrack` as the kernel keeps it
+/// (`struct xt_ct_target_info` begins with flags, of which the first is `XT_CT_NOTRACK`; linux/netfilter/xt_CT.h), or as text.
+fn untracks(name: &str, bytes: &[u8]) -> bool {
+    const OPTION: &[u8] = b"--notrack";
+    let as_text = || bytes.windows(OPTION.len()).any(|w| w == OPTION);
+    let flags = || bytes.first_chunk().map_or(0, |b| u16::from_ne_bytes(*b));
+    match name {
+        "NOTRACK" => true,
+        "CT" if bytes.starts_with(b"-") => as_text(),
+        "CT" => flags() & 1 != 0,
+        _ => false,
+    }
+}
+
+/// True for a rule's target that takes packets out of connection tracking.
+pub fn takes_out_of_tracking(table: &Table, rule: RuleId) -> bool {
+    let Some(rule) = table.rules.get(rule.0 as usize) else { return false };
+    let by_target = match &rule.target {
+        Target::Unknown(u) => untracks(table.str(u.name), &u.bytes),
+        _ => false,
+    };
+    by_target
+        || table.matches_of(rule).iter().any(|m| matches!(m, Match::Does(s) if **s == Statement::Notrack))
+}
+
 /// Of them, those after which the packet's mark may be another.
 const MARKS: [&str; 2] = ["CONNMARK", "HMARK"];
 
@@ -298,6 +324,10 @@ impl RulesetIndex<'_> {
             Target::Native(terminal) => self.terminal(table, t, terminal),
             Target::Unknown(u) => {
                 let name = table.str(u.name);
+                if untracks(name, &u.bytes) {
+                    t.untrack();
+                    return Next::Rule;
+                }
                 if MARKS.contains(&name) {
                     t.unsure.writes += 1;
                     t.unsure.mark = u32::MAX;
@@ -306,10 +336,10 @@ impl RulesetIndex<'_> {
                 match GOES_ON.contains(&name) {
                     true => Next::Rule,
                     false => Next::Either(
-                        format!(
+                        Question::Other(format!(
                             "the target {name}, which kptop does not know, lets the packet go on ({})",
                             t.rule_place(table)
-                        ),
+                        )),
                         Box::new(Next::Rule),
                         Box::new(Next::End(End::Undecided)),
                     ),
@@ -346,9 +376,7 @@ impl RulesetIndex<'_> {
                 let key = match self.key(table, t, key) {
                     Ok(key) => key,
                     Err(MatchResult::Draw(n)) => return Next::Draw(n),
-                    Err(MatchResult::Either(what, _)) => {
-                        return Next::Either(what, Box::new(Next::Rule), Box::new(Next::Break));
-                    }
+                    Err(MatchResult::Either(what, wanted)) => return Next::fork(what, wanted),
                     Err(_) => return Next::Break,
                 };
                 match self.find(table, t, *set, &key) {
@@ -357,9 +385,7 @@ impl RulesetIndex<'_> {
                         _ => Next::Break,
                     },
                     Ok(None) => Next::Break,
-                    Err(MatchResult::Either(what, _)) => {
-                        Next::Either(what, Box::new(Next::Rule), Box::new(Next::Break))
-                    }
+                    Err(MatchResult::Either(what, wanted)) => Next::fork(what, wanted),
                     Err(_) => Next::Break,
                 }
             }
@@ -434,7 +460,7 @@ fn family_of(target: &Target) -> Option<IpFamily> {
 fn fork(over: bool, reached: String) -> MatchResult {
     match over {
         true => MatchResult::either(reached),
-        false => MatchResult::Either(format!("not: {reached}"), reached),
+        false => MatchResult::either(reached).invert(true),
     }
 }
 

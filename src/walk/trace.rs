@@ -1,5 +1,6 @@
 //! What happened to a packet: every path that it may take, with its end.
 
+use super::assumption::Assumption;
 use crate::ruleset::{ChainId, Hook, RuleId};
 use std::net::IpAddr;
 
@@ -101,7 +102,7 @@ pub struct Outcome {
     /// How likely it is, 0 to 1, given what it assumes.
     pub probability: f64,
     /// What had to be assumed, where the snapshot does not say.
-    pub assuming: Vec<String>,
+    pub assuming: Vec<Assumption>,
     /// Rules evaluated.
     pub tally: Tally,
     /// Its last step.

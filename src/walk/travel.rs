@@ -1,5 +1,6 @@
 //! The packet's way from hook to hook, and through the chains on each.
 
+use super::assumption::{Answer, Question};
 use super::match_result::MatchResult;
 use super::packet_state::{Frame, PacketState, Passed};
 use super::ruleset_index::Entry;
@@ -22,8 +23,16 @@ pub(super) enum Next {
     Draw(u32),
     /// The rule does not match after all.
     Break,
-    /// The snapshot does not say: what must be assumed for the first; else it is the second.
-    Either(String, Box<Next>, Box<Next>),
+    /// The snapshot does not say: the first where the answer is yes, else the second.
+    Either(Question, Box<Next>, Box<Next>),
+}
+
+impl Next {
+    /// On with the next rule where the answer is the wanted one; else the rule does not match.
+    pub(super) fn fork(question: Question, wanted: bool) -> Next {
+        let (yes, no) = if wanted { (Next::Rule, Next::Break) } else { (Next::Break, Next::Rule) };
+        Next::Either(question, Box::new(yes), Box::new(no))
+    }
 }
 
 /// Chains that one way may enter until the walk is given up: rules can jump through more of them than anybody can wait for.
@@ -295,10 +304,10 @@ impl Journey<'_, '_> {
     /// The packet goes on if `what` is so; if not, it is lost, and `why` says by what.
     fn lost_unless(&mut self, t: &mut PacketState, what: &str, why: &str) {
         if let Some(mut other) = self.branch(t, 1.0) {
-            other.assume(format!("not: {what}"));
+            other.suppose(Question::Other(what.into()), Answer::No);
             self.note(&mut other, why.into());
             self.end(other, End::Lost);
-            t.assume(what.into());
+            t.suppose(Question::Other(what.into()), Answer::Yes);
         }
     }
 
@@ -311,20 +320,25 @@ impl Journey<'_, '_> {
         let apart = t.packet.destination.is_ipv6() && t.packet.destination.is_loopback();
         if !t.unsure.destination {
             let from_outside = t.hook == Hook::Prerouting && !t.looped;
-            return self.ruleset.is_local(t.packet.destination) && !(apart && from_outside);
+            let Some(question) = self.ruleset.in_doubt(t.packet.destination) else {
+                return self.ruleset.is_local(t.packet.destination) && !(apart && from_outside);
+            };
+            return self.ask(t, question);
         }
-        let yes = format!("the packet is for an address of this node{}", t.version());
-        let no = format!("not: {yes}");
-        if !t.assuming.contains(&yes) {
-            if t.assuming.contains(&no) {
-                return false;
-            }
-            if let Some(mut other) = self.branch(t, 1.0) {
-                other.assume(no);
-                self.waiting.push(other);
-            }
-            t.assume(yes);
+        let question = Question::Other(format!("the packet is for an address of this node{}", t.version()));
+        self.ask(t, question)
+    }
+
+    /// Goes on with yes; the path on which the answer is no waits.
+    fn ask(&mut self, t: &mut PacketState, question: Question) -> bool {
+        if let Some(known) = t.answer(&question) {
+            return known == Answer::Yes;
         }
+        if let Some(mut other) = self.branch(t, 1.0) {
+            other.suppose(question.clone(), Answer::No);
+            self.waiting.push(other);
+        }
+        t.suppose(question, Answer::Yes);
         true
     }
 
@@ -417,59 +431,77 @@ impl Journey<'_, '_> {
                     t.take_branch(p);
                     (t.done, t.drawn) = (i + 1, None);
                 }
-                MatchResult::Either(yes, no) => {
-                    if !t.assuming.contains(&yes) {
-                        if t.assuming.contains(&no) {
+                MatchResult::Either(question, wanted) => {
+                    let (holds, misses) =
+                        if wanted { (Answer::Yes, Answer::No) } else { (Answer::No, Answer::Yes) };
+                    match t.answer(&question) {
+                        Some(known) if known != holds => {
                             self.miss(t, id);
                             return None;
                         }
-                        if let Some(mut other) = self.branch(t, 1.0) {
-                            other.assume(no);
-                            self.miss(&mut other, id);
-                            self.waiting.push(other);
+                        Some(_) => {}
+                        None => {
+                            if let Some(mut other) = self.branch(t, 1.0) {
+                                other.suppose(question.clone(), misses);
+                                self.miss(&mut other, id);
+                                self.waiting.push(other);
+                            }
+                            t.suppose(question, holds);
                         }
-                        t.assume(yes);
                     }
                     (t.done, t.drawn) = (i + 1, None);
                 }
                 MatchResult::Draw(n) => return self.draw(t, n),
                 MatchResult::Decides(what, end) => {
                     // What is not understood may end the packet, not match, or let it go on.
+                    let question = Question::Other(what);
                     if let Some(mut other) = self.branch(t, 1.0) {
-                        other.assume(format!("{what} decides"));
+                        other.suppose(question.clone(), Answer::Decides);
                         let place = other.here();
                         self.step(&mut other, StepKind::Matched(id), Some(place), t.counted);
                         self.end(other, end);
                     }
                     if let Some(mut other) = self.branch(t, 1.0) {
-                        other.assume(format!("{what} does not match"));
+                        other.suppose(question.clone(), Answer::Misses);
                         self.miss(&mut other, id);
                         self.waiting.push(other);
                     }
-                    t.assume(format!("{what} lets it go on"));
+                    t.suppose(question, Answer::Passes);
                     (t.done, t.drawn) = (i + 1, None);
                 }
             }
         }
         let counted = t.counted || table.dialect == Dialect::Iptables;
         let mut next = self.ruleset.target(table, t, &rule.target);
-        if let Next::Either(what, then, otherwise) = next {
-            if let Some(mut other) = self.branch(t, 1.0) {
-                other.assume(format!("not: {what}"));
-                match *otherwise {
-                    Next::End(end) => {
-                        let place = other.here();
-                        self.step(&mut other, StepKind::Matched(id), Some(place), counted);
-                        self.end(other, end);
+        if let Next::Either(question, yes, no) = next {
+            next = match t.answer(&question) {
+                Some(Answer::Yes) => *yes,
+                Some(_) => *no,
+                None => {
+                    if let Some(mut other) = self.branch(t, 1.0) {
+                        other.suppose(question.clone(), Answer::No);
+                        match *no {
+                            Next::End(end) => {
+                                let place = other.here();
+                                self.step(&mut other, StepKind::Matched(id), Some(place), counted);
+                                self.end(other, end);
+                            }
+                            Next::Rule => {
+                                let place = other.here();
+                                self.step(&mut other, StepKind::Matched(id), Some(place), counted);
+                                Self::leave_rule(&mut other, id);
+                                self.waiting.push(other);
+                            }
+                            _ => {
+                                self.miss(&mut other, id);
+                                self.waiting.push(other);
+                            }
+                        }
                     }
-                    _ => {
-                        self.miss(&mut other, id);
-                        self.waiting.push(other);
-                    }
+                    t.suppose(question, Answer::Yes);
+                    *yes
                 }
-            }
-            t.assume(what);
-            next = *then;
+            };
         }
         match next {
             Next::Draw(n) => return self.draw(t, n),

@@ -158,6 +158,7 @@ fn a_move_is_told_with_its_reasons() {
 fn node(services: &[Service], kernel: &str) -> Snapshot {
     let tables = iptables::write(services, IpFamily::V4, &Default::default());
     let own = |interface: &str, address: &str| InterfaceAddress {
+        prefix: None,
         interface: interface.into(),
         address: address.parse().unwrap(),
     };

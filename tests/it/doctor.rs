@@ -115,7 +115,7 @@ fn conn_reuse_mode_goes_with_the_kernel() {
     let servers = kptop::proxy::ipvs::write(&shop::services(None, 4), &[]);
     let address = |a: &VirtualAddress| match a {
         VirtualAddress::Socket { address, .. } => {
-            Some(InterfaceAddress { interface: "kube-ipvs0".into(), address: *address })
+            Some(InterfaceAddress { interface: "kube-ipvs0".into(), address: *address, prefix: None })
         }
         _ => None,
     };

@@ -1,10 +1,11 @@
 //! Facts of the node from procfs and plain files: no helper program is run.
 
 use super::{Error, Result};
+use nf_ruleset::IpNet;
 use procfs::Current;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 /// The node. What could not be found out is `None`.
@@ -35,6 +36,9 @@ pub struct InterfaceAddress {
     pub interface: String,
     /// Address.
     pub address: IpAddr,
+    /// Length of the prefix of its network in bits; `None` where it was not said.
+    #[serde(default)]
+    pub prefix: Option<u8>,
 }
 
 /// Kernel release and CPU model: by these a calibration is known again.
@@ -130,33 +134,91 @@ pub fn addresses() -> Result<Vec<InterfaceAddress>> {
     let list = nix::ifaddrs::getifaddrs().map_err(|e| Error::io("reading the node's addresses", e.into()))?;
     let mut all: Vec<InterfaceAddress> = list
         .filter_map(|a| {
-            let storage = a.address?;
-            let address = storage
-                .as_sockaddr_in()
-                .map(|s| IpAddr::V4(s.ip()))
-                .or_else(|| storage.as_sockaddr_in6().map(|s| IpAddr::V6(s.ip())))?;
-            Some(InterfaceAddress { interface: a.interface_name, address })
+            let ip = |s: &nix::sys::socket::SockaddrStorage| {
+                let v4 = s.as_sockaddr_in().map(|s| IpAddr::V4(s.ip()));
+                v4.or_else(|| s.as_sockaddr_in6().map(|s| IpAddr::V6(s.ip())))
+            };
+            let address = ip(&a.address?)?;
+            let prefix = a.netmask.as_ref().and_then(ip).map(|mask| match mask {
+                IpAddr::V4(m) => m.to_bits().leading_ones() as u8,
+                IpAddr::V6(m) => m.to_bits().leading_ones() as u8,
+            });
+            Some(InterfaceAddress { interface: a.interface_name, address, prefix })
         })
         .collect();
     // The link by which the node reaches others holds its primary address.
-    let read = |file: &str| fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
-    let links = default_links(&read("route"), &read("ipv6_route"));
-    all.sort_by_key(|a| !links.contains(&a.interface));
+    let routes = routes();
+    all.sort_by_key(|a| !routes.iter().any(|r| r.is_default() && r.interface == a.interface));
     Ok(all)
 }
 
-/// Links of the default routes (`/proc/net/route`, `/proc/net/ipv6_route`).
-fn default_links(v4: &str, v6: &str) -> Vec<String> {
+/// A route of the main table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Where to.
+    pub net: IpNet,
+    /// The interface by which packets leave.
+    pub interface: String,
+    /// True where they go to a gateway; else the network is connected to the interface.
+    pub by_gateway: bool,
+}
+
+impl Route {
+    /// True for a default route.
+    pub fn is_default(&self) -> bool {
+        self.net.prefix == 0
+    }
+}
+
+/// `RTF_UP`, `RTF_GATEWAY`, `RTF_REJECT` (`linux/route.h`), `RTF_LOCAL` (`linux/ipv6_route.h`).
+const RTF_UP: u32 = 1;
+const RTF_GATEWAY: u32 = 2;
+const RTF_REJECT: u32 = 0x200;
+const RTF_LOCAL: u32 = 0x8000_0000;
+
+/// Routes of the main table in the calling thread's namespace, as procfs shows them: none of other tables, which rules of
+/// policy routing may ask first. Those that reject packets, and those to the node's own addresses, are left out.
+pub fn routes() -> Vec<Route> {
+    let read = |file: &str| fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+    parse_routes(&read("route"), &read("ipv6_route"))
+}
+
+/// Reads `/proc/net/route` and `/proc/net/ipv6_route`.
+fn parse_routes(v4: &str, v6: &str) -> Vec<Route> {
     // Iface Destination Gateway Flags RefCnt Use Metric Mask
-    let v4 = v4.lines().skip(1).map(|l| l.split_whitespace().collect::<Vec<_>>());
-    let v4 = v4.filter(|w| w.get(1) == Some(&"00000000") && w.get(7) == Some(&"00000000"));
-    let mut links: Vec<String> = v4.filter_map(|w| w.first().map(|l| (*l).to_string())).collect();
+    let v4 = v4.lines().skip(1).filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let number = |i: usize| u32::from_str_radix(words.get(i)?, 16).ok();
+        // The kernel prints addresses as numbers of its own order.
+        let address = |n: u32| Ipv4Addr::from(n.to_ne_bytes());
+        let flags = number(3)?;
+        let prefix = address(number(7)?).to_bits().leading_ones() as u8;
+        (flags & RTF_UP != 0 && flags & RTF_REJECT == 0).then(|| {
+            Some(Route {
+                net: IpNet { addr: address(number(1)?).into(), prefix },
+                interface: (*words.first()?).to_string(),
+                by_gateway: flags & RTF_GATEWAY != 0,
+            })
+        })?
+    });
     // destination, its prefix length, source, its, gateway, metric, references, uses, flags, link
-    let v6 = v6.lines().map(|l| l.split_whitespace().collect::<Vec<_>>());
-    let v6 =
-        v6.filter(|w| w.get(1) == Some(&"00") && w.first().is_some_and(|d| d.bytes().all(|b| b == b'0')));
-    links.extend(v6.filter_map(|w| w.get(9).map(|l| (*l).to_string())).filter(|l| l != "lo"));
-    links
+    let v6 = v6.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let flags = u32::from_str_radix(words.get(8)?, 16).ok()?;
+        let usable = flags & RTF_UP != 0 && flags & (RTF_REJECT | RTF_LOCAL) == 0;
+        let interface = (*words.get(9)?).to_string();
+        (usable && interface != "lo").then(|| {
+            Some(Route {
+                net: IpNet {
+                    addr: Ipv6Addr::from(u128::from_str_radix(words.first()?, 16).ok()?).into(),
+                    prefix: u8::from_str_radix(words.get(1)?, 16).ok()?,
+                },
+                interface,
+                by_gateway: flags & RTF_GATEWAY != 0,
+            })
+        })?
+    });
+    v4.chain(v6).collect()
 }
 
 #[cfg(test)]
@@ -176,29 +238,45 @@ mod tests {
     }
 
     #[test]
-    fn links_of_default_routes_are_found() {
+    #[cfg(target_endian = "little")]
+    fn routes_are_read_as_procfs_prints_them() {
         let v4 = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\n\
                   cni0\t0000F40A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
+                  *\t0001F40A\t00000000\t0201\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
                   eth1\t00000000\t0132A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n";
         let zero = "0".repeat(32);
         let v6 = format!(
-            "{zero} 00 {zero} 00 fd0000500000000000000000000000001 00000400 1 0 00000003     eth2\n\
+            "{zero} 00 {zero} 00 fd000050000000000000000000000001 00000400 1 0 00000003     eth2\n\
              {zero} 00 {zero} 00 {zero} ffffffff 1 0 00200200       lo\n"
         );
-        assert_eq!(default_links(v4, &v6), ["eth1", "eth2"]);
-        assert!(default_links("", "").is_empty());
+        let route = |net: &str, interface: &str, by_gateway| Route {
+            net: net.parse().unwrap(),
+            interface: interface.into(),
+            by_gateway,
+        };
+        let all = parse_routes(v4, &v6);
+        assert_eq!(
+            all,
+            [
+                route("10.244.0.0/24", "cni0", false),
+                route("0.0.0.0/0", "eth1", true),
+                route("::/0", "eth2", true)
+            ]
+        );
+        assert!(all[1].is_default() && parse_routes("", "").is_empty());
     }
 
     proptest::proptest! {
         #[test]
         fn any_routes_are_survived(v4 in "[\\t\\n0-9A-Fa-z ]{0,200}", v6 in "[\\n0-9a-z ]{0,200}") {
-            let _ = default_links(&v4, &v6);
+            let _ = parse_routes(&v4, &v6);
         }
     }
 
     #[test]
     fn this_node_has_a_kernel_and_loopback() {
         assert!(read().kernel.is_some());
-        assert!(addresses().unwrap().iter().any(|a| a.interface == "lo"));
+        let loopback = addresses().unwrap().into_iter().find(|a| a.interface == "lo" && a.address.is_ipv4());
+        assert_eq!(loopback.unwrap().prefix, Some(8));
     }
 }

@@ -25,6 +25,21 @@ impl IpNet {
         self.prefix == IpFamily::of(self.addr).bits()
     }
 
+    /// The same network by its first address.
+    pub fn masked(self) -> IpNet {
+        let addr = match self.addr {
+            IpAddr::V4(a) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0);
+                IpAddr::V4((u32::from(a) & mask).into())
+            }
+            IpAddr::V6(a) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix.min(128))).unwrap_or(0);
+                IpAddr::V6((u128::from(a) & mask).into())
+            }
+        };
+        IpNet { addr, prefix: self.prefix }
+    }
+
     /// True where `addr` lies inside.
     pub fn contains(self, addr: IpAddr) -> bool {
         match (self.addr, addr) {

@@ -7,6 +7,7 @@ mod conntrack;
 mod ipset;
 mod ipvsadm;
 mod listing;
+mod missing;
 mod node;
 mod parts;
 

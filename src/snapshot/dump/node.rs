@@ -1,7 +1,8 @@
 //! `ip addr`, and the small files that say what node it is.
 
 use crate::kernel::links::Link;
-use crate::kernel::node::InterfaceAddress;
+use crate::kernel::node::{InterfaceAddress, Route};
+use crate::ruleset::IpNet;
 use crate::snapshot::Snapshot;
 use std::sync::Arc;
 
@@ -28,9 +29,11 @@ pub(super) fn addresses(text: &str) -> (Vec<Link>, Vec<InterfaceAddress>) {
         let Some(link) = links.last_mut() else { continue };
         match words.first() {
             Some(&("inet" | "inet6")) => {
-                let address = words.get(1).and_then(|a| a.split('/').next()?.parse().ok());
-                if let Some(address) = address {
-                    addresses.push(InterfaceAddress { interface: link.name.clone(), address });
+                let word = words.get(1).copied().unwrap_or_default();
+                let (address, prefix) = word.split_once('/').unwrap_or((word, ""));
+                if let Ok(address) = address.parse() {
+                    let prefix = prefix.parse().ok();
+                    addresses.push(InterfaceAddress { interface: link.name.clone(), address, prefix });
                 }
             }
             // With `-d` the kind is on a line of its own.
@@ -50,12 +53,22 @@ pub(super) fn addresses(text: &str) -> (Vec<Link>, Vec<InterfaceAddress>) {
     (links, addresses)
 }
 
-/// The link of the first default route of `ip route`.
-pub(super) fn default_link(text: &str) -> Option<String> {
-    let line = text.lines().find(|l| l.starts_with("default "))?;
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let at = words.iter().position(|w| *w == "dev")?;
-    words.get(at + 1).map(|w| (*w).to_string())
+/// `ip route`: routes by which packets leave.
+pub(super) fn routes(text: &str) -> Vec<Route> {
+    let v6 = text.lines().any(|l| l.split_whitespace().any(|w| w.contains("::")));
+    let route = |line: &str| {
+        let mut words = line.split_whitespace().peekable();
+        let first = words.next()?;
+        let net = match first {
+            "default" if v6 => "::/0".parse().ok()?,
+            "default" => "0.0.0.0/0".parse().ok()?,
+            net => net.parse::<IpNet>().ok().or_else(|| net.parse().ok().map(IpNet::host))?,
+        };
+        let words: Vec<&str> = words.collect();
+        let after = |key: &str| words.iter().position(|w| *w == key).and_then(|i| words.get(i + 1).copied());
+        Some(Route { net, interface: after("dev")?.to_string(), by_gateway: after("via").is_some() })
+    };
+    text.lines().filter_map(route).filter(|r| r.interface != "lo").collect()
 }
 
 /// A small file by its name: true where it was one of them.
@@ -87,15 +100,20 @@ mod tests {
         assert_eq!(links.len(), 3);
         assert_eq!((links[1].kind.as_deref(), links[1].master, links[1].up), (Some("veth"), Some(4), true));
         assert!(!links[2].up);
-        assert_eq!(addresses[1].interface, "cni0");
-        assert_eq!(default_link("10.0.0.0/8 dev x\ndefault via 1.2.3.4 dev eth0\n").as_deref(), Some("eth0"));
+        assert_eq!((addresses[1].interface.as_str(), addresses[1].prefix), ("cni0", Some(64)));
+        let routes = routes(
+            "10.0.0.0/8 dev x scope link\nunreachable 10.9.0.0/24\n10.1.0.7 dev cali1\ndefault via 1.2.3.4 dev eth0\n",
+        );
+        let text: Vec<String> =
+            routes.iter().map(|r| format!("{} {} {}", r.net, r.interface, r.by_gateway)).collect();
+        assert_eq!(text, ["10.0.0.0/8 x false", "10.1.0.7/32 cali1 false", "0.0.0.0/0 eth0 true"]);
     }
 
     proptest::proptest! {
         #[test]
         fn any_text_is_survived(text in "([0-9a-z:@<>,/. ]{0,60}\n){0,8}") {
             let _ = addresses(&text);
-            let _ = default_link(&text);
+            let _ = routes(&text);
         }
     }
 }

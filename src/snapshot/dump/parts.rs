@@ -350,6 +350,8 @@ pub(super) struct Reader {
     named: bool,
     single: BTreeMap<Kind, PathBuf>,
     nft: Vec<SavedTable>,
+    /// Families of which iptables-nft-save said that iptables-legacy has tables, too.
+    legacy: Vec<IpFamily>,
     listed: Vec<SavedTable>,
     ipvs: Option<ipvs::Ipvs>,
     counters: Counters,
@@ -359,7 +361,6 @@ pub(super) struct Reader {
     limits: Limits,
     cpus: Vec<Stats>,
     flows: Option<crate::snapshot::Flows>,
-    default_link: Option<String>,
 }
 
 impl Reader {
@@ -459,7 +460,7 @@ impl Reader {
                 self.snapshot.links = Arc::new(links);
                 self.snapshot.addresses = Arc::new(addresses);
             }
-            Kind::Routes => self.default_link = super::node::default_link(text),
+            Kind::Routes => Arc::make_mut(&mut self.snapshot.routes).extend(super::node::routes(text)),
             Kind::Objects => self.objects.push((f.path.display().to_string(), f.text.clone())),
             Kind::Accounts => self.accounts.extend(accounts(text)),
             Kind::Recent => {
@@ -495,6 +496,10 @@ impl Reader {
             }
             other => other.map_err(|e| e.to_string())?,
         };
+        // `xtables_restore_main` and its kin print this to the same terminal (iptables/xtables-save.c, since 1.8.0).
+        if f.text.lines().any(|l| l.starts_with("# Warning: ip") && l.contains("-legacy tables present")) {
+            self.legacy.push(if is_v6 { IpFamily::V6 } else { IpFamily::V4 });
+        }
         // Without -c nothing is known of what rules counted.
         let counted = f.text.lines().any(|l| l.starts_with('['));
         for t in tables {
@@ -567,7 +572,7 @@ impl Reader {
         if !self.remembered.lists.is_empty() {
             s.remembered = Some(reading(self.remembered));
         }
-        if let Some(link) = self.default_link {
+        if let Some(link) = s.routes.iter().find(|r| r.is_default()).map(|r| r.interface.clone()) {
             Arc::make_mut(&mut s.addresses).sort_by_key(|a| a.interface != link);
         }
         if self.flows.is_some() || self.limits != Limits::default() || !self.cpus.is_empty() {
@@ -615,6 +620,8 @@ impl Reader {
                 }
             }
         }
+        let parts = super::missing::parts(&s.tables, &self.legacy);
+        s.unread.extend(parts);
         // What files could have said, and these do not.
         for (source, what, is_there, which) in [
             (
