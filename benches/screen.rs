@@ -199,6 +199,7 @@ fn held(services: &[kptop::proxy::Service], at: Duration) -> kptop::snapshot::Co
 fn lookups() {
     use kptop::cost::{Prices, compare_modes, lookups};
     use kptop::proxy::Model;
+    use kptop::reach::survey;
     let prices = Prices::default();
     for (mode, services) in
         [("iptables", 1_000), ("iptables", 10_000), ("nftables", 1_000), ("nftables", 10_000)]
@@ -218,7 +219,9 @@ fn lookups() {
         };
         let mut model = Model::default();
         let read = timed(&mut || model = Model::read(&snapshot, &Names::default()));
-        let walked = timed(&mut || drop(lookups(&snapshot, &model, &prices)));
+        let mut reach = survey(&snapshot, &model);
+        let walked = timed(&mut || reach = survey(&snapshot, &model));
+        drop(lookups(&snapshot, &model, &reach, &prices));
         let compared = timed(&mut || drop(compare_modes(&snapshot, &model, &prices)));
         println!(
             "lookups of {services} Services in {mode} mode: reading them {read:.1} ms, walking each {walked:.1} ms ({:.2} of it)",
@@ -273,11 +276,12 @@ fn recording() {
     }
 }
 
-/// The doctor's whole run beyond the snapshot: walking for dead ends, and every cause; with 100,000 flows over all backends.
+/// The doctor's whole run beyond the snapshot: walking to every Service, and every cause; with 100,000 flows over all backends.
 fn doctor() {
-    use kptop::doctor::{Before, Facts, dead_ends, examine};
+    use kptop::doctor::{Before, Facts, examine};
     use kptop::proxy::Model;
     use kptop::rates::Tracker;
+    use kptop::reach::survey;
     use kptop::snapshot::facts::{Flow, SEEN_REPLY, Tuple};
     use kptop::snapshot::{Conntrack, Flows, Reading};
     use std::net::IpAddr;
@@ -325,7 +329,7 @@ fn doctor() {
         let (mut walks, mut causes, mut found) = (Vec::new(), Vec::new(), 0);
         for _ in 0..9 {
             let began = Instant::now();
-            let ends = dead_ends(&now, &model);
+            let reach = survey(&now, &model);
             walks.push(began.elapsed().as_secs_f64() * 1e3);
             let facts = Facts {
                 snapshot: &now,
@@ -334,7 +338,7 @@ fn doctor() {
                 node: &node,
                 before: Some(Before { snapshot: &before, model: &model }),
                 last: None,
-                dead_ends: &ends,
+                reach: &reach,
             };
             let began = Instant::now();
             found = examine(&facts).findings.len();
@@ -342,7 +346,7 @@ fn doctor() {
         }
         let (walks, causes) = (median(walks), median(causes));
         println!(
-            "doctor of {services} Services in {mode} mode: {:.1} ms (dead ends {walks:.1}, causes {causes:.1}), {found} findings",
+            "doctor of {services} Services in {mode} mode: {:.1} ms (walks {walks:.1}, causes {causes:.1}), {found} findings",
             walks + causes
         );
     }

@@ -19,6 +19,7 @@ pub mod explain;
 pub mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+pub mod health;
 mod input;
 #[cfg(feature = "lab")]
 pub mod lab;
@@ -27,6 +28,7 @@ pub mod output;
 pub mod plain;
 pub mod proxy;
 pub mod rates;
+pub mod reach;
 pub mod recording;
 pub mod replay;
 pub mod snapshot;

@@ -4,10 +4,13 @@
 use crate::changes::{Changes, compare};
 use crate::columns::{BackendRow, ServiceRow};
 use crate::cost::{Lookup, Prices, lookups};
-use crate::doctor::{self, Before, DeadEnd, Examination, Facts};
+use crate::doctor::{self, Before, Examination, Facts, Steady};
+use crate::health::{self, Health, ServiceHealth};
 use crate::proxy::{Model, Names, cluster_endpoint};
 use crate::rates::{History, NodeRates, Rates, Tracker};
+use crate::reach::{Reach, survey};
 use crate::snapshot::Snapshot;
+use crate::snapshot::facts::{InterfaceAddress, Ipset, Link, Route, Sysctls};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,8 +34,12 @@ pub struct View {
     pub node: Arc<NodeRates>,
     /// What changed since the first reading.
     pub changes: Arc<Changes>,
+    /// What walks to each Service found, in the model's order.
+    pub reach: Arc<Reach>,
     /// What is wrong.
     pub examination: Arc<Examination>,
+    /// How each Service is, in the model's order.
+    pub health: Health,
     /// What Services did until now.
     pub history: Arc<History>,
 }
@@ -45,6 +52,7 @@ impl View {
             service: self.model.services.get(place)?,
             figures: self.model.figures(place),
             rates: self.rates.get(place),
+            health: self.health.get(place).unwrap_or(&UNKNOWN),
             lookup: self.lookups.get(place).and_then(Option::as_ref),
         })
     }
@@ -64,9 +72,37 @@ impl View {
             backend: known,
             figures: row.figures.backend(backend),
             real_share: row.figures.real_share(backend),
+            lost: row.health.lost_backend(backend),
             rates: self.rates.backend(&self.model.services, service, backend),
             endpoint: cluster.and_then(|c| cluster_endpoint(c, row.service, known.address, known.port)),
         })
+    }
+}
+
+/// The health of a Service of which nothing is known.
+static UNKNOWN: ServiceHealth = ServiceHealth::UNKNOWN;
+
+/// What walks look at beside the rules.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Ground {
+    addresses: Arc<Vec<InterfaceAddress>>,
+    links: Arc<Vec<Link>>,
+    routes: Arc<Vec<Route>>,
+    sysctls: Arc<Sysctls>,
+    ipsets: Option<Arc<Vec<Ipset>>>,
+    unread: usize,
+}
+
+impl Ground {
+    fn of(s: &Snapshot) -> Ground {
+        Ground {
+            addresses: s.addresses.clone(),
+            links: s.links.clone(),
+            routes: s.routes.clone(),
+            sysctls: s.sysctls.clone(),
+            ipsets: s.ipsets.as_ref().map(|r| r.value.clone()),
+            unread: s.unread.iter().filter(|u| u.leaves_open()).count(),
+        }
     }
 }
 
@@ -76,11 +112,13 @@ pub struct Observer {
     names: Names,
     prices: Arc<Prices>,
     lookups: Arc<Vec<Option<Lookup>>>,
-    dead_ends: Vec<DeadEnd>,
+    ground: Ground,
+    reach: Arc<Reach>,
+    written: Arc<Vec<ServiceHealth>>,
+    steady: Option<Steady>,
     changes: Arc<Changes>,
     earlier: VecDeque<(Arc<Snapshot>, Model)>,
     model: Model,
-    examines: bool,
     tracker: Tracker,
     history: Arc<History>,
     last: Option<View>,
@@ -93,11 +131,13 @@ impl Observer {
             names,
             prices: Arc::default(),
             lookups: Arc::default(),
-            dead_ends: Vec::new(),
+            ground: Ground::default(),
+            reach: Arc::default(),
+            written: Arc::default(),
+            steady: Some(Steady::default()),
             changes: Arc::default(),
             earlier: VecDeque::new(),
             model: Model::default(),
-            examines: true,
             tracker: Tracker::default(),
             history: Arc::default(),
             last: None,
@@ -110,10 +150,9 @@ impl Observer {
         self
     }
 
-    /// Without findings: for who does not show any. Walking the rules for packets that die takes longer than all the
-    /// rest.
-    pub fn without_findings(mut self) -> Observer {
-        self.examines = false;
+    /// With findings as each reading shows them: nothing stays after its cause is gone.
+    pub fn at_once(mut self) -> Observer {
+        self.steady = None;
         self
     }
 
@@ -123,11 +162,12 @@ impl Observer {
         let rates = self.tracker.update(&snapshot, &self.model);
         let node = self.tracker.node(&snapshot, &self.model, &rates);
         self.history = Arc::new(self.tracker.history());
-        if self.model.changed {
-            self.lookups = Arc::new(lookups(&snapshot, &self.model, &self.prices));
-            if self.examines {
-                self.dead_ends = doctor::dead_ends(&snapshot, &self.model);
-            }
+        let ground = Ground::of(&snapshot);
+        if self.model.changed || self.ground != ground {
+            self.ground = ground;
+            self.reach = Arc::new(survey(&snapshot, &self.model));
+            self.lookups = Arc::new(lookups(&snapshot, &self.model, &self.reach, &self.prices));
+            self.written = Arc::new(health::written(&snapshot, &self.model, &self.reach));
         }
         let (snapshot, model) = (Arc::new(snapshot), self.model.clone());
         let before = self.earlier.front().map(|(snapshot, model)| Before { snapshot, model });
@@ -138,9 +178,15 @@ impl Observer {
             node: &node,
             before,
             last: self.last.as_ref().map(|v| Before { snapshot: &v.snapshot, model: &v.model }),
-            dead_ends: &self.dead_ends,
+            reach: &self.reach,
         };
-        let examination = if self.examines { doctor::examine(&facts) } else { Examination::default() };
+        let mut examination = doctor::examine(&facts);
+        if let Some(steady) = &mut self.steady {
+            let found = std::mem::take(&mut examination.findings);
+            examination.findings = steady.settle(snapshot.taken_at, found, &model, model.changed);
+        }
+        let examination = examination.ordered(&model);
+        let health = Health::judge(&self.written, &examination);
         self.remember(&snapshot, &model);
         if let Some(last) = &self.last {
             let found = compare((&last.snapshot, &last.model), (&snapshot, &model));
@@ -156,7 +202,9 @@ impl Observer {
             prices: self.prices.clone(),
             node: Arc::new(node),
             changes: self.changes.clone(),
+            reach: self.reach.clone(),
             examination: Arc::new(examination),
+            health,
             history: self.history.clone(),
             snapshot,
         };

@@ -26,6 +26,9 @@ pub(super) struct DoctorArgs {
     /// With --watch: end after so many seconds.
     #[arg(long = "for", value_name = "SECONDS", requires = "watch", allow_negative_numbers = true, value_parser = super::values::parse_span)]
     span: Option<Duration>,
+    /// Name every Service of a finding, not only those that lose most.
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
     demo: DemoFlag,
     /// How to print.
@@ -46,6 +49,9 @@ impl Execute for DoctorArgs {
         let mut source = Source::open(source, args.demo.busy(), back)?;
         source.wait_for_names();
         let mut observer = Observer::new(names);
+        if !args.watch {
+            observer = observer.at_once();
+        }
         let mut view = observer.observe(source.snapshot(Wanted::ALL)?);
         if let Err(why) = need_rules(&view.snapshot) {
             // Scripts still get their document: nothing was looked for.
@@ -71,9 +77,7 @@ fn write(view: &View, args: &DoctorArgs) -> Result<(), String> {
     let on_terminal = io::stdout().is_terminal();
     let width = crate::window::width();
     print_as(args.output.form(), |out| match args.output {
-        TextOrJson::Text => {
-            output::write_examination(&view.examination, view.model.services.len(), width, out)
-        }
+        TextOrJson::Text => output::write_examination(&view.examination, &view.model, args.all, width, out),
         TextOrJson::Json => {
             // While it watches, a line is a document.
             let indented = on_terminal && !args.watch;
@@ -90,7 +94,8 @@ fn write(view: &View, args: &DoctorArgs) -> Result<(), String> {
 
 /// What a finding is known by from one reading to the next.
 fn key(f: &Finding) -> (&'static str, &str) {
-    (f.id, &f.about)
+    // How many Services it is about may change.
+    (f.id, if f.services.len() > 1 { "Services" } else { &f.about })
 }
 
 fn watch(

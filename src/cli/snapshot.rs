@@ -52,7 +52,7 @@ pub(super) fn print_snapshot(
     format: Format,
     over: Option<Duration>,
 ) -> Result<ExitCode, String> {
-    let mut observer = Observer::new(names).priced(prices()).without_findings();
+    let mut observer = Observer::new(names).priced(prices()).at_once();
     let mut snapshot = source.snapshot(Wanted::ALL)?;
     if let Some(over) = over {
         observer.observe(snapshot);

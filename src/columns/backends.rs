@@ -1,6 +1,7 @@
 //! Columns of the backends of a Service.
 
 use super::{Column, NEVER, Rows, Shape, Value, expected_share, figure, words};
+use crate::health::LostBackend;
 use crate::proxy::{Backend, BackendFigures, Service, endpoint_text};
 use crate::rates::{BackendRates, NoRate, Rate};
 use crate::snapshot::facts::ClusterEndpoint;
@@ -22,6 +23,8 @@ pub struct BackendRow<'a> {
     pub real_share: Option<f64>,
     /// Its rates.
     pub rates: Option<BackendRates>,
+    /// What takes its new flows, where something does.
+    pub lost: Option<&'a LostBackend>,
     /// What the Kubernetes API reports it.
     pub endpoint: Option<&'a ClusterEndpoint>,
 }
@@ -47,13 +50,16 @@ pub const BACKENDS: &[Column<Backends>] = &[
         key: "backend",
         head: "BACKEND",
         unit: "",
-        help: "endpoint; w3: its weight in IPVS; local: on this node",
+        help: "endpoint; ✗: its new flows are lost; w3: its weight in IPVS; local: on this node",
         width: 24,
         right: false,
         from: 0,
         shape: Shape::Text,
         value: |r| {
             let mut text = endpoint_text(r.backend.address, r.backend.port);
+            if r.lost.is_some() {
+                text.push_str(" ✗");
+            }
             if let Some(weight) = r.backend.weight.filter(|w| *w != 1) {
                 text.push_str(&format!(" w{weight}"));
             } else if r.backend.local == Some(true) {

@@ -117,8 +117,13 @@ impl Term {
         if wanted.is_empty() {
             return Ok(None);
         }
-        // What 0.1 called this state.
-        let wanted = if (SERVICES[column].key, wanted) == ("state", "leftover") { "stale" } else { wanted };
+        // What 0.1 called these states.
+        let wanted = match (SERVICES[column].key, wanted) {
+            ("state", "leftover") => "stale",
+            ("state", "rejecting") => "no_endpoints",
+            ("state", "dropping") => "no_local_endpoints",
+            _ => wanted,
+        };
         let wanted = match (operator, number(wanted)) {
             (Operator::Contains, _) => Wanted::Text(wanted.to_lowercase()),
             (_, Some(n)) => Wanted::Number(n),
@@ -160,13 +165,18 @@ impl Term {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::Health;
     use crate::lab::shop;
     use crate::observe::View;
     use crate::proxy::{Model, Service};
+    use crate::snapshot::Snapshot;
     use proptest::prelude::*;
 
     fn view(services: Vec<Service>) -> View {
-        View { model: Model::of(services), ..View::default() }
+        let model = Model::of(services);
+        let written = crate::health::written(&Snapshot::default(), &model, &Default::default());
+        let health = Health::judge(&written.into(), &Default::default());
+        View { model, health, ..View::default() }
     }
 
     fn passing(text: &str) -> Vec<String> {
@@ -182,7 +192,11 @@ mod tests {
     #[test]
     fn terms_combine() {
         assert_eq!(passing("ns:media proto:udp rtcp"), ["media/rtp:rtcp UDP"]);
-        assert_eq!(passing("ns:shop state:rejecting"), ["shop/payments:http TCP", "shop/invoices:http TCP"]);
+        assert_eq!(
+            passing("ns:shop state:no_endpoints"),
+            ["shop/payments:http TCP", "shop/invoices:http TCP"]
+        );
+        assert_eq!(passing("ns:shop state:rejecting"), passing("ns:shop state:no_endpoints"));
         assert_eq!(passing("ns=shop backends>=6"), ["shop/frontend:http TCP", "shop/catalog:http TCP"]);
         assert_eq!(passing("backends<1 -ns:shop"), ["monitoring/agent-elsewhere:otlp TCP"]);
         assert_eq!(passing("flows>0"), [""; 0]); // no rates yet: not more than 0

@@ -2,9 +2,9 @@
 
 use super::{Column, NEVER, Rows, Shape, Value, figure, words};
 use crate::cost::Lookup;
+use crate::health::ServiceHealth;
 use crate::proxy::{
-    Backend, BackendFigures, CounterSource, Engine, FrontendKind, Health, Mode, Service, ServiceFigures,
-    frontend_text,
+    Backend, BackendFigures, CounterSource, Engine, Mode, Service, ServiceFigures, frontend_text,
 };
 use crate::rates::{NoRate, Rate, ServiceRates};
 use crate::ruleset::IpFamily;
@@ -24,6 +24,8 @@ pub struct ServiceRow<'a> {
     pub figures: ServiceFigures<'a>,
     /// Its rates.
     pub rates: Option<&'a ServiceRates>,
+    /// How it is, and why.
+    pub health: &'a ServiceHealth,
     /// What its lookup costs, where that is known.
     pub lookup: Option<&'a Lookup>,
 }
@@ -36,26 +38,6 @@ fn rate(row: &ServiceRow<'_>, of: fn(&ServiceRates) -> Rate) -> Value {
     Value::rate(row.rates.map_or(Err(NoRate::FirstSample), of))
 }
 
-/// The symbol of a state.
-pub fn symbol(health: Health) -> &'static str {
-    match health {
-        Health::Fine => "●",
-        Health::Rejecting => "✗",
-        Health::Dropping => "▼",
-        Health::Stale => "○",
-    }
-}
-
-/// The word of a state, for filters and text.
-pub fn state_word(health: Health) -> &'static str {
-    match health {
-        Health::Fine => "healthy",
-        Health::Rejecting => "rejecting",
-        Health::Dropping => "dropping",
-        Health::Stale => "stale",
-    }
-}
-
 /// True where some frontends ask for local endpoints and others do not: nobody knows how much comes by which.
 fn mixed_policies(s: &Service) -> bool {
     s.backends.windows(2).any(|w| w[0].traffic_policies != w[1].traffic_policies)
@@ -64,19 +46,6 @@ fn mixed_policies(s: &Service) -> bool {
 /// The part of new flows that a backend should get; `None` where rules expect nothing, or nobody knows.
 pub fn expected_share(s: &Service, b: &Backend) -> Option<f64> {
     b.share.or(b.local_share).filter(|_| !mixed_policies(s))
-}
-
-/// The name of a Service where both families are beside each other: `dual/web:http v6`. IPVS has a virtual server for
-/// each frontend: those beside the cluster IP's have their address behind the name.
-pub fn screen_label(s: &Service) -> String {
-    let frontend = s.frontends.first().filter(|f| f.kind != Some(FrontendKind::ClusterIp));
-    if let (Mode::Ipvs, true, Some(f)) = (s.engine.mode(), s.name.is_some(), frontend) {
-        return format!("{} {}", s.label(), frontend_text(f));
-    }
-    match s.family {
-        IpFamily::V6 if s.name.is_some() => format!("{} v6", s.label()),
-        _ => s.label(),
-    }
 }
 
 /// Flows below which the spread over backends says nothing.
@@ -135,12 +104,12 @@ pub const SERVICES: &[Column<Services>] = &[
         key: "state",
         head: "",
         unit: "",
-        help: "● healthy, ✗ rejecting: no endpoints, ▼ dropping: none local, ○ stale: of another mode",
+        help: "✗ failing, or no endpoints; ◐ degraded; ▼ no local endpoints; ○ stale; ? unknown; ● healthy",
         width: 1,
         right: false,
         from: 0,
         shape: Shape::Symbol,
-        value: |r| text(state_word(r.service.health())),
+        value: |r| text(r.health.state.name()),
     },
     words("name", "SERVICE", 0, 0, "namespace/name:port; the address where only that is known", |r| {
         Value::AsListed(r.service.label())

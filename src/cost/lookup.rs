@@ -2,9 +2,10 @@
 
 use super::prices::{Prices, PricesFrom};
 use crate::proxy::{Engine, Model, Service, any_pod, node_address};
+use crate::reach::{Reach, ServiceReach};
 use crate::ruleset::{Dialect, IpFamily, TableBackend};
 use crate::snapshot::Snapshot;
-use crate::walk::{Ingress, Options, Packet, RulesetIndex};
+use crate::walk::{Ingress, Options, Packet};
 use std::net::IpAddr;
 
 /// The lookup of one Service: the first packet of a flow from a pod to its first frontend, over all of its ends.
@@ -89,26 +90,18 @@ const POD_LINK: &str = "kptop-pod";
 pub(super) const FIGURES: Options = Options { new_client: true, steps: false, most_outcomes: 20_000 };
 
 /// The lookups of all Services, in the model's order; `None` where nothing leads to one.
-pub fn lookups(snapshot: &Snapshot, model: &Model, prices: &Prices) -> Vec<Option<Lookup>> {
-    let ruleset = RulesetIndex::new(snapshot);
+pub fn lookups(snapshot: &Snapshot, model: &Model, reach: &Reach, prices: &Prices) -> Vec<Option<Lookup>> {
     let sizes = Sizes::of(snapshot);
-    let probes = ProbeSources::new(snapshot);
-    model
-        .services
-        .iter()
-        .map(|s| {
-            let packet = probes.packet(s).filter(|_| !s.stale)?;
-            let walk = ruleset.walk(&packet, &FIGURES);
-            let rules = || walk.outcomes.iter().map(|o| o.tally.rules());
-            let mean = walk.mean_rules()?;
-            let priced = prices.calibration.engine(s.engine).map(|p| (s.engine, p));
-            Some(Lookup {
-                min: rules().min()?,
-                mean,
-                max: rules().max()?,
-                ns: priced.and_then(|(e, p)| p.first_packet_ns(sizes.rules(e, s.family), mean)),
-                from: priced.map_or(prices.from, |(e, _)| prices.source(e)),
-            })
+    let lookup = |(s, r): (&Service, &ServiceReach)| {
+        let cost = r.cost?;
+        let priced = prices.calibration.engine(s.engine).map(|p| (s.engine, p));
+        Some(Lookup {
+            min: cost.min,
+            mean: cost.mean,
+            max: cost.max,
+            ns: priced.and_then(|(e, p)| p.first_packet_ns(sizes.rules(e, s.family), cost.mean)),
+            from: priced.map_or(prices.from, |(e, _)| prices.source(e)),
         })
-        .collect()
+    };
+    model.services.iter().zip(reach.iter()).map(lookup).collect()
 }

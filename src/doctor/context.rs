@@ -2,12 +2,13 @@
 
 use super::facts::{Before, Facts};
 use super::finding::{Finding, Severity, Subject};
-use crate::columns::screen_label;
-use crate::proxy::{FrontendKind, Mode, Model, RuleRef, Service, State, chain_owner};
+use super::losses::{Taken, taken};
+use crate::proxy::{FrontendKind, Mode, Model, RuleRef, Service, State, rule_owner, screen_label};
 use crate::rates::{Delta, NoRate, Rise, TableDelta};
+use crate::reach::{Taker, taker_words};
 use crate::ruleset::{IpFamily, L4Endpoint, RuleId};
 use crate::snapshot::facts::{Cluster, ConntrackStat};
-use crate::snapshot::{Conntrack, FlowFigures, FlowKey, Flows, Snapshot, SourceId};
+use crate::snapshot::{Conntrack, FlowFigures, FlowKey, Flows, Snapshot, SourceId, Unread};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -49,6 +50,8 @@ pub(super) struct CheckContext<'a> {
     pub(super) facts: Facts<'a>,
     pub(super) snapshot: &'a Snapshot,
     pub(super) model: &'a Model,
+    /// What walks found lost, by who takes it.
+    pub(super) taken: Vec<Taken<'a>>,
     /// Flows of each Service active, in the model's order.
     flows: Vec<Vec<(FlowKey, FlowFigures)>>,
 }
@@ -59,6 +62,7 @@ impl<'a> CheckContext<'a> {
             facts,
             snapshot: facts.snapshot,
             model: facts.model,
+            taken: taken(facts.reach),
             flows: vec![Vec::new(); facts.model.services.len()],
         };
         if let Some(flows) = cx.flows_read() {
@@ -93,7 +97,8 @@ impl<'a> CheckContext<'a> {
 
     /// Why a check that found nothing rules nothing out all the same.
     pub(super) fn inconclusive(&self, check: &Check) -> Option<NotChecked> {
-        let u = self.snapshot.failed().find(|u| check.looks_at.contains(&u.source))?;
+        let open = |u: &&Unread| u.leaves_open() && check.looks_at.contains(&u.source);
+        let u = self.snapshot.unread.iter().find(open)?;
         let why = format!("not everything was read: {}: {}", u.what, u.why);
         Some(NotChecked::new(u.source, why))
     }
@@ -292,7 +297,8 @@ impl<'a> CheckContext<'a> {
     ) -> Finding {
         let s = &self.model.services[service];
         let about = format!("{} {}", screen_label(s), s.protocol.name());
-        Finding { subject: Subject::Service(service), ..Finding::node(id, severity, &about, title) }
+        let services = vec![service];
+        Finding { subject: Subject::Service(service), services, ..Finding::node(id, severity, &about, title) }
     }
 
     /// A finding about a rule.
@@ -320,10 +326,14 @@ impl<'a> CheckContext<'a> {
         format!("{} {} {chain}", t.family, t.table.name)
     }
 
-    /// Whose chain a rule is in, as far as names say.
+    /// Whose rule it is, as far as names say.
     pub(super) fn owner(&self, rule: RuleRef) -> Option<&'static str> {
-        let t = self.snapshot.tables.get(rule.table)?;
-        chain_owner(&t.table, t.table.chain_of(rule.rule)?)
+        rule_owner(&self.snapshot.tables.get(rule.table)?.table, rule.rule)
+    }
+
+    /// What a taker is, for people: `a rule of Docker in FORWARD`.
+    pub(super) fn taker_words(&self, taker: &Taker) -> String {
+        taker_words(self.snapshot, taker)
     }
 
     /// The rules of every chain of this name in tables of iptables of this name, with their places.

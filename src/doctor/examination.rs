@@ -4,6 +4,8 @@ use super::causes::ALL;
 use super::context::CheckContext;
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
+use super::group::grouped;
+use crate::proxy::Model;
 use crate::snapshot::SourceId;
 
 /// A cause that could not be looked for.
@@ -32,6 +34,19 @@ impl Examination {
         self.findings.iter().any(|f| f.severity <= Severity::Warning)
     }
 
+    /// With findings that differ only in the Service put together; the worst first, and of those the ones that lose most.
+    pub fn ordered(mut self, model: &Model) -> Examination {
+        self.findings = grouped(std::mem::take(&mut self.findings), model);
+        self.findings.sort_by(|a, b| {
+            let all = |f: &Finding| f.lost_share.unwrap_or(0.0) * f.services.len().max(1) as f64;
+            let lost = |f: &Finding| (f.lost_rate.unwrap_or(0.0), all(f));
+            let by_loss = || lost(b).partial_cmp(&lost(a)).unwrap_or(std::cmp::Ordering::Equal);
+            let key = |f: &Finding| (f.severity, f.quiet_since.is_some());
+            key(a).cmp(&key(b)).then_with(by_loss)
+        });
+        self
+    }
+
     /// Causes that were looked for.
     pub fn checked(&self) -> impl Iterator<Item = &'static str> {
         causes().filter(|id| !self.unchecked.iter().any(|u| u.id == *id))
@@ -43,7 +58,7 @@ pub fn causes() -> impl Iterator<Item = &'static str> {
     ALL.iter().map(|c| c.id)
 }
 
-/// Looks for every cause; the worst first.
+/// Looks for every cause. Findings are as the checks give them: [`Examination::ordered`] puts them together.
 pub fn examine(facts: &Facts<'_>) -> Examination {
     let cx = CheckContext::new(*facts);
     let mut done = Examination::default();
@@ -55,6 +70,5 @@ pub fn examine(facts: &Facts<'_>) -> Examination {
             done.unchecked.push(Unchecked { id: check.id, source: n.source, why: n.why.into() });
         }
     }
-    done.findings.sort_by_key(|f| f.severity);
     done
 }

@@ -1,8 +1,8 @@
 //! What the doctor looks at.
 
-use super::dead_ends::DeadEnd;
 use crate::proxy::Model;
 use crate::rates::{NodeRates, Rates};
+use crate::reach::Reach;
 use crate::snapshot::Snapshot;
 
 /// What a cause of lost traffic may look at.
@@ -20,8 +20,8 @@ pub struct Facts<'a> {
     pub before: Option<Before<'a>>,
     /// How it was at the reading before: for tables whose rules are others since `before`.
     pub last: Option<Before<'a>>,
-    /// Services whose packets die on their way though kube-proxy's rules would let them through.
-    pub dead_ends: &'a [DeadEnd],
+    /// What walks to each Service found, in the model's order.
+    pub reach: &'a Reach,
 }
 
 /// Facts of an earlier instant.

@@ -1,6 +1,7 @@
 //! What is wrong, and how much it matters.
 
 use crate::proxy::RuleRef;
+use jiff::Timestamp;
 
 /// How much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr)]
@@ -56,6 +57,18 @@ pub struct Finding {
     pub subject: Subject,
     /// The subject for people.
     pub about: String,
+    /// Services that it is about, by their places in the model, those that lose most first; empty where it is not about
+    /// certain ones.
+    pub services: Vec<usize>,
+    /// The part of new flows that the rules lose for certain, 0 to 1: the most over its Services. `None` where that is
+    /// not known.
+    pub lost_share: Option<f64>,
+    /// Packets a second that die of it now, where something counts them.
+    pub lost_rate: Option<f64>,
+    /// When it was seen first; `None` where it was there at the first look.
+    pub since: Option<Timestamp>,
+    /// When its cause was seen last, where it is not there now: what is wrong stays for a while.
+    pub quiet_since: Option<Timestamp>,
     /// The very counters, rules and flows that show it.
     pub evidence: Vec<String>,
     /// What to do next.
@@ -76,6 +89,11 @@ impl Finding {
             title: title.into(),
             subject: Subject::Node,
             about: about.into(),
+            services: Vec::new(),
+            lost_share: None,
+            lost_rate: None,
+            since: None,
+            quiet_since: None,
             evidence: Vec::new(),
             advice: Vec::new(),
         }

@@ -4,12 +4,16 @@
 
 mod causes;
 mod context;
-mod dead_ends;
 mod examination;
 mod facts;
 mod finding;
+mod group;
+mod losses;
+mod steady;
 
-pub use dead_ends::{DeadEnd, dead_ends};
 pub use examination::{Examination, Unchecked, causes, examine};
 pub use facts::{Before, Facts};
 pub use finding::{Finding, Severity, Subject};
+pub use group::SHOWN;
+pub use losses::cause_of;
+pub use steady::{QUIET, Steady};

@@ -1,16 +1,18 @@
 //! `kptop doctor` as text and as JSON (`kptop.doctor/1`).
 
 use super::one_line;
-use crate::doctor::{Examination, Finding, Severity, Subject, causes};
-use crate::format::{plural, wrapped};
-use crate::proxy::Model;
+use crate::doctor::{Examination, Finding, SHOWN, Severity, Subject, causes};
+use crate::format::{plural, time_of_day, wrapped};
+use crate::proxy::{Model, Service, screen_label};
+use crate::ruleset::IpFamily;
 use serde::Serialize;
 use std::io::{self, Write};
 
 /// Writes what was found, its proof and what to do; then what was ruled out, and what could not be looked for.
 pub fn write_examination(
     done: &Examination,
-    services: usize,
+    model: &Model,
+    all: bool,
     width: Option<usize>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
@@ -24,7 +26,7 @@ pub fn write_examination(
             plural(warning as u64, "warning")
         )?,
     }
-    if services == 0 {
+    if model.services.is_empty() {
         writeln!(
             out,
             "No mode of kube-proxy holds a Service here: either it does not run on this node, or something else (eBPF) does its work."
@@ -33,6 +35,13 @@ pub fn write_examination(
     for f in &done.findings {
         writeln!(out)?;
         write_finding(f, width, out)?;
+        if all {
+            write_services(f, model, width, out)?;
+        }
+    }
+    let hidden = done.findings.iter().any(|f| f.services.len() > SHOWN);
+    if hidden && !all {
+        writeln!(out, "\n--all names every Service of these findings.")?;
     }
     let wide = width.unwrap_or(120).clamp(40, 140);
     let found: Vec<&str> = done.findings.iter().map(|f| f.id).collect();
@@ -54,6 +63,20 @@ pub fn write_examination(
     Ok(())
 }
 
+/// Writes the names of all Services of a finding.
+fn write_services(f: &Finding, model: &Model, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
+    if f.services.len() <= SHOWN {
+        return Ok(());
+    }
+    let wide = width.unwrap_or(160).clamp(40, 160);
+    let names = f.services.iter().filter_map(|i| model.services.get(*i));
+    let names: Vec<String> = names.map(|s| format!("{} {}", screen_label(s), s.protocol.name())).collect();
+    for line in wrapped(&one_line(&names.join(", ")), wide - 8) {
+        writeln!(out, "      {line}")?;
+    }
+    Ok(())
+}
+
 /// Writes one finding with its proof.
 pub fn write_finding(f: &Finding, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
     let wide = width.unwrap_or(160).clamp(40, 160);
@@ -61,6 +84,9 @@ pub fn write_finding(f: &Finding, width: Option<usize>, out: &mut dyn Write) -> 
     let head = one_line(&head);
     for (i, line) in wrapped(&head, wide).into_iter().enumerate() {
         writeln!(out, "{}{line}", if i == 0 { "" } else { "            " })?;
+    }
+    if let Some(quiet) = f.quiet_since {
+        writeln!(out, "    · not seen since {}: it stays here for a minute", time_of_day(quiet))?;
     }
     for (mark, texts) in [("·", &f.evidence), ("→", &f.advice)] {
         for text in texts.iter().map(|t| one_line(t)) {
@@ -92,6 +118,16 @@ struct FindingOut<'a> {
     subject: &'a str,
     /// The Service that it is about, where it is about one.
     service: Option<ServiceOut<'a>>,
+    /// All Services that it is about, those that lose most first: `shop/cart:http TCP`.
+    services: Vec<String>,
+    count: usize,
+    /// The part of their new flows that the rules lose for certain, 0 to 1: the most of them.
+    lost_share: Option<f64>,
+    /// Packets a second that die of it now.
+    lost_per_second: Option<f64>,
+    /// When it was seen first, and when its cause was seen last where it is not there now.
+    since: Option<String>,
+    quiet_since: Option<String>,
     evidence: &'a [String],
     advice: &'a [String],
 }
@@ -108,6 +144,9 @@ struct ServiceOut<'a> {
 
 fn service<'a>(f: &Finding, model: &'a Model) -> Option<ServiceOut<'a>> {
     let Subject::Service(i) = f.subject else { return None };
+    if f.services.len() > 1 {
+        return None;
+    }
     let s = model.services.get(i)?;
     Some(ServiceOut {
         namespace: s.name.as_ref().map(|n| n.namespace.as_str()),
@@ -116,6 +155,12 @@ fn service<'a>(f: &Finding, model: &'a Model) -> Option<ServiceOut<'a>> {
         protocol: s.protocol.lower(),
         family: s.family.name(),
     })
+}
+
+/// `shop/cart:http TCP`, and its family where it is not the usual one.
+fn service_text(s: &Service) -> String {
+    let family = if s.family == IpFamily::V6 { " (ipv6)" } else { "" };
+    format!("{} {}{family}", s.label(), s.protocol.name())
 }
 
 #[derive(Serialize)]
@@ -145,6 +190,17 @@ pub fn write_examination_json(
                 title: &f.title,
                 subject: &f.about,
                 service: service(f, model),
+                services: f
+                    .services
+                    .iter()
+                    .filter_map(|i| model.services.get(*i))
+                    .map(service_text)
+                    .collect(),
+                count: f.services.len(),
+                lost_share: f.lost_share,
+                lost_per_second: f.lost_rate,
+                since: f.since.map(|t| format!("{t:.3}")),
+                quiet_since: f.quiet_since.map(|t| format!("{t:.3}")),
                 evidence: &f.evidence,
                 advice: &f.advice,
             })

@@ -4,7 +4,8 @@ use crate::columns::ServiceRow;
 use crate::cost::Lookup;
 use crate::observe::View;
 use crate::proxy::{
-    Backend, BackendFigures, Frontend, FrontendFigures, Model, Service, cluster_endpoint, is_local, owners,
+    Backend, BackendFigures, Frontend, FrontendFigures, Model, RuleRef, Service, cluster_endpoint, is_local,
+    owners,
 };
 use crate::ruleset::{Hook, TABLE_DORMANT};
 use crate::snapshot::facts::{Cluster, Stats};
@@ -114,7 +115,7 @@ struct Services<'a>(&'a View);
 impl Serialize for Services<'_> {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let cluster = self.0.snapshot.cluster.as_deref();
-        s.collect_seq(self.0.rows().map(|row| service(&row, cluster)))
+        s.collect_seq(self.0.rows().map(|row| service(self.0, &row, cluster)))
     }
 }
 
@@ -137,9 +138,29 @@ struct ServiceOut<'a> {
     backends: Vec<BackendOut<'a>>,
     /// True where another mode is active.
     leftover: bool,
+    health: HealthOut<'a>,
     lookup: Option<LookupOut>,
     /// Why there is no `lookup`, or no estimate in it.
     lookup_unknown: Option<&'static str>,
+}
+
+/// How a Service is.
+#[derive(Serialize)]
+struct HealthOut<'a> {
+    state: &'static str,
+    /// The part of new flows that the rules lose for certain, 0 to 1, over the worst of the senders that were walked.
+    lost_share: Option<f64>,
+    /// Ids of causes, as `kptop doctor` names them.
+    causes: &'a [&'static str],
+    /// For people.
+    why: Option<&'a str>,
+}
+
+/// What takes a backend's new flows.
+#[derive(Serialize)]
+struct LostOut {
+    cause: &'static str,
+    rule: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -183,6 +204,8 @@ struct BackendOut<'a> {
     traffic_policies: Option<Vec<&'static str>>,
     counters: CountersOut,
     conntrack_flows: Option<u64>,
+    /// What takes its new flows; `None` where nothing that is known does.
+    lost: Option<LostOut>,
     /// What the Kubernetes API reports it.
     endpoint: Option<EndpointOut<'a>>,
 }
@@ -347,7 +370,7 @@ pub(super) fn write_json(document: &impl Serialize, indented: bool, out: &mut dy
     out.flush()
 }
 
-fn service<'a>(row: &ServiceRow<'a>, cluster: Option<&'a Cluster>) -> ServiceOut<'a> {
+fn service<'a>(view: &'a View, row: &ServiceRow<'a>, cluster: Option<&'a Cluster>) -> ServiceOut<'a> {
     let (s, lookup) = (row.service, row.lookup);
     ServiceOut {
         namespace: s.name.as_ref().map(|n| n.namespace.as_str()),
@@ -364,11 +387,24 @@ fn service<'a>(row: &ServiceRow<'a>, cluster: Option<&'a Cluster>) -> ServiceOut
         health_check_node_port: s.health_check_node_port,
         proxy_port: s.proxy_port,
         leftover: s.stale,
+        health: HealthOut {
+            state: row.health.state.name(),
+            lost_share: row.health.lost_share,
+            causes: &row.health.causes,
+            why: Some(row.health.why.as_str()).filter(|w| !w.is_empty()),
+        },
         backends: s
             .backends
             .iter()
             .zip(row.figures.backends())
-            .map(|(b, n)| backend(s, b, n, cluster))
+            .enumerate()
+            .map(|(i, (b, n))| {
+                let lost = row
+                    .health
+                    .lost_backend(i)
+                    .map(|l| LostOut { cause: l.cause, rule: l.rule.and_then(|r| rule_text(view, r)) });
+                backend(s, b, n, lost, cluster)
+            })
             .collect(),
         lookup: lookup.map(|l| LookupOut {
             rules: RulesOut { min: l.min, mean: l.mean, max: l.max },
@@ -398,7 +434,21 @@ fn frontend(f: &Frontend, figures: FrontendFigures) -> FrontendOut {
     }
 }
 
-fn backend<'a>(s: &Service, b: &Backend, c: BackendFigures, cluster: Option<&'a Cluster>) -> BackendOut<'a> {
+/// A rule as `iptables -S` or `nft list` prints it, with its table.
+fn rule_text(view: &View, r: RuleRef) -> Option<String> {
+    let t = view.snapshot.tables.get(r.table)?;
+    let rule = t.table.rules.get(r.rule.0 as usize)?;
+    let chain = t.table.chain_of(r.rule).map_or("?", |c| t.table.chain_name(c));
+    Some(format!("{} {} {chain}: {}", t.family, t.table.name, t.table.rule_text(rule)))
+}
+
+fn backend<'a>(
+    s: &Service,
+    b: &Backend,
+    c: BackendFigures,
+    lost: Option<LostOut>,
+    cluster: Option<&'a Cluster>,
+) -> BackendOut<'a> {
     let endpoint = cluster.and_then(|c| cluster_endpoint(c, s, b.address, b.port));
     BackendOut {
         address: b.address,
@@ -419,6 +469,7 @@ fn backend<'a>(s: &Service, b: &Backend, c: BackendFigures, cluster: Option<&'a 
             inactive: c.inactive,
         },
         conntrack_flows: c.conntrack_flows,
+        lost,
         endpoint: endpoint.map(|e| EndpointOut {
             pod: e.target.as_deref(),
             node: e.node.as_deref(),

@@ -1,10 +1,9 @@
 //! A view as OpenMetrics, for Prometheus.
 
 use crate::columns::ServiceRow;
+use crate::health::HealthState;
 use crate::observe::View;
-use crate::proxy::{
-    Backend, BackendFigures, CounterSource, Health, Service, cluster_endpoint, endpoint_text,
-};
+use crate::proxy::{Backend, BackendFigures, CounterSource, Service, cluster_endpoint, endpoint_text};
 use crate::snapshot::Snapshot;
 use crate::snapshot::facts::ConntrackStat;
 use prometheus_client::collector::Collector;
@@ -55,6 +54,7 @@ const fn bytes(metric: Metric) -> Metric {
 }
 
 const SERVICE: &[&str] = &["namespace", "service", "port", "protocol", "family", "mode"];
+const SERVICE_STATE: &[&str] = &["namespace", "service", "port", "protocol", "family", "mode", "state"];
 const BACKEND: &[&str] =
     &["namespace", "service", "port", "protocol", "family", "mode", "frontend", "backend", "pod"];
 const TABLE: &[&str] = &["backend", "family", "table"];
@@ -88,7 +88,13 @@ pub const METRICS: &[Metric] = &[
         TABLE,
         "Packets that DROP rules and policies of a table took, where all of them count",
     ),
-    gauge("kptop_service_healthy", SERVICE, "1 where every frontend balances, 0 where some reject or drop"),
+    gauge("kptop_service_healthy", SERVICE, "1 where nothing takes its new flows, 0 where something does"),
+    gauge("kptop_service_health", SERVICE_STATE, "1 for the state that it is in"),
+    gauge(
+        "kptop_service_lost",
+        SERVICE,
+        "Part of its new flows that the rules lose for certain, from the worst of the senders",
+    ),
     gauge("kptop_service_backends", SERVICE, "Backends"),
     gauge("kptop_service_flows", SERVICE, "Flows that conntrack holds for its frontends"),
     counter(
@@ -295,8 +301,17 @@ fn services(s: &mut Samples, view: &View, limits: &Cardinality) {
         }
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
         let sum = |of: &dyn Fn(ServiceRow<'_>) -> Option<u64>| mine().filter_map(of).reduce(|a, b| a + b);
-        let healthy = mine().all(|x| x.service.health() == Health::Fine);
-        s.add("kptop_service_healthy", &labels, f64::from(u8::from(healthy)));
+        // The worst of its virtual servers; what is not known is not said.
+        let state = mine().map(|x| x.health.state).min().unwrap_or(HealthState::Unknown);
+        if state != HealthState::Unknown {
+            s.add("kptop_service_healthy", &labels, f64::from(u8::from(state == HealthState::Healthy)));
+        }
+        let with_state: Vec<&str> = labels.iter().copied().chain([state.name()]).collect();
+        s.add("kptop_service_health", &with_state, 1.0);
+        let lost = mine().filter_map(|x| x.health.lost_share).reduce(f64::max);
+        if let Some(lost) = lost {
+            s.add("kptop_service_lost", &labels, lost);
+        }
         let mut distinct: Vec<_> =
             mine().flat_map(|x| &x.service.backends).map(|b| (b.address, b.port)).collect();
         distinct.sort_unstable();

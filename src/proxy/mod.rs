@@ -28,10 +28,10 @@ pub use figures::{BackendFigures, Figures, FrontendFigures, ServiceFigures};
 pub use mode::{Mode, Protocol, Variant};
 pub use model::Model;
 pub use names::{Names, ServiceName, endpoint_chain, service_hash};
-pub use owners::{chain_owner, owners};
+pub use owners::{chain_owner, enforces_policies, owners, rule_owner};
 pub use parts::{Part, memory_lists, parts};
 pub use service::{
-    Action, Backend, CounterSource, Frontend, FrontendKind, Health, NamedBy, RuleRef, Service, TrafficPolicy,
-    endpoint_text, frontend_text,
+    Action, Backend, CounterSource, Frontend, FrontendKind, Lack, NamedBy, RuleRef, RulesState, Service,
+    TrafficPolicy, endpoint_text, frontend_text, screen_label,
 };
 pub use services::{ModeState, Services, State};

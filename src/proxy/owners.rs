@@ -1,7 +1,7 @@
 //! Which programs a table belongs to, by the names that they give their tables and chains. Several may share a
 //! table of iptables; whoever hangs on the hooks of service traffic can drop it.
 
-use crate::ruleset::{ChainId, Dialect, Table};
+use crate::ruleset::{ChainId, Dialect, Match, RuleId, Table};
 
 /// Beginnings of chain names in tables of iptables.
 const CHAINS: &[(&str, &str)] = &[
@@ -62,6 +62,68 @@ pub fn chain_owner(table: &Table, chain: ChainId) -> Option<&'static str> {
         Dialect::Nft => by_prefix(TABLES, &table.name),
         Dialect::Iptables => by_prefix(CHAINS, table.chain_name(chain)),
     }
+}
+
+/// Beginnings of interface names that one program makes.
+const INTERFACES: &[(&str, &str)] = &[
+    ("docker", "Docker"),
+    ("br-", "Docker"),
+    ("virbr", "libvirt"),
+    ("cali", "Calico"),
+    ("cilium", "Cilium"),
+    ("lxc", "Cilium"),
+    ("cni-podman", "Podman"),
+    ("podman", "Podman"),
+    ("cni", "CNI plugins"),
+    ("flannel", "flannel"),
+    ("weave", "Weave Net"),
+    ("tailscale", "Tailscale"),
+    ("lxdbr", "LXD"),
+    ("incusbr", "Incus"),
+];
+
+/// Beginnings of comments that programs write to their rules.
+const COMMENTS: &[(&str, &str)] = &[
+    ("kubernetes ", "kube-proxy"),
+    ("cali:", "Calico"),
+    ("cilium:", "Cilium"),
+    ("flanneld ", "flannel"),
+    ("kube-router ", "kube-router"),
+    ("'ufw", "ufw"),
+    ("dnat name:", "CNI plugins"),
+    ("CNI ", "CNI plugins"),
+];
+
+/// The program that made a rule, as far as names say: its chain's, the chain's to which it leads, what its comment says, or
+/// whose interface it names.
+pub fn rule_owner(table: &Table, rule: RuleId) -> Option<&'static str> {
+    let chain = table.chain_of(rule)?;
+    let r = table.rules.get(rule.0 as usize)?;
+    let led_to = || table.jump_of(r).and_then(|to| chain_owner(table, to));
+    let by_matches = |m: &Match| match m {
+        Match::Comment(text) => by_prefix(COMMENTS, table.str(*text)),
+        Match::InInterface { name, .. } | Match::OutInterface { name, .. } => {
+            by_prefix(INTERFACES, table.str(*name))
+        }
+        _ => None,
+    };
+    chain_owner(table, chain).or_else(led_to).or_else(|| table.matches_of(r).iter().find_map(by_matches))
+}
+
+/// True for programs that enforce network policies: what they drop is meant so, mostly.
+pub fn enforces_policies(owner: &str) -> bool {
+    const POLICIES: [&str; 9] = [
+        "Calico",
+        "Cilium",
+        "kube-router",
+        "Antrea",
+        "Azure NPM",
+        "OVN-Kubernetes",
+        "kube-network-policies",
+        "kindnet",
+        "Weave Net",
+    ];
+    POLICIES.contains(&owner)
 }
 
 /// The programs that a table belongs to, as far as names say; empty where they say nothing.

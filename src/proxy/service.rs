@@ -1,7 +1,7 @@
 //! Services, their frontends and backends, and what they were found in.
 
 use super::engine::Engine;
-use super::mode::Protocol;
+use super::mode::{Mode, Protocol};
 use super::names::ServiceName;
 use crate::ruleset::{IpFamily, IpNet, RuleId};
 use std::net::IpAddr;
@@ -229,27 +229,38 @@ pub struct Service {
     pub stale: bool,
 }
 
-/// How a Service is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Health {
-    /// Some frontend rejects.
-    Rejecting,
-    /// Some frontend drops.
-    Dropping,
-    /// Written by a mode that is not active, or nothing leads there.
-    Stale,
-    /// Every frontend balances.
-    Fine,
+/// Why a frontend refuses new flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// There are no endpoints.
+    Endpoints,
+    /// Its policy is Local, and none is on this node.
+    LocalEndpoints,
 }
 
-impl Health {
-    /// One word for people.
-    pub fn word(self) -> &'static str {
-        match self {
-            Health::Rejecting => "rejects",
-            Health::Dropping => "drops",
-            Health::Stale => "leftover",
-            Health::Fine => "ok",
+/// What the rules of a Service say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RulesState {
+    /// Written by a mode that is not in use, or nothing leads there.
+    Stale,
+    /// Every frontend refuses new flows, as there are no endpoints.
+    NoEndpoints,
+    /// Some frontends refuse new flows, as there are no endpoints for them.
+    Some,
+    /// Some or all frontends refuse new flows, as their policy is Local and no endpoint is on this node.
+    NoneHere,
+    /// Every frontend balances.
+    Balancing,
+}
+
+impl Frontend {
+    /// Why it refuses new flows; `None` where it does not. In ipvs mode a virtual server without real servers refuses them,
+    /// whatever its policy; in the others a DROP is what kube-proxy writes for a local policy.
+    pub fn lack(&self) -> Option<Lack> {
+        match (self.action, self.traffic_policy) {
+            (Action::Balance, _) => None,
+            (Action::Reject, Some(TrafficPolicy::Local)) | (Action::Drop, _) => Some(Lack::LocalEndpoints),
+            (Action::Reject, _) => Some(Lack::Endpoints),
         }
     }
 }
@@ -283,18 +294,25 @@ impl Service {
         }
     }
 
-    /// How it is.
-    pub fn health(&self) -> Health {
-        let any = |a: Action| self.frontends.iter().any(|f| f.action == a);
+    /// What its rules say.
+    pub fn rules_state(&self) -> RulesState {
+        let lacks = |lack| self.frontends.iter().filter(move |f| f.lack() == Some(lack)).count();
         if self.frontends.is_empty() || self.stale {
-            Health::Stale
-        } else if any(Action::Reject) {
-            Health::Rejecting
-        } else if any(Action::Drop) {
-            Health::Dropping
+            RulesState::Stale
+        } else if lacks(Lack::Endpoints) == self.frontends.len() {
+            RulesState::NoEndpoints
+        } else if lacks(Lack::Endpoints) > 0 && lacks(Lack::LocalEndpoints) == 0 {
+            RulesState::Some
+        } else if lacks(Lack::LocalEndpoints) > 0 {
+            RulesState::NoneHere
         } else {
-            Health::Fine
+            RulesState::Balancing
         }
+    }
+
+    /// True where packets take its rules.
+    pub fn is_used(&self) -> bool {
+        !self.stale && !self.frontends.is_empty()
     }
 }
 
@@ -311,5 +329,18 @@ pub fn endpoint_text(address: IpAddr, port: u16) -> String {
     match address {
         IpAddr::V4(a) => format!("{a}:{port}"),
         IpAddr::V6(a) => format!("[{a}]:{port}"),
+    }
+}
+
+/// The name of a Service where both families are beside each other: `dual/web:http v6`. IPVS has a virtual server for
+/// each frontend: those beside the cluster IP's have their address behind the name.
+pub fn screen_label(s: &Service) -> String {
+    let frontend = s.frontends.first().filter(|f| f.kind != Some(FrontendKind::ClusterIp));
+    if let (Mode::Ipvs, true, Some(f)) = (s.engine.mode(), s.name.is_some(), frontend) {
+        return format!("{} {}", s.label(), frontend_text(f));
+    }
+    match s.family {
+        IpFamily::V6 if s.name.is_some() => format!("{} v6", s.label()),
+        _ => s.label(),
     }
 }

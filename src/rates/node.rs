@@ -1,10 +1,11 @@
 //! What the node as a whole does: conntrack, and packets that die, by cause.
 
 use super::{NoRate, Rate, Rates, Rise, SHORTEST, Session};
-use crate::proxy::{Health, Model, owners};
-use crate::ruleset::{Table, Target, Verdict};
+use crate::proxy::{Model, RulesState, Services, rule_owner};
+use crate::ruleset::{ChainId, Policy, RuleId, Table, Target, Verdict};
 use crate::snapshot::facts::{ConntrackStat, Stats};
-use crate::snapshot::{Conntrack, Snapshot};
+use crate::snapshot::{Conntrack, Snapshot, TableState};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ pub enum CauseKind {
     Rejected,
     /// Dropped: a local policy without a local endpoint, or a source outside the ranges.
     Dropped,
-    /// DROP rules and policies of a table that no Service's.
+    /// DROP rules and policies, by whose they are, that are no Service's.
     Rules,
     /// A statistic of conntrack.
     Conntrack,
@@ -98,10 +99,21 @@ impl NodeRates {
 #[derive(Debug)]
 struct Drops {
     table: Arc<Table>,
+    services: Arc<Services>,
     at: Duration,
+    /// False until they were read once.
+    known: bool,
+    by: Vec<Dropper>,
+}
+
+/// Rules or a policy that drop, and belong together.
+#[derive(Debug)]
+struct Dropper {
+    name: String,
+    rules: Vec<RuleId>,
+    policy: Option<ChainId>,
     total: u64,
     rate: Rate,
-    name: String,
 }
 
 #[derive(Debug, Default)]
@@ -117,10 +129,10 @@ pub(super) struct NodeTracker {
 impl NodeTracker {
     pub(super) fn update(&mut self, snapshot: &Snapshot, model: &Model, rates: &Rates) -> NodeRates {
         self.conntrack(snapshot);
-        let active = || model.services.iter().zip(rates.iter()).filter(|(s, _)| s.health() != Health::Stale);
+        let active = || model.services.iter().zip(rates.iter()).filter(|(s, _)| s.is_used());
         let flows = active().filter_map(|(_, r)| r.flows.ok()).reduce(|a, b| a + b);
         let held = || {
-            let used = model.iter().filter(|(s, _)| s.health() != Health::Stale);
+            let used = model.iter().filter(|(s, _)| s.is_used());
             let held = used.flat_map(|(_, f)| f.frontends()).filter_map(|f| f.flows);
             held.reduce(|a, b| a + b).map(|n| n as f64)
         };
@@ -198,9 +210,9 @@ impl NodeTracker {
     }
 
     fn refusals(&self, model: &Model, rates: &Rates) -> Vec<Cause> {
-        let name = |h: Health| match h {
-            Health::Rejecting => (CauseKind::Rejected, "rejected: no endpoints"),
-            Health::Dropping => (CauseKind::Dropped, "dropped: no endpoint on this node"),
+        let name = |state: RulesState| match state {
+            RulesState::NoEndpoints | RulesState::Some => (CauseKind::Rejected, "rejected: no endpoints"),
+            RulesState::NoneHere => (CauseKind::Dropped, "dropped: no endpoint on this node"),
             _ => (CauseKind::Dropped, "dropped: source not in the ranges"),
         };
         let mut causes: Vec<Cause> = Vec::new();
@@ -208,10 +220,10 @@ impl NodeTracker {
             let Some(total) = figures.refused() else {
                 continue;
             };
-            if s.health() == Health::Stale {
+            if !s.is_used() {
                 continue;
             }
-            let (kind, name) = name(s.health());
+            let (kind, name) = name(s.rules_state());
             match causes.iter_mut().find(|c| c.name == name) {
                 Some(c) => {
                     c.total += total;
@@ -227,50 +239,86 @@ impl NodeTracker {
         causes
     }
 
-    /// What DROP rules and policies took, apart from those of Services' frontends.
+    /// What DROP rules and policies took, by whose they are, apart from those of Services' frontends.
     fn table_drops(&mut self, snapshot: &Snapshot, model: &Model) -> Vec<Cause> {
         let mut kept = std::mem::take(&mut self.drops);
-        let mut of_services = vec![0u64; snapshot.tables.len()];
-        for r in model.services.iter().flat_map(|s| &s.frontends).filter_map(|f| f.refusal) {
-            if let Some(t) = snapshot.tables.get(r.table)
-                && t.table
-                    .rules
-                    .get(r.rule.0 as usize)
-                    .is_some_and(|r| r.target == Target::Verdict(Verdict::Drop))
-            {
-                of_services[r.table] += t.counter(r.rule).packets;
-            }
-        }
         for (i, t) in snapshot.tables.iter().enumerate() {
-            let known =
-                kept.iter().position(|d| Arc::ptr_eq(&d.table, &t.table)).map(|at| kept.swap_remove(at));
-            if let Some(same) = known.as_ref().filter(|d| t.at.saturating_sub(d.at) < SHORTEST) {
-                let (rate, total, name) = (same.rate, same.total, same.name.clone());
-                self.drops.push(Drops { table: t.table.clone(), at: same.at, total, rate, name });
+            let known = kept
+                .iter()
+                .position(|d| Arc::ptr_eq(&d.table, &t.table) && Arc::ptr_eq(&d.services, &model.services));
+            let mut drops = match known {
+                Some(at) => kept.swap_remove(at),
+                None => Drops::of(i, t, &model.services),
+            };
+            let elapsed = t.at.saturating_sub(drops.at);
+            if drops.known && elapsed < SHORTEST {
+                self.drops.push(drops);
                 continue;
             }
-            let Some(total) = t.dropped().map(|n| n.saturating_sub(of_services[i])) else { continue };
-            let (rate, name) = match known {
-                Some(d) => {
-                    let rise = Rise::between(d.total, total, t.at.saturating_sub(d.at));
-                    (rise.map(Rise::per_second), d.name)
-                }
-                None => {
-                    let owners = owners(&t.table);
-                    let whose =
-                        if owners.is_empty() { String::new() } else { format!(" ({})", owners.join(", ")) };
-                    (
-                        Err(NoRate::FirstSample),
-                        format!("DROP rules and policies of {} {}{whose}", t.family, t.table.name),
-                    )
-                }
-            };
-            self.drops.push(Drops { table: t.table.clone(), at: t.at, total, rate, name });
+            for d in &mut drops.by {
+                let total = d.total_now(t);
+                let rise = if drops.known {
+                    Rise::between(d.total, total, elapsed)
+                } else {
+                    Err(NoRate::FirstSample)
+                };
+                (d.rate, d.total) = (rise.map(Rise::per_second), total);
+            }
+            (drops.at, drops.known) = (t.at, true);
+            self.drops.push(drops);
         }
-        let taking = self.drops.iter().filter(|d| d.total > 0);
-        let cause =
-            |d: &Drops| Cause { kind: CauseKind::Rules, name: d.name.clone(), rate: d.rate, total: d.total };
+        let taking = self.drops.iter().flat_map(|d| &d.by).filter(|d| d.total > 0);
+        let cause = |d: &Dropper| Cause {
+            kind: CauseKind::Rules,
+            name: d.name.clone(),
+            rate: d.rate,
+            total: d.total,
+        };
         taking.map(cause).collect()
+    }
+}
+
+impl Drops {
+    /// The rules and policies of a table that drop; those of Services' frontends have a cause of their own.
+    fn of(index: usize, t: &TableState, services: &Arc<Services>) -> Drops {
+        let refusals = services.iter().flat_map(|s| &s.frontends).filter_map(|f| f.refusal);
+        let of_services: HashSet<u32> = refusals.filter(|r| r.table == index).map(|r| r.rule.0).collect();
+        let mut by: Vec<Dropper> = Vec::new();
+        for (c, chain) in (0..).map(ChainId).zip(&t.table.chains) {
+            let place = format!("{} {} {}", t.family, t.table.name, t.table.str(chain.name));
+            for id in chain.rules.clone().map(RuleId) {
+                let rule = t.table.rule(id);
+                let drops = rule.target == Target::Verdict(Verdict::Drop) && rule.counted;
+                if !drops || of_services.contains(&id.0) {
+                    continue;
+                }
+                let name = match rule_owner(&t.table, id) {
+                    Some(owner) => format!("dropped by {owner}: {place}"),
+                    None => format!("dropped by a rule of no known program: {place}"),
+                };
+                match by.iter_mut().find(|d| d.name == name) {
+                    Some(d) => d.rules.push(id),
+                    None => by.push(Dropper::new(name, vec![id], None)),
+                }
+            }
+            if chain.base.is_some_and(|b| b.policy == Policy::Drop) {
+                by.push(Dropper::new(format!("dropped by the policy of {place}"), Vec::new(), Some(c)));
+            }
+        }
+        Drops { table: t.table.clone(), services: services.clone(), at: Duration::ZERO, known: false, by }
+    }
+}
+
+impl Dropper {
+    fn new(name: String, rules: Vec<RuleId>, policy: Option<ChainId>) -> Dropper {
+        Dropper { name, rules, policy, total: 0, rate: Err(NoRate::FirstSample) }
+    }
+
+    fn total_now(&self, t: &TableState) -> u64 {
+        let rules = self.rules.iter().map(|r| t.counter(*r).packets);
+        let policies =
+            t.counters.policies.iter().filter(|(c, _)| Some(*c) == self.policy).map(|(_, n)| n.packets);
+        rules.chain(policies).sum()
     }
 }
 

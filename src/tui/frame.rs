@@ -2,7 +2,8 @@
 
 use crate::config::PaneName;
 use crate::format::{clip, clip_end, count, duration};
-use crate::proxy::{Health, Service, State};
+use crate::health::HealthState;
+use crate::proxy::State;
 use crate::tui::app::App;
 use crate::tui::keys::{Action, KEYS, Key};
 use crate::tui::panes::severity_style;
@@ -142,10 +143,8 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
     }
     let services = &u.model.services;
     // What is stale is counted apart: it holds the same Services once more.
-    let active = || services.iter().zip(u.rates.iter()).filter(|(s, _)| s.health() != Health::Stale);
+    let active = || services.iter().zip(u.rates.iter()).filter(|(s, _)| s.is_used());
     let stale = services.len() - active().count();
-    let refuses = |s: &Service| matches!(s.health(), Health::Rejecting | Health::Dropping);
-    let refusing = active().filter(|(s, _)| refuses(s)).count();
     let backends: usize = active().map(|(s, _)| s.backends.len()).sum();
     let rules: usize = u.snapshot.tables.iter().map(|t| t.table.rules.len()).sum();
     let mut counted = active().filter_map(|(_, r)| r.flows.ok()).peekable();
@@ -153,7 +152,7 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let (flows, what) = match counted.peek() {
         Some(_) => (counted.sum::<f64>(), " new flows/s"),
         None => {
-            let used = u.model.iter().filter(|(s, _)| s.health() != Health::Stale);
+            let used = u.model.iter().filter(|(s, _)| s.is_used());
             let tracked = used.flat_map(|(_, f)| f.frontends()).filter_map(|f| f.flows);
             (tracked.sum::<u64>() as f64, " flows to Services")
         }
@@ -163,8 +162,16 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
         Span::styled(format!(" {}", services.len() - stale), bold),
         Span::styled(" Services", theme.dim()),
     ];
-    if refusing > 0 {
-        spans.push(Span::styled(format!(", {refusing} refuse"), theme.bad()));
+    for (state, what) in [
+        (HealthState::Failing, "failing"),
+        (HealthState::NoEndpoints, "no endpoints"),
+        (HealthState::Degraded, "degraded"),
+    ] {
+        let n = u.health.count(state);
+        if n > 0 {
+            let style = if state == HealthState::Degraded { theme.warn() } else { theme.bad() };
+            spans.push(Span::styled(format!(", {n} {what}"), style));
+        }
     }
     if stale > 0 {
         spans.push(Span::styled(format!(", {stale} stale"), theme.warn()));

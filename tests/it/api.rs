@@ -47,7 +47,7 @@ fn captured_sets_and_their_objects_agree() {
         if mode.starts_with("ipvs") {
             assert!(model.services.iter().all(|s| s.named_by == Some(NamedBy::Api)), "{what}");
             // A virtual server is one of its Service's frontends: on the screen each has a label of its own.
-            let label = |s: &kptop::proxy::Service| (kptop::columns::screen_label(s), s.protocol, s.family);
+            let label = |s: &kptop::proxy::Service| (kptop::proxy::screen_label(s), s.protocol, s.family);
             let distinct: std::collections::HashSet<_> = model.services.iter().map(label).collect();
             assert_eq!(distinct.len(), model.services.len(), "{what}");
         }
@@ -82,7 +82,8 @@ fn rules_behind_the_endpoints_are_found() {
     let found: Vec<_> = view.examination.findings.iter().filter(|f| f.id == "kube_proxy_behind").collect();
     assert!(!found.is_empty());
     for f in &found {
-        assert!(f.about.contains("frontend") && f.severity == Severity::Critical, "{f:?}");
+        let names: Vec<String> = f.services.iter().map(|i| view.model.services[*i].label()).collect();
+        assert!(names.iter().all(|n| n.contains("frontend")) && f.severity == Severity::Critical, "{f:?}");
         let evidence = f.evidence.join("\n");
         assert!(evidence.contains(&was) && evidence.contains("10.244.0.99"), "{evidence}");
     }

@@ -299,7 +299,7 @@ fn a_redacted_recording_tells_the_same_without_names() {
                     (
                         s.backends.len(),
                         s.frontends.len(),
-                        s.health(),
+                        s.rules_state(),
                         s.protocol,
                         s.family,
                         s.name.is_some(),

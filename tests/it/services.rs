@@ -173,7 +173,7 @@ fn leftovers_of_another_mode_are_told() {
     let model = Model::read(&orphaned, &Names::default());
     let cart = model.services.iter().find(|s| s.label() == "shop/cart").unwrap();
     assert_eq!((cart.frontends.len(), cart.backends.len()), (0, 4));
-    assert_eq!(cart.health(), kptop::proxy::Health::Stale);
+    assert_eq!(cart.rules_state(), kptop::proxy::RulesState::Stale);
 }
 
 /// Packets that rules refuse are counted: those of rejected Services, and those from outside source ranges.

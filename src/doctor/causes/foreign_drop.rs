@@ -1,11 +1,12 @@
 //! Rules that are not kube-proxy's drop or reject Services' packets on their way (firewalld, Calico, Docker, the security table), or
 //! drop packets of any traffic right now. The way of each Service's packet is walked through all tables of the node.
 
-use super::super::{DeadEnd, Subject};
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
-use crate::format::plural;
-use crate::proxy::{RuleRef, Service, frontend_text, nftables};
+use crate::doctor::losses::{Lost, Taken, cause_of};
+use crate::format::share_text;
+use crate::proxy::{RuleRef, Service, enforces_policies, nftables};
+use crate::reach::{SenderKind, Taker};
 use crate::ruleset::{IpNet, Match, Target, Terminal, Verdict};
 use crate::snapshot::SourceId;
 use crate::walk::End;
@@ -14,64 +15,31 @@ pub(super) const CHECK: Check =
     Check { id: "foreign_drop", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    let mut reported = Vec::new();
-    // Those of a policy of FORWARD have a name of their own.
-    for d in cx.facts.dead_ends.iter().filter(|d| !super::forward_policy::is_policy(cx, d)) {
-        // One rule that stops many Services is one fault.
-        if let Some(known) = reported
-            .iter()
-            .position(|(rule, place, from, _)| (rule, place, from) == (&d.rule, &d.place, &d.from))
-        {
-            let entry: &mut (_, _, _, Vec<&DeadEnd>) = &mut reported[known];
-            entry.3.push(d);
-        } else {
-            reported.push((d.rule, d.place.clone(), d.from, vec![d]));
-        }
-    }
-    for (rule, place, from, ends) in reported {
-        let first = ends[0];
-        let s = &cx.model.services[first.service];
-        let frontend = &s.frontends[first.frontend];
-        let verb = if first.end == End::Dropped { "dropped" } else { "rejected" };
-        let whose = first.owner.map_or("another program's rule".into(), |o| format!("a rule of {o}"));
-        let by = if rule.is_some() { whose } else { "a policy".into() };
-        let title = match ends.len() {
-            1 => format!("packets from {from} are {verb} by {by}"),
-            n => format!("packets from {from} to {n} Services are {verb} by {by}"),
+    let mine = |t: &&Taken<'_>| cause_of(cx.snapshot, t.taker) == CHECK.id;
+    for t in cx.taken.iter().filter(mine) {
+        let by = cx.taker_words(t.taker);
+        let dropped = t.losses.iter().any(|l| l.part.end == End::Dropped);
+        let verb = if dropped { "dropped" } else { "rejected" };
+        let share = t.share();
+        let from = t.senders_text();
+        let title = match share {
+            s if s > 0.999 => format!("packets from {from} are {verb} by {by}"),
+            s => format!("{} of new flows from {from} are {verb} by {by}", share_text(Some(s))),
         };
-        // Node ports may be closed to the outside on purpose.
-        let severity = if first.is_from_pod() { Severity::Critical } else { Severity::Warning };
-        let mut f = cx.service("foreign_drop", severity, first.service, title);
-        if ends.len() > 1 {
-            f.about = place.clone();
-            f.subject = rule.map_or(f.subject, Subject::Rule);
-        }
-        f = match rule {
-            Some(rule) => {
-                let t = &cx.snapshot.tables[rule.table];
-                let counted = t.table.rules.get(rule.rule.0 as usize).is_some_and(|r| r.counted);
-                let packets = match counted {
-                    true => format!("{} so far", plural(t.counter(rule.rule).packets, "packet")),
-                    false => "it counts nothing".into(),
-                };
-                f.proved_by(format!("{place}: {}, {packets}", cx.rule_text(rule)))
-            }
-            None => f.proved_by(format!("{place}: its policy")),
+        let rise = match t.taker {
+            Taker::Policy(table, chain) => cx.policy_rise(*table, *chain),
+            taker => taker.rule().and_then(|r| cx.rule_rise(r)),
         };
-        let names: Vec<String> =
-            ends.iter().take(6).map(|d| super::shared::label(&cx.model.services[d.service])).collect();
-        f = f.proved_by(format!("Services: {}{}", names.join(", "), if ends.len() > 6 { ", …" } else { "" }));
-        if let Some(repair) = first.owner.and_then(repair) {
+        let owner = t.taker.owner(cx.snapshot);
+        let severity = severity(t, owner, rise.is_some());
+        let mut f = super::shared::lossy(cx, CHECK.id, severity, title, t);
+        f.lost_rate = rise.map(|r| r.per_second());
+        if let Some(repair) = owner.and_then(repair) {
             f = f.advise(repair);
-        } else if rule.is_some() {
+        } else if t.taker.rule().is_some() {
             f = f.advise("if it is not meant so: take the rule away, or accept the pods' and the Services' networks before it");
         }
-        found.push(f.advise(format!(
-            "see the whole way: kptop explain {}/{} --client {}",
-            frontend_text(frontend).replace("*:", "NODE:"),
-            s.protocol.lower(),
-            first.source
-        )));
+        found.push(f.advise(super::shared::explain_hint(cx, t)));
     }
     if cx.facts.before.is_none() {
         return Ok(());
@@ -85,7 +53,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         };
         let own = cx.owner(rule) == Some("kube-proxy")
             || cx.snapshot.tables[rule.table].table.name == nftables::TABLE;
-        let reported = cx.facts.dead_ends.iter().any(|d| d.rule == Some(rule));
+        let reported = cx.taken.iter().any(|t| t.taker.rule() == Some(rule));
         if own || reported {
             continue;
         }
@@ -102,6 +70,8 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             cx.rule_text(rule),
             rise.text()
         ));
+        f.services.clone_from(&services);
+        f.lost_rate = Some(rise.per_second());
         if !services.is_empty() {
             let names: Vec<String> =
                 services.iter().take(6).map(|i| super::shared::label(&cx.model.services[*i])).collect();
@@ -113,6 +83,18 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         }));
     }
     Ok(())
+}
+
+/// How much it matters: packets of pods, of the node or of other nodes that must die are worse than those from outside,
+/// which may be shut out on purpose; so may be those that a network policy names.
+fn severity(t: &Taken<'_>, owner: Option<&'static str>, now: bool) -> Severity {
+    let inner = |l: &&Lost<'_>| l.loss.sender != SenderKind::Outside && l.part.share > 0.999;
+    match owner.is_some_and(enforces_policies) {
+        true if now => Severity::Warning,
+        true => Severity::Info,
+        false if t.losses.iter().any(|l| inner(&l)) => Severity::Critical,
+        false => Severity::Warning,
+    }
 }
 
 /// How to have a program let pods and Services through.

@@ -1,9 +1,10 @@
 //! The policy of FORWARD is DROP, and packets reach it: what no rule accepted dies there. Docker sets it; kube-proxy accepts
 //! only marked packets and answers, the CNI must accept the rest (kubernetes/kubernetes#40182).
 
-use super::super::{DeadEnd, Subject};
+use super::super::Subject;
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
+use crate::reach::{SenderKind, Taker};
 use crate::ruleset::{ChainId, Hook, Policy};
 use crate::snapshot::SourceId;
 
@@ -19,27 +20,30 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             };
             let id = ChainId(c as u32);
             let rise = cx.policy_rise(i, id);
-            let place = format!("{} {} {}", t.family, t.table.name, t.table.chain_name(id));
-            let stopped: Vec<&DeadEnd> =
-                cx.facts.dead_ends.iter().filter(|d| d.place == place && is_policy(cx, d)).collect();
-            if rise.is_none() && stopped.is_empty() {
+            let stops = cx.taken.iter().find(|t| *t.taker == Taker::Policy(i, id));
+            if rise.is_none() && stops.is_none() {
                 continue;
             }
-            let severity = if stopped.is_empty() { Severity::Warning } else { Severity::Critical };
             let title = "packets that reach the end of FORWARD are dropped by its policy";
-            let taken = rise
-                .map_or("no packet taken since the last reading".into(), |r| format!("{} packets", r.text()));
-            let mut f = Finding::node("forward_policy", severity, &place, title)
-                .proved_by(format!("policy DROP at priority {}: {taken}", base.priority))
-                .proved_by(format!("none of the {} rules before it took them", chain.rules.len()));
-            f.subject = Subject::Table(i);
-            if let Some(d) = stopped.first() {
-                let label = cx.model.services[d.service].label();
-                f = f.proved_by(format!(
-                    "packets from {} to {} Services end there, {label} among them",
-                    d.from,
-                    stopped.len()
-                ));
+            let mut f = match stops {
+                Some(t) => {
+                    let outside = t.senders() == [SenderKind::Outside];
+                    let partial = t.share() < 0.999;
+                    let severity = if outside || partial { Severity::Warning } else { Severity::Critical };
+                    super::shared::lossy(cx, CHECK.id, severity, title.into(), t)
+                        .advise(super::shared::explain_hint(cx, t))
+                }
+                None => {
+                    let place = format!("{} {} {}", t.family, t.table.name, t.table.chain_name(id));
+                    let mut f = Finding::node(CHECK.id, Severity::Warning, &place, title);
+                    f.subject = Subject::Table(i);
+                    f.proved_by(format!("policy DROP at priority {}", base.priority))
+                }
+            };
+            f = f.proved_by(format!("none of the {} rules before it took them", chain.rules.len()));
+            if let Some(rise) = rise {
+                f.lost_rate = Some(rise.per_second());
+                f = f.proved_by(format!("policy DROP: {} packets", rise.text()));
             }
             found.push(
                 f.advise("the CNI's rules should accept traffic from and to pods: pane Rules, this chain")
@@ -48,16 +52,4 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         }
     }
     Ok(())
-}
-
-/// True for a way that ends at a policy of FORWARD which counts, so that it is named when packets end there.
-pub(super) fn is_policy(cx: &CheckContext<'_>, d: &DeadEnd) -> bool {
-    d.rule.is_none()
-        && cx.snapshot.tables.iter().any(|t| {
-            t.counters.policies.iter().any(|(id, _)| {
-                let chain = &t.table.chains[id.0 as usize];
-                chain.base.is_some_and(|b| b.hook == Hook::Forward)
-                    && d.place == format!("{} {} {}", t.family, t.table.name, t.table.chain_name(*id))
-            })
-        })
 }

@@ -3,6 +3,7 @@
 
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
+use crate::reach::Taker;
 use crate::ruleset::IpFamily;
 use crate::snapshot::SourceId;
 use crate::snapshot::facts::NOT_FORWARDING;
@@ -17,11 +18,17 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         let some = cx.active_services().any(|(_, s)| s.family == family && !s.backends.is_empty());
         if some && cx.sysctl(name) == Some("0") {
             let name = name.replace('/', ".");
-            found.push(
-                Finding::node("ip_forward", Severity::Critical, "forwarding", format!("the node forwards no {family} packets"))
-                    .proved_by(format!("{name} = 0"))
-                    .advise(format!("sysctl -w {name}=1; what set it back? look in /etc/sysctl.d and at tools that harden nodes")),
-            );
+            let title = format!("the node forwards no {family} packets");
+            let mut f = Finding::node("ip_forward", Severity::Critical, "forwarding", title);
+            let lost = cx.taken.iter().filter(|t| matches!(t.taker, Taker::Kernel(_)));
+            for t in lost {
+                let mine = t.services().into_iter().filter(|i| cx.model.services[*i].family == family);
+                f.services.extend(mine);
+                f.lost_share = Some(t.share());
+            }
+            found.push(f.proved_by(format!("{name} = 0")).advise(format!(
+                "sysctl -w {name}=1; what set it back? look in /etc/sysctl.d and at tools that harden nodes"
+            )));
         }
     }
     // Forwarding on the whole, and off where packets come in: they count as sent to a wrong address.

@@ -21,6 +21,9 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         .map(|a| a.address)
         .collect();
     let services = || cx.active_services().filter(|(_, s)| s.engine.mode() == Mode::Ipvs);
+    if services().next().is_some() {
+        cx.need(SourceId::Addresses)?;
+    }
     let mut known = BTreeSet::new();
     for (i, s) in services() {
         for a in s.frontends.iter().filter_map(|f| f.address) {

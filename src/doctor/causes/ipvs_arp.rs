@@ -23,10 +23,19 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         .filter_map(|f| f.address.filter(std::net::IpAddr::is_ipv4))
         .map(|a| a.to_string())
         .collect();
-    if addresses.is_empty() {
+    // Without sets the kinds of addresses are not known.
+    let unknown = || {
+        let mut all = cx.active_services().filter(|(_, s)| s.engine.mode() == Mode::Ipvs);
+        all.any(|(_, s)| s.frontends.iter().any(|f| f.kind.is_none()))
+    };
+    if addresses.is_empty() && !unknown() {
         return Ok(());
     }
     cx.need(SourceId::Sysctls)?;
+    if addresses.is_empty() {
+        let why = "which addresses are load balancers' the ipsets say, and they were not read";
+        return Err(NotChecked::new(SourceId::Ipsets, why));
+    }
     let value = |name: &str| cx.sysctl_number(name).unwrap_or(0);
     let (ignore, announce) = (value("net/ipv4/conf/all/arp_ignore"), value("net/ipv4/conf/all/arp_announce"));
     if ignore >= 1 && announce >= 2 {

@@ -83,9 +83,8 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             severity: if dead { Severity::Critical } else { Severity::Warning },
             title,
             subject: behind.place.map_or(Subject::Node, Subject::Service),
-            about: format!("{} {}", behind.name, behind.protocol.name()),
-            evidence: Vec::new(),
-            advice: Vec::new(),
+            services: behind.place.into_iter().collect(),
+            ..Finding::node("", Severity::Info, &format!("{} {}", behind.name, behind.protocol.name()), "")
         };
         if dead {
             f = f.proved_by(format!(

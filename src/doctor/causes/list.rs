@@ -4,10 +4,13 @@ use crate::doctor::context::Check;
 
 /// Every check: one file for each. Those that stop most come first: among findings of one severity they are in
 /// this order.
-pub(in crate::doctor) const ALL: [Check; 38] = [
+pub(in crate::doctor) const ALL: [Check; 41] = [
     super::wiped::CHECK,
     super::ip_forward::CHECK,
+    super::iptables_versions::CHECK,
     super::foreign_drop::CHECK,
+    super::foreign_dnat::CHECK,
+    super::untracked::CHECK,
     super::forward_policy::CHECK,
     super::conntrack_full::CHECK,
     super::conntrack_insert_failed::CHECK,

@@ -4,14 +4,14 @@
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::Finding;
 use crate::format::{plural, short};
-use crate::proxy::{Action, Mode, frontend_text};
+use crate::proxy::{Lack, Mode, frontend_text};
 use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check =
     Check { id: "no_endpoints", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    super::shared::refusing(cx, Action::Reject, found, |i, asked, mut f| {
+    super::shared::refusing(cx, Lack::Endpoints, found, |i, asked, mut f| {
         let s = &cx.model.services[i];
         f.id = "no_endpoints";
         f.title = match s.engine.mode() {
@@ -19,8 +19,11 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             _ => "no endpoints: new flows are rejected",
         }
         .into();
-        for (front, figures) in
-            s.frontends.iter().zip(cx.model.figures(i).frontends()).filter(|f| f.0.action == Action::Reject)
+        for (front, figures) in s
+            .frontends
+            .iter()
+            .zip(cx.model.figures(i).frontends())
+            .filter(|f| f.0.lack() == Some(Lack::Endpoints))
         {
             let taken =
                 figures.refused.map_or(String::new(), |n| format!(", {} so far", plural(n, "packet")));

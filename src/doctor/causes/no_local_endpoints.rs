@@ -4,19 +4,26 @@
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::Finding;
 use crate::format::{plural, short};
-use crate::proxy::{Action, frontend_text};
+use crate::proxy::{Lack, Mode, frontend_text};
 use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check =
     Check { id: "no_local_endpoints", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    super::shared::refusing(cx, Action::Drop, found, |i, asked, mut f| {
+    super::shared::refusing(cx, Lack::LocalEndpoints, found, |i, asked, mut f| {
         let s = &cx.model.services[i];
         f.id = "no_local_endpoints";
-        f.title = "no endpoint on this node: new flows are dropped".into();
-        for (front, figures) in
-            s.frontends.iter().zip(cx.model.figures(i).frontends()).filter(|f| f.0.action == Action::Drop)
+        f.title = match s.engine.mode() {
+            Mode::Ipvs => "no endpoint on this node: new flows are rejected, as the policy Local asks",
+            _ => "no endpoint on this node: new flows are dropped, as the policy Local asks",
+        }
+        .into();
+        for (front, figures) in s
+            .frontends
+            .iter()
+            .zip(cx.model.figures(i).frontends())
+            .filter(|f| f.0.lack() == Some(Lack::LocalEndpoints))
         {
             let taken =
                 figures.refused.map_or(String::new(), |n| format!(", {} so far", plural(n, "packet")));

@@ -1,35 +1,139 @@
 //! What several causes say.
 
 use crate::doctor::context::CheckContext;
-use crate::doctor::finding::{Finding, Severity};
-use crate::format::count;
-use crate::proxy::Action;
+use crate::doctor::finding::{Finding, Severity, Subject};
+use crate::doctor::group::{SHOWN, several};
+use crate::doctor::losses::{Lost, Taken};
+use crate::format::{count, plural, share_text};
+use crate::proxy::{Lack, Mode, endpoint_text, frontend_text};
+use crate::reach::Taker;
 
-/// Services some frontend of which refuses everything: how much it matters depends on whether clients ask.
+/// Services some frontend of which refuses all new flows: how much it matters depends on whether clients ask.
 pub(super) fn refusing(
     cx: &CheckContext<'_>,
-    action: Action,
+    lack: Lack,
     found: &mut Vec<Finding>,
     say: impl Fn(usize, Option<f64>, Finding) -> Finding,
 ) {
     for (i, s) in cx.active_services() {
         let figures = cx.model.figures(i);
         let mut frontends =
-            s.frontends.iter().zip(figures.frontends()).filter(|f| f.0.action == action).peekable();
+            s.frontends.iter().zip(figures.frontends()).filter(|f| f.0.lack() == Some(lack)).peekable();
         if frontends.peek().is_none() {
             continue;
         }
         let rise = |f: &crate::proxy::Frontend| cx.rule_rise(f.refusal?);
-        let rises: Vec<_> = s.frontends.iter().filter(|f| f.action == action).filter_map(rise).collect();
+        let rises: Vec<_> = s.frontends.iter().filter(|f| f.lack() == Some(lack)).filter_map(rise).collect();
         let now = rises.iter().map(|r| r.per_second()).reduce(|a, b| a + b);
         let refused = frontends.filter_map(|f| f.1.refused).reduce(|a, b| a + b);
-        let severity = severity(now.is_some(), refused);
-        let mut f = cx.service("", severity, i, "");
+        // Rules of iptables mode count; that a file has no counters says nothing.
+        let counts = s.engine.mode() == Mode::Iptables;
+        let severity = match (now, refused, lack) {
+            (Some(_), _, Lack::Endpoints) => Severity::Critical,
+            // By design: balancers see it by the health check, and send elsewhere.
+            (Some(_), _, Lack::LocalEndpoints) => Severity::Warning,
+            (None, _, Lack::LocalEndpoints) | (None, Some(0), _) => Severity::Info,
+            (None, None, _) if !counts => Severity::Info,
+            (None, ..) => Severity::Warning,
+        };
+        let mut f = say(i, now, cx.service("", severity, i, ""));
+        f.lost_rate = now;
         if refused.is_none() {
-            f.evidence.push("whether anybody asks is not counted in this mode".into());
+            f.evidence.push(match counts {
+                true => "whether anybody asks is not known: the rules came without counters".into(),
+                false => "whether anybody asks is not counted in this mode".into(),
+            });
         }
-        found.push(say(i, now, f));
+        found.push(f);
     }
+}
+
+/// A finding about what one rule, policy or lack of one takes: where it is, what it counted, and of whom.
+pub(super) fn lossy(
+    cx: &CheckContext<'_>,
+    id: &'static str,
+    severity: Severity,
+    title: String,
+    t: &Taken<'_>,
+) -> Finding {
+    let services = t.services();
+    let mut f = match (&services[..], t.taker.rule()) {
+        ([one], _) => cx.service(id, severity, *one, title),
+        (_, Some(rule)) => cx.rule(id, severity, rule, title),
+        _ => {
+            let place = t.taker.place(cx.snapshot).unwrap_or_else(|| "rules".into());
+            Finding::node(id, severity, &place, title)
+        }
+    };
+    if let (Taker::Policy(table, _), true) = (t.taker, services.len() != 1) {
+        f.subject = Subject::Table(*table);
+    }
+    if services.len() > 1 {
+        f.about = several(cx.model, &services);
+    }
+    f.lost_share = Some(t.share());
+    if let Some(place) = t.taker.place(cx.snapshot) {
+        let what = match t.taker.rule() {
+            Some(rule) => cx.rule_text(rule),
+            None => "its policy".into(),
+        };
+        let packets = match t.taker.packets(cx.snapshot) {
+            Some(n) => format!("{} so far", plural(n, "packet")),
+            None => "it counts nothing".into(),
+        };
+        f = f.proved_by(format!("{place}: {what}, {packets}"));
+    }
+    let mut named: Vec<(usize, String)> = Vec::new();
+    for l in &t.losses {
+        if named.iter().any(|n| n.0 == l.service) {
+            continue;
+        }
+        if named.len() == SHOWN {
+            break;
+        }
+        named.push((l.service, loss_text(cx, l)));
+    }
+    for (_, text) in named {
+        f = f.proved_by(text);
+    }
+    if services.len() > SHOWN {
+        f = f.proved_by(format!("and {} more Services", services.len() - SHOWN));
+    }
+    f.services = services;
+    f
+}
+
+/// `shop/cart:http: 50 % of new flows from pods, those to 10.42.1.8:8080`
+fn loss_text(cx: &CheckContext<'_>, l: &Lost<'_>) -> String {
+    let s = &cx.model.services[l.service];
+    let share = match l.part.share {
+        share if share > 0.999 => "all new flows".to_string(),
+        share => format!("{} of new flows", share_text(Some(share))),
+    };
+    let at = |i: &usize| s.backends.get(*i).map(|b| endpoint_text(b.address, b.port));
+    let to: Vec<String> = l.part.backends.iter().take(4).filter_map(at).collect();
+    let those = match (l.part.backends.len(), &l.part.taker) {
+        (_, Taker::Elsewhere { to, .. }) => format!(", which arrive at {}", endpoint_text(to.0, to.1)),
+        (0, _) => String::new(),
+        (n, _) if n == s.backends.len() && n > 1 => ", to every backend".into(),
+        (n, _) => format!(", those to {}{}", to.join(", "), if n > to.len() { ", …" } else { "" }),
+    };
+    let by = l.loss.frontend.map(|i| format!(" to {}", frontend_text(&s.frontends[i]))).unwrap_or_default();
+    format!("{}: {share} from {}{by}{those}", label(s), l.loss.sender.words())
+}
+
+/// The command that shows the whole path of what is lost.
+pub(super) fn explain_hint(cx: &CheckContext<'_>, t: &Taken<'_>) -> String {
+    let Some(l) = t.losses.first() else { return String::new() };
+    let s = &cx.model.services[l.service];
+    let to = match l.loss.frontend {
+        Some(i) => frontend_text(&s.frontends[i]).replace("*:", "NODE:"),
+        None => {
+            let b = l.part.backends.first().and_then(|i| s.backends.get(*i));
+            b.map_or_else(String::new, |b| endpoint_text(b.address, b.port))
+        }
+    };
+    format!("see the whole path: kptop explain {to}/{} --client {}", s.protocol.lower(), l.loss.source)
 }
 
 /// A Service's name, with its family where it is not the usual one.
@@ -57,13 +161,4 @@ pub(super) fn flows_n(n: u64) -> String {
 /// `1 flow is`, `12 flows are`
 pub(super) fn flows_are(n: u32) -> String {
     format!("{} {}", flows(n), if n == 1 { "is" } else { "are" })
-}
-
-/// How much it matters: nobody asked so far is a Service that is not in use, or not yet.
-pub(super) fn severity(asked_now: bool, refused: Option<u64>) -> Severity {
-    match refused {
-        _ if asked_now => Severity::Critical,
-        Some(0) => Severity::Info,
-        _ => Severity::Warning,
-    }
 }

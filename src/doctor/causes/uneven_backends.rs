@@ -48,7 +48,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
                 "uneven_backends",
                 Severity::Warning,
                 i,
-                "new flows fall unevenly on its backends, beyond chance",
+                "new flows are spread unevenly over backends, beyond chance",
             )
             .proved_by(format!(
                 "{} new flows counted; chi-squared {chi:.0} with {df:.0} degrees of freedom",

@@ -5,7 +5,9 @@
 use super::super::Subject;
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
+use crate::doctor::losses::Taken;
 use crate::proxy::{FrontendKind, Mode, State, chain as names, endpoint_text, nftables};
+use crate::reach::Taker;
 use crate::ruleset::{BaseChain, ChainId, ChainKind, Family, Hook, IpFamily, Table, TableBackend};
 use crate::snapshot::SourceId;
 use std::collections::HashSet;
@@ -28,6 +30,10 @@ pub(super) const CHECK: Check =
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let before = cx.facts.before;
+    // What leads to chains is not known from a listing of them alone.
+    if let Some(u) = cx.snapshot.unread.iter().find(|u| u.source == SourceId::BaseChains && u.leaves_open()) {
+        return Err(NotChecked::new(u.source, format!("{}: {}", u.what, u.why)));
+    }
     if cx.model.services.modes.is_empty()
         && before.is_none_or(|b| b.model.services.modes.is_empty())
         && let Some(flows) = cx.flows_read().filter(|f| f.groups.len() >= MANY_PAIRS)
@@ -66,6 +72,19 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
                     .advise("who wiped them: journalctl -u firewalld -u nftables -u ufw; kube-proxy writes them again within its sync period (30 s), or restart it"),
             );
         }
+    }
+    let known = found.iter().any(|f| f.id == "wiped");
+    let lost = |t: &&Taken<'_>| *t.taker == Taker::Untranslated;
+    let of_rules =
+        |t: &Taken<'_>| t.losses.iter().any(|l| cx.model.services[l.service].engine.mode() != Mode::Ipvs);
+    if let (Some(t), false) = (cx.taken.iter().find(lost).filter(|t| of_rules(t)), known) {
+        let title =
+            format!("packets from {} are not translated: no rule on their path does it", t.senders_text());
+        found.push(
+            super::shared::lossy(cx, "wiped", Severity::Critical, title, t)
+                .advise("restart kube-proxy: it writes all rules again")
+                .advise(super::shared::explain_hint(cx, t)),
+        );
     }
     Ok(())
 }
@@ -187,11 +206,11 @@ fn jumps(cx: &CheckContext<'_>, backend: TableBackend, family: IpFamily, found: 
 }
 
 fn canaries(cx: &CheckContext<'_>, backend: TableBackend, family: IpFamily, found: &mut Vec<Finding>) {
-    let has = |table: &&str| {
-        let table = cx.snapshot.table(backend, family.into(), table);
-        table.is_some_and(|i| cx.snapshot.tables[i].table.chain(CANARY).is_some())
-    };
-    let (is, gone): (Vec<&str>, Vec<&str>) = ["mangle", "nat", "filter"].into_iter().partition(has);
+    let table = |name: &str| cx.snapshot.table(backend, family.into(), name);
+    let has = |name: &&str| table(name).is_some_and(|i| cx.snapshot.tables[i].table.chain(CANARY).is_some());
+    // Files may hold one table alone.
+    let there = ["mangle", "nat", "filter"].into_iter().filter(|name| table(name).is_some());
+    let (is, gone): (Vec<&str>, Vec<&str>) = there.partition(has);
     // Without any it is a mode or version that has none.
     if !is.is_empty() && !gone.is_empty() {
         found.push(

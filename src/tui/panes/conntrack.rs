@@ -1,8 +1,8 @@
 //! Conntrack: how full, what it holds, what it loses, and who fills it.
 
 use super::widgets::section_strip;
-use crate::columns::screen_label;
 use crate::format::{clip, count, duration, plural, short};
+use crate::proxy::screen_label;
 use crate::rates::rate_text;
 use crate::snapshot::facts::{ConntrackStat, Stats};
 use crate::snapshot::{Conntrack, Flows, TCP_STATES};

@@ -1,12 +1,12 @@
 //! The node at a glance: what is wrong, and how much of everything there is.
 
-use super::services::{health_style, nothing, watched_of_all};
-use super::widgets::severity_style;
-use crate::columns::{screen_label, state_word, symbol};
+use super::services::{nothing, watched_of_all};
+use super::widgets::{severity_style, state_style};
 use crate::config::PaneName;
 use crate::doctor::Severity;
 use crate::format::{clip, clip_end, count, duration, plural, short};
-use crate::proxy::{Health, Mode, chain_families};
+use crate::health::HealthState;
+use crate::proxy::{Mode, Service, chain_families, screen_label};
 use crate::rates::rate_text;
 use crate::tui::keys::Action;
 use crate::tui::pane::{Clicks, Context, Effect, Pane, Subscriptions};
@@ -35,7 +35,7 @@ fn movers(u: &Update) -> Vec<usize> {
         }
     };
     let mut all: Vec<(f64, usize)> = (0..u.model.services.len())
-        .filter(|i| u.model.services[*i].health() != Health::Stale)
+        .filter(|i| u.model.services[*i].is_used())
         .map(|i| (figure(i), i))
         .filter(|m| m.0 > 0.0)
         .collect();
@@ -155,7 +155,12 @@ fn draw_verdict(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect
         _ if update.model.services.is_empty() => {
             (theme.warn(), "○ No Services of kube-proxy found in iptables, nftables or IPVS.".into())
         }
-        _ => (theme.good(), "● Fine: no Service refuses traffic, and conntrack loses nothing.".into()),
+        _ if update.health.count(HealthState::Unknown) > 0 => {
+            let why =
+                update.health.iter().find(|h| h.state == HealthState::Unknown).map_or("", |h| h.why.as_str());
+            (theme.warn(), format!("? Not everything is known: {why}."))
+        }
+        _ => (theme.good(), "● Healthy: no Service loses new flows, and conntrack loses nothing.".into()),
     };
     let place = Rect { x: area.x + 1, width: area.width.saturating_sub(1), ..area };
     put(frame, place, &clip_end(&text, room), style.patch(theme.strong()), false);
@@ -164,23 +169,19 @@ fn draw_verdict(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect
 fn draw_states(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect) {
     let services = &update.model.services;
     let inner = part(frame, theme, area, &plural(services.len() as u64, "Service"), "", false);
-    let states = [
-        (Health::Fine, ""),
-        (Health::Rejecting, ": no endpoints"),
-        (Health::Dropping, ": none on this node"),
-        (Health::Stale, " of another mode"),
-    ];
-    for (n, (health, why)) in states.into_iter().enumerate() {
-        let found = services.iter().filter(|s| s.health() == health).count();
+    // What is not there is left out, but for the two that everybody looks for.
+    let always = |s: HealthState| matches!(s, HealthState::Failing | HealthState::Healthy);
+    let states = update.health.counts().filter(|(s, n)| *n > 0 || always(*s));
+    for (n, (state, found)) in states.enumerate() {
         let style = match found {
             0 => theme.dim(),
-            _ => health_style(theme, health),
+            _ => state_style(theme, state),
         };
-        let text = format!("{} {found:>6} {}{why}", symbol(health), state_word(health));
+        let text = format!("{} {found:>6} {}", state.symbol(), state.words());
         let room = usize::from(inner.width.saturating_sub(1));
         spans(frame, line(inner, n), vec![Span::styled(clip_end(&text, room), style)]);
     }
-    let work = services.iter().filter(|s| s.health() != Health::Stale);
+    let work = services.iter().filter(|s| s.is_used());
     let backends: usize = work.map(|s| s.backends.len()).sum();
     let text = format!("  {:>6} backends", count(backends as u64));
     spans(frame, line(inner, 4), vec![Span::styled(text, theme.dim())]);
@@ -262,8 +263,8 @@ fn draw_movers(frame: &mut Frame<'_>, theme: Theme, update: &Update, movers: &[u
 
 fn draw_causes(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect) {
     let dying = update.node.dying();
-    let refuses = |h: Health| matches!(h, Health::Rejecting | Health::Dropping);
-    let uncounted = update.model.iter().any(|(s, f)| refuses(s.health()) && f.refused().is_none());
+    let refuses = |s: &Service| s.is_used() && s.frontends.iter().any(|f| f.lack().is_some());
+    let uncounted = update.model.iter().any(|(s, f)| refuses(s) && f.refused().is_none());
     let title = match uncounted && dying == 0.0 {
         true => "Dropped and refused -".to_string(),
         false => format!("Dropped and refused {}/s", short(dying)),

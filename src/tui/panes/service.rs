@@ -8,10 +8,10 @@ mod rules;
 
 use super::services::{line_of, watched_of};
 use super::widgets::section_strip;
-use crate::columns::{screen_label, state_word};
 use crate::explain::{self, Line, LineKind, Sender, frontend_destination};
 use crate::format::{clip, count};
-use crate::proxy::{Frontend, Mode, Part, Service as ServicePort, endpoint_text};
+use crate::health::HealthState;
+use crate::proxy::{Frontend, Mode, Part, Service as ServicePort, endpoint_text, screen_label};
 use crate::rates::service_key;
 use crate::ruleset::IpFamily;
 use crate::snapshot::Followed;
@@ -281,10 +281,10 @@ impl Pane for Service {
             clip(&screen_label(service), usize::from(area.width / 2)),
             service.protocol.name(),
             service.engine.mode().name(),
-            state_word(service.health())
+            update.health.get(i).map_or(HealthState::Unknown, |h| h.state).words()
         );
         let inner = part(frame, theme, area, &title, "Esc goes back", true);
-        let lines = backends::frontends(theme, service, inner.width);
+        let lines = backends::frontends(theme, service, update.health.get(i), inner.width);
         let chart_height = match inner.height {
             // A path is read from its begin to its end.
             _ if self.section == Section::Path => 0,

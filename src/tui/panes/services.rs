@@ -3,7 +3,7 @@
 mod draw;
 mod rows;
 
-pub(super) use draw::{health_style, nothing};
+pub(super) use draw::nothing;
 
 use super::service::backends;
 use crate::columns::{Filter, NEVER, SERVICES};

@@ -2,6 +2,7 @@
 
 use crate::doctor::Severity;
 use crate::format::{clip_rule, count};
+use crate::health::HealthState;
 use crate::rates::{RuleRates, rate_text};
 use crate::ruleset::RuleId;
 use crate::tui::keys::Action;
@@ -96,5 +97,15 @@ pub(super) fn draw_lines(
         let inner = part(frame, theme, at, "whole", "y copies it", false);
         let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
         frame.render_widget(Paragraph::new(text.as_str()).wrap(Wrap { trim: false }), inner);
+    }
+}
+
+/// Style of a state.
+pub(super) fn state_style(theme: Theme, state: HealthState) -> Style {
+    match state {
+        HealthState::Healthy => theme.good(),
+        HealthState::Failing | HealthState::NoEndpoints => theme.bad(),
+        HealthState::Degraded | HealthState::NoLocalEndpoints => theme.warn(),
+        HealthState::Stale | HealthState::Unknown => theme.dim(),
     }
 }

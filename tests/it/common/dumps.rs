@@ -26,6 +26,8 @@ pub fn services(text: &str) -> Vec<Value> {
     for s in &mut services {
         // What a lookup costs hangs on the node's addresses and sysctls, too.
         s["lookup"] = Value::Null;
+        // So does what is lost.
+        s["health"] = Value::Null;
         s["frontends"].as_array_mut().unwrap().iter_mut().for_each(|f| f["flows"] = Value::Null);
         // ipvsadm prints real servers in the order of their addresses, the kernel lists the newest first.
         if s["mode"] == "ipvs" {
@@ -34,6 +36,7 @@ pub fn services(text: &str) -> Vec<Value> {
         for b in s["backends"].as_array_mut().unwrap() {
             b["conntrack_flows"] = Value::Null;
             b["unreplied_flows"] = Value::Null;
+            b["lost"] = Value::Null;
             if b["counters"]["source"] == "conntrack" {
                 b["counters"] = Value::Null;
             }

@@ -122,9 +122,8 @@ pub fn load_ipsets(dir: &Path) {
 
 /// Reads the calling thread's namespace twice: nothing is alarming but Services that refuse, and these have no endpoints.
 pub fn no_false_alarm(what: &str) {
-    use kptop::doctor::Subject;
     use kptop::observe::Observer;
-    use kptop::proxy::{Health, Names};
+    use kptop::proxy::{Names, RulesState};
     use kptop::snapshot::live::{Live, Wanted};
     let mut live = Live::open(None).unwrap();
     let mut observer = Observer::new(Names::default());
@@ -134,11 +133,9 @@ pub fn no_false_alarm(what: &str) {
     assert!(view.model.services.len() > 10, "{what}: {} Services", view.model.services.len());
     let mut reported = std::collections::BTreeMap::<&str, usize>::new();
     for f in &view.examination.findings {
-        *reported.entry(f.id).or_default() += 1;
-        let refuses = match f.subject {
-            Subject::Service(i) => view.model.services[i].health() != Health::Fine,
-            _ => false,
-        };
+        *reported.entry(f.id).or_default() += f.services.len().max(1);
+        let refuses = |i: &usize| view.model.services[*i].rules_state() != RulesState::Balancing;
+        let refuses = !f.services.is_empty() && f.services.iter().all(refuses);
         let alarming = f.severity <= kptop::doctor::Severity::Warning;
         let true_of_it = ["no_endpoints", "no_local_endpoints"].contains(&f.id) && refuses;
         assert!(!alarming || true_of_it, "{what}: {} {}: {} {:?}", f.id, f.about, f.title, f.evidence);

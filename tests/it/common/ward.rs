@@ -5,7 +5,7 @@ use kptop::doctor::Examination;
 use kptop::kernel::netns::Netns;
 use kptop::lab::packets::Sender;
 use kptop::lab::{Lab, LabOptions, Origin, Plan, inside, shop};
-use kptop::observe::Observer;
+use kptop::observe::{Observer, View};
 use kptop::proxy::{Action, Engine, Model, Names, Service};
 use kptop::snapshot::live::{Live, Wanted};
 use kptop::walk::{Ingress, Packet};
@@ -112,18 +112,23 @@ impl Ward {
 
     /// Two readings, and what happens between them.
     pub fn examine(&self, between: impl FnOnce(&Ward)) -> Examination {
+        (*self.view(between).examination).clone()
+    }
+
+    /// The same with all that is known.
+    pub fn view(&self, between: impl FnOnce(&Ward)) -> View {
         let node = self.lab.node().clone();
         let ((first, wait), (go, start)) = (channel(), channel::<()>());
         let examiner = std::thread::spawn(move || {
             node.enter().unwrap();
             let mut live = Live::enter(&node).unwrap();
-            let mut observer = Observer::new(Names::default());
+            let mut observer = Observer::new(Names::default()).at_once();
             observer.observe(live.snapshot(Wanted::ALL));
             first.send(()).unwrap();
             start.recv().unwrap();
             let view = observer.observe(live.snapshot(Wanted::ALL));
             assert!(view.snapshot.failed().next().is_none(), "{:?}", view.snapshot.unread);
-            (*view.examination).clone()
+            view
         });
         wait.recv().unwrap();
         between(self);
@@ -188,7 +193,7 @@ fn run_in(ns: &Arc<Netns>, program: &'static str, args: &str) -> String {
 /// The findings, for people who look at a failed test.
 pub fn text(done: &Examination) -> String {
     let mut out = Vec::new();
-    kptop::output::write_examination(done, 1, None, &mut out).unwrap();
+    kptop::output::write_examination(done, &Model::default(), true, None, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 

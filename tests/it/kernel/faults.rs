@@ -134,7 +134,11 @@ fn rules_of_other_programs_that_drop_services() {
         ward.node("nft", "add chain inet mine f '{ type filter hook forward priority 10; }'");
         ward.node("nft", "add rule inet mine f oifname lo accept");
         ward.node("nft", "add rule inet mine f reject with icmpx admin-prohibited");
-        named_first(&ward.examine(|_| {}), "foreign_drop", "are rejected by another program's rule");
+        named_first(
+            &ward.examine(|_| {}),
+            "foreign_drop",
+            "are rejected by a rule in f that no known program made",
+        );
         ward.node("nft", "delete table inet mine");
         ward.is_healthy();
 

@@ -6,6 +6,7 @@ mod faults;
 mod faults_vm;
 mod flow_events;
 mod guest;
+mod health;
 mod ipvs;
 mod lab;
 mod nftables;

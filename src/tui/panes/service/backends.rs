@@ -1,10 +1,13 @@
 //! Where a Service is reached, and its backends with what each should get and gets.
 
-use crate::columns::{API_ONLY, BACKENDS, BackendRow, Backends, Column, expected_share, screen_label};
-use crate::format::{clip, plural};
+use crate::columns::{API_ONLY, BACKENDS, BackendRow, Backends, Column, expected_share};
+use crate::format::{clip, clip_end, plural};
+use crate::health::{HealthState, ServiceHealth};
+use crate::proxy::screen_label;
 use crate::proxy::{Action, Frontend, FrontendKind, Mode, Service, TrafficPolicy, frontend_text};
 use crate::tui::list::List;
 use crate::tui::pane::Context;
+use crate::tui::panes::widgets::state_style;
 use crate::tui::reader::Update;
 use crate::tui::theme::Theme;
 use crate::tui::widgets::{columns_that_fit, draw_list, heads, marked_bar, part, put, sparkline};
@@ -51,7 +54,7 @@ pub(in crate::tui::panes) fn draw_short(
     let title = format!("{} {}", clip(&screen_label(service), room), service.protocol.name());
     let note = if area.width >= 110 { meaning(service) } else { "Enter opens it" };
     let inner = part(frame, theme, area, &title, note, focus);
-    let lines = frontends(theme, service, inner.width);
+    let lines = frontends(theme, service, update.health.get(i), inner.width);
     let used = (lines.len() as u16).min(inner.height.saturating_sub(3).max(1));
     frame.render_widget(Paragraph::new(lines), Rect { height: used.min(inner.height), ..inner });
     let rest = Rect { y: inner.y + used, height: inner.height.saturating_sub(used), ..inner };
@@ -77,8 +80,13 @@ fn frontend_words(f: &Frontend) -> String {
     text
 }
 
-/// Frontends in as few lines as they need, at most three.
-pub(super) fn frontends(theme: Theme, service: &Service, width: u16) -> Vec<Line<'static>> {
+/// Frontends in as few lines as they need, at most three; below them what is wrong.
+pub(super) fn frontends(
+    theme: Theme,
+    service: &Service,
+    health: Option<&ServiceHealth>,
+    width: u16,
+) -> Vec<Line<'static>> {
     let mut lines: Vec<Vec<Span<'static>>> = vec![Vec::new()];
     let mut used = 1;
     for f in &service.frontends {
@@ -117,7 +125,14 @@ pub(super) fn frontends(theme: Theme, service: &Service, width: u16) -> Vec<Line
     if let (true, Some(line)) = (more > 0, lines.last_mut()) {
         line.push(Span::styled(format!(" … {} more", plural(more as u64, "line")), theme.dim()));
     }
-    lines.into_iter().map(Line::from).collect()
+    let mut lines: Vec<Line<'static>> = lines.into_iter().map(Line::from).collect();
+    // That it has no endpoints, its frontends and the list say.
+    let told = [HealthState::Healthy, HealthState::NoEndpoints, HealthState::NoLocalEndpoints];
+    if let Some(h) = health.filter(|h| !told.contains(&h.state) && !h.why.is_empty()) {
+        let text = clip_end(&format!("{} {}", h.state.symbol(), h.why), usize::from(width).saturating_sub(2));
+        lines.push(Line::from(Span::styled(format!(" {text}"), state_style(theme, h.state))));
+    }
+    lines
 }
 
 /// Why there are no backends.
@@ -139,6 +154,7 @@ const IPVS_ONLY: [&str; 4] = ["packets", "bytes", "active", "inactive"];
 
 fn backend_style(theme: Theme, key: &str, row: &BackendRow<'_>, few: bool) -> Style {
     match key {
+        "backend" if row.lost.is_some() => theme.bad(),
         "expect" | "inactive" => theme.dim(),
         // Few flows say little of the balance.
         "real" | "balance" if few => theme.dim(),

@@ -1,13 +1,15 @@
 //! The list on the screen.
 
 use super::Services;
-use crate::columns::{self, Column, SERVICES, ServiceRow, symbol};
+use crate::columns::{self, Column, SERVICES, ServiceRow};
 use crate::format::plural;
-use crate::proxy::{Health, Mode};
+use crate::health::HealthState;
+use crate::proxy::Mode;
 use crate::rates::History;
 use crate::ruleset::IpFamily;
 use crate::tui::keys::Action;
 use crate::tui::pane::{Clicks, Context};
+use crate::tui::panes::widgets::state_style;
 use crate::tui::theme::Theme;
 use crate::tui::widgets::{columns_that_fit, draw_list, heads, part, put, sparkline};
 use ratatui::Frame;
@@ -19,26 +21,15 @@ use ratatui::widgets::{Paragraph, Wrap};
 /// Names wider than this are rare: what is left goes to the trend.
 const NAME: u16 = 56;
 
-/// Style of a state.
-pub(in crate::tui::panes) fn health_style(theme: Theme, health: Health) -> Style {
-    match health {
-        Health::Fine => theme.good(),
-        Health::Rejecting => theme.bad(),
-        Health::Dropping => theme.warn(),
-        Health::Stale => theme.dim(),
-    }
-}
-
 fn style_of(theme: Theme, key: &str, row: &ServiceRow<'_>) -> Style {
-    let health = row.service.health();
-    let state = health_style(theme, health);
+    let state = state_style(theme, row.health.state);
     let moving = |rate: Option<f64>| match rate {
         Some(r) if r > 0.0 => theme.text(),
         _ => theme.dim(),
     };
     match key {
         "state" => state,
-        "name" if health != Health::Fine => state,
+        "name" if !matches!(row.health.state, HealthState::Healthy | HealthState::Unknown) => state,
         "name" | "held" => theme.text(),
         "flows" => moving(row.rates.and_then(|r| r.flows.ok())),
         "packets" => moving(row.rates.and_then(|r| r.packets.ok())),
@@ -112,7 +103,7 @@ fn draw_row(
     for (column, place) in places {
         let width = usize::from(place.width);
         let text = match column.key {
-            "state" => symbol(row.service.health()).into(),
+            "state" => row.health.state.symbol().into(),
             // A Service of both families is listed twice, and nothing else says which is which.
             "name" if row.service.family == IpFamily::V6 && row.service.name.is_some() => {
                 column.text(row, width.saturating_sub(3)) + " v6"

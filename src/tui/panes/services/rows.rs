@@ -2,23 +2,14 @@
 
 use super::Services;
 use crate::columns::{SERVICES, Value};
-use crate::proxy::{Health, endpoint_text, frontend_text};
+use crate::health::HealthState;
+use crate::proxy::{endpoint_text, frontend_text};
 use crate::rates::service_key;
 use crate::tui::pane::Context;
 
 /// The column of names.
 pub(super) fn by_name() -> usize {
     SERVICES.iter().position(|c| c.key == "name").unwrap_or(0)
-}
-
-/// A number for a state: problems above all others.
-fn problem_rank(health: Health) -> u8 {
-    match health {
-        Health::Rejecting => 0,
-        Health::Dropping => 1,
-        Health::Stale => 2,
-        Health::Fine => 3,
-    }
 }
 
 impl Services {
@@ -43,10 +34,11 @@ impl Services {
     pub(super) fn arrange(&mut self, cx: &Context) {
         let Some(update) = &cx.update else { return };
         let services = &update.model.services;
+        let state = |i: usize| update.health.get(i).map_or(HealthState::Unknown, |h| h.state);
         let passes = |i: &usize| {
             let s = &services[*i];
             let of_namespace = |n: &String| s.name.as_ref().is_some_and(|name| name.namespace == *n);
-            (!self.problems || s.health() != Health::Fine)
+            (!self.problems || state(*i) != HealthState::Healthy)
                 && self.mode.is_none_or(|m| s.engine.mode() == m)
                 && self.namespace.as_ref().is_none_or(of_namespace)
                 && (self.filter.is_empty()
@@ -69,7 +61,7 @@ impl Services {
             rows.reverse();
         }
         if self.problems_first {
-            rows.sort_by_key(|i| problem_rank(services[*i].health()));
+            rows.sort_by_key(|i| state(*i));
         }
         self.rows = rows;
         if let Some(key) = self.chosen_key

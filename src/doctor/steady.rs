@@ -1,0 +1,130 @@
+//! Findings do not come and go with every reading: how bad one is rises at once, and falls only after a minute without its
+//! cause.
+
+use super::finding::{Finding, Severity, Subject};
+use crate::proxy::Model;
+use crate::rates::service_key;
+use jiff::{SignedDuration, Timestamp};
+
+/// How long what was wrong stays after its cause was seen last.
+pub const QUIET: SignedDuration = SignedDuration::from_secs(60);
+
+/// What a finding is known by from reading to reading.
+#[derive(Clone, Debug, PartialEq)]
+enum Key {
+    Service(u64),
+    /// The subject in words.
+    Other(String),
+}
+
+/// A finding, and what is remembered of it.
+#[derive(Clone, Debug)]
+struct Known {
+    key: Key,
+    finding: Finding,
+    /// Its Services, however they are numbered now.
+    services: Vec<u64>,
+    since: Option<Timestamp>,
+    /// When its cause was seen last.
+    seen: Timestamp,
+    /// When it was seen last as bad as it is said to be.
+    severity: (Severity, Timestamp),
+}
+
+/// Remembers findings from reading to reading.
+#[derive(Clone, Debug, Default)]
+pub struct Steady {
+    known: Vec<Known>,
+    looked: bool,
+}
+
+impl Steady {
+    /// Takes what one reading shows, and gives what is to be said.
+    pub fn settle(
+        &mut self,
+        now: Timestamp,
+        found: Vec<Finding>,
+        model: &Model,
+        renumbered: bool,
+    ) -> Vec<Finding> {
+        let key_of = |f: &Finding| match f.subject {
+            Subject::Service(i) => {
+                model.services.get(i).map_or(Key::Other(f.about.clone()), |s| Key::Service(service_key(s)))
+            }
+            _ => Key::Other(f.about.clone()),
+        };
+        let first = !std::mem::replace(&mut self.looked, true);
+        let mut before = std::mem::take(&mut self.known);
+        let mut said = Vec::with_capacity(found.len());
+        for mut f in found {
+            let key = key_of(&f);
+            let same = before.iter().position(|k| k.finding.id == f.id && k.key == key);
+            let old = same.map(|at| before.swap_remove(at));
+            let since = match &old {
+                Some(k) => k.since,
+                None => (!first).then_some(now),
+            };
+            let severity = match old.map(|k| k.severity) {
+                Some((worse, at)) if worse < f.severity && now.duration_since(at) < QUIET => (worse, at),
+                _ => (f.severity, now),
+            };
+            let finding = f.clone();
+            let keys = f.services.iter().filter_map(|i| model.services.get(*i)).map(service_key).collect();
+            (f.since, f.severity) = (since, severity.0);
+            said.push(f);
+            self.known.push(Known { key, finding, services: keys, since, seen: now, severity });
+        }
+        before.retain(|k| now.duration_since(k.seen) < QUIET && k.severity.0 < Severity::Info);
+        for mut k in before {
+            if renumbered {
+                k.renumber(model);
+            }
+            let mut f = k.finding.clone();
+            (f.since, f.severity, f.quiet_since, f.lost_rate) = (k.since, k.severity.0, Some(k.seen), None);
+            said.push(f);
+            self.known.push(k);
+        }
+        said
+    }
+}
+
+impl Known {
+    /// Places in the model of today.
+    fn renumber(&mut self, model: &Model) {
+        let place = |key: &u64| model.services.iter().position(|s| service_key(s) == *key);
+        self.finding.services = self.services.iter().filter_map(place).collect();
+        self.finding.subject = match (&self.key, self.finding.services.first()) {
+            (Key::Service(_), Some(i)) => Subject::Service(*i),
+            // Rules and tables are others by now.
+            _ => Subject::Node,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(severity: Severity) -> Finding {
+        Finding::node("conntrack_full", severity, "conntrack", "full")
+    }
+
+    #[test]
+    fn severities_rise_at_once_and_fall_after_a_minute() {
+        let (mut steady, model) = (Steady::default(), Model::default());
+        let at = |s: i64| Timestamp::from_second(1_000 + s).unwrap();
+        let mut look = |s: i64, found: Vec<Finding>| steady.settle(at(s), found, &model, false);
+        assert!(look(0, vec![]).is_empty());
+        let said = look(1, vec![finding(Severity::Warning)]);
+        assert_eq!((said[0].severity, said[0].since), (Severity::Warning, Some(at(1))));
+        assert_eq!(look(2, vec![finding(Severity::Critical)])[0].severity, Severity::Critical);
+        assert_eq!(look(30, vec![finding(Severity::Info)])[0].severity, Severity::Critical);
+        assert_eq!(look(63, vec![finding(Severity::Info)])[0].severity, Severity::Info);
+        // Gone: what was a warning stays for a minute, and says since when it is quiet.
+        look(70, vec![finding(Severity::Warning)]);
+        let said = look(71, vec![]);
+        assert_eq!((said[0].quiet_since, said[0].since), (Some(at(70)), Some(at(1))));
+        assert_eq!(look(129, vec![]).len(), 1);
+        assert!(look(131, vec![]).is_empty());
+    }
+}

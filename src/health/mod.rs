@@ -1,0 +1,8 @@
+//! How each Service is: the one place where all that is known meets. Computed once per view from what the rules say, what
+//! walks found lost, and the findings that name a Service; every frontend shows this and nothing else.
+
+mod judge;
+mod state;
+
+pub use judge::{Health, written};
+pub use state::{HealthState, LostBackend, ServiceHealth};
