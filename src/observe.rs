@@ -189,7 +189,9 @@ impl Observer {
         let health = Health::judge(&self.written, &examination);
         self.remember(&snapshot, &model);
         if let Some(last) = &self.last {
-            let found = compare((&last.snapshot, &last.model), (&snapshot, &model));
+            let mut found =
+                health::changed((&last.model, &last.health), (&model, &health), snapshot.taken_at);
+            found.extend(compare((&last.snapshot, &last.model), (&snapshot, &model)));
             if !found.is_empty() {
                 Arc::make_mut(&mut self.changes).add(found, snapshot.taken_at);
             }

@@ -13,6 +13,8 @@ pub enum What {
     Frontend,
     /// An endpoint, its weight or its policy.
     Backend,
+    /// How a Service is.
+    Health,
     /// A mode of kube-proxy.
     Mode,
     /// A table, a base chain's policy, or rules of other programs.
@@ -64,6 +66,8 @@ pub struct Change {
     pub before: Option<String>,
     /// How it is; `None` where it is gone.
     pub now: Option<String>,
+    /// Who changed it, where nf_tables said so: `nft (4711)`.
+    pub by: Option<String>,
     /// When the same thing changed last, as far back as changes are kept.
     pub changed_before: Option<jiff::Timestamp>,
 }
@@ -111,7 +115,7 @@ impl Found {
         }
         let (seen_at, subject) = (self.at, subject.into());
         let about = self.about.clone();
-        self.all.push(Change { seen_at, what, subject, about, before, now, changed_before: None });
+        self.all.push(Change { seen_at, what, subject, about, before, now, by: None, changed_before: None });
     }
 }
 

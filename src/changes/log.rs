@@ -2,7 +2,9 @@
 
 use super::change::{About, Change, Found, What, pairs};
 use crate::proxy::{Model, State};
+use crate::ruleset::{Table, TableBackend};
 use crate::snapshot::Snapshot;
+use crate::snapshot::facts::Writer;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -35,6 +37,7 @@ impl Changes {
                 about: About::Node,
                 before: None,
                 now: Some(format!("{} more changes in this reading", rest.len())),
+                by: None,
                 changed_before: None,
             });
         }
@@ -81,7 +84,37 @@ pub fn compare(before: (&Snapshot, &Model), now: (&Snapshot, &Model)) -> Vec<Cha
     limits(before.0, now.0, &mut found);
     links(before.0, now.0, &mut found);
     addresses(before.0, now.0, &mut found);
+    if let Some(by) = writers(before.0, now.0) {
+        let of_rules = |c: &&mut Change| {
+            matches!(c.what, What::Service | What::Frontend | What::Backend | What::Mode | What::Rules)
+        };
+        // Legacy tables say nothing of who wrote them.
+        let named = |c: &Change| !matches!(c.about, About::Table(TableBackend::XTables, ..));
+        for c in found.all.iter_mut().filter(of_rules).filter(|c| named(c)) {
+            c.by = Some(by.clone());
+        }
+    }
     found.all
+}
+
+/// Who changed nf_tables between two snapshots, where its tables alone changed.
+fn writers(before: &Snapshot, now: &Snapshot) -> Option<String> {
+    let is_new = |w: &&Writer| !before.writers.contains(w);
+    let mut names: Vec<String> =
+        now.writers.iter().filter(is_new).map(|w| format!("{} ({})", w.name, w.pid)).collect();
+    names.dedup();
+    let legacy = |s: &Snapshot| -> Vec<*const Table> {
+        s.tables
+            .iter()
+            .filter(|t| t.backend == TableBackend::XTables)
+            .map(|t| Arc::as_ptr(&t.table))
+            .collect()
+    };
+    let known = !names.is_empty() && legacy(before) == legacy(now);
+    known.then(|| match names.len() {
+        ..=3 => names.join(", "),
+        n => format!("{} and {} more", names[..2].join(", "), n - 2),
+    })
 }
 
 pub(super) fn readings(before: &Snapshot, now: &Snapshot, found: &mut Found) {

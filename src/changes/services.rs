@@ -40,8 +40,25 @@ pub(super) fn compare(before: &Model, now: &Model, found: &mut Found) {
         }
         found.about = About::Node;
     }
+    // Another mode writes the same Services in its own way: that is one change, and what differs are endpoints.
+    let mode = |s: &Service| match s.engine.variant() {
+        Some(v) => format!("{} mode ({})", s.engine.mode().name(), v.name()),
+        None => format!("{} mode", s.engine.mode().name()),
+    };
+    let mut moved: BTreeMap<(String, String), usize> = BTreeMap::new();
     for (name, s) in &new {
         let Some(was) = old.get(name) else { continue };
+        if was.engine != s.engine {
+            *moved.entry((mode(was), mode(s))).or_default() += 1;
+            let there =
+                |s: &Service| -> BTreeMap<String, ()> { backends(s).into_keys().map(|k| (k, ())).collect() };
+            found.about = About::Service(service_key(s));
+            pairs(&there(was), &there(s), |f, b, n| {
+                let text = |t: Option<&()>| t.map(|()| "there".to_string());
+                found.push(What::Backend, format!("{name} {f}"), text(b), text(n));
+            });
+            continue;
+        }
         found.about = About::Service(service_key(s));
         found.push(What::Service, name, settings(was), settings(s));
         pairs(&frontends(was), &frontends(s), |f, b, n| {
@@ -52,6 +69,10 @@ pub(super) fn compare(before: &Model, now: &Model, found: &mut Found) {
         });
     }
     found.about = About::Node;
+    for ((from, to), n) in moved {
+        let subject = crate::format::plural(n as u64, "Service");
+        found.push(What::Service, subject, Some(from), Some(to));
+    }
 }
 
 /// `10.96.2.1:80, 3 backends`

@@ -67,16 +67,8 @@ fn rewritten(name: &str, before: &TableState, now: &TableState, found: &mut Foun
         let text = |t: &crate::ruleset::Table| {
             format!("{} rules in {} chains", count(t.rules.len() as u64), count(t.chains.len() as u64))
         };
-        if text(b) != text(n) {
-            found.push(What::Rules, format!("table {name}"), Some(text(b)), Some(text(n)));
-        } else {
-            found.push(
-                What::Rules,
-                format!("table {name}"),
-                Some("its rules".into()),
-                Some("rewritten".into()),
-            );
-        }
+        // As many as before: what changed in Services is reported there, and mere order is no change.
+        found.push(What::Rules, format!("table {name}"), Some(text(b)), Some(text(n)));
         return;
     }
     // Rules of kube-proxy's chains are reported as Services; their number alone is reported here.
@@ -115,19 +107,7 @@ fn rewritten(name: &str, before: &TableState, now: &TableState, found: &mut Foun
     let rules = |t: &TableState| plural(t.table.rules.len() as u64, "rule");
     let subject = format!("kube-proxy in {name}");
     match own {
-        (0, 0) if came.is_empty() && went.is_empty() => {
-            let order = |t: &TableState| -> Vec<String> {
-                t.table.rules.iter().map(|r| t.table.rule_text(r).to_string()).collect()
-            };
-            if order(before) != order(now) {
-                found.push(
-                    What::Rules,
-                    subject,
-                    Some(rules(before)),
-                    Some("the same, in another order".into()),
-                );
-            }
-        }
+        // The same in another order is no change: a full sync of iptables mode draws the order again.
         (0, 0) => {}
         (more, less) => {
             let text = format!("{} ({more} came, {less} went)", rules(now));

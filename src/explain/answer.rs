@@ -1,10 +1,12 @@
 //! The answer to a question.
 
 use super::destination::Destination;
-use crate::proxy::{Frontend, Mode, Model, Service, node_address, outside_client, pod_network};
+use crate::proxy::{
+    Frontend, Mode, Model, Service, local_pod_network, node_address, outside_client, pod_network,
+};
 use crate::ruleset::{IpFamily, IpNet};
 use crate::snapshot::Snapshot;
-use crate::walk::{End, Ingress, Options, Outcome, Packet, RulesetIndex, Step, Trace};
+use crate::walk::{End, Ingress, Options, Outcome, Packet, Place, RulesetIndex, Step, StepKind, Trace};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -97,36 +99,42 @@ pub fn explain(
         Sender::Node => node_address(snapshot, family)
             .ok_or_else(|| format!("this node has no {family} address: give --from ADDRESS"))?,
         Sender::Outside => outside_client(family),
-        Sender::Pod => match pod_network(snapshot, family) {
-            Some(net) => {
-                let address = free_address(net, model);
-                notes.push(format!("{address} represents any pod of {net} that is no endpoint"));
-                address
-            }
-            None => {
-                let near = model
-                    .services
-                    .iter()
-                    .flat_map(|s| &s.backends)
-                    .map(|b| b.address)
-                    .find(|a| IpFamily::of(*a) == family);
-                let near = near.ok_or(match model.services.modes.is_empty() {
+        Sender::Pod => {
+            match local_pod_network(snapshot, family).map(|l| l.0).or(pod_network(snapshot, family)) {
+                Some(net) => {
+                    let address = free_address(net, model);
+                    notes.push(format!("{address} represents any pod of {net} that is no endpoint"));
+                    address
+                }
+                None => {
+                    let near = model
+                        .services
+                        .iter()
+                        .flat_map(|s| &s.backends)
+                        .map(|b| b.address)
+                        .find(|a| IpFamily::of(*a) == family);
+                    let near = near.ok_or(match model.services.modes.is_empty() {
                     true => "no mode of kube-proxy holds a Service here, so nothing shows the pods' network: give --from ADDRESS",
                     false => "the rules do not show the pods' network: give --from ADDRESS",
                 })?;
-                let prefix = if family == IpFamily::V4 { 24 } else { 64 };
-                let cut = match near {
-                    IpAddr::V4(a) => IpAddr::V4((u32::from(a) & !0xff).into()),
-                    IpAddr::V6(a) => IpAddr::V6((u128::from(a) >> 64 << 64).into()),
-                };
-                let address = free_address(IpNet { addr: cut, prefix }, model);
-                notes.push(format!(
+                    let prefix = if family == IpFamily::V4 { 24 } else { 64 };
+                    let cut = match near {
+                        IpAddr::V4(a) => IpAddr::V4((u32::from(a) & !0xff).into()),
+                        IpAddr::V6(a) => IpAddr::V6((u128::from(a) >> 64 << 64).into()),
+                    };
+                    let address = free_address(IpNet { addr: cut, prefix }, model);
+                    notes.push(format!(
                     "the rules do not show the pods' network: {address}, beside an endpoint, represents a pod"
                 ));
-                address
+                    address
+                }
             }
-        },
+        }
     };
+    // A node port is asked for at an address of which nobody knows whether it is the node's.
+    let of_node =
+        |(i, j): (usize, usize)| model.services.get(i)?.frontends.get(j).map(|f| f.address.is_none());
+    let in_doubt = snapshot.addresses.is_empty() && destination.service.and_then(of_node) == Some(true);
     let own = source.is_loopback() || snapshot.addresses.iter().any(|a| a.address == source);
     let entrance = match (own, interface) {
         (true, None) => Ingress::Node,
@@ -134,7 +142,17 @@ pub fn explain(
     };
     let to = (destination.address, destination.port);
     let packet = Packet::new((source, SOURCE_PORT), to, destination.protocol, entrance);
-    let walk = RulesetIndex::new(snapshot).walk(&packet, &Options::default());
+    let ruleset = RulesetIndex::new(snapshot).doubting(Some(packet.destination).filter(|_| in_doubt));
+    let mut packet = packet;
+    // Who comes from a network that is connected to the node, or from where a route leads, comes in by that interface.
+    if let (Ingress::Interface(named), Some(known)) = (&mut packet.entrance, ruleset.interface_to(source))
+        && named.is_none()
+        && !own
+    {
+        notes.push(format!("it comes in by {known}, which leads to {source}"));
+        *named = Some(known.to_string());
+    }
+    let walk = ruleset.walk(&packet, &Options::default());
     Ok(Explanation { destination: destination.clone(), packet, sender, notes, walk })
 }
 
@@ -184,7 +202,7 @@ impl Explanation {
                 let x = e.outcome;
                 (&x.end, x.backend, x.masquerade, &x.assuming)
                     == (&o.end, o.backend, o.masquerade, &o.assuming)
-                    && self.last_step(x) == self.last_step(o)
+                    && self.last_place(x) == self.last_place(o)
             };
             let rules = o.tally.rules();
             match all.iter_mut().find(same) {
@@ -203,11 +221,53 @@ impl Explanation {
         all
     }
 
+    /// What ended a packet that died, and where: paths of several kinds lead there.
+    fn last_place(&self, o: &Outcome) -> Option<(&StepKind, Option<Place>)> {
+        self.last_step(o).map(|s| (&s.kind, s.place))
+    }
+
     /// The step that ended a packet that died.
     pub(super) fn last_step(&self, o: &Outcome) -> Option<&Step> {
         match o.end {
             End::Delivered | End::Sent => None,
             _ => self.walk.steps.get(o.last? as usize),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explain::destinations;
+    use crate::lab::shop;
+    use crate::proxy::{Names, iptables};
+    use crate::snapshot::TableState;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    /// A node port at an address of which nobody knows whether it is the node's: both are followed.
+    #[test]
+    fn a_node_port_without_the_nodes_addresses_is_a_fork() {
+        let tables = iptables::write(&shop::services(None, 4), IpFamily::V4, &Default::default());
+        let state = |(t, c)| TableState::new(Duration::ZERO, Arc::new(t), Arc::new(c));
+        let snapshot = Snapshot { tables: tables.into_iter().map(state).collect(), ..Snapshot::default() };
+        let model = Model::read(&snapshot, &Names::default());
+        let to = destinations(&snapshot, &model, "192.0.2.10:30080/tcp").unwrap().remove(0);
+        let answer = explain(&snapshot, &model, &to, Sender::Outside, None).unwrap();
+        let text = |o: &Outcome| o.assuming.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            answer.walk.outcomes.iter().partition(|o| o.backend.is_some());
+        assert!(!here.is_empty() && here.iter().all(|o| text(o) == "192.0.2.10 is an address of this node"));
+        assert!(elsewhere.iter().all(|o| text(o) == "not: 192.0.2.10 is an address of this node"));
+        assert_eq!(answer.endings().len(), here.len() + 1);
+        // With them it is decided.
+        let address = crate::snapshot::facts::InterfaceAddress {
+            interface: "eth0".into(),
+            address: "192.0.2.10".parse().unwrap(),
+            prefix: Some(24),
+        };
+        let snapshot = Snapshot { addresses: Arc::new(vec![address]), ..snapshot };
+        let answer = explain(&snapshot, &model, &to, Sender::Outside, None).unwrap();
+        assert!(answer.walk.outcomes.iter().all(|o| o.backend.is_some() && o.assuming.is_empty()));
     }
 }

@@ -42,8 +42,10 @@ fn takes(snapshot: &Snapshot, f: &Frontend, family: IpFamily, to: IpAddr) -> boo
     match f.address {
         Some(a) => a == to,
         None => {
-            IpFamily::of(to) == family
-                && (to.is_loopback() || snapshot.addresses.iter().any(|a| a.address == to))
+            // Where the node's addresses are not known, this may be one.
+            let known =
+                || snapshot.addresses.is_empty() || snapshot.addresses.iter().any(|a| a.address == to);
+            IpFamily::of(to) == family && (to.is_loopback() || known())
         }
     }
 }

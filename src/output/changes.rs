@@ -19,7 +19,8 @@ pub fn write_changes<'a>(
             format!("  (last {} before)", duration(passed))
         });
         let text = c.text();
-        let line = format!("{}: {text}{again}", c.subject);
+        let by = c.by.as_ref().map_or(String::new(), |by| format!("  by {by}"));
+        let line = format!("{}: {text}{by}{again}", c.subject);
         writeln!(out, "{}  {} {:<9} {}", time(c.seen_at), c.mark(), c.what.name(), one_line(&line))?;
     }
     out.flush()
@@ -35,6 +36,8 @@ struct ChangeOut<'a> {
     subject: &'a str,
     before: Option<&'a str>,
     now: Option<&'a str>,
+    /// Who changed it, where nf_tables said so: `nft (4711)`.
+    by: Option<&'a str>,
     /// When the same thing changed last.
     changed_before: Option<String>,
 }
@@ -57,6 +60,7 @@ pub fn write_changes_json<'a>(
             subject: &c.subject,
             before: c.before.as_deref(),
             now: c.now.as_deref(),
+            by: c.by.as_deref(),
             changed_before: c.changed_before.map(|at| format!("{at:.3}")),
         };
         super::json::write_json(&document, false, out)?;

@@ -52,10 +52,17 @@ pub fn write_examination(
     }
     if !done.unchecked.is_empty() {
         writeln!(out, "Not looked for:")?;
+        // What misses the same is told once.
+        let mut missing: Vec<(&str, Vec<&str>)> = Vec::new();
         for u in &done.unchecked {
-            for (i, line) in
-                wrapped(&one_line(&format!("{}: {}", u.id, u.why)), wide - 4).into_iter().enumerate()
-            {
+            match missing.iter_mut().find(|m| m.0 == u.why) {
+                Some(m) => m.1.push(u.id),
+                None => missing.push((&u.why, vec![u.id])),
+            }
+        }
+        for (why, ids) in missing {
+            let text = format!("{}: {why}", ids.join(", "));
+            for (i, line) in wrapped(&one_line(&text), wide - 4).into_iter().enumerate() {
                 writeln!(out, "  {}{line}", if i == 0 { "" } else { "  " })?;
             }
         }

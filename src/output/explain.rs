@@ -189,15 +189,15 @@ pub fn write_explanation_json(
         service: service.map(|s| s.label()),
         steps: e.walk.outcomes.first().map(&steps).unwrap_or_default(),
         outcomes: e
-            .walk
-            .outcomes
-            .iter()
-            .map(|o| OutcomeOut {
+            .endings()
+            .into_iter()
+            .map(|ending| (ending.outcome, ending.probability))
+            .map(|(o, probability)| OutcomeOut {
                 verdict: verdict(o),
                 end: format!("{:?}", o.end).to_lowercase(),
                 backend: o.backend.map(|(address, port)| BackendOut { address, port }),
                 masquerade: o.masquerade,
-                probability: o.probability,
+                probability,
                 assuming: o.assuming.iter().map(ToString::to_string).collect(),
                 rules_evaluated: o.tally.rules(),
                 text: e.ending_text(snapshot, o),

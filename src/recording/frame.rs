@@ -2,7 +2,7 @@
 
 use crate::ruleset::{Family, Table, TableCounters};
 use crate::snapshot::facts::{
-    AcctObject, Cluster, Counters, InterfaceAddress, Ipset, Ipvs, Link, Node, Route, Sysctls,
+    AcctObject, Cluster, Counters, InterfaceAddress, Ipset, Ipvs, Link, Node, Route, Sysctls, Writer,
 };
 use crate::snapshot::{
     Conntrack, FlowEvents, Flows, NetnsFact, Reading, Recent, Remembered, Snapshot, SourceId, TableState,
@@ -89,6 +89,8 @@ pub(super) struct Frame {
     unread: Vec<FrameUnread>,
     #[serde(default)]
     slowed: Vec<(Cow<'static, str>, Duration)>,
+    #[serde(default)]
+    writers: Arc<Vec<Writer>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -211,6 +213,7 @@ impl Frame {
             counters: s.counters.clone(),
             unread: s.unread.iter().map(FrameUnread::new).collect(),
             slowed: s.slowed.clone(),
+            writers: s.writers.clone(),
         }
     }
 
@@ -233,6 +236,7 @@ impl Frame {
             counters: self.counters,
             unread: self.unread.into_iter().map(FrameUnread::unread).collect(),
             slowed: self.slowed,
+            writers: self.writers,
             ..Snapshot::default()
         };
         for id in self.pieces {

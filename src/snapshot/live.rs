@@ -98,6 +98,8 @@ pub struct Live {
     flow_watch: Option<FlowWatch>,
     sysctls: Option<(Instant, Arc<sysctl::Sysctls>)>,
     api: Option<Arc<ApiWatch>>,
+    writers: Option<nftables::Writers>,
+    written_by: Arc<Vec<nftables::Writer>>,
     kept: Cache,
 }
 
@@ -165,6 +167,8 @@ impl Live {
             flow_watch: None,
             sysctls: None,
             api: None,
+            writers: None,
+            written_by: Arc::default(),
             pace: Default::default(),
             kept: Cache::default(),
         }
@@ -193,6 +197,7 @@ impl Live {
             netns: self.netns.clone(),
             ..Snapshot::default()
         };
+        self.listen_to_writers();
         match node::addresses() {
             Ok(found) => snapshot.addresses = Arc::new(found),
             Err(e) => snapshot.unread.push(Unread::of_error(SourceId::Addresses, "the node's addresses", &e)),
@@ -256,6 +261,7 @@ impl Live {
         snapshot.tables.clone_from(&kept.tables);
         snapshot.tables.extend(kept.nftables.iter().cloned());
         snapshot.generation = kept.generation;
+        snapshot.writers = self.written_by.clone();
         snapshot.ipsets.clone_from(&kept.ipsets);
         snapshot.accounts.clone_from(&kept.accounts);
         snapshot.ipvs.clone_from(&kept.ipvs);
@@ -394,6 +400,26 @@ impl Live {
                 }
                 kept.nftables_unread.push(Unread::of_error(SourceId::NfTables, "nf_tables", &e));
             }
+        }
+    }
+
+    /// Takes the names of those who changed nf_tables since the last time; begins to listen at the first.
+    fn listen_to_writers(&mut self) {
+        const KEPT: usize = 32;
+        if self.writers.is_none() {
+            // Without it nobody is named; rules are read all the same.
+            self.writers = nftables::Writers::open().ok();
+        }
+        let mut fresh = Vec::new();
+        if let Some(writers) = &mut self.writers
+            && writers.receive(&mut |w| fresh.push(w)).is_err()
+        {
+            self.writers = None;
+        }
+        if !fresh.is_empty() {
+            let all = Arc::make_mut(&mut self.written_by);
+            all.extend(fresh);
+            all.drain(..all.len().saturating_sub(KEPT));
         }
     }
 

@@ -10,6 +10,7 @@ use crate::kernel::ipset::Ipset;
 use crate::kernel::ipvs::Ipvs;
 use crate::kernel::links::Link;
 use crate::kernel::nfacct::Object as AcctObject;
+use crate::kernel::nftables::Writer;
 use crate::kernel::node::{InterfaceAddress, Node, Route};
 use crate::kernel::sysctl::Sysctls;
 use crate::kernel::usage::Cost;
@@ -41,6 +42,7 @@ pub mod facts {
     pub use crate::kernel::job::stop;
     pub use crate::kernel::links::Link;
     pub use crate::kernel::nfacct::Object as AcctObject;
+    pub use crate::kernel::nftables::Writer;
     pub use crate::kernel::node::{
         InterfaceAddress, Node, Route, identity as node_identity, read as read_node,
     };
@@ -73,6 +75,8 @@ pub struct Snapshot {
     pub accounts: Option<Reading<Vec<AcctObject>>>,
     /// Generation of nf_tables.
     pub generation: Option<u32>,
+    /// Who made the last generations of nf_tables while kptop listened, the newest last.
+    pub writers: Arc<Vec<Writer>>,
     /// Conntrack, where the kernel has it.
     pub conntrack: Option<Conntrack>,
     /// Flows to the destinations that a user looks at, read by themselves where reading all of them is not due.

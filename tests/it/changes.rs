@@ -35,6 +35,40 @@ fn next_shop() -> Vec<Service> {
 mod kernel {
     use super::*;
 
+    /// nf_tables says who made a generation; a full sync that only draws the order again is no change.
+    #[test]
+    fn who_changed_nf_tables_is_said_and_order_is_no_change() {
+        let ward = Ward::new(Engine::IptablesNft, 0.0);
+        let all = ward.changes(|w| {
+            w.node("nft", "add table inet mine");
+            w.node("nft", "add chain inet mine forward '{ type filter hook forward priority 9; }'");
+        });
+        let table =
+            all.iter().find(|c| c.subject.contains("inet mine")).unwrap_or_else(|| panic!("{all:#?}"));
+        let by = table.by.as_deref().unwrap_or_default();
+        assert!(by.starts_with("nft (") && table.what == What::Rules, "{table:?}");
+        // The last rule of KUBE-SERVICES but one, once more in front.
+        let rules = ward.node("iptables-nft", "-t nat -S KUBE-SERVICES");
+        let rule = rules.lines().filter(|l| l.starts_with("-A ")).nth(3).unwrap().replace('"', "'");
+        let rule = rule.strip_prefix("-A KUBE-SERVICES ").unwrap().to_string();
+        let all = ward.changes(|w| {
+            w.node("iptables-nft", &format!("-t nat -I KUBE-SERVICES 1 {rule}"));
+            w.node("iptables-nft", "-t nat -D KUBE-SERVICES 5");
+        });
+        assert_eq!(lines(&all), [""; 0]);
+    }
+
+    /// Another mode writes the same Services: a few lines.
+    #[test]
+    fn a_switch_of_the_mode_is_a_few_lines() {
+        let ward = Ward::new(Engine::IptablesNft, 0.0);
+        let all = ward.changes(|w| w.reinstall(Engine::Nftables, &w.services));
+        assert!(all.len() < 16, "{}", lines(&all).join("\n"));
+        let moved =
+            |c: &Change| c.what == What::Service && c.text() == "iptables mode (nft) -> nftables mode";
+        assert!(all.iter().any(moved), "{}", lines(&all).join("\n"));
+    }
+
     /// A change of nf_tables ends the waiting; otherwise it takes its time.
     #[test]
     fn a_change_of_nf_tables_wakes() {

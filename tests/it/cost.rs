@@ -74,7 +74,8 @@ fn explain_tells_backends_odds_and_rules_in_every_mode() {
         let (e, code) = json(&["explain", "--demo", mode, "203.0.113.80", "-o", "json"]);
         assert_eq!((code, e["service"].as_str(), e["mode"].as_str()), (0, None, None));
         assert_eq!(e["outcomes"][0]["verdict"], "accept");
-        assert_eq!(e["notes"].as_array().unwrap().len(), 3, "{}", e["notes"]);
+        // Port, protocol, who represents a pod, and by which interface it comes in.
+        assert_eq!(e["notes"].as_array().unwrap().len(), 4, "{}", e["notes"]);
     }
 }
 

@@ -43,6 +43,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             ),
         };
         let mut f = cx.service("unreachable_backend", Severity::Critical, i, title);
+        f.lost_share = Some(if answering == 0 { 1.0 } else { dead as f64 / s.backends.len() as f64 });
         let mut example = None;
         for (b, sum) in s.backends.iter().zip(&sums).filter(|(_, f)| deaf(f)).take(8) {
             let at = endpoint_text(b.address, b.port);

@@ -29,6 +29,7 @@ pub(super) const CHECK: Check =
     Check { id: "wiped", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let first = found.len();
     let before = cx.facts.before;
     // What leads to chains is not known from a listing of them alone.
     if let Some(u) = cx.snapshot.unread.iter().find(|u| u.source == SourceId::BaseChains && u.leaves_open()) {
@@ -85,6 +86,13 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
                 .advise("restart kube-proxy: it writes all rules again")
                 .advise(super::shared::explain_hint(cx, t)),
         );
+    }
+    // Whoever changed nf_tables last while kptop listened, beside kube-proxy itself.
+    let others = cx.snapshot.writers.iter().rev().find(|w| !w.name.starts_with("kube-proxy"));
+    if let Some(w) = others {
+        let text =
+            format!("nf_tables was changed by {} (process {}), generation {}", w.name, w.pid, w.generation);
+        found[first..].iter_mut().for_each(|f| f.evidence.push(text.clone()));
     }
     Ok(())
 }

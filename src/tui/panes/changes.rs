@@ -58,6 +58,14 @@ fn changed_table(u: &Update, change: &Change) -> Option<usize> {
     u.snapshot.tables.iter().position(|t| (t.backend, t.family, &t.table.name) == (*backend, *family, name))
 }
 
+/// What changed, and by whom where that is known.
+fn by(c: &Change) -> String {
+    match &c.by {
+        Some(by) => format!("{}  by {by}", c.text()),
+        None => c.text(),
+    }
+}
+
 impl Pane for Changes {
     fn on_action(&mut self, action: Action, cx: &Context) -> Effect {
         let Some(u) = cx.update.as_ref().filter(|_| action == Action::Enter) else { return Effect::Ignored };
@@ -126,7 +134,7 @@ impl Pane for Changes {
                 Span::styled(left, theme.dim()),
                 Span::styled(format!("{} {:<9} ", c.mark(), c.what.name()), style(theme, c)),
                 Span::styled(format!("{:<subject$} ", clip(&c.subject, subject)), theme.text()),
-                Span::styled(clip_end(&c.text(), width.saturating_sub(subject + 32)), theme.dim()),
+                Span::styled(clip_end(&by(c), width.saturating_sub(subject + 32)), theme.dim()),
             ]);
             frame.render_widget(Paragraph::new(line), at);
         });
@@ -145,6 +153,9 @@ impl Pane for Changes {
                 let name = if i == 0 { name } else { "" };
                 lines.push(Line::from(vec![Span::styled(format!(" {name:<8} "), theme.dim()), Span::raw(l)]));
             }
+        }
+        if let Some(by) = &chosen.by {
+            lines.push(Line::from(vec![Span::styled(" by       ", theme.dim()), Span::raw(by.clone())]));
         }
         if let Some(at) = chosen.changed_before {
             let passed = ago(chosen.seen_at, at);

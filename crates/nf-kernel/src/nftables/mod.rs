@@ -22,7 +22,7 @@ mod read;
 
 #[cfg(feature = "write")]
 pub use encode::{create, delete};
-pub use events::Events;
+pub use events::{Events, Writer, Writers};
 pub use growing::Reading;
 use messages::{Index, SUBSYSTEM, message};
 pub use read::{Client, Ruleset};
