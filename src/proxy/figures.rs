@@ -50,6 +50,16 @@ impl Column {
         self.0.get(i).copied().filter(|n| *n != NONE)
     }
 
+    /// Sets figures of `len` ones to 0.
+    fn fill(&mut self, len: usize, places: std::ops::Range<usize>) {
+        if self.0.is_empty() {
+            self.0.resize(len, NONE);
+        }
+        if let Some(part) = self.0.get_mut(places) {
+            part.fill(0);
+        }
+    }
+
     /// Sets a figure of `len` ones.
     fn set(&mut self, len: usize, i: usize, value: Option<u64>) {
         let Some(value) = value else { return };
@@ -239,6 +249,18 @@ impl<'a> ServiceFigures<'a> {
         }
     }
 
+    /// New flows, packets and bytes of a backend, as [`ServiceFigures::backend`] has them.
+    pub(crate) fn counts(&self, backend: usize) -> [Option<u64>; 3] {
+        let i = self.services.first[self.service].1 as usize + backend;
+        let f = self.figures;
+        let (r, c, s) = (&f.by_rules, &f.by_flows, &f.by_servers);
+        match self.services[self.service].backends[backend].source {
+            CounterSource::NatRule => [r.flows.get(i), None, None],
+            CounterSource::Conntrack => [c.flows.get(i), c.packets.get(i), c.bytes.get(i)],
+            CounterSource::Ipvs => [s.flows.get(i), s.packets.get(i), s.bytes.get(i)],
+        }
+    }
+
     /// Of every frontend, in the Service's order.
     pub fn frontends(self) -> impl Iterator<Item = FrontendFigures> + 'a {
         (0..self.services[self.service].frontends.len()).map(move |i| self.frontend(i))
@@ -331,8 +353,23 @@ impl ByFlows {
         // Flows to an address go where the mode in use sends them.
         for (s, (f, b)) in services.iter().zip(&services.first).filter(|(s, _)| !s.stale) {
             let protocol = s.protocol.number();
+            let mut held = 0;
             for (i, frontend) in (*f as usize..).zip(&s.frontends) {
-                all.frontends.set(frontends, i, Some(index.to(protocol, frontend.address, frontend.port)));
+                let flows = index.to(protocol, frontend.address, frontend.port);
+                held += flows;
+                all.frontends.set(frontends, i, Some(flows));
+            }
+            // Most Services have no flow at all.
+            if held == 0 {
+                let (first, last) = (*b as usize, *b as usize + s.backends.len());
+                all.flows.fill(backends, first..last);
+                all.unreplied.fill(backends, first..last);
+                let counts = |b: &super::Backend| counted && b.source == CounterSource::Conntrack;
+                if s.backends.iter().any(counts) {
+                    all.packets.fill(backends, first..last);
+                    all.bytes.fill(backends, first..last);
+                }
+                continue;
             }
             for (i, backend) in (*b as usize..).zip(&s.backends) {
                 let mut sum = FlowFigures::default();

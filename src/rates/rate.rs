@@ -6,7 +6,7 @@ use super::history::History;
 use super::no_rate::{NoRate, Rate, SHORTEST};
 use super::node::NodeRates;
 use super::values::{Packed, Rates, ServiceRates};
-use crate::proxy::{Backend, BackendFigures, CounterSource, Figures, Mode, Model, Service, Services};
+use crate::proxy::{Backend, CounterSource, Figures, Mode, Model, Service, Services};
 use crate::snapshot::Snapshot;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
@@ -119,17 +119,24 @@ impl Tracker {
             backends: vec![f32::NAN; if keep { self.tracks.len() } else { 0 }],
         };
         let mut newest = None;
+        let flows = snapshot.conntrack.as_ref().and_then(|c| c.flows.as_ref());
+        let flows_at = flows.map_or(Duration::ZERO, |f| f.at);
         for (i, (s, figures)) in model.iter().enumerate() {
             let places = model.services.backends_of(i);
             let mut fresh_at = None;
-            for (place, (b, counted)) in places.clone().zip(s.backends.iter().zip(figures.backends())) {
-                let at = read_at(snapshot, s, Some(b));
-                let Some(new) = self.tracks[place].next(b.source, at, &counted) else { continue };
+            for (place, (j, b)) in places.clone().zip(s.backends.iter().enumerate()) {
+                let at = match b.source {
+                    // All of them were read at once.
+                    CounterSource::Conntrack => flows_at,
+                    _ => read_at(snapshot, s, Some(b)),
+                };
+                let counts = figures.counts(j);
+                let Some(new) = self.tracks[place].next(b.source, at, counts) else { continue };
                 fresh_at.get_or_insert(at);
                 rates.backends[place] = new.map(Packed::new);
                 let shown = match b.source {
                     // Flows that it holds, as nothing counts the new ones.
-                    CounterSource::Conntrack => counted.flows.map(|n| n as f64),
+                    CounterSource::Conntrack => counts[0].map(|n| n as f64),
                     _ => new[0].ok(),
                 };
                 if let (true, Some(n)) = (keep, shown) {
@@ -203,8 +210,7 @@ pub(super) fn sum(rates: impl Iterator<Item = Rate>) -> Rate {
 
 impl Track {
     /// Takes what was read: the rates since the last time, or `None` where nothing new was read.
-    fn next(&mut self, source: CounterSource, at: Duration, c: &BackendFigures) -> Option<[Rate; 3]> {
-        let counts = [c.flows, c.packets, c.bytes];
+    fn next(&mut self, source: CounterSource, at: Duration, counts: [Option<u64>; 3]) -> Option<[Rate; 3]> {
         let elapsed = at.saturating_sub(self.at.unwrap_or_default());
         if self.at.is_some() {
             // IPVS shows a copy of its counters that is made every 2 seconds: the same figures a second later are

@@ -8,6 +8,7 @@
 
 mod api;
 mod attacks;
+mod cases;
 mod changes;
 mod common;
 mod cost;

@@ -2,16 +2,18 @@
 
 use super::widgets::severity_style;
 use crate::doctor::{self, Subject};
-use crate::format::{clip, clip_end, wrapped};
+use crate::format::{clip, clip_end, duration, share_text, short, time_of_day, wrapped};
 use crate::tui::keys::Action;
 use crate::tui::list::List;
 use crate::tui::pane::{Clicks, Context, Effect, Lists, Pane, Request};
 use crate::tui::section::Section;
 use crate::tui::widgets::{draw_list, part};
+use jiff::Timestamp;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Wrap};
+use std::time::Duration;
 
 #[derive(Debug, Default)]
 pub(in crate::tui) struct Findings {
@@ -22,6 +24,11 @@ impl Findings {
     fn chosen<'a>(&self, cx: &'a Context) -> Option<&'a doctor::Finding> {
         cx.update.as_ref()?.examination.findings.get(self.list.chosen)
     }
+}
+
+/// `2 min`
+fn ago(now: Timestamp, at: Timestamp) -> String {
+    duration(Duration::try_from(now.duration_since(at)).unwrap_or_default())
 }
 
 impl Pane for Findings {
@@ -106,6 +113,23 @@ impl Pane for Findings {
         if title.ends_with('…') {
             let whole = wrapped(&chosen.title, usize::from(inner.width).saturating_sub(2));
             lines.extend(whole.into_iter().map(|l| Line::styled(format!(" {l}"), theme.text())));
+        }
+        let now = cx.update.as_ref().map(|u| u.snapshot.taken_at).unwrap_or_default();
+        let mut when = Vec::new();
+        if let Some(at) = chosen.since {
+            when.push(format!("since {} ({})", time_of_day(at), ago(now, at)));
+        }
+        if let Some(share) = chosen.lost_share {
+            when.push(format!("{} of new flows lost", share_text(Some(share))));
+        }
+        if let Some(rate) = chosen.lost_rate {
+            when.push(format!("{} packets a second", short(rate)));
+        }
+        if let Some(at) = chosen.quiet_since {
+            when.push(format!("not seen for {}: it goes after a minute", ago(now, at)));
+        }
+        if !when.is_empty() {
+            lines.push(Line::styled(format!(" {}", when.join(" · ")), theme.strong()));
         }
         let room = usize::from(inner.width).saturating_sub(4);
         for (mark, style, texts) in
