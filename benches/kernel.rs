@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::{in_netns, median};
+use common::{in_netns, median, ms as text, record, write_table};
 use kptop::kernel::conntrack::{Client as Conntrack, Tuple};
 use kptop::kernel::ipvs::{Client as Ipvs, IpvsStats, RealServer, VirtualAddress, VirtualServer};
 use kptop::kernel::netlink::{NETLINK_NETFILTER, Request, Socket as Netlink};
@@ -31,7 +31,7 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     match args.first().map(String::as_str) {
         // A helper of its own for each child, so that its peak memory is its own.
-        Some("child") => child(&args[1..]),
+        Some("child") => return child(&args[1..]),
         Some("ipvs") => ipvs(),
         Some("xtables") => xtables(),
         Some("conntrack") => conntrack(),
@@ -48,6 +48,7 @@ fn main() {
             conntrack();
         }
     }
+    write_table();
 }
 
 /// CPU milliseconds that `f` takes on this thread.
@@ -129,11 +130,22 @@ fn xtables() {
             snapshot_mib = mib;
         }
         let (bare, save) = (median(bare), median(save));
+        let (fresh, again, snapshot) = (median(fresh), median(again), median(snapshot));
+        let job = "x_tables, 7,200 Services with 4 endpoints, 100,000 rules: first read and parse";
+        let beside = format!("{} for the bare `IPT_SO_GET_ENTRIES`", text(bare));
+        record(job, &text(fresh), &beside, Some(fresh / bare));
+        record("x_tables again, structure unchanged", &text(again), &beside, Some(again / bare));
+        record(
+            "whole process `kptop snapshot -o json` of them",
+            &format!("{}, {snapshot_mib:.0} MiB", text(snapshot)),
+            &format!("{}, {save_mib:.0} MiB for `iptables-legacy-save -c`", text(save)),
+            Some(snapshot / save),
+        );
         line("IPT_SO_GET_ENTRIES alone, buffer reused", bare, None);
-        line("first read and parse", median(fresh), Some(("it (at most 1.6)", bare)));
-        line("refresh, structure unchanged", median(again), Some(("it (at most 1.15)", bare)));
+        line("first read and parse", fresh, Some(("it (at most 1.6)", bare)));
+        line("refresh, structure unchanged", again, Some(("it (at most 1.15)", bare)));
         line("iptables-legacy-save -c", save, None);
-        line("kptop snapshot -o json, whole process", median(snapshot), Some(("it (at most 0.8)", save)));
+        line("kptop snapshot -o json, whole process", snapshot, Some(("it (at most 0.75)", save)));
         println!(
             "  peak memory: iptables-legacy-save {save_mib:.0} MiB, kptop snapshot {snapshot_mib:.0} MiB"
         );
@@ -183,6 +195,11 @@ fn iptables_nft() {
             }
         }
         let (fresh, save, list) = (median(fresh), median(save), median(list));
+        let job = "iptables-nft, the same rules: first read and parse";
+        let beside = format!("{} for `iptables-nft-save -c`", text(save));
+        record(job, &text(fresh), &beside, Some(fresh / save));
+        let beside = format!("{} for `nft list ruleset`", text(list));
+        record("the same beside nft", &text(fresh), &beside, Some(fresh / list));
         line("iptables-nft-save -c", save, None);
         line("nft list ruleset", list, None);
         line("first read and parse", fresh, Some(("iptables-nft-save (at most 0.6)", save)));
@@ -269,12 +286,18 @@ fn nftables_mode() {
             list.push(run("nft", &["-j", "list", "ruleset"]).0);
         }
         let list = median(list);
+        let (fresh, change, again) = (median(fresh), median(change), median(again));
+        let beside = format!("{} for `nft -j list ruleset`", text(list));
+        let job = "nftables mode, 10,000 Services with 10 endpoints: first read and parse";
+        record(job, &text(fresh), &beside, Some(fresh / list));
+        record("nftables mode after a change", &text(change), &beside, Some(change / list));
+        record("nftables mode, nothing changed", &text(again), &beside, Some(again / list));
         line("nft -j list ruleset", list, None);
-        line("first read and parse", median(fresh), Some(("it (at most 0.1)", list)));
+        line("first read and parse", fresh, Some(("it (at most 0.1)", list)));
         let bare = median(bare);
         line("of it, the kernel's answers about 10,013 sets, unread", bare, Some(("nft's", list)));
-        line("reading after a change: sets that are known stay", median(change), Some(("nft's", list)));
-        line("refresh, same generation (nothing counts)", median(again), Some(("it", list)));
+        line("reading after a change: sets that are known stay", change, Some(("nft's", list)));
+        line("refresh, same generation (nothing counts)", again, Some(("it", list)));
     });
 }
 
@@ -316,6 +339,10 @@ fn refresh() {
         });
         let (ms, whole) = receive.recv().unwrap();
         let first = *base.get_or_insert(ms);
+        let job =
+            format!("counters of 50 Services on the screen, among {} in all", kptop::format::count(n as u64));
+        let beside = format!("{} among 100", text(first));
+        record(&job, &text(ms), &beside, Some(ms / first));
         line(&format!("{n} Services: 200 counters"), ms, Some(("that of 100 Services", first)));
         line(&format!("{n} Services: all counters"), whole, None);
     }
@@ -324,10 +351,10 @@ fn refresh() {
 /// A set with 100,000 members.
 fn ipsets() {
     in_netns(|| {
-        let mut text = String::from("create big hash:ip,port maxelem 200000\n");
+        let mut input = String::from("create big hash:ip,port maxelem 200000\n");
         for i in 0..100_000u32 {
             let address = Ipv4Addr::from(0x0a00_0000 + i);
-            text.push_str(&format!("add big {address},tcp:80\n"));
+            input.push_str(&format!("add big {address},tcp:80\n"));
         }
         let mut restore = Command::new("ipset")
             .arg("restore")
@@ -335,7 +362,7 @@ fn ipsets() {
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
-        std::io::Write::write_all(&mut restore.stdin.take().unwrap(), text.as_bytes()).unwrap();
+        std::io::Write::write_all(&mut restore.stdin.take().unwrap(), input.as_bytes()).unwrap();
         assert!(restore.wait().unwrap().success());
         let mut client = kptop::kernel::ipset::Client::open().unwrap();
         let [mut save, mut own, mut headers] = [const { Vec::new() }; 3];
@@ -347,10 +374,12 @@ fn ipsets() {
             headers.push(cpu_ms(|| assert_eq!(client.headers().unwrap()[0].size, 100_000)));
             save.push(run("ipset", &["save"]).0);
         }
-        let save = median(save);
+        let (save, own) = (median(save), median(own));
+        let beside = format!("{} for `ipset save`", text(save));
+        record("ipset, 100,000 members", &text(own), &beside, Some(own / save));
         println!("ipset: 100,000 members");
         line("ipset save", save, None);
-        line("kptop's read", median(own), Some(("it (at most 0.1)", save)));
+        line("kptop's read", own, Some(("it (at most 0.1)", save)));
         line("its header alone", median(headers), Some(("it", save)));
     });
 }
@@ -401,8 +430,16 @@ fn conntrack() {
             list_mib = peak;
         }
         println!("conntrack: {n} flows, 4,000 pairs of frontend and backend");
-        line("conntrack -L", median(list.clone()), None);
-        line("kptop's dump, counted by pair", median(own), Some(("it (at most 0.55)", median(list))));
+        let (list, own) = (median(list), median(own));
+        let beside = format!("{}, {list_mib:.0} MiB for `conntrack -L`", text(list));
+        record(
+            "conntrack, 200,000 flows",
+            &format!("{}, {mib:.1} MiB", text(own)),
+            &beside,
+            Some(own / list),
+        );
+        line("conntrack -L", list, None);
+        line("kptop's dump, counted by pair", own, Some(("it (at most 0.55)", list)));
         println!("  memory: conntrack {list_mib:.0} MiB, kptop {mib:.1} MiB more (at most 16)");
     });
 }
@@ -444,9 +481,12 @@ fn ipvs() {
             let start = wall("true", &[]);
             list.push(wall("ipvsadm", &["-Ln", "--stats"]) - start);
         }
-        let list = median(list);
+        let (list, own) = (median(list), median(own));
+        let beside = format!("{} for `ipvsadm -Ln --stats`", text(list));
+        let job = "IPVS, 2,000 virtual servers with 4 real servers (in a VM, wall time)";
+        record(job, &text(own), &beside, Some(own / list));
         println!("IPVS: 2,000 services with 4 real servers (wall time, in a VM: only the ratio holds)");
         line("ipvsadm -Ln --stats, less the start of a program", list, None);
-        line("kptop's read", median(own), Some(("it (at most 0.5)", list)));
+        line("kptop's read", own, Some(("it (at most 0.5)", list)));
     });
 }

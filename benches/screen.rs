@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{in_netns, median};
+use common::{in_netns, median, ms, record, write_table};
 use kptop::config::{Config, ThemeName};
 use kptop::lab::{install_table, shop};
 use kptop::observe::{Observer, View};
@@ -45,6 +45,7 @@ fn main() {
             part();
         }
     }
+    write_table();
 }
 
 /// Made-up Services as kube-proxy writes them, without a kernel.
@@ -113,6 +114,13 @@ fn drawing() {
         terminal.draw(|f| draw(f, &mut app)).unwrap();
         took.push(began.elapsed().as_secs_f64() * 1e3);
     }
+    record("a frame of 10,000 Services at 160x50", &ms(median(took.clone())), "", None);
+    record(
+        "histories of 10,000 Services after 300 readings",
+        &format!("{:.0} MiB", resident_mib() - before),
+        "",
+        None,
+    );
     println!("drawing {} Services at {}x{}", view.model.services.len(), SIZE.0, SIZE.1);
     println!("  a frame {:.2} ms (at most 3), taking a reading in {:.2} ms", median(took), median(taken));
     println!("  histories after {rounds} readings: {:.1} MiB more", resident_mib() - before);
@@ -163,6 +171,13 @@ fn observing() {
             }
         }
         let took = median(took.split_off(5));
+        let with = if flows { ", 20,000 pairs of flows" } else { "" };
+        record(
+            &format!("understanding a reading of 10,000 Services with 10 backends, {mode} mode{with}"),
+            &ms(took),
+            "",
+            None,
+        );
         let what = if flows { " and 20,000 pairs of flows" } else { "" };
         println!(
             "observing 10,000 Services with 10 backends in {mode} mode{what}: {took:.2} ms, and {:.2} ms to drop",
@@ -267,6 +282,11 @@ fn recording() {
             kept.snapshot(i).unwrap();
             jumps.push(began.elapsed().as_secs_f64() * 1e3);
         }
+        let job = format!(
+            "keeping a reading of {} Services for going back, {mode} mode",
+            kptop::format::count(services as u64)
+        );
+        record(&job, &ms(median(times.clone())), "", None);
         println!(
             "recording {services} Services in {mode} mode: first {first:.1} ms and {first_bytes} bytes, each further {:.1} ms and {each} bytes ({} MB an hour), a jump {:.1} ms",
             median(times),
@@ -345,6 +365,12 @@ fn doctor() {
             causes.push(began.elapsed().as_secs_f64() * 1e3);
         }
         let (walks, causes) = (median(walks), median(causes));
+        if services == 10_000 {
+            let job = format!("walks to 10,000 Services when rules changed, {mode} mode");
+            record(&job, &ms(walks), "", None);
+            let job = format!("the doctor's checks at a reading of 10,000 Services, {mode} mode");
+            record(&job, &ms(causes), "", None);
+        }
         println!(
             "doctor of {services} Services in {mode} mode: {:.1} ms (walks {walks:.1}, causes {causes:.1}), {found} findings",
             walks + causes
@@ -457,6 +483,17 @@ fn bytes() {
             "  {what:<44} {usual:>7}   kptop's writer has {part:.2} of it, in {time:.2} of a frame's time"
         );
     }
+    let beside = format!("{usual} by ratatui's CrosstermBackend");
+    let part = kptop as f64 / usual as f64;
+    record("bytes for a refresh of 30 changing rows, with trends", &kptop.to_string(), &beside, Some(part));
+    let beside = format!("{usual_figures} by ratatui's CrosstermBackend");
+    let part = figures as f64 / usual_figures as f64;
+    record(
+        "bytes for a refresh of 30 changing rows, figures alone",
+        &figures.to_string(),
+        &beside,
+        Some(part),
+    );
     println!("  {:<44} {kptop:>7}", "kptop, Services with trends");
     println!("  {:<44} {figures:>7}", "kptop, Services with figures alone");
     let say = |what: &str, bytes: Option<usize>| match bytes {
@@ -593,6 +630,9 @@ fn live() {
                 std::thread::sleep(Duration::from_secs_f64(seconds));
                 let after = times(kptop.id());
                 let percent = |ticks: u64| ticks as f64 / seconds;
+                let (user, kernel) = (percent(after.0 - before.0), percent(after.1 - before.1));
+                let own = format!("{user:.2} % of a core, and {kernel:.2} % in the kernel");
+                record("the live screen: 1,000 Services, 4,000 backends, a reading a second", &own, "", None);
                 println!(
                     "  user time {:.2} % of a core (at most 1), kernel time {:.2} %, {:.0} bytes a second",
                     percent(after.0 - before.0),
@@ -603,6 +643,7 @@ fn live() {
             let _ = kptop.kill();
             let _ = kptop.wait();
         }
+        record("first frame with 1,000 Services", &ms(median(first.clone())), "", None);
         println!("  first frame with Services after {:.0} ms (at most 200)", median(first));
     });
 }
@@ -626,6 +667,8 @@ fn keys() {
             took.push(wait_for(&mut pty, &mut screen, text).as_secs_f64() * 1e3);
         }
         let worst = took.iter().copied().fold(0.0, f64::max);
+        let own = format!("{}, worst {}", ms(median(took.clone())), ms(worst));
+        record("from a key to its frame, while 100,000 rules are read", &own, "", None);
         println!("from a key to its frame, 100,000 rules read every 0.1 s (as fast as the budget lets)");
         println!("  median {:.1} ms, worst {worst:.1} ms (at most 50)", median(took));
         let _ = kptop.kill();

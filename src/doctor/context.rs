@@ -359,6 +359,13 @@ impl<'a> CheckContext<'a> {
         t.table.rules.get(rule.rule.0 as usize).map(|r| &r.target)
     }
 
+    /// Who changed nf_tables last while kptop listened, beside kube-proxy itself, for people.
+    pub(super) fn last_writer(&self) -> Option<String> {
+        let others = |w: &&crate::snapshot::facts::Writer| !w.name.starts_with("kube-proxy");
+        let w = self.snapshot.writers.iter().rev().find(others)?;
+        Some(format!("nf_tables was changed by {} (process {}), generation {}", w.name, w.pid, w.generation))
+    }
+
     /// Every rule, with its place.
     pub(super) fn all_rules(&self) -> impl Iterator<Item = RuleRef> {
         self.snapshot.tables.iter().enumerate().flat_map(|(table, t)| {

@@ -47,6 +47,13 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             continue;
         }
         let name = sysctl.rsplit('/').next().unwrap_or(sysctl);
+        // Files may hold some sysctls only; a node was asked for this one.
+        if value.is_none() && cx.snapshot.netns.inode.is_none() {
+            return Err(NotChecked::new(
+                SourceId::Sysctls,
+                format!("{name} is not among the sysctls that were given"),
+            ));
+        }
         let proof = match value {
             Some(v) => format!("{name} = {v}"),
             None => format!("{name} is not there: module br_netfilter is not loaded"),

@@ -36,9 +36,10 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         let why = "which addresses are load balancers' the ipsets say, and they were not read";
         return Err(NotChecked::new(SourceId::Ipsets, why));
     }
-    let value = |name: &str| cx.sysctl_number(name).unwrap_or(0);
-    let (ignore, announce) = (value("net/ipv4/conf/all/arp_ignore"), value("net/ipv4/conf/all/arp_announce"));
-    if ignore >= 1 && announce >= 2 {
+    let ignore = cx.must_sysctl("net/ipv4/conf/all/arp_ignore")?;
+    let announce = cx.must_sysctl("net/ipv4/conf/all/arp_announce")?;
+    let number = |text: &str| text.parse::<i64>().unwrap_or(0);
+    if number(ignore) >= 1 && number(announce) >= 2 {
         return Ok(());
     }
     found.push(

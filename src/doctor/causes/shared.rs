@@ -7,6 +7,7 @@ use crate::doctor::losses::{Lost, Taken};
 use crate::format::{count, plural, share_text};
 use crate::proxy::{Lack, Mode, endpoint_text, frontend_text};
 use crate::reach::Taker;
+use crate::ruleset::TableBackend;
 
 /// Services some frontend of which refuses all new flows: how much it matters depends on whether clients ask.
 pub(super) fn refusing(
@@ -82,6 +83,13 @@ pub(super) fn lossy(
             None => "it counts nothing".into(),
         };
         f = f.proved_by(format!("{place}: {what}, {packets}"));
+    }
+    // Whoever changed nf_tables last while kptop listened, beside kube-proxy itself.
+    let is_nft = t.taker.chain(cx.snapshot).is_some_and(|(table, _)| {
+        cx.snapshot.tables.get(table).is_some_and(|t| t.backend == TableBackend::NfTables)
+    });
+    if let (true, Some(by)) = (is_nft, cx.last_writer()) {
+        f = f.proved_by(by);
     }
     let mut named: Vec<(usize, String)> = Vec::new();
     for l in &t.losses {

@@ -87,12 +87,8 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
                 .advise(super::shared::explain_hint(cx, t)),
         );
     }
-    // Whoever changed nf_tables last while kptop listened, beside kube-proxy itself.
-    let others = cx.snapshot.writers.iter().rev().find(|w| !w.name.starts_with("kube-proxy"));
-    if let Some(w) = others {
-        let text =
-            format!("nf_tables was changed by {} (process {}), generation {}", w.name, w.pid, w.generation);
-        found[first..].iter_mut().for_each(|f| f.evidence.push(text.clone()));
+    if let Some(by) = cx.last_writer() {
+        found[first..].iter_mut().for_each(|f| f.evidence.push(by.clone()));
     }
     Ok(())
 }
