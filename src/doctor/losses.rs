@@ -64,6 +64,7 @@ pub fn cause_of(snapshot: &Snapshot, taker: &Taker) -> &'static str {
         }
         Taker::Rule(rule) if is_in_firewall_chain(snapshot, *rule) => "iptables_versions",
         Taker::Rule(_) => "foreign_drop",
+        Taker::Elsewhere { to, .. } if to.0.is_unspecified() => "iptables_versions",
         // Two Services with one address: kube-proxy's own rules of the other take the packets.
         Taker::Elsewhere { .. } if taker.owner(snapshot) == Some("kube-proxy") => "never_hit",
         Taker::Elsewhere { .. } => "foreign_dnat",

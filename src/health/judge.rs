@@ -140,7 +140,7 @@ fn one(snapshot: &Snapshot, s: &Service, reach: &ServiceReach) -> ServiceHealth 
         return match (refusing, reach.missing) {
             (Some(refusing), _) => refusing,
             (None, Some(missing)) => state(HealthState::Unknown, None, &[], missing.words()),
-            (None, None) if s.backends.is_empty() => {
+            (None, None) if s.engine.mode() == Mode::Userspace => {
                 state(HealthState::Unknown, None, &[], "only the kube-proxy process knows its backends")
             }
             (None, None) => state(HealthState::Healthy, Some(0.0), &[], ""),

@@ -26,7 +26,9 @@ pub fn write_examination(
             plural(warning as u64, "warning")
         )?,
     }
-    if model.services.is_empty() {
+    // What is known of a kube-proxy without Services is a finding.
+    let told = done.findings.iter().any(|f| f.id == "no_services");
+    if model.services.is_empty() && !told {
         writeln!(
             out,
             "No mode of kube-proxy holds a Service here: either it does not run on this node, or something else (eBPF) does its work."

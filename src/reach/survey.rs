@@ -134,7 +134,7 @@ impl Surveyor<'_> {
         found.missing = self.missing;
         let walked = self.missing != Some(Missing::BaseChains) && s.engine.mode() != Mode::Userspace;
         for (i, f) in s.frontends.iter().enumerate() {
-            let balances = f.action == Action::Balance && walked && !s.backends.is_empty();
+            let balances = f.action == Action::Balance && walked;
             // What a lookup costs is known of every first frontend.
             if !balances && i > 0 {
                 continue;
@@ -242,7 +242,10 @@ impl Surveyor<'_> {
             _ => None,
         };
         match (o.end, o.backend) {
-            (End::Delivered | End::Sent, Some(to)) => {
+            // A rule that lost its target sends packets to no address at all.
+            (End::Delivered | End::Sent | End::Lost, Some(to))
+                if o.end != End::Lost || to.0.is_unspecified() =>
+            {
                 let translates = path.iter().rev().filter_map(|s| rule_of(s));
                 Taker::Elsewhere { to, rule: translates.into_iter().find(|r| self.translates(*r)) }
             }

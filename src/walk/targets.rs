@@ -286,7 +286,8 @@ impl RulesetIndex<'_> {
                 Some(to) => {
                     let port = if to.port == 0 { t.packet.destination_port } else { to.port };
                     t.translate_destination(to.addr, port);
-                    Next::Accept
+                    // Nothing is routed there: what two versions of iptables made of a rule.
+                    if to.addr.is_unspecified() { Next::End(End::Lost) } else { Next::Accept }
                 }
                 None => Next::Rule,
             },
@@ -356,6 +357,9 @@ impl RulesetIndex<'_> {
                     t.assume(format!("of {first}-{last} the first is taken"));
                 }
                 t.translate_destination(first, port);
+                if first.is_unspecified() && first == last {
+                    return Next::End(End::Lost);
+                }
                 if first != last {
                     t.unsure.destination = true;
                     let here = self.is_local(first);

@@ -12,8 +12,12 @@ const RTM_GETLINK: u16 = 18;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
-/// `IFLA_INFO_KIND`
+/// `IFLA_INFO_KIND`, `IFLA_INFO_DATA`
 const INFO_KIND: u16 = 1;
+const INFO_DATA: u16 = 2;
+/// `IFLA_VXLAN_PORT`, `IFLA_GENEVE_PORT`: in network order.
+const VXLAN_PORT: u16 = 15;
+const GENEVE_PORT: u16 = 5;
 
 /// An interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +32,9 @@ pub struct Link {
     pub master: Option<u32>,
     /// `IFF_UP`
     pub up: bool,
+    /// UDP port at which a tunnel takes its packets (vxlan, geneve).
+    #[serde(default)]
+    pub tunnel_port: Option<u16>,
 }
 
 /// All interfaces of the calling thread's namespace.
@@ -48,7 +55,17 @@ pub(super) fn parse(payload: &[u8]) -> Option<Link> {
         match kind {
             IFLA_IFNAME => link.name = text(value),
             IFLA_MASTER => link.master = host_uint(value).map(|n| n as u32),
-            IFLA_LINKINFO => link.kind = attrs(value).find(|a| a.0 == INFO_KIND).map(|a| text(a.1)),
+            IFLA_LINKINFO => {
+                let of = |wanted| attrs(value).find(|a| a.0 == wanted).map(|a| a.1);
+                link.kind = of(INFO_KIND).map(text);
+                let key = match link.kind.as_deref() {
+                    Some("vxlan") => VXLAN_PORT,
+                    Some("geneve") => GENEVE_PORT,
+                    _ => continue,
+                };
+                let port = of(INFO_DATA).and_then(|data| attrs(data).find(|a| a.0 == key));
+                link.tunnel_port = port.and_then(|a| a.1.first_chunk()).map(|b| u16::from_be_bytes(*b));
+            }
             _ => {}
         }
     }

@@ -4,13 +4,16 @@ use crate::doctor::context::Check;
 
 /// Every check: one file for each. Those that stop most come first: among findings of one severity they are in
 /// this order.
-pub(in crate::doctor) const ALL: [Check; 41] = [
+pub(in crate::doctor) const ALL: [Check; 44] = [
     super::wiped::CHECK,
+    super::no_services::CHECK,
     super::ip_forward::CHECK,
     super::iptables_versions::CHECK,
     super::foreign_drop::CHECK,
     super::foreign_dnat::CHECK,
     super::untracked::CHECK,
+    super::overlay_blocked::CHECK,
+    super::hostport_conflict::CHECK,
     super::forward_policy::CHECK,
     super::conntrack_full::CHECK,
     super::conntrack_insert_failed::CHECK,

@@ -176,7 +176,7 @@ impl<'a> Chains<'a> {
 
     /// Reads a `KUBE-SEP-` chain.
     fn endpoint(&self, id: ChainId) -> Option<Endpoint> {
-        self.rules(id).find_map(|(rule_id, rule)| match &rule.target {
+        let found = self.rules(id).find_map(|(rule_id, rule)| match &rule.target {
             Target::Dnat(range) => {
                 range.addrs.map(|a| Endpoint { address: a.0, port: range.ports.0, rule: rule_id })
             }
@@ -184,7 +184,9 @@ impl<'a> Chains<'a> {
                 let to = other.as_dnat_to()?;
                 Some(Endpoint { address: to.addr, port: to.port, rule: rule_id })
             }
-        })
+        });
+        // A rule that lost its target names no endpoint (kubernetes/kubernetes#114537).
+        found.filter(|e| !e.address.is_unspecified())
     }
 
     /// Follows a frontend's jump to where its traffic ends.

@@ -23,7 +23,7 @@ pub(super) fn addresses(text: &str) -> (Vec<Link>, Vec<InterfaceAddress>) {
             if let Some(master) = after("master") {
                 masters.push((links.len(), master.to_string()));
             }
-            links.push(Link { index, name: name.to_string(), kind: None, master: None, up });
+            links.push(Link { index, name: name.to_string(), up, ..Link::default() });
             continue;
         }
         let Some(link) = links.last_mut() else { continue };
@@ -38,10 +38,11 @@ pub(super) fn addresses(text: &str) -> (Vec<Link>, Vec<InterfaceAddress>) {
             }
             // With `-d` the kind is on a line of its own.
             Some(
-                kind @ &("veth" | "bridge" | "dummy" | "vxlan" | "tun" | "ipip" | "bond" | "wireguard"
-                | "vlan"),
+                kind @ &("veth" | "bridge" | "dummy" | "vxlan" | "geneve" | "tun" | "ipip" | "bond"
+                | "wireguard" | "vlan"),
             ) => {
                 link.kind = Some((*kind).to_string());
+                link.tunnel_port = after("dstport").and_then(|p| p.parse().ok());
             }
             _ => {}
         }
