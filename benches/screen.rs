@@ -302,14 +302,21 @@ fn doctor() {
     use kptop::proxy::Model;
     use kptop::rates::Tracker;
     use kptop::reach::survey;
-    use kptop::snapshot::facts::{Flow, SEEN_REPLY, Tuple};
+    use kptop::snapshot::facts::{Flow, InterfaceAddress, SEEN_REPLY, Tuple};
     use kptop::snapshot::{Conntrack, Flows, Reading};
     use std::net::IpAddr;
     for (mode, services) in
         [("iptables", 1_000), ("iptables", 10_000), ("nftables", 1_000), ("nftables", 10_000)]
     {
         let tables = if mode == "iptables" { tables(services) } else { native_tables(services) };
-        let mut before = Snapshot { tables, ..Snapshot::default() };
+        // A node with a bridge of pods: packets are walked from every kind of sender.
+        let address = |interface: &str, address: &str, prefix| InterfaceAddress {
+            interface: interface.into(),
+            address: address.parse().unwrap(),
+            prefix: Some(prefix),
+        };
+        let addresses = vec![address("eth0", "192.168.50.10", 24), address("cni0", "10.244.0.1", 24)];
+        let mut before = Snapshot { tables, addresses: addresses.into(), ..Snapshot::default() };
         let model = Model::read(&before, &Names::default());
         let mut flows = Flows::default();
         for i in 0..100_000usize {

@@ -20,13 +20,18 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         let gone = |address, port| {
             !s.backends.iter().any(|b| b.address == address && (b.port == port || b.port == 0))
         };
+        let mut gone_flows = cx.flows_of(i).iter().filter(|f| gone(f.0.backend, f.0.backend_port)).peekable();
+        // Mostly there are none, and Services are many.
+        if gone_flows.peek().is_none() {
+            continue;
+        }
         let was = cx.facts.before.and_then(|before| {
             before.model.services.iter().find(|o| {
                 !o.stale && o.protocol == s.protocol && o.family == s.family && o.label() == s.label()
             })
         });
         let mut stale = Stale::default();
-        for (key, figures) in cx.flows_of(i).iter().filter(|f| gone(f.0.backend, f.0.backend_port)) {
+        for (key, figures) in gone_flows {
             // The cleaning follows the rules by a moment: what was in use a moment ago is no fault yet.
             let old = was.is_some_and(|w| {
                 !w.backends.iter().any(|b| b.address == key.backend && b.port == key.backend_port)
