@@ -6,12 +6,68 @@
 use crate::ruleset::{Hook, IpFamily, SavedTable, parse_save, protocol_name};
 use std::fmt::Write as _;
 
-/// The table that a sosreport's file name says: `iptables_-t_nat_-nvL`.
-pub(super) fn table_of(name: &str) -> &str {
-    match name.split_once("_-t_") {
-        Some((_, rest)) => rest.split('_').next().unwrap_or("filter"),
-        None => "filter",
+/// The table that a sosreport's file name says (`iptables_-t_nat_-nvL`), or else the chains and targets of the listing.
+pub(super) fn table_of<'a>(name: &'a str, text: &str) -> &'a str {
+    if let Some((_, rest)) = name.split_once("_-t_") {
+        return rest.split('_').next().unwrap_or("filter");
     }
+    let has = |chain: &str| text.lines().any(|l| l.starts_with(&format!("Chain {chain} (")));
+    let translates = || {
+        let nat = ["DNAT ", "MASQUERADE ", "KUBE-SVC-", "KUBE-SEP-", "KUBE-MARK-MASQ"];
+        text.lines().any(|l| nat.iter().any(|n| l.contains(n)))
+    };
+    match (has("PREROUTING"), has("FORWARD"), has("POSTROUTING")) {
+        (true, true, _) => "mangle",
+        (true, false, true) => "nat",
+        (true, false, false) if !translates() => "raw",
+        (false, true, _) => "filter",
+        _ if translates() => "nat",
+        _ => "filter",
+    }
+}
+
+/// What a listing gives.
+pub(super) struct Listed {
+    pub(super) table: SavedTable,
+    /// Lines that are no rule of a listing.
+    pub(super) unread: Vec<usize>,
+    /// False for `iptables -L` without `-v`: it prints neither counters nor interfaces.
+    pub(super) whole: bool,
+}
+
+/// Names of ports that `iptables -L` prints without `-n`, of services that clusters run (`/etc/services`).
+const PORTS: [(&str, u16); 26] = [
+    ("ssh", 22),
+    ("smtp", 25),
+    ("domain", 53),
+    ("http", 80),
+    ("kerberos", 88),
+    ("pop3", 110),
+    ("sunrpc", 111),
+    ("ntp", 123),
+    ("imap2", 143),
+    ("snmp", 161),
+    ("ldap", 389),
+    ("https", 443),
+    ("submission", 587),
+    ("ldaps", 636),
+    ("domain-s", 853),
+    ("imaps", 993),
+    ("ms-sql-s", 1433),
+    ("nfs", 2049),
+    ("mysql", 3306),
+    ("postgresql", 5432),
+    ("amqp", 5672),
+    ("amqps", 5671),
+    ("redis", 6379),
+    ("http-alt", 8080),
+    ("webcache", 8080),
+    ("mdns", 5353),
+];
+
+fn port_number(word: &str) -> String {
+    let one = |w: &str| PORTS.iter().find(|p| p.0 == w).map_or_else(|| w.to_string(), |p| p.1.to_string());
+    word.split(':').map(one).collect::<Vec<_>>().join(":")
 }
 
 /// `1234`, `12K`, `5M`: without `-x` iptables rounds.
@@ -26,11 +82,13 @@ fn figure(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// Reads a listing. The error names the line.
-pub(super) fn read(text: &str, family: IpFamily, table: &str) -> Result<SavedTable, String> {
+/// Reads a listing. A line that is no rule costs itself; the error says why there is no table at all.
+pub(super) fn read(text: &str, family: IpFamily, table: &str) -> Result<Listed, String> {
+    let (mut unread, mut whole) = (Vec::new(), true);
     let mut heads = String::new();
     let mut rules = String::new();
     let mut chain = "";
+    let mut numbered = false;
     for (i, line) in text.lines().enumerate() {
         let wrong = |what: &str| format!("line {}: {what}: `{line}`", i + 1);
         if let Some(rest) = line.strip_prefix("Chain ") {
@@ -51,13 +109,23 @@ pub(super) fn read(text: &str, family: IpFamily, table: &str) -> Result<SavedTab
             continue;
         }
         let line = line.trim();
-        if line.is_empty() || line.starts_with("pkts ") || line.starts_with("# ") {
+        if line.is_empty() || line.starts_with("# ") {
             continue;
         }
+        // The head says which columns there are.
+        if let Some(head) = ["pkts ", "num ", "target "].iter().find(|h| line.starts_with(**h)) {
+            numbered = *head == "num ";
+            whole &= line.contains("pkts ");
+            continue;
+        }
+        let line = if numbered { line.split_once(' ').map_or("", |l| l.1.trim_start()) } else { line };
         if chain.is_empty() {
             return Err(wrong("a rule before the first chain"));
         }
-        let rule = rule(line, family).ok_or_else(|| wrong("no rule of iptables -nvL"))?;
+        let Some(rule) = rule(line, family) else {
+            unread.push(i + 1);
+            continue;
+        };
         let (packets, bytes) = rule.1;
         let _ = writeln!(rules, "[{packets}:{bytes}] -A {chain}{}", rule.0);
     }
@@ -66,7 +134,9 @@ pub(super) fn read(text: &str, family: IpFamily, table: &str) -> Result<SavedTab
         let line = saved.lines().nth(e.line - 1).unwrap_or_default();
         format!("{} (of `{line}`)", e.what)
     })?;
-    tables.pop().ok_or_else(|| "no table".to_string())
+    let mut table = tables.pop().ok_or_else(|| "no table".to_string())?;
+    table.table.rules.iter_mut().for_each(|r| r.counted &= whole);
+    Ok(Listed { table, unread, whole })
 }
 
 /// A value with its `!`, as the listing prints it.
@@ -174,6 +244,13 @@ fn fields(line: &str, family: IpFamily) -> Option<([&str; 9], &str)> {
         (5, false, IpFamily::V6) => {
             [before[0], before[1], "", before[2], "--", before[3], before[4], words[source], destination]
         }
+        // Without `-v`: target, protocol, options.
+        (3, true, _) => ["0", "0", before[0], before[1], before[2], "*", "*", words[source], destination],
+        (2, true, _) => ["0", "0", "", before[0], before[1], "*", "*", words[source], destination],
+        (2, false, IpFamily::V6) => {
+            ["0", "0", before[0], before[1], "--", "*", "*", words[source], destination]
+        }
+        (1, false, IpFamily::V6) => ["0", "0", "", before[0], "--", "*", "*", words[source], destination],
         _ => return None,
     };
     Some((columns, behind(source + 2)?))
@@ -204,7 +281,7 @@ fn details(out: &mut String, text: &str, protocol: &str, target: &str) -> String
         };
         let ports = |v: &str, name: &str, out: &mut String| {
             let (not, v) = v.strip_prefix('!').map_or(("", v), |v| ("! ", v));
-            let _ = write!(out, " -m {protocol} {not}--{name} {v}");
+            let _ = write!(out, " -m {protocol} {not}--{name} {}", port_number(v));
         };
         match word {
             // A protocol's name is before its ports.
@@ -324,7 +401,7 @@ mod tests {
     #[test]
     fn lines_are_read_as_iptables_lists_them() {
         let text = "Chain PREROUTING (policy ACCEPT 12 packets, 3456 bytes)\n pkts bytes target     prot opt in     out     source               destination         \n  27K 1908 KUBE-SERVICES  0    --  *      *       0.0.0.0/0            0.0.0.0/0            /* kubernetes service portals */\n\nChain KUBE-SERVICES (1 references)\n pkts bytes target     prot opt in     out     source               destination         \n    3   180 KUBE-SVC-X  6    --  *      *       0.0.0.0/0            10.96.0.1            /* default/kubernetes:https cluster IP */ tcp dpt:443\n\nChain KUBE-SVC-X (1 references)\n pkts bytes target     prot opt in     out     source               destination         \n    1    60 KUBE-SEP-Y  all  --  *      *       0.0.0.0/0            0.0.0.0/0            /* default/kubernetes:https -> 1.2.3.4:6443 */ statistic mode random probability 0.50000000000\n\nChain KUBE-SEP-Y (1 references)\n pkts bytes target     prot opt in     out     source               destination         \n    1    60 DNAT       tcp  --  *      *       0.0.0.0/0            0.0.0.0/0            /* default/kubernetes:https */ tcp to:1.2.3.4:6443\n    0     0            tcp  --  *      *       10.0.0.0/8            0.0.0.0/0            strange words\n";
-        let t = read(text, IpFamily::V4, "nat").unwrap().table;
+        let t = read(text, IpFamily::V4, "nat").unwrap().table.table;
         let texts: Vec<String> = t.rules.iter().map(|r| t.rule_text(r).to_string()).collect();
         assert_eq!(texts.len(), 5);
         assert!(texts.iter().any(|t| t.contains("--to-destination 1.2.3.4:6443")), "{texts:?}");
@@ -334,8 +411,16 @@ mod tests {
             texts.iter().any(|t| t.contains("-d 10.96.0.1/32 -p tcp") && t.contains("--dport 443")),
             "{texts:?}"
         );
-        assert_eq!(table_of("iptables_-t_nat_-nvL"), "nat");
-        assert_eq!(table_of("ip6tables_-vnxL"), "filter");
+        assert_eq!(table_of("iptables_-t_nat_-nvL", ""), "nat");
+        assert_eq!(table_of("ip6tables_-vnxL", ""), "filter");
+        // Where no name says it, the chains do.
+        assert_eq!(table_of("rules.txt", text), "nat");
+        // Without `-v`, with numbers of lines and names of ports; a line that is none costs itself.
+        let text = "Chain FORWARD (policy DROP)\nnum  target     prot opt source               destination         \n1    REJECT     tcp  --  anywhere             10.43.4.68           /* db/replica:mysql has no endpoints */ tcp dpt:mysql reject-with icmp-port-unreachable\n2    what is this\n";
+        let listed = read(text, IpFamily::V4, "filter").unwrap();
+        assert_eq!((listed.unread, listed.whole), (vec![4], false));
+        let t = listed.table.table;
+        assert!(t.rule_text(&t.rules[0]).to_string().contains("--dport 3306") && !t.rules[0].counted);
     }
 
     proptest::proptest! {

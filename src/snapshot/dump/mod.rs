@@ -10,6 +10,7 @@ mod listing;
 mod missing;
 mod node;
 mod parts;
+mod sections;
 
 #[cfg(test)]
 pub(crate) use parts::of_texts;

@@ -34,6 +34,8 @@ pub(super) const MOST_FILES: usize = 100_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Kind {
     Save,
+    /// `iptables -S`
+    Commands,
     NftJson,
     Nft,
     Listing,
@@ -60,6 +62,7 @@ impl Kind {
     fn words(self) -> &'static str {
         match self {
             Kind::Save => "iptables-save",
+            Kind::Commands => "iptables -S",
             Kind::NftJson => "nft -j list ruleset",
             Kind::Nft => "nft list ruleset",
             Kind::Listing => "iptables -nvL",
@@ -85,7 +88,7 @@ impl Kind {
     /// What it is a file of.
     fn source(self) -> SourceId {
         match self {
-            Kind::Save | Kind::Listing => SourceId::Tables(Family::Ip),
+            Kind::Save | Kind::Commands | Kind::Listing => SourceId::Tables(Family::Ip),
             Kind::NftJson | Kind::Nft => SourceId::NfTables,
             Kind::IpvsSave | Kind::IpvsList | Kind::IpvsStats => SourceId::Ipvs,
             Kind::Ipset => SourceId::Ipsets,
@@ -105,6 +108,7 @@ impl Kind {
         !matches!(
             self,
             Kind::Save
+                | Kind::Commands
                 | Kind::Listing
                 | Kind::Objects
                 | Kind::Recent
@@ -135,6 +139,10 @@ pub(super) fn kind(name: &str, text: &str) -> Option<Kind> {
     Some(match () {
         () if any(20, &|l| l.starts_with('*')) && any(20, &|l| l.starts_with(':') || l == "COMMIT") => {
             Kind::Save
+        }
+        () if first.starts_with("-P ") || first.starts_with("-N ") => Kind::Commands,
+        () if first.starts_with("-A ") && (first.contains(" -j ") || first.contains(" -m ")) => {
+            Kind::Commands
         }
         () if any(20, &|l| l.starts_with("table ") && l.ends_with('{')) => Kind::Nft,
         () if any(3, &|l| l.starts_with("Chain ") && l.contains('(')) => Kind::Listing,
@@ -197,7 +205,7 @@ pub(super) fn content_of(path: &Path, left: &mut u64) -> std::io::Result<Content
         return Ok(Content::Other);
     }
     let glance = text(bytes.clone());
-    let known = kind(&name_of(path), &glance);
+    let known = understood(&name_of(path), &glance).first().map(|k| k.1);
     if known.is_none() && !is_empty(&glance) {
         return Ok(Content::Other);
     }
@@ -209,6 +217,26 @@ pub(super) fn content_of(path: &Path, left: &mut u64) -> std::io::Result<Content
     *left -= bytes.len() as u64;
     let text = text(bytes);
     Ok(Content::Text(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text)))
+}
+
+/// What a text holds: the outputs of commands that are known, each with the name of its command or of the file.
+pub(super) fn understood(name: &str, text: &str) -> Vec<(String, Kind, String)> {
+    // Objects of the API are taken as they are; a rule's counters begin with a bracket, too.
+    let start = text.trim_start();
+    let is_json = start.starts_with('{')
+        || start.strip_prefix('[').is_some_and(|r| r.trim_start().starts_with(['{', '"', ']']));
+    if is_json || matches!(name, "os-release" | "hostname" | "uname" | "uname_-a") {
+        return kind(name, text).map(|k| (name.to_string(), k, text.to_string())).into_iter().collect();
+    }
+    let one = |s: super::sections::Section| {
+        let own = if s.name.is_empty() { name.to_string() } else { s.name };
+        let text = match super::sections::without_handles(&s.text) {
+            std::borrow::Cow::Owned(text) => text,
+            std::borrow::Cow::Borrowed(_) => s.text,
+        };
+        Some((own.clone(), kind(&own, &text)?, text))
+    };
+    super::sections::sections(text).into_iter().filter_map(one).collect()
 }
 
 /// Bytes as text: what is no UTF-8 becomes `?`, so that it takes no more room than it did.
@@ -283,9 +311,8 @@ pub fn read_within(paths: &[PathBuf], budget: u64) -> Result<Snapshot, String> {
                 // What cannot be opened in a directory is as if it were not there, like what is not known.
                 match content_of(&f, &mut left) {
                     Ok(Content::Text(text)) => {
-                        let name = name_of(&f);
-                        if let Some(kind) = kind(&name, &text) {
-                            found.push(Found { path: f, name, kind, text });
+                        for (name, kind, text) in understood(&name_of(&f), &text) {
+                            found.push(Found { path: f.clone(), name, kind, text });
                         }
                     }
                     Ok(Content::TooLarge(source)) => too_large.push((f, source)),
@@ -300,9 +327,9 @@ pub fn read_within(paths: &[PathBuf], budget: u64) -> Result<Snapshot, String> {
         let name = name_of(path);
         let content = content_of(path, &mut left).map_err(|e| format!("reading {shown}: {e}"))?;
         let known = match content {
-            Content::Text(text) if is_empty(&text) => Some((Kind::Empty, text)),
-            Content::Text(text) => kind(&name, &text).map(|k| (k, text)),
-            Content::Other => None,
+            Content::Text(text) if is_empty(&text) => vec![(name, Kind::Empty, text)],
+            Content::Text(text) => understood(&name, &text),
+            Content::Other => Vec::new(),
             Content::TooLarge(_) => {
                 return Err(format!(
                     "{shown}: kptop reads {} of all files together, and this goes beyond it\n  -> --max-input 4G reads more",
@@ -310,13 +337,14 @@ pub fn read_within(paths: &[PathBuf], budget: u64) -> Result<Snapshot, String> {
                 ));
             }
         };
-        let Some((kind, text)) = known else {
+        if known.is_empty() {
             let packed =
                 [".tar", ".tgz", ".tar.gz", ".xz", ".zip"].iter().any(|e| path.to_string_lossy().contains(e));
             let hint = if packed { "unpack it first, and name the directory" } else { KNOWN };
             return Err(format!("{shown} is nothing that kptop reads\n  -> {hint}"));
-        };
-        found.push(Found { path: path.clone(), name, kind, text });
+        }
+        let parts = known.into_iter();
+        found.extend(parts.map(|(name, kind, text)| Found { path: path.clone(), name, kind, text }));
     }
     let mut reader = Reader { named: paths.iter().all(|p| !p.is_dir()), ..Reader::default() };
     for (path, source) in too_large {
@@ -330,9 +358,10 @@ pub fn read_within(paths: &[PathBuf], budget: u64) -> Result<Snapshot, String> {
 /// Reads texts with the names of their files, for fuzzing.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn of_texts(texts: impl Iterator<Item = (String, String)>) -> Result<Snapshot, String> {
-    let found = texts.filter_map(|(name, text)| {
-        let kind = kind(&name, &text)?;
-        Some(Found { path: PathBuf::from(&name), name, kind, text })
+    let found = texts.flat_map(|(file, text)| {
+        let path = PathBuf::from(&file);
+        let parts = understood(&file, &text).into_iter();
+        parts.map(move |(name, kind, text)| Found { path: path.clone(), name, kind, text })
     });
     let mut reader = Reader::default();
     reader.all(found.collect())?;
@@ -397,11 +426,26 @@ impl Reader {
         let text = f.text.as_str();
         match f.kind {
             Kind::Save => self.save(f)?,
+            Kind::Commands => self.save(&Found {
+                path: f.path.clone(),
+                name: f.name.clone(),
+                kind: Kind::Save,
+                text: super::sections::commands_as_save(&f.name, text),
+            })?,
             Kind::Listing => {
-                let table = super::listing::table_of(&f.name);
+                let table = super::listing::table_of(&f.name, text);
                 let family = if f.name.starts_with("ip6") { IpFamily::V6 } else { IpFamily::V4 };
-                let (table, backend) = (super::listing::read(text, family, table)?, TableBackend::XTables);
-                self.listed.push(with_backend(table, backend));
+                let listed = super::listing::read(text, family, table)?;
+                if !listed.unread.is_empty() {
+                    let first: Vec<String> = listed.unread.iter().take(5).map(ToString::to_string).collect();
+                    let why = format!("{} lines are no rules: {}", listed.unread.len(), first.join(", "));
+                    self.note(&f.path, SourceId::FilterTable, UnreadKind::NotGiven, why);
+                }
+                if !listed.whole {
+                    let why = "a listing without -v has neither counters nor interfaces".to_string();
+                    self.note(&f.path, SourceId::FilterTable, UnreadKind::NotGiven, why);
+                }
+                self.listed.push(with_backend(listed.table, TableBackend::XTables));
             }
             Kind::NftJson => self.nft = parse_nft_json(text).map_err(|e| e.to_string())?,
             Kind::Nft => {

@@ -240,6 +240,7 @@ impl<'a> RuleParser<'a> {
     pub(super) fn extension(&mut self, module: &str) -> Result<Match, String> {
         let start = self.at;
         let found = match module {
+            _ if self.is_unsupported() => Ok(None),
             "comment" => self.comment(),
             "tcp" | "udp" | "sctp" => self.transport(module),
             "statistic" => self.statistic(),
@@ -261,6 +262,11 @@ impl<'a> RuleParser<'a> {
                 Ok(Match::Unknown(Box::new(self.unknown(module))))
             }
         }
+    }
+
+    /// True where iptables printed `[unsupported revision]` in place of an extension's options.
+    pub(super) fn is_unsupported(&self) -> bool {
+        self.peek() == Some("[unsupported")
     }
 
     /// Keeps an extension that is not known with its arguments, up to the next switch of one letter.

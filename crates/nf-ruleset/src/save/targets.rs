@@ -9,6 +9,8 @@ impl RuleParser<'_> {
         let name = self.next("target")?;
         let start = self.at;
         let found = match name {
+            // An iptables that is older than who wrote the rule.
+            _ if self.is_unsupported() => None,
             "ACCEPT" => Some(Target::Verdict(Verdict::Accept)),
             "DROP" => Some(Target::Verdict(Verdict::Drop)),
             "QUEUE" => Some(Target::Verdict(Verdict::Queue)),
