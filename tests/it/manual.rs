@@ -60,6 +60,20 @@ fn every_page_is_in_the_summary_and_every_link_leads_somewhere() {
     }
 }
 
+/// The table of figures in the README is the one that the benchmarks wrote, and no figure of theirs stands elsewhere.
+#[test]
+fn the_readme_has_the_table_of_the_benchmarks() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let table = |text: &str| -> String {
+        let (_, rest) = text.split_once("<!-- benchmarks: written by cargo bench -->").expect("its begin");
+        rest.split_once("<!-- /benchmarks -->").expect("its end").0.to_string()
+    };
+    let (readme, manual) = (std::fs::read_to_string(readme).unwrap(), page("benchmarks.md"));
+    assert_eq!(table(&readme), table(&manual), "run cargo bench: it writes both");
+    let rows = table(&manual).lines().filter(|l| l.starts_with("| ")).count();
+    assert!(rows > 20, "{rows} lines: a part of the benchmarks was never run");
+}
+
 #[test]
 fn every_subcommand_stands_in_the_manual_and_has_a_page() {
     let text = page("subcommands.md");
