@@ -94,7 +94,7 @@ pub use ids::{ChainId, RuleId, SetId};
 pub use nft_read::{parse_nft, parse_nft_json};
 pub use protocols::{protocol_name, protocol_number};
 pub use rewrite::Rewrite;
-pub use save::parse_save;
+pub use save::{LenientSave, UNREAD_RULE, parse_save, parse_save_lenient};
 pub use saved::{ParseError, SavedTable};
 pub use sets::{Data, Element, Set, VERDICT_DATA, data_type, field_types, set_flag, with_last_keys};
 pub use statements::{Match, Statement, Target, Terminal};

@@ -45,9 +45,50 @@ fn figure(text: &str) -> Option<u64> {
 pub(super) fn read(text: &str, into: &mut Ipvs) -> Result<(), String> {
     // What `-Sn` and `-Ln` both say is reported once.
     match text.lines().any(|l| l.starts_with("IP Virtual Server")) {
-        true => list(text, into),
+        true => match from_proc(text) {
+            Some(text) => list(&text, into),
+            None => list(text, into),
+        },
         false => save(text, into),
     }
+}
+
+/// `/proc/net/ip_vs` as `ipvsadm -Ln` prints it: the kernel prints addresses and ports in hexadecimal
+/// (`ip_vs_info_seq_show`, net/netfilter/ipvs/ip_vs_ctl.c). `None` for another text.
+fn from_proc(text: &str) -> Option<String> {
+    let head = text.lines().nth(2)?;
+    if head.trim_end() != "  -> RemoteAddress:Port Forward Weight ActiveConn InActConn" {
+        return None;
+    }
+    let place = |word: &str| -> Option<String> {
+        let (address, port) = word.rsplit_once(':')?;
+        let port = u16::from_str_radix(port, 16).ok()?;
+        Some(match address.strip_prefix('[') {
+            Some(_) => format!("{address}:{port}"),
+            None => format!("{}:{port}", std::net::Ipv4Addr::from(u32::from_str_radix(address, 16).ok()?)),
+        })
+    };
+    let line = |l: &str| -> String {
+        let words: Vec<&str> = l.split_whitespace().collect();
+        let new = match words[..] {
+            ["FWM", mark, ref rest @ ..] => {
+                let mark = u32::from_str_radix(mark, 16).ok();
+                mark.map(|m| format!("FWM  {m} {}", rest.join(" ")))
+            }
+            ["->", to, ref rest @ ..] => place(to).map(|to| format!("  -> {to} {}", rest.join(" "))),
+            [protocol @ ("TCP" | "UDP" | "SCTP"), to, ref rest @ ..] => {
+                // Behind the time of a persistent one is its netmask.
+                let mask = rest.last().is_some_and(|m| m.len() == 8 && rest.contains(&"persistent"));
+                let rest = &rest[..rest.len() - usize::from(mask)];
+                place(to).map(|to| format!("{protocol}  {to} {}", rest.join(" ")))
+            }
+            _ => None,
+        };
+        new.unwrap_or_else(|| l.to_string()) + "\n"
+    };
+    let mut lines = text.lines();
+    let head: String = lines.by_ref().take(3).map(|l| format!("{l}\n")).collect();
+    Some(head + &lines.map(line).collect::<String>())
 }
 
 /// Virtual and real servers by their addresses, while a text is read.

@@ -9,6 +9,7 @@ mod guest;
 mod health;
 mod ipvs;
 mod lab;
+mod memory;
 mod nftables;
 mod syscalls;
 mod terminal;

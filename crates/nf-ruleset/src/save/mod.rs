@@ -4,4 +4,4 @@ mod extensions;
 mod parser;
 mod targets;
 
-pub use parser::parse_save;
+pub use parser::{LenientSave, UNREAD_RULE, parse_save, parse_save_lenient};

@@ -11,14 +11,34 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 /// Reads the tables of one `iptables-save` text. An extension that is not known is kept as `Unknown` with its
-/// arguments as bytes; text that is no `iptables-save` at all is an error with its line.
+/// arguments as bytes; a line that is not understood is an error with its number.
 pub fn parse_save(text: &str, family: IpFamily) -> Result<Vec<SavedTable>, ParseError> {
+    let parsed = parse_save_lenient(text, family);
+    match parsed.errors.into_iter().chain(parsed.cut).next() {
+        Some(first) => Err(first),
+        None => Ok(parsed.tables),
+    }
+}
+
+/// What [`parse_save_lenient`] made of a text.
+#[derive(Debug, Default)]
+pub struct LenientSave {
+    /// Tables, the last one perhaps not whole.
+    pub tables: Vec<SavedTable>,
+    /// Lines that were not understood.
+    pub errors: Vec<ParseError>,
+    /// That the last table ends without COMMIT: the text was cut off.
+    pub cut: Option<ParseError>,
+}
+
+/// The same, where one line costs one line: a rule that is not understood is kept as text, in its place, as a target that is
+/// not known ([`UNREAD_RULE`]); the errors say which lines they were. A table that ends without COMMIT is given, too.
+pub fn parse_save_lenient(text: &str, family: IpFamily) -> LenientSave {
     let family = Family::from(family);
-    let mut done = Vec::new();
+    let LenientSave { tables: mut done, mut errors, mut cut } = LenientSave::default();
     let mut current: Option<TableBuilder> = None;
     let mut name = String::new();
     for (i, raw) in text.lines().enumerate() {
-        let err = |what: String| ParseError { line: i + 1, what };
         let line = raw.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -29,55 +49,75 @@ pub fn parse_save(text: &str, family: IpFamily) -> Result<Vec<SavedTable>, Parse
             continue;
         }
         let Some(builder) = current.as_mut() else {
-            return Err(err(format!("expected a table (a line like `*nat`), found `{line}`")));
+            let what = format!("expected a table (a line like `*nat`), found `{line}`");
+            errors.push(ParseError { line: i + 1, what });
+            continue;
         };
         if line == "COMMIT" {
             if let Some(builder) = current.take() {
                 let (table, counters) = builder.finish();
                 done.push(SavedTable { table, counters });
             }
-        } else if let Some(chain) = line.strip_prefix(':') {
-            let mut words = chain.split_whitespace();
-            let chain = words.next().ok_or_else(|| err("a chain without a name".into()))?;
-            let policy = match words.next() {
-                Some("ACCEPT") => Some(Policy::Accept),
-                Some("DROP") => Some(Policy::Drop),
-                _ => None,
-            };
-            let counter = words.next().and_then(parse_counter).unwrap_or_default();
-            let id = builder.chain(chain);
-            if let (Some(policy), Some(hook)) = (policy, Hook::from_chain_name(chain)) {
-                builder.base(
-                    id,
-                    BaseChain {
-                        hook,
-                        kind: ChainKind::of_iptables(&name, hook),
-                        priority: iptables_priority(&name, hook),
-                        policy,
-                    },
-                    counter,
-                );
-            }
-        } else {
-            let (counter, rest) = match line.strip_prefix('[').and_then(|l| l.split_once(']')) {
-                Some((c, rest)) => (
-                    parse_counter(&format!("[{c}]")).ok_or_else(|| err(format!("not a counter: [{c}]")))?,
-                    rest.trim_start(),
-                ),
-                None => (Counter::default(), line),
-            };
-            let words = split_words(rest).map_err(&err)?;
-            let (chain, spec) = RuleParser::new(builder, &words).parse(counter).map_err(&err)?;
-            builder.push(chain, spec);
+        } else if let Err(what) = one_line(builder, &name, line) {
+            errors.push(ParseError { line: i + 1, what });
+            keep_as_text(builder, line);
         }
     }
-    if current.is_some() {
-        return Err(ParseError {
+    if let Some(builder) = current {
+        cut = Some(ParseError {
             line: text.lines().count(),
             what: format!("table {name} ends without COMMIT (was the file cut off?)"),
         });
+        let (table, counters) = builder.finish();
+        done.push(SavedTable { table, counters });
     }
-    Ok(done)
+    LenientSave { tables: done, errors, cut }
+}
+
+/// The name of the target of a rule that was not understood: its text is in the target's bytes.
+pub const UNREAD_RULE: &str = "(not read)";
+
+/// A chain or a rule of a table.
+fn one_line(builder: &mut TableBuilder, name: &str, line: &str) -> Result<(), String> {
+    if let Some(chain) = line.strip_prefix(':') {
+        let mut words = chain.split_whitespace();
+        let chain = words.next().ok_or("a chain without a name")?;
+        let policy = match words.next() {
+            Some("ACCEPT") => Some(Policy::Accept),
+            Some("DROP") => Some(Policy::Drop),
+            _ => None,
+        };
+        let counter = words.next().and_then(parse_counter).unwrap_or_default();
+        let id = builder.chain(chain);
+        if let (Some(policy), Some(hook)) = (policy, Hook::from_chain_name(chain)) {
+            let (kind, priority) = (ChainKind::of_iptables(name, hook), iptables_priority(name, hook));
+            builder.base(id, BaseChain { hook, kind, priority, policy }, counter);
+        }
+        return Ok(());
+    }
+    let (counter, rest) = match line.strip_prefix('[').and_then(|l| l.split_once(']')) {
+        Some((c, rest)) => {
+            let counter = parse_counter(&format!("[{c}]")).ok_or_else(|| format!("not a counter: [{c}]"))?;
+            (counter, rest.trim_start())
+        }
+        None => (Counter::default(), line),
+    };
+    let words = split_words(rest)?;
+    let (chain, spec) = RuleParser::new(builder, &words).parse(counter)?;
+    builder.push(chain, spec);
+    Ok(())
+}
+
+/// A rule that was not understood, in its place. Of a line that is no rule at all nothing is kept.
+fn keep_as_text(builder: &mut TableBuilder, line: &str) {
+    let rest =
+        line.strip_prefix('[').and_then(|l| l.split_once(']')).map_or(line, |(_, rest)| rest.trim_start());
+    let Some((chain, text)) = rest.strip_prefix("-A ").and_then(|r| r.split_once(' ')) else { return };
+    let chain = builder.chain(chain);
+    let name = builder.strings.intern(UNREAD_RULE);
+    let unknown = Unknown { name, revision: 0, bytes: text.as_bytes().into() };
+    let target = Target::Unknown(Box::new(unknown));
+    builder.push(chain, RuleSpec { matches: Vec::new(), target, counter: Counter::default() });
 }
 
 fn parse_counter(text: &str) -> Option<Counter> {
@@ -291,6 +331,20 @@ impl<'a> RuleParser<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_line_costs_one_line() {
+        let text = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -j ACCEPT\n[3:180] -A INPUT --what is this\nno rule at all\n-A INPUT -j DROP\nCOMMIT\n*nat\n:OUTPUT ACCEPT [0:0]\n";
+        let found = parse_save_lenient(text, IpFamily::V4);
+        let at: Vec<usize> = found.errors.iter().map(|e| e.line).collect();
+        assert_eq!((at, found.cut.map(|c| c.line)), (vec![4, 5], Some(9)));
+        let t = &found.tables[0].table;
+        let rules: Vec<String> = t.rules.iter().map(|r| t.rule_text(r).to_string()).collect();
+        assert_eq!(rules.len(), 3);
+        assert!(rules[1].contains(UNREAD_RULE) && rules[1].contains("--what is this"), "{rules:?}");
+        assert_eq!(found.tables[1].table.name, "nat");
+        assert_eq!(parse_save(text, IpFamily::V4).unwrap_err().line, 4);
+    }
 
     fn lines(text: &str, family: IpFamily) -> Vec<String> {
         let tables = parse_save(text, family).unwrap();
