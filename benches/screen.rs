@@ -366,6 +366,7 @@ fn doctor() {
                 before: Some(Before { snapshot: &before, model: &model }),
                 last: None,
                 reach: &reach,
+                had: &[],
             };
             let began = Instant::now();
             found = examine(&facts).findings.len();

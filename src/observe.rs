@@ -4,9 +4,9 @@
 use crate::changes::{Changes, compare};
 use crate::columns::{BackendRow, ServiceRow};
 use crate::cost::{Lookup, Prices, lookups};
-use crate::doctor::{self, Before, Examination, Facts, Steady};
+use crate::doctor::{self, Before, Examination, Facts, Had, Steady};
 use crate::health::{self, Health, ServiceHealth};
-use crate::proxy::{Model, Names, cluster_endpoint};
+use crate::proxy::{Model, Names, State, cluster_endpoint};
 use crate::rates::{History, NodeRates, Rates, Tracker};
 use crate::reach::{Reach, survey};
 use crate::snapshot::Snapshot;
@@ -118,6 +118,8 @@ pub struct Observer {
     steady: Option<Steady>,
     changes: Arc<Changes>,
     earlier: VecDeque<(Arc<Snapshot>, Model)>,
+    /// The last mode that held Services, of each family.
+    had: Vec<Had>,
     model: Model,
     tracker: Tracker,
     history: Arc<History>,
@@ -137,6 +139,7 @@ impl Observer {
             steady: Some(Steady::default()),
             changes: Arc::default(),
             earlier: VecDeque::new(),
+            had: Vec::new(),
             model: Model::default(),
             tracker: Tracker::default(),
             history: Arc::default(),
@@ -179,6 +182,7 @@ impl Observer {
             before,
             last: self.last.as_ref().map(|v| Before { snapshot: &v.snapshot, model: &v.model }),
             reach: &self.reach,
+            had: &self.had,
         };
         let mut examination = doctor::examine(&facts);
         if let Some(steady) = &mut self.steady {
@@ -188,6 +192,10 @@ impl Observer {
         let examination = examination.ordered(&model);
         let health = Health::judge(&self.written, &examination);
         self.remember(&snapshot, &model);
+        for mode in model.services.modes.iter().filter(|m| m.state == State::Active && m.services > 0) {
+            self.had.retain(|h| h.mode.family != mode.family);
+            self.had.push(Had { mode: mode.clone(), at: snapshot.taken_at });
+        }
         if let Some(last) = &self.last {
             let mut found =
                 health::changed((&last.model, &last.health), (&model, &health), snapshot.taken_at);

@@ -1,6 +1,6 @@
 //! What the doctor looks at.
 
-use crate::proxy::Model;
+use crate::proxy::{ModeState, Model};
 use crate::rates::{NodeRates, Rates};
 use crate::reach::Reach;
 use crate::snapshot::Snapshot;
@@ -22,6 +22,17 @@ pub struct Facts<'a> {
     pub last: Option<Before<'a>>,
     /// What walks to each Service found, in the model's order.
     pub reach: &'a Reach,
+    /// The last mode that held Services, of each family, since the first reading.
+    pub had: &'a [Had],
+}
+
+/// A mode that held Services.
+#[derive(Clone, Debug)]
+pub struct Had {
+    /// The mode as it was.
+    pub mode: ModeState,
+    /// When it was seen last.
+    pub at: jiff::Timestamp,
 }
 
 /// Facts of an earlier instant.

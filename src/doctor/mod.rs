@@ -12,7 +12,7 @@ mod losses;
 mod steady;
 
 pub use examination::{Examination, Unchecked, causes, examine};
-pub use facts::{Before, Facts};
+pub use facts::{Before, Facts, Had};
 pub use finding::{Finding, Severity, Subject};
 pub use group::SHOWN;
 pub use losses::cause_of;

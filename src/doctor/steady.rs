@@ -54,6 +54,8 @@ impl Steady {
             _ => Key::Other(f.about.clone()),
         };
         let first = !std::mem::replace(&mut self.looked, true);
+        // A broken Service that goes with wiped rules has not healed.
+        let wiped = found.iter().any(|f| f.id == "wiped" && f.severity == Severity::Critical);
         let mut before = std::mem::take(&mut self.known);
         let mut said = Vec::with_capacity(found.len());
         for mut f in found {
@@ -74,13 +76,19 @@ impl Steady {
             said.push(f);
             self.known.push(Known { key, finding, services: keys, since, seen: now, severity });
         }
-        before.retain(|k| now.duration_since(k.seen) < QUIET && k.severity.0 < Severity::Info);
+        let stays = |k: &Known| wiped && k.is_gone_from(model);
+        before.retain(|k| (stays(k) || now.duration_since(k.seen) < QUIET) && k.severity.0 < Severity::Info);
         for mut k in before {
             if renumbered {
                 k.renumber(model);
             }
+            let stays = stays(&k);
+            if stays {
+                k.seen = now;
+            }
             let mut f = k.finding.clone();
-            (f.since, f.severity, f.quiet_since, f.lost_rate) = (k.since, k.severity.0, Some(k.seen), None);
+            (f.since, f.severity, f.quiet_since, f.lost_rate) =
+                (k.since, k.severity.0, (!stays).then_some(k.seen), None);
             said.push(f);
             self.known.push(k);
         }
@@ -89,6 +97,12 @@ impl Steady {
 }
 
 impl Known {
+    /// True where it is about Services, and the model has none of them.
+    fn is_gone_from(&self, model: &Model) -> bool {
+        let is_there = |key: &u64| model.services.iter().any(|s| service_key(s) == *key);
+        !self.services.is_empty() && !self.services.iter().any(is_there)
+    }
+
     /// Places in the model of today.
     fn renumber(&mut self, model: &Model) {
         let place = |key: &u64| model.services.iter().position(|s| service_key(s) == *key);
@@ -126,5 +140,24 @@ mod tests {
         assert_eq!((said[0].quiet_since, said[0].since), (Some(at(70)), Some(at(1))));
         assert_eq!(look(129, vec![]).len(), 1);
         assert!(look(131, vec![]).is_empty());
+    }
+    #[test]
+    fn nothing_heals_while_the_rules_are_wiped() {
+        let (mut steady, model) = (Steady::default(), Model::default());
+        let at = |s: i64| Timestamp::from_second(1_000 + s).unwrap();
+        let wiped = || vec![Finding::node("wiped", Severity::Critical, "ip filter", "flushed")];
+        steady.settle(at(0), vec![finding(Severity::Warning)], &model, false);
+        // One about a Service that is not there any more.
+        let of_node = steady.known[0].clone();
+        steady.known.push(Known { key: Key::Service(7), services: vec![7], ..of_node });
+        for (s, said) in [(1, 3), (100, 2), (200, 2)] {
+            let now = steady.settle(at(s), wiped(), &model, false);
+            assert_eq!(now.len(), said, "{s}");
+            assert!(now.last().unwrap().quiet_since.is_none(), "{s}");
+        }
+        let mut look = |s: i64, found: Vec<Finding>| steady.settle(at(s), found, &model, false);
+        // The rules are back, and what was wrong is not: each is over a minute later.
+        assert_eq!(look(230, vec![]).len(), 2);
+        assert!(look(261, vec![]).is_empty());
     }
 }

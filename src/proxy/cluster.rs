@@ -202,6 +202,21 @@ pub struct Behind<'a> {
 
 /// Where rules or virtual servers and the API differ, of what kube-proxy serves.
 pub fn differences<'a>(cluster: &'a Cluster, services: &[Service]) -> Vec<Behind<'a>> {
+    // The process of userspace mode alone knows the endpoints.
+    let by_process = |f: IpFamily| {
+        services.iter().any(|s| s.family == f && s.engine.mode() == Mode::Userspace && !s.stale)
+    };
+    let mut families: BTreeSet<IpFamily> = services.iter().map(|s| s.family).collect();
+    families.retain(|f| !by_process(*f));
+    differences_in(cluster, services, &families)
+}
+
+/// The same, of these families.
+pub fn differences_in<'a>(
+    cluster: &'a Cluster,
+    services: &[Service],
+    families: &BTreeSet<IpFamily>,
+) -> Vec<Behind<'a>> {
     let mut by_name: Map<(&ServiceName, Protocol, IpFamily), Vec<usize>> = Map::default();
     for (i, s) in services.iter().enumerate().filter(|(_, s)| !s.stale && s.engine.mode() != Mode::Userspace)
     {
@@ -209,18 +224,12 @@ pub fn differences<'a>(cluster: &'a Cluster, services: &[Service]) -> Vec<Behind
             by_name.entry((name, s.protocol, s.family)).or_default().push(i);
         }
     }
-    // The process of userspace mode alone knows the endpoints.
-    let by_process = |f: IpFamily| {
-        services.iter().any(|s| s.family == f && s.engine.mode() == Mode::Userspace && !s.stale)
-    };
-    let mut families: BTreeSet<IpFamily> = services.iter().map(|s| s.family).collect();
-    families.retain(|f| !by_process(*f));
     let mut found = Vec::new();
     for s in cluster.services.iter().filter(|s| !s.not_proxied) {
         for p in &s.ports {
             let Some(protocol) = Protocol::from_kubernetes(&p.protocol) else { continue };
             let name = name_of(s, p);
-            for family in &families {
+            for family in families {
                 if !s.cluster_ips.iter().any(|a| IpFamily::of(*a) == *family) {
                     continue;
                 }

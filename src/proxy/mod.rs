@@ -21,7 +21,9 @@ mod userspace;
 pub use addresses::{
     any_pod, local_pod_network, node_address, node_addresses, outside_client, pod_network, pod_networks,
 };
-pub use cluster::{Behind, Difference, Expected, cluster_endpoint, differences, expected, is_local};
+pub use cluster::{
+    Behind, Difference, Expected, cluster_endpoint, differences, differences_in, expected, is_local,
+};
 pub use engine::{Engine, KubeProxyVersion};
 pub use families::chain_families;
 pub use figures::{BackendFigures, Figures, FrontendFigures, ServiceFigures};

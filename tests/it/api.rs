@@ -89,6 +89,30 @@ fn rules_behind_the_endpoints_are_found() {
     }
 }
 
+/// The API knows Services, and the node has nothing of kube-proxy's.
+#[test]
+fn a_node_without_rules_is_found() {
+    let dir = set("1.36.2", "iptables-legacy");
+    let place = Place::new("without-rules");
+    for name in ["nodes.json", "services.json", "endpointslices.json", "ip-addr.txt"] {
+        std::fs::write(place.file(name), read(&dir, name).unwrap()).unwrap();
+    }
+    let empty = "*nat\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n";
+    let done = {
+        std::fs::write(place.file("iptables-save.txt"), empty).unwrap();
+        let snapshot = dump::read(std::slice::from_ref(&place.0)).unwrap();
+        (*Observer::new(Names::default()).observe(snapshot).examination).clone()
+    };
+    let found: Vec<_> = done.findings.iter().filter(|f| f.id == "wiped").collect();
+    let all = format!("{:?} {:?}", done.findings, done.unchecked);
+    assert!(
+        matches!(&found[..], [f] if f.severity == Severity::Critical && f.evidence[0].contains("default/kubernetes:https")),
+        "{all}"
+    );
+    // Whether kube-proxy is behind is not known of one that wrote nothing.
+    assert!(done.unchecked.iter().any(|u| u.id == "kube_proxy_behind"), "{:?}", done.unchecked);
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Manner {
     Well,

@@ -68,6 +68,38 @@ fn drop_rules_that_take_packets_now_are_found_others_are_not() {
     assert_eq!(of(&last.examination.findings, "leftovers"), []);
 }
 
+/// kube-proxy's rules are gone for as long as they are not back.
+#[test]
+fn wiped_rules_stay_wiped() {
+    let services = shop::services(None, 4);
+    let mut observer = Observer::new(Names::default());
+    let mut look = |at: u64, rules: bool| {
+        let tables = match rules {
+            true => iptables::write(&services, IpFamily::V4, &iptables::WriteOptions::default()),
+            false => Vec::new(),
+        };
+        let tables = tables.into_iter();
+        let snapshot = Snapshot {
+            taken_at: jiff::Timestamp::from_second(1_000 + at as i64).unwrap(),
+            tables: tables
+                .map(|(t, c)| TableState::new(Duration::from_secs(at), Arc::new(t), Arc::new(c)))
+                .collect(),
+            ..Snapshot::default()
+        };
+        (*observer.observe(snapshot).examination).clone()
+    };
+    assert_eq!(of(&look(0, true).findings, "wiped"), []);
+    let broken = of(&look(1, true).findings, "no_endpoints");
+    assert!(!broken.is_empty());
+    for at in [2, 8, 13, 100, 4_000] {
+        let said = look(at, false);
+        let wiped = of(&said.findings, "wiped");
+        assert!(matches!(&wiped[..], [(Severity::Critical, t)] if t.contains("rules are gone")), "{wiped:?}");
+    }
+    let said = look(4_100, true);
+    assert!(said.findings.iter().all(|f| f.id != "wiped" || f.quiet_since.is_some()), "{:?}", said.findings);
+}
+
 /// Every Service has endpoints, nothing is refused, no other mode: nothing to say.
 #[test]
 fn a_healthy_node_has_no_findings() {

@@ -30,7 +30,8 @@ pub(super) const CHECK: Check =
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let now = cx.cluster()?;
     if cx.model.services.modes.is_empty() {
-        return Ok(()); // that all rules are gone is another cause's
+        // That all rules are gone is another cause's.
+        return Err(NotChecked::new(None, "no mode of kube-proxy holds a Service here"));
     }
     // What differed at the reading before; asked for where something of unknown age differs.
     let earlier = LazyCell::new(|| {

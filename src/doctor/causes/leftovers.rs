@@ -30,7 +30,8 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             f = f.proved_by(format!("active in {}: {} mode", a.family, a.engine.mode().name()));
         }
         found.push(
-            f.advise("clean up with that mode's own kube-proxy: kube-proxy --cleanup (or restart the node)"),
+            f.advise("a restart of the node removes it, and a restart of kube-proxy where its version cleans up at its start")
+                .advise("not `kube-proxy --cleanup` while it runs: that deletes the rules of every mode, its own too"),
         );
     }
     Ok(())

@@ -46,5 +46,6 @@ mod unreachable_backend;
 mod untracked;
 mod untranslated_flows;
 mod wiped;
+mod wiped_tables;
 
 pub(super) use list::ALL;

@@ -1,12 +1,14 @@
 //! Another program or a person wiped kube-proxy's rules, or the jumps to them (firewalld's reload, `nftables.service`, `iptables -F`): Services are
-//! not reached although their rules may be. kube-proxy keeps an empty chain `KUBE-PROXY-CANARY` in three tables to see that by
-//! itself (`pkg/util/iptables/monitor`, since 1.18), and writes all again within a sync period.
+//! not reached although their rules may be. kube-proxy keeps an empty chain `KUBE-PROXY-CANARY` in three tables
+//! (`pkg/util/iptables`, `Monitor`, since 1.18), and writes all again within a sync period where that of mangle is gone. nat
+//! or filter flushed alone it does not see.
 
 use super::super::Subject;
+use super::wiped_tables as tables;
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
 use crate::doctor::losses::Taken;
-use crate::proxy::{FrontendKind, Mode, State, chain as names, endpoint_text, nftables};
+use crate::proxy::{FrontendKind, Mode, chain as names, nftables};
 use crate::reach::Taker;
 use crate::ruleset::{BaseChain, ChainId, ChainKind, Family, Hook, IpFamily, Table, TableBackend};
 use crate::snapshot::SourceId;
@@ -20,9 +22,6 @@ const JUMPS: [(&str, Hook, &str, &str); 4] = [
     ("filter", Hook::Forward, names::FORWARD, "packets to backends are not accepted for forwarding"),
 ];
 
-/// Pairs of frontend and backend that other programs (container engines' published ports) do not have so many of.
-const MANY_PAIRS: usize = 8;
-
 use names::CANARY;
 
 pub(super) const CHECK: Check =
@@ -30,48 +29,29 @@ pub(super) const CHECK: Check =
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let first = found.len();
-    let before = cx.facts.before;
     // What leads to chains is not known from a listing of them alone.
     if let Some(u) = cx.snapshot.unread.iter().find(|u| u.source == SourceId::BaseChains && u.leaves_open()) {
         return Err(NotChecked::new(u.source, format!("{}: {}", u.what, u.why)));
     }
-    if cx.model.services.modes.is_empty()
-        && before.is_none_or(|b| b.model.services.modes.is_empty())
-        && let Some(flows) = cx.flows_read().filter(|f| f.groups.len() >= MANY_PAIRS)
-    {
-        let held: u64 = flows.groups.values().map(|f| u64::from(f.flows)).sum();
-        let mut to: Vec<String> =
-            flows.groups.keys().map(|k| endpoint_text(k.frontend, k.frontend_port)).collect();
-        to.sort();
-        to.dedup();
-        found.push(
-            Finding::node("wiped", Severity::Warning, "rules", "no mode of kube-proxy holds a Service, yet flows were translated a moment ago")
-                .proved_by(format!("conntrack holds {} translated flows, to {} and others", crate::format::count(held), to[..to.len().min(4)].join(", ")))
-                .advise("were all rules wiped (nft flush ruleset, iptables -F)? restart kube-proxy: it writes them again"),
-        );
-    }
+    let mut open = None;
     for family in [IpFamily::V4, IpFamily::V6] {
+        let of_family = found.len();
         for backend in [TableBackend::XTables, TableBackend::NfTables] {
             jumps(cx, backend, family, found);
             emptied(cx, backend, family, found);
-            canaries(cx, backend, family, found);
+            let flushed = tables::iptables(cx, backend, family, found);
+            canaries(cx, backend, family, &flushed, found);
         }
         nftables_mode(cx, family, found);
         unreached(cx, family, found);
-        // Gone altogether.
-        let was = before.and_then(|b| {
-            b.model
-                .services
-                .modes
-                .iter()
-                .find(|m| m.family == family && m.state == State::Active && m.services > 0)
-        });
-        if let (Some(was), false) = (was, cx.any_active(family)) {
-            found.push(
-                Finding::node("wiped", Severity::Critical, &format!("{} mode {family}", was.engine.mode().name()), "kube-proxy's rules are gone: no Service is reached")
-                    .proved_by(format!("{} Services in {} rules a moment ago, none now", was.services, was.rules))
-                    .advise("who wiped them: journalctl -u firewalld -u nftables -u ufw; kube-proxy writes them again within its sync period (30 s), or restart it"),
-            );
+        if family == IpFamily::V4 {
+            tables::nftables_table(cx, found);
+        }
+        // What says least about how it came to be comes last.
+        for look in [tables::gone, tables::api, tables::flows] {
+            if found.len() == of_family {
+                open = look(cx, family, found).err().or(open);
+            }
         }
     }
     let known = found.iter().any(|f| f.id == "wiped");
@@ -90,7 +70,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
     if let Some(by) = cx.last_writer() {
         found[first..].iter_mut().for_each(|f| f.evidence.push(by.clone()));
     }
-    Ok(())
+    open.filter(|_| found.len() == first).map_or(Ok(()), Err)
 }
 
 /// Prefixes and names of chains that are never empty where something jumps to them: `KUBE-MARK-DROP` and those for checks may be.
@@ -209,18 +189,29 @@ fn jumps(cx: &CheckContext<'_>, backend: TableBackend, family: IpFamily, found: 
     }
 }
 
-fn canaries(cx: &CheckContext<'_>, backend: TableBackend, family: IpFamily, found: &mut Vec<Finding>) {
+/// Canaries that are gone, but for tables that are known to be flushed.
+fn canaries(
+    cx: &CheckContext<'_>,
+    backend: TableBackend,
+    family: IpFamily,
+    flushed: &[&str],
+    found: &mut Vec<Finding>,
+) {
     let table = |name: &str| cx.snapshot.table(backend, family.into(), name);
     let has = |name: &&str| table(name).is_some_and(|i| cx.snapshot.tables[i].table.chain(CANARY).is_some());
     // Files may hold one table alone.
     let there = ["mangle", "nat", "filter"].into_iter().filter(|name| table(name).is_some());
     let (is, gone): (Vec<&str>, Vec<&str>) = there.partition(has);
+    let gone: Vec<&str> = gone.into_iter().filter(|name| !flushed.contains(name)).collect();
     // Without any it is a mode or version that has none.
     if !is.is_empty() && !gone.is_empty() {
         found.push(
             Finding::node("wiped", Severity::Warning, &format!("iptables {family}"), format!("the canary of kube-proxy is gone in {}: another program or a person wiped it", gone.join(" and ")))
                 .proved_by(format!("{CANARY} is in {}, not in {}", is.join(" and "), gone.join(" and ")))
-                .advise("kube-proxy sees that within its sync period and writes all rules again; if this stays, it does not run: look at its log"),
+                .advise(match gone.contains(&"mangle") {
+                    true => "kube-proxy sees that within its sync period and writes all rules again; if this stays, it does not run: look at its log",
+                    false => "kube-proxy does not see that: restart it, and it writes all rules again",
+                }),
         );
     }
 }

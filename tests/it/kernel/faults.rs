@@ -102,6 +102,32 @@ fn chains_and_maps_that_were_emptied() {
 }
 
 #[test]
+fn every_wipe_is_found_by_a_doctor_that_starts_afterwards() {
+    for variant in [Variant::Legacy, Variant::Nft] {
+        let iptables = if variant == Variant::Legacy { "iptables-legacy" } else { "iptables-nft" };
+        let ward = Ward::new(Engine::iptables(variant), 0.0);
+        for (commands, says) in [
+            (&["-t nat -F"][..], "nat were flushed"),
+            (&["-t nat -F", "-t nat -X"], "nat were flushed"),
+            (&["-t filter -F"], "filter were flushed"),
+            (&["-t nat -F", "-t filter -F", "-t mangle -F"], "nat were flushed"),
+        ] {
+            for command in commands {
+                ward.node(iptables, command);
+            }
+            named_first(&ward.examine(|_| {}), "wiped", says);
+            ward.reinstall(Engine::iptables(variant), &ward.services);
+            ward.is_healthy();
+        }
+    }
+    let ward = Ward::new(Engine::Nftables, 0.0);
+    ward.node("nft", "delete table ip kube-proxy");
+    named_first(&ward.examine(|_| {}), "wiped", "`ip kube-proxy` is gone");
+    ward.reinstall(Engine::Nftables, &ward.services);
+    ward.is_healthy();
+}
+
+#[test]
 fn a_node_that_does_not_forward() {
     let ward = Ward::plain();
     ward.sysctl("ipv4/ip_forward", "0");
