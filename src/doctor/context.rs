@@ -2,7 +2,7 @@
 
 use super::facts::{Before, Facts};
 use super::finding::{Finding, Severity, Subject};
-use super::losses::{Taken, taken};
+use super::losses::{Taken, cause_of, taken};
 use crate::proxy::{FrontendKind, Mode, Model, RuleRef, Service, State, rule_owner, screen_label};
 use crate::rates::{Delta, NoRate, Rise, TableDelta};
 use crate::reach::{Taker, taker_words};
@@ -54,6 +54,8 @@ pub(super) struct CheckContext<'a> {
     pub(super) taken: Vec<Taken<'a>>,
     /// Flows of each Service active, in the model's order.
     flows: Vec<Vec<(FlowKey, FlowFigures)>>,
+    /// Flows to what is no Service's.
+    others: Vec<(FlowKey, FlowFigures)>,
 }
 
 impl<'a> CheckContext<'a> {
@@ -64,11 +66,13 @@ impl<'a> CheckContext<'a> {
             model: facts.model,
             taken: taken(facts.reach),
             flows: vec![Vec::new(); facts.model.services.len()],
+            others: Vec::new(),
         };
         if let Some(flows) = cx.flows_read() {
             for (key, figures) in &flows.groups {
-                if let Some(i) = cx.service_at(key.frontend()) {
-                    cx.flows[i].push((*key, *figures));
+                match cx.service_at(key.frontend()) {
+                    Some(i) => cx.flows[i].push((*key, *figures)),
+                    None => cx.others.push((*key, *figures)),
                 }
             }
         }
@@ -201,6 +205,16 @@ impl<'a> CheckContext<'a> {
     /// Flows to a Service, by backend.
     pub(super) fn flows_of(&self, service: usize) -> &[(FlowKey, FlowFigures)] {
         &self.flows[service]
+    }
+
+    /// Flows that were translated for what is no Service's.
+    pub(super) fn flows_of_others(&self) -> &[(FlowKey, FlowFigures)] {
+        &self.others
+    }
+
+    /// What walks found lost, as far as a cause names it.
+    pub(super) fn taken_as(&self, id: &'static str) -> impl Iterator<Item = &Taken<'a>> {
+        self.taken.iter().filter(move |t| cause_of(self.snapshot, t.taker) == id)
     }
 
     /// Services active, with their places.

@@ -1,7 +1,8 @@
 //! What walks found lost, put together by who takes it: one rule that stops many Services is one fault.
 
+use super::finding::Severity;
 use crate::proxy::{RuleRef, chain};
-use crate::reach::{Loss, LossPart, Reach, SenderKind, Taker};
+use crate::reach::{ALL, Loss, LossPart, Reach, SenderKind, Taker};
 use crate::ruleset::{ChainId, Hook};
 use crate::snapshot::Snapshot;
 use std::collections::HashMap;
@@ -52,6 +53,12 @@ impl Taken<'_> {
     /// The most that one Service loses of one sender's packets, 0 to 1.
     pub(super) fn share(&self) -> f64 {
         self.losses.iter().map(|l| l.part.share).fold(0.0, f64::max)
+    }
+
+    /// How much it matters: all new flows of anybody but clients outside, which may be shut out on purpose, or less.
+    pub(super) fn severity(&self) -> Severity {
+        let outside = self.senders() == [SenderKind::Outside];
+        if outside || self.share() < ALL { Severity::Warning } else { Severity::Critical }
     }
 }
 

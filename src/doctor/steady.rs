@@ -5,12 +5,14 @@ use super::finding::{Finding, Severity, Subject};
 use crate::proxy::Model;
 use crate::rates::service_key;
 use jiff::{SignedDuration, Timestamp};
+use std::cell::LazyCell;
+use std::collections::HashMap;
 
 /// How long what was wrong stays after its cause was seen last.
 pub const QUIET: SignedDuration = SignedDuration::from_secs(60);
 
 /// What a finding is known by from reading to reading.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Service(u64),
     /// The subject in words.
@@ -56,12 +58,18 @@ impl Steady {
         let first = !std::mem::replace(&mut self.looked, true);
         // A broken Service that goes with wiped rules has not healed.
         let wiped = found.iter().any(|f| f.id == "wiped" && f.severity == Severity::Critical);
-        let mut before = std::mem::take(&mut self.known);
+        let mut before: Vec<Option<Known>> = std::mem::take(&mut self.known).into_iter().map(Some).collect();
+        // Those of one cause and subject in their order, the first one last.
+        let mut places: HashMap<(&str, Key), Vec<usize>> = HashMap::new();
+        for (i, k) in before.iter().enumerate().rev() {
+            if let Some(k) = k {
+                places.entry((k.finding.id, k.key.clone())).or_default().push(i);
+            }
+        }
         let mut said = Vec::with_capacity(found.len());
         for mut f in found {
-            let key = key_of(&f);
-            let same = before.iter().position(|k| k.finding.id == f.id && k.key == key);
-            let old = same.map(|at| before.swap_remove(at));
+            let id = (f.id, key_of(&f));
+            let old = places.get_mut(&id).and_then(Vec::pop).and_then(|at| before[at].take());
             let since = match &old {
                 Some(k) => k.since,
                 None => (!first).then_some(now),
@@ -74,17 +82,18 @@ impl Steady {
             let keys = f.services.iter().filter_map(|i| model.services.get(*i)).map(service_key).collect();
             (f.since, f.severity) = (since, severity.0);
             said.push(f);
-            self.known.push(Known { key, finding, services: keys, since, seen: now, severity });
+            self.known.push(Known { key: id.1, finding, services: keys, since, seen: now, severity });
         }
-        let stays = |k: &Known| wiped && k.is_gone_from(model);
-        before.retain(|k| (stays(k) || now.duration_since(k.seen) < QUIET) && k.severity.0 < Severity::Info);
-        for mut k in before {
-            if renumbered {
-                k.renumber(model);
-            }
-            let stays = stays(&k);
+        let numbers = LazyCell::new(|| numbers(model));
+        for mut k in before.into_iter().flatten().filter(|k| k.severity.0 < Severity::Info) {
+            let stays = wiped && k.is_gone(&numbers);
             if stays {
                 k.seen = now;
+            } else if now.duration_since(k.seen) >= QUIET {
+                continue;
+            }
+            if renumbered {
+                k.renumber(&numbers);
             }
             let mut f = k.finding.clone();
             (f.since, f.severity, f.quiet_since, f.lost_rate) =
@@ -96,17 +105,24 @@ impl Steady {
     }
 }
 
+/// The place of each Service, by its key; the first one's where two have the same.
+fn numbers(model: &Model) -> HashMap<u64, usize> {
+    let mut all = HashMap::with_capacity(model.services.len());
+    for (i, s) in model.services.iter().enumerate() {
+        all.entry(service_key(s)).or_insert(i);
+    }
+    all
+}
+
 impl Known {
-    /// True where it is about Services, and the model has none of them.
-    fn is_gone_from(&self, model: &Model) -> bool {
-        let is_there = |key: &u64| model.services.iter().any(|s| service_key(s) == *key);
-        !self.services.is_empty() && !self.services.iter().any(is_there)
+    /// True where it is about Services, and none of them is there.
+    fn is_gone(&self, numbers: &HashMap<u64, usize>) -> bool {
+        !self.services.is_empty() && !self.services.iter().any(|key| numbers.contains_key(key))
     }
 
     /// Places in the model of today.
-    fn renumber(&mut self, model: &Model) {
-        let place = |key: &u64| model.services.iter().position(|s| service_key(s) == *key);
-        self.finding.services = self.services.iter().filter_map(place).collect();
+    fn renumber(&mut self, numbers: &HashMap<u64, usize>) {
+        self.finding.services = self.services.iter().filter_map(|key| numbers.get(key).copied()).collect();
         self.finding.subject = match (&self.key, self.finding.services.first()) {
             (Key::Service(_), Some(i)) => Subject::Service(*i),
             // Rules and tables are others by now.

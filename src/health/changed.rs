@@ -17,9 +17,8 @@ type Turn<'a> = (HealthState, HealthState, &'a str);
 
 /// Services that are in another state than before. Those that came or went are reported as Services.
 pub fn changed(before: (&Model, &Health), now: (&Model, &Health), at: Timestamp) -> Vec<Change> {
-    let states = |h: &Health| (0..).map_while(|i| h.get(i).map(|h| h.state)).collect::<Vec<_>>();
     let same = std::sync::Arc::ptr_eq(&before.0.services, &now.0.services);
-    if same && states(before.1) == states(now.1) {
+    if same && before.1.iter().map(|h| h.state).eq(now.1.iter().map(|h| h.state)) {
         return Vec::new();
     }
     let known: HashMap<u64, HealthState> =

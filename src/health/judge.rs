@@ -4,13 +4,10 @@ use super::state::{HealthState, LostBackend, ServiceHealth};
 use crate::doctor::{Examination, Severity, cause_of};
 use crate::format::share_text;
 use crate::proxy::{Mode, Model, RulesState, Service, enforces_policies};
-use crate::reach::{Loss, Reach, SenderKind, ServiceReach, Taker, taker_words};
+use crate::reach::{ALL, Loss, Reach, SenderKind, ServiceReach, Taker, taker_words};
 use crate::snapshot::Snapshot;
 use std::sync::Arc;
 use strum::IntoEnumIterator;
-
-/// Parts of a whole that are all of it, but for rounding.
-const ALL: f64 = 0.999;
 
 /// Causes by which new flows arrive elsewhere than they should, but arrive.
 const SPREAD: [&str; 1] = ["uneven_backends"];

@@ -7,6 +7,9 @@ use crate::snapshot::Snapshot;
 use crate::walk::End;
 use std::net::IpAddr;
 
+/// Parts of a whole that are all of it, but for rounding.
+pub const ALL: f64 = 0.999;
+
 /// What takes a packet.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Taker {

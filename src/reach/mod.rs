@@ -10,6 +10,6 @@ mod loss;
 mod senders;
 mod survey;
 
-pub use loss::{Loss, LossPart, Taker, taker_words};
+pub use loss::{ALL, Loss, LossPart, Taker, taker_words};
 pub use senders::{SenderKind, Senders};
 pub use survey::{Missing, PathCost, Reach, ServiceReach, survey};

@@ -25,8 +25,8 @@ pub struct PathCost {
     pub max: u32,
 }
 
-/// What of the rules walks did not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What of the rules walks did not have, what matters most first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Missing {
     /// Chains on hooks: a listing of some chains does not say what leads to them.
     BaseChains,
@@ -160,13 +160,12 @@ impl Surveyor<'_> {
     /// What of the rules was not read.
     fn missing(&self) -> Option<Missing> {
         let open = |u: &&Unread| u.leaves_open() && SourceId::RULES.contains(&u.source);
-        let of = |source| self.snapshot.unread.iter().filter(open).any(|u| u.source == source);
-        match self.snapshot.unread.iter().any(|u| open(&u)) {
-            _ if of(SourceId::BaseChains) => Some(Missing::BaseChains),
-            _ if of(SourceId::FilterTable) => Some(Missing::Filter),
-            true => Some(Missing::Rules),
-            false => None,
-        }
+        let missing = self.snapshot.unread.iter().filter(open).map(|u| match u.source {
+            SourceId::BaseChains => Missing::BaseChains,
+            SourceId::FilterTable => Missing::Filter,
+            _ => Missing::Rules,
+        });
+        missing.min()
     }
 
     /// The first packet of a flow; `None` where such a sender does not send there, or nobody knows from where.
@@ -246,8 +245,8 @@ impl Surveyor<'_> {
             (End::Delivered | End::Sent | End::Lost, Some(to))
                 if o.end != End::Lost || to.0.is_unspecified() =>
             {
-                let translates = path.iter().rev().filter_map(|s| rule_of(s));
-                Taker::Elsewhere { to, rule: translates.into_iter().find(|r| self.translates(*r)) }
+                let mut rules = path.iter().rev().filter_map(|s| rule_of(s));
+                Taker::Elsewhere { to, rule: rules.find(|r| self.translates(*r)) }
             }
             (end @ (End::Delivered | End::Sent), None) => {
                 let untracks = |r: &RuleRef| {

@@ -3,17 +3,16 @@
 //! addresses of Services are the node's own, so a host port takes those too (kubernetes/kubeadm#985).
 
 use crate::doctor::context::{Check, CheckContext, NotChecked};
-use crate::doctor::finding::{Finding, Severity};
-use crate::doctor::losses::cause_of;
+use crate::doctor::finding::Finding;
 use crate::proxy::endpoint_text;
-use crate::reach::{SenderKind, Taker};
+use crate::reach::Taker;
 use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check =
     Check { id: "foreign_dnat", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    for t in cx.taken.iter().filter(|t| cause_of(cx.snapshot, t.taker) == CHECK.id) {
+    for t in cx.taken_as(CHECK.id) {
         let Taker::Elsewhere { to, .. } = t.taker else { continue };
         let title = format!(
             "packets from {} arrive at {}, which is no backend: {} takes them",
@@ -21,9 +20,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             endpoint_text(to.0, to.1),
             cx.taker_words(t.taker)
         );
-        let outside = t.senders() == [SenderKind::Outside];
-        let severity = if outside || t.share() < 0.999 { Severity::Warning } else { Severity::Critical };
-        let f = super::shared::lossy(cx, CHECK.id, severity, title, t);
+        let f = super::shared::lossy(cx, CHECK.id, t.severity(), title, t);
         found.push(
             f.advise("give the pod another host port, or none; a published port another number")
                 .advise(super::shared::explain_hint(cx, t)),

@@ -3,10 +3,10 @@
 
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
-use crate::doctor::losses::{Lost, Taken, cause_of};
+use crate::doctor::losses::{Lost, Taken};
 use crate::format::share_text;
 use crate::proxy::{RuleRef, Service, enforces_policies, nftables};
-use crate::reach::{SenderKind, Taker};
+use crate::reach::{ALL, SenderKind, Taker};
 use crate::ruleset::{IpNet, Match, Target, Terminal, Verdict};
 use crate::snapshot::SourceId;
 use crate::walk::End;
@@ -15,15 +15,14 @@ pub(super) const CHECK: Check =
     Check { id: "foreign_drop", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    let mine = |t: &&Taken<'_>| cause_of(cx.snapshot, t.taker) == CHECK.id;
-    for t in cx.taken.iter().filter(mine) {
+    for t in cx.taken_as(CHECK.id) {
         let by = cx.taker_words(t.taker);
         let dropped = t.losses.iter().any(|l| l.part.end == End::Dropped);
         let verb = if dropped { "dropped" } else { "rejected" };
         let share = t.share();
         let from = t.senders_text();
         let title = match share {
-            s if s > 0.999 => format!("packets from {from} are {verb} by {by}"),
+            s if s > ALL => format!("packets from {from} are {verb} by {by}"),
             s => format!("{} of new flows from {from} are {verb} by {by}", share_text(Some(s))),
         };
         let rise = match t.taker {
@@ -88,7 +87,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
 /// How much it matters: packets of pods, of the node or of other nodes that must die are worse than those from outside,
 /// which may be shut out on purpose; so may be those that a network policy names.
 fn severity(t: &Taken<'_>, owner: Option<&'static str>, now: bool) -> Severity {
-    let inner = |l: &&Lost<'_>| l.loss.sender != SenderKind::Outside && l.part.share > 0.999;
+    let inner = |l: &&Lost<'_>| l.loss.sender != SenderKind::Outside && l.part.share > ALL;
     match owner.is_some_and(enforces_policies) {
         true if now => Severity::Warning,
         true => Severity::Info,

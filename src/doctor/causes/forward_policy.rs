@@ -4,7 +4,7 @@
 use super::super::Subject;
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
-use crate::reach::{SenderKind, Taker};
+use crate::reach::Taker;
 use crate::ruleset::{ChainId, Hook, Policy};
 use crate::snapshot::SourceId;
 
@@ -26,13 +26,8 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             }
             let title = "packets that reach the end of FORWARD are dropped by its policy";
             let mut f = match stops {
-                Some(t) => {
-                    let outside = t.senders() == [SenderKind::Outside];
-                    let partial = t.share() < 0.999;
-                    let severity = if outside || partial { Severity::Warning } else { Severity::Critical };
-                    super::shared::lossy(cx, CHECK.id, severity, title.into(), t)
-                        .advise(super::shared::explain_hint(cx, t))
-                }
+                Some(t) => super::shared::lossy(cx, CHECK.id, t.severity(), title.into(), t)
+                    .advise(super::shared::explain_hint(cx, t)),
                 None => {
                     let place = format!("{} {} {}", t.family, t.table.name, t.table.chain_name(id));
                     let mut f = Finding::node(CHECK.id, Severity::Warning, &place, title);

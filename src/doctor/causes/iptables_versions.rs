@@ -4,7 +4,6 @@
 
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
-use crate::doctor::losses::cause_of;
 use crate::proxy::Service;
 use crate::reach::Taker;
 use crate::ruleset::Target;
@@ -14,7 +13,7 @@ pub(super) const CHECK: Check =
     Check { id: "iptables_versions", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    for t in cx.taken.iter().filter(|t| cause_of(cx.snapshot, t.taker) == CHECK.id) {
+    for t in cx.taken_as(CHECK.id) {
         let title = match t.taker {
             Taker::Elsewhere { .. } => "a DNAT rule lost its target: packets are sent to 0.0.0.0",
             _ => "KUBE-FIREWALL drops packets of Services: its rule lost the match for marked packets",

@@ -3,7 +3,7 @@
 
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::Finding;
-use crate::format::{plural, short};
+use crate::format::short;
 use crate::proxy::{Lack, Mode, frontend_text};
 use crate::snapshot::SourceId;
 
@@ -19,14 +19,8 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             _ => "no endpoints: new flows are rejected",
         }
         .into();
-        for (front, figures) in s
-            .frontends
-            .iter()
-            .zip(cx.model.figures(i).frontends())
-            .filter(|f| f.0.lack() == Some(Lack::Endpoints))
-        {
-            let taken =
-                figures.refused.map_or(String::new(), |n| format!(", {} so far", plural(n, "packet")));
+        for (front, refused) in super::shared::lacking(cx, i, Lack::Endpoints) {
+            let taken = super::shared::so_far(refused);
             f.evidence.push(format!("{} {}: no endpoints{taken}", frontend_text(front), front.action.name()));
         }
         if let Some(r) = asked {

@@ -60,7 +60,11 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             let t = cx.snapshot.tables.get(p.table)?;
             Some(format!("{} {} {}", t.family, t.table.name, t.table.chain_name(p.chain)))
         });
-        let mut f = Finding::node(
+        let accept = match protocol {
+            UDP => format!("-p udp --dport {port}"),
+            _ => format!("-p {IPIP}"),
+        };
+        let f = Finding::node(
             "overlay_blocked",
             Severity::Critical,
             &link.name,
@@ -71,12 +75,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             "a packet from {from} to {to}, {what}, is dropped in {}",
             place.unwrap_or_else(|| "the rules".into())
         ));
-        if let (UDP, Some(port)) = (protocol, Some(port)) {
-            f = f.advise(format!("let the other nodes in: iptables -I INPUT -p udp --dport {port} -s NODE-NETWORK -j ACCEPT, and so in the firewall's own configuration"));
-        } else {
-            f = f.advise("let the other nodes in: iptables -I INPUT -p 4 -s NODE-NETWORK -j ACCEPT, and so in the firewall's own configuration");
-        }
-        found.push(f);
+        found.push(f.advise(format!("let the other nodes in: iptables -I INPUT {accept} -s NODE-NETWORK -j ACCEPT, and so in the firewall's own configuration")));
     }
     Ok(())
 }

@@ -5,8 +5,8 @@ use crate::doctor::finding::{Finding, Severity, Subject};
 use crate::doctor::group::{SHOWN, several};
 use crate::doctor::losses::{Lost, Taken};
 use crate::format::{count, plural, share_text};
-use crate::proxy::{Lack, Mode, endpoint_text, frontend_text};
-use crate::reach::Taker;
+use crate::proxy::{Frontend, Lack, Mode, endpoint_text, frontend_text};
+use crate::reach::{ALL, Taker};
 use crate::ruleset::TableBackend;
 
 /// Services some frontend of which refuses all new flows: how much it matters depends on whether clients ask.
@@ -17,16 +17,13 @@ pub(super) fn refusing(
     say: impl Fn(usize, Option<f64>, Finding) -> Finding,
 ) {
     for (i, s) in cx.active_services() {
-        let figures = cx.model.figures(i);
-        let mut frontends =
-            s.frontends.iter().zip(figures.frontends()).filter(|f| f.0.lack() == Some(lack)).peekable();
-        if frontends.peek().is_none() {
+        let frontends = lacking(cx, i, lack);
+        if frontends.is_empty() {
             continue;
         }
-        let rise = |f: &crate::proxy::Frontend| cx.rule_rise(f.refusal?);
-        let rises: Vec<_> = s.frontends.iter().filter(|f| f.lack() == Some(lack)).filter_map(rise).collect();
-        let now = rises.iter().map(|r| r.per_second()).reduce(|a, b| a + b);
-        let refused = frontends.filter_map(|f| f.1.refused).reduce(|a, b| a + b);
+        let rises = frontends.iter().filter_map(|(f, _)| cx.rule_rise(f.refusal?));
+        let now = rises.map(|r| r.per_second()).reduce(|a, b| a + b);
+        let refused = frontends.iter().filter_map(|(_, refused)| *refused).reduce(|a, b| a + b);
         // Rules of iptables mode count; that a file has no counters says nothing.
         let counts = s.engine.mode() == Mode::Iptables;
         let severity = match (now, refused, lack) {
@@ -47,6 +44,23 @@ pub(super) fn refusing(
         }
         found.push(f);
     }
+}
+
+/// Frontends of a Service that refuse new flows for want of this, each with the packets that it refused.
+pub(super) fn lacking<'a>(
+    cx: &CheckContext<'a>,
+    service: usize,
+    lack: Lack,
+) -> Vec<(&'a Frontend, Option<u64>)> {
+    let frontends = &cx.model.services[service].frontends;
+    let figures = cx.model.figures(service);
+    let refused = figures.frontends().map(|f| f.refused);
+    frontends.iter().zip(refused).filter(|f| f.0.lack() == Some(lack)).collect()
+}
+
+/// `, 12 packets so far`, where they are counted.
+pub(super) fn so_far(packets: Option<u64>) -> String {
+    packets.map_or(String::new(), |n| format!(", {} so far", plural(n, "packet")))
 }
 
 /// A finding about what one rule, policy or lack of one takes: where it is, what it counted, and of whom.
@@ -115,7 +129,7 @@ pub(super) fn lossy(
 fn loss_text(cx: &CheckContext<'_>, l: &Lost<'_>) -> String {
     let s = &cx.model.services[l.service];
     let share = match l.part.share {
-        share if share > 0.999 => "all new flows".to_string(),
+        share if share > ALL => "all new flows".to_string(),
         share => format!("{} of new flows", share_text(Some(share))),
     };
     let at = |i: &usize| s.backends.get(*i).map(|b| endpoint_text(b.address, b.port));

@@ -63,15 +63,16 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
 
 /// Flows that were translated for an address that no Service has any more, nor the node.
 fn of_no_service(cx: &CheckContext<'_>, found: &mut Vec<Finding>) {
-    let Some(flows) = cx.flows_read().filter(|_| !cx.model.services.is_empty()) else { return };
+    if cx.model.services.is_empty() {
+        return;
+    }
     let mut by_address: BTreeMap<L4Endpoint, Stale> = BTreeMap::new();
-    for (key, figures) in &flows.groups {
+    for (key, figures) in cx.flows_of_others() {
         // Where the node's addresses are not known, this may be one, with a host port.
         let known = !cx.snapshot.addresses.is_empty() || is_cluster_ip(cx, key.frontend);
-        let is_service = cx.service_at(key.frontend()).is_some() || cx.is_own(key.frontend);
         let waits = figures.unreplied > 0 && figures.unreplied == figures.flows;
         let twice = cx.facts.before.is_none() || cx.flows_before(key).is_some();
-        if known && !is_service && waits && twice && key.protocol != ICMP {
+        if known && !cx.is_own(key.frontend) && waits && twice && key.protocol != ICMP {
             by_address.entry(key.frontend()).or_default().add(key, figures, figures.unreplied, false);
         }
     }

@@ -4,7 +4,6 @@
 
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
-use crate::doctor::losses::cause_of;
 use crate::reach::Taker;
 use crate::snapshot::SourceId;
 
@@ -12,7 +11,7 @@ pub(super) const CHECK: Check =
     Check { id: "untracked", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    for t in cx.taken.iter().filter(|t| cause_of(cx.snapshot, t.taker) == CHECK.id) {
+    for t in cx.taken_as(CHECK.id) {
         let here = matches!(t.taker, Taker::Untracked { here: true, .. });
         let (severity, title) = match here {
             true => (

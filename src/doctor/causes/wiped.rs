@@ -44,6 +44,9 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         }
         nftables_mode(cx, family, found);
         unreached(cx, family, found);
+        if cx.any_active(family) {
+            continue;
+        }
         if family == IpFamily::V4 {
             tables::nftables_table(cx, found);
         }

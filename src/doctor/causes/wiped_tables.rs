@@ -9,21 +9,25 @@ use crate::proxy::{
     Mode, ModeState, State, Variant, chain as names, differences_in, endpoint_text, nftables,
 };
 use crate::ruleset::{Family, IpFamily, Table, TableBackend};
-use crate::snapshot::FlowKey;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How rules come back. Real kube-proxy 1.25 to 1.36 was watched for 65 to 84 s after each kind of wipe.
-pub(super) const RESTART: &str = "restart kube-proxy on this node: it writes all rules again";
+const RESTART: &str = "restart kube-proxy on this node: it writes all rules again";
 /// It looks at mangle's canary first (`pkg/util/iptables/iptables.go`, `Monitor`): nat or filter alone stay empty.
 const IPTABLES_STAYS: &str =
     "by itself kube-proxy does not repair this: it sees a flush only where its canary in mangle is gone, too";
 /// Before 1.32 it wrote the table again within its sync period.
 const NFTABLES_STAYS: &str = "by itself kube-proxy 1.32 and later writes the table again only after the next change of a Service or endpoint";
 /// Where the node's services log that they loaded rules.
-pub(super) const WHO: &str = "who wiped it: journalctl -u firewalld -u nftables -u ufw";
+const WHO: &str = "who wiped it: journalctl -u firewalld -u nftables -u ufw";
 
 /// Pairs of frontend and backend that other programs (container engines' published ports) do not have so many of.
 const MANY_PAIRS: usize = 8;
+
+/// With what repairs it, and what does not.
+fn restart(f: Finding, stays: &str) -> Finding {
+    f.advise(WHO).advise(RESTART).advise(stays)
+}
 
 /// What became of kube-proxy's chains in a table of iptables.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -105,18 +109,18 @@ pub(super) fn iptables(
         let about = format!("{} {name}", Family::from(family));
         let mut f = Finding::node("wiped", Severity::Critical, &about, title);
         f.subject = Subject::Table(i);
-        found.push(f.proved_by(evidence).advise(WHO).advise(RESTART).advise(IPTABLES_STAYS));
+        found.push(restart(f.proved_by(evidence), IPTABLES_STAYS));
         flushed.push(name);
     }
     flushed
 }
 
-/// nftables mode: the table of IPv4 is gone beside that of IPv6. kube-proxy makes both wherever the kernel has both families
+/// nftables mode, where no mode of IPv4 is active: its table is gone beside that of IPv6. kube-proxy makes both wherever the kernel has both families
 /// (`pkg/proxy/nftables`, since 1.29); a kernel may lack IPv6, and none lacks IPv4.
 pub(super) fn nftables_table(cx: &CheckContext<'_>, found: &mut Vec<Finding>) {
     let table = |f: IpFamily| cx.snapshot.table(TableBackend::NfTables, f.into(), nftables::TABLE);
     // Of a file with one table nothing is known of others.
-    if cx.snapshot.generation.is_none() || table(IpFamily::V4).is_some() || cx.any_active(IpFamily::V4) {
+    if cx.snapshot.generation.is_none() || table(IpFamily::V4).is_some() {
         return;
     }
     let Some(i) = table(IpFamily::V6) else { return };
@@ -127,63 +131,48 @@ pub(super) fn nftables_table(cx: &CheckContext<'_>, found: &mut Vec<Finding>) {
         "the table `ip kube-proxy` is gone: no IPv4 Service is reached",
     );
     f.subject = Subject::Table(i);
-    found.push(
-        f.proved_by("the table `ip6 kube-proxy` is there, and kube-proxy makes both")
-            .advise(WHO)
-            .advise(RESTART)
-            .advise(NFTABLES_STAYS),
-    );
+    let f = f.proved_by("the table `ip6 kube-proxy` is there, and kube-proxy makes both");
+    found.push(restart(f, NFTABLES_STAYS));
 }
 
-/// A mode that held Services while kptop looked on, and holds none now.
+/// Of a family without an active mode: one that held Services while kptop looked on, and holds none now.
 pub(super) fn gone(
     cx: &CheckContext<'_>,
     family: IpFamily,
     found: &mut Vec<Finding>,
 ) -> Result<(), NotChecked> {
-    if cx.any_active(family) {
-        return Ok(());
-    }
     let Some(had) = cx.facts.had.iter().find(|h| h.mode.family == family) else { return Ok(()) };
     let was = &had.mode;
     let stays = if was.engine.mode() == Mode::Nftables { NFTABLES_STAYS } else { IPTABLES_STAYS };
-    found.push(
-        Finding::node(
-            "wiped",
-            Severity::Critical,
-            &format!("{} mode {family}", was.engine.mode().name()),
-            "kube-proxy's rules are gone: no Service is reached",
-        )
-        .proved_by(format!(
-            "{} Services in {} rules at {}, none now",
-            count(was.services as u64),
-            count(was.rules as u64),
-            had.at.strftime("%H:%M:%S UTC")
-        ))
-        .advise(WHO)
-        .advise(RESTART)
-        .advise(stays),
+    let f = Finding::node(
+        "wiped",
+        Severity::Critical,
+        &format!("{} mode {family}", was.engine.mode().name()),
+        "kube-proxy's rules are gone: no Service is reached",
     );
+    let f = f.proved_by(format!(
+        "{} Services in {} rules at {}, none now",
+        count(was.services as u64),
+        count(was.rules as u64),
+        had.at.strftime("%H:%M:%S UTC")
+    ));
+    found.push(restart(f, stays));
     Ok(())
 }
 
-/// Flows that were translated before all was wiped.
+/// The same: flows that were translated before all was wiped.
 pub(super) fn flows(
     cx: &CheckContext<'_>,
     family: IpFamily,
     found: &mut Vec<Finding>,
 ) -> Result<(), NotChecked> {
-    if cx.any_active(family) {
-        return Ok(());
-    }
     let Some(flows) = cx.flows_read() else { return Ok(()) };
-    let of_family = |k: &&FlowKey| IpFamily::of(k.frontend) == family;
     let mut backends: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut held = 0u64;
     let mut pairs = 0;
-    for key in flows.groups.keys().filter(of_family) {
+    for (key, figures) in flows.groups.iter().filter(|(k, _)| IpFamily::of(k.frontend) == family) {
         pairs += 1;
-        held += u64::from(flows.groups[key].flows);
+        held += u64::from(figures.flows);
         let to = backends.entry(endpoint_text(key.frontend, key.frontend_port)).or_default();
         to.insert(endpoint_text(key.backend, key.backend_port));
     }
@@ -213,7 +202,7 @@ pub(super) fn flows(
     Ok(())
 }
 
-/// The API has Services with ready endpoints, and this node has no rule for any of them. `Err` where another program may serve
+/// The same: the API has Services with ready endpoints, and this node has no rule for any of them. `Err` where another program may serve
 /// them by other means.
 pub(super) fn api(
     cx: &CheckContext<'_>,
@@ -222,7 +211,7 @@ pub(super) fn api(
 ) -> Result<(), NotChecked> {
     // A machine that is no node of the cluster has no rules to have.
     let known = cx.snapshot.cluster.as_ref().filter(|c| c.complete && c.node.is_some());
-    let Some(cluster) = known.filter(|_| !cx.any_active(family) && has_all_rules(cx, family)) else {
+    let Some(cluster) = known.filter(|_| has_all_rules(cx, family)) else {
         return Ok(());
     };
     let missing: Vec<String> = differences_in(cluster, &[], &BTreeSet::from([family]))
@@ -242,7 +231,7 @@ pub(super) fn api(
         Finding::node("wiped", Severity::Critical, &format!("rules {family}"), title)
             .proved_by(format!(
                 "ready in EndpointSlices, and no rule here: {}",
-                missing.iter().take(6).cloned().collect::<Vec<_>>().join(", ")
+                missing[..missing.len().min(6)].join(", ")
             ))
             .advise("does kube-proxy run on this node? kubectl -n kube-system get pods -o wide | grep kube-proxy")
             .advise(RESTART)

@@ -145,9 +145,7 @@ fn plain(text: &str) -> Cow<'_, str> {
                 chars.next();
                 while chars.next().is_some_and(|c| !c.is_ascii_alphabetic()) {}
             }
-            '\x1b' => {}
-            '\r' if chars.peek() == Some(&'\n') => {}
-            '\r' => {}
+            '\x1b' | '\r' => {}
             c => out.push(c),
         }
     }

@@ -146,6 +146,16 @@ fn healed(what: &str, ward: &Ward) {
     assert!(screen(&view, "1").contains("● Healthy"), "{what}");
 }
 
+/// Every frontend and `explain` say the same of a fault, and are silent after healing.
+#[track_caller]
+fn told_and_healed(what: &str, ward: &Ward, fault: &Fault<'_>, heal: impl FnOnce()) {
+    let view = ward.view(|_| {});
+    all_say(what, &view, fault);
+    explain_says(what, &view, fault, Sender::Pod);
+    heal();
+    healed(what, ward);
+}
+
 /// The iptables that writes to where kube-proxy's rules of a mode are; nftables mode has iptables-nft beside it.
 fn iptables(engine: Engine, family: IpFamily) -> &'static str {
     match (engine, family) {
@@ -175,12 +185,10 @@ fn one_of_several_backends_is_dropped_in_forward() {
             backend: Some(lost),
             says: &["filter FORWARD", "no known program", &lost.to_string()],
         };
-        let view = ward.view(|_| {});
         // Packets of pods and of clients outside die; the node's own do not pass FORWARD.
-        all_say(&what, &view, &fault);
-        explain_says(&what, &view, &fault, Sender::Pod);
-        ward.node(program, &format!("-D {rule}"));
-        healed(&what, &ward);
+        told_and_healed(&what, &ward, &fault, || {
+            ward.node(program, &format!("-D {rule}"));
+        });
 
         // Docker's own chain says whose it is.
         ward.node(program, "-N DOCKER-USER");
@@ -208,11 +216,9 @@ fn one_of_several_backends_is_dropped_by_a_native_table() {
             backend: Some(lost),
             says: &["inet guard check", "counter", "drop"],
         };
-        let view = ward.view(|_| {});
-        all_say(&what, &view, &fault);
-        explain_says(&what, &view, &fault, Sender::Pod);
-        ward.node("nft", "delete table inet guard");
-        healed(&what, &ward);
+        told_and_healed(&what, &ward, &fault, || {
+            ward.node("nft", "delete table inet guard");
+        });
     }
 }
 
@@ -234,11 +240,9 @@ fn a_part_is_dropped_at_random_in_raw() {
             backend: None,
             says: &["raw PREROUTING", "no known program"],
         };
-        let view = ward.view(|_| {});
-        all_say(&what, &view, &fault);
-        explain_says(&what, &view, &fault, Sender::Pod);
-        ward.node(program, &format!("-t raw -D {rule}"));
-        healed(&what, &ward);
+        told_and_healed(&what, &ward, &fault, || {
+            ward.node(program, &format!("-t raw -D {rule}"));
+        });
     }
 }
 
@@ -304,10 +308,8 @@ fn one_of_several_backends_is_dropped_in_ipv6() {
             backend: Some(lost),
             says: &["ip6 filter FORWARD", &lost.to_string()],
         };
-        let view = ward.view(|_| {});
-        all_say(&what, &view, &fault);
-        explain_says(&what, &view, &fault, Sender::Pod);
-        ward.node(program, &format!("-D FORWARD -d {lost}/128 -p tcp -j DROP"));
-        healed(&what, &ward);
+        told_and_healed(&what, &ward, &fault, || {
+            ward.node(program, &format!("-D FORWARD -d {lost}/128 -p tcp -j DROP"));
+        });
     }
 }
