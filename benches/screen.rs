@@ -367,6 +367,7 @@ fn doctor() {
                 last: None,
                 reach: &reach,
                 had: &[],
+                same_since: jiff::Timestamp::UNIX_EPOCH,
             };
             let began = Instant::now();
             found = examine(&facts).findings.len();

@@ -11,6 +11,7 @@ use crate::rates::{History, NodeRates, Rates, Tracker};
 use crate::reach::{Reach, survey};
 use crate::snapshot::Snapshot;
 use crate::snapshot::facts::{InterfaceAddress, Ipset, Link, Route, Sysctls};
+use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,6 +121,8 @@ pub struct Observer {
     earlier: VecDeque<(Arc<Snapshot>, Model)>,
     /// The last mode that held Services, of each family.
     had: Vec<Had>,
+    /// The first reading with the structure of now; the epoch where no reading had another.
+    same_since: Timestamp,
     model: Model,
     tracker: Tracker,
     history: Arc<History>,
@@ -140,6 +143,7 @@ impl Observer {
             changes: Arc::default(),
             earlier: VecDeque::new(),
             had: Vec::new(),
+            same_since: Timestamp::UNIX_EPOCH,
             model: Model::default(),
             tracker: Tracker::default(),
             history: Arc::default(),
@@ -162,6 +166,9 @@ impl Observer {
     /// Understands the next snapshot.
     pub fn observe(&mut self, snapshot: Snapshot) -> View {
         self.model.update(&snapshot, &self.names);
+        if self.model.changed && self.last.is_some() {
+            self.same_since = snapshot.taken_at;
+        }
         let rates = self.tracker.update(&snapshot, &self.model);
         let node = self.tracker.node(&snapshot, &self.model, &rates);
         self.history = Arc::new(self.tracker.history());
@@ -183,6 +190,7 @@ impl Observer {
             last: self.last.as_ref().map(|v| Before { snapshot: &v.snapshot, model: &v.model }),
             reach: &self.reach,
             had: &self.had,
+            same_since: self.same_since,
         };
         let mut examination = doctor::examine(&facts);
         if let Some(steady) = &mut self.steady {

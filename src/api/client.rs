@@ -2,6 +2,7 @@
 //! grow without end.
 
 use super::errors::chain;
+use super::signs::Signs;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::{Request, Response, Uri, body::Bytes};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -23,13 +24,14 @@ const LARGEST: usize = 32 << 20;
 /// Pages of one list: 500 objects each.
 const MOST_PAGES: usize = 2_000;
 
-/// Makes a client. `proxy` is what the kubeconfig names, if it does.
-pub(super) fn client(mut config: Config, proxy: Option<&str>) -> Result<Client, String> {
+/// Makes a client. `proxy` is what the kubeconfig names, if it does; what the server sends is noted in `signs`.
+pub(super) fn client(mut config: Config, proxy: Option<&str>, signs: &Arc<Signs>) -> Result<Client, String> {
+    let bounded = Bounded { signs: signs.clone(), pages: Arc::default() };
     let proxy = proxy_for(&config.cluster_url, proxy, |name| std::env::var(name).ok())?;
     config.proxy_url = None;
     let Some(Proxy { uri, basic }) = proxy else {
         let builder = ClientBuilder::try_from(config).map_err(|e| chain(&e))?;
-        return Ok(builder.with_layer(&Bounded::default()).build());
+        return Ok(builder.with_layer(&bounded).build());
     };
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
@@ -41,7 +43,7 @@ pub(super) fn client(mut config: Config, proxy: Option<&str>) -> Result<Client, 
             if let Some(basic) = basic {
                 tunnel = tunnel.with_auth(basic);
             }
-            through(&config, config.rustls_https_connector_with_connector(tunnel).map_err(wrong)?)
+            through(&config, bounded, config.rustls_https_connector_with_connector(tunnel).map_err(wrong)?)
         }
         Some("https") => {
             let secured = config.rustls_https_connector_with_connector(connector).map_err(wrong)?;
@@ -49,11 +51,11 @@ pub(super) fn client(mut config: Config, proxy: Option<&str>) -> Result<Client, 
             if let Some(basic) = basic {
                 tunnel = tunnel.with_auth(basic);
             }
-            through(&config, config.rustls_https_connector_with_connector(tunnel).map_err(wrong)?)
+            through(&config, bounded, config.rustls_https_connector_with_connector(tunnel).map_err(wrong)?)
         }
         Some("socks5" | "socks5h") => {
             let socks = SocksV5::new(uri.clone(), connector);
-            through(&config, config.rustls_https_connector_with_connector(socks).map_err(wrong)?)
+            through(&config, bounded, config.rustls_https_connector_with_connector(socks).map_err(wrong)?)
         }
         other => Err(format!(
             "the proxy {uri} speaks {}, and kptop knows http, https and socks5",
@@ -62,13 +64,13 @@ pub(super) fn client(mut config: Config, proxy: Option<&str>) -> Result<Client, 
     }
 }
 
-fn through<C>(config: &Config, connector: C) -> Result<Client, String>
+fn through<C>(config: &Config, bounded: Bounded, connector: C) -> Result<Client, String>
 where
     C: hyper_util::client::legacy::connect::Connect + Clone + Send + Sync + 'static,
 {
     let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
     let service = ServiceBuilder::new()
-        .layer(Bounded::default())
+        .layer(bounded)
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer().map_err(|e| chain(&e))?)
         .map_err(BoxError::from)
@@ -119,8 +121,9 @@ fn proxy_for(
 }
 
 /// A layer that bounds answers, and lists that never end.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Bounded {
+    signs: Arc<Signs>,
     /// Pages of the list that is under way, by path.
     pages: Arc<Mutex<HashMap<String, usize>>>,
 }
@@ -168,10 +171,18 @@ where
             return Box::pin(async move { Err(why.into()) });
         }
         drop(pages);
+        let (signs, path) = (self.bounded.signs.clone(), request.uri().path().to_string());
         let answer = self.inner.call(request);
         Box::pin(async move {
             let response = answer.await.map_err(Into::into)?;
-            Ok(response.map(|body| BoundedBody { inner: Box::pin(body), left: LARGEST, each_line }))
+            let signs = response.status().is_success().then_some(signs);
+            if let Some(signs) = &signs {
+                signs.hear();
+                if each_line {
+                    signs.open(&path);
+                }
+            }
+            Ok(response.map(|body| BoundedBody { inner: Box::pin(body), left: LARGEST, each_line, signs }))
         })
     }
 }
@@ -182,6 +193,8 @@ struct BoundedBody<B> {
     left: usize,
     /// True for a watch: each of its events is a line.
     each_line: bool,
+    /// Where it is noted that something came, unless it is an error's.
+    signs: Option<Arc<Signs>>,
 }
 
 impl<B> HttpBody for BoundedBody<B>
@@ -201,6 +214,9 @@ where
             Some(Err(e)) => return Poll::Ready(Some(Err(e.into()))),
             None => return Poll::Ready(None),
         };
+        if let Some(signs) = &self.signs {
+            signs.hear();
+        }
         if let Some(data) = frame.data_ref() {
             let fresh = data.iter().rev().position(|b| *b == b'\n').filter(|_| self.each_line);
             let left = match fresh {
@@ -274,7 +290,7 @@ mod tests {
         each_line: bool,
     ) -> BoundedBody<impl HttpBody<Data = Bytes, Error = BoxError>> {
         let frames = futures_util::stream::repeat_with(move || Ok(Frame::data(Bytes::from_static(chunk))));
-        BoundedBody { inner: Box::pin(StreamBody::new(frames)), left: LARGEST, each_line }
+        BoundedBody { inner: Box::pin(StreamBody::new(frames)), left: LARGEST, each_line, signs: None }
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! What the API says of the cluster.
 
+use crate::ruleset::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -17,10 +18,24 @@ pub struct Cluster {
     pub node: Option<ClusterNode>,
     /// Whether Services and EndpointSlices were read whole: only then is what is not here not there.
     pub complete: bool,
+    /// Services that were deleted while kptop watched, the latest last.
+    pub removed: Vec<Removed>,
+}
+
+/// A Service that was deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// When the watch reported it.
+    pub at: Timestamp,
 }
 
 /// How the connection to the API is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ApiState {
     /// Where it is: `https://10.96.0.1:443`.
     pub server: String,
@@ -28,6 +43,8 @@ pub struct ApiState {
     pub access: String,
     /// What is wrong, and since when; `None` while all is well, or nothing was heard yet.
     pub trouble: Option<Trouble>,
+    /// True while Services or EndpointSlices are not being watched: what is known of them may be old.
+    pub outdated: bool,
 }
 
 /// What is wrong with the API.
@@ -53,6 +70,12 @@ pub struct ClusterService {
     pub external_ips: Vec<IpAddr>,
     /// Load balancer ingress addresses, without those of `ipMode: Proxy`, which get no rules.
     pub load_balancer_ips: Vec<IpAddr>,
+    /// Those of `ipMode: Proxy`: kube-proxy before 1.30 writes rules for them, too.
+    pub proxied_ips: Vec<IpAddr>,
+    /// `loadBalancerSourceRanges`
+    pub source_ranges: Vec<IpNet>,
+    /// `sessionAffinity: ClientIP`: its timeout in seconds.
+    pub affinity_s: Option<u32>,
     /// `internalTrafficPolicy: Local`
     pub internal_local: bool,
     /// `externalTrafficPolicy: Local`

@@ -5,8 +5,11 @@ mod client;
 mod cluster;
 mod errors;
 mod objects;
+mod signs;
 mod watch;
 
-pub use cluster::{ApiState, Cluster, ClusterEndpoint, ClusterNode, ClusterPort, ClusterService, Trouble};
+pub use cluster::{
+    ApiState, Cluster, ClusterEndpoint, ClusterNode, ClusterPort, ClusterService, Removed, Trouble,
+};
 pub use objects::{node, read_list, service, slice};
 pub use watch::{ApiOptions, ApiWatch};

@@ -1,8 +1,9 @@
 //! Objects of the Kubernetes API -> what kptop keeps of them.
 
 use super::{ClusterEndpoint, ClusterNode, ClusterPort, ClusterService};
+use crate::ruleset::IpNet;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::{LoadBalancerIngress, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::Deserialize;
 use serde_json::Value;
@@ -22,6 +23,11 @@ const TRIGGERED: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 /// `topology.kubernetes.io/zone`
 const ZONE: &str = "topology.kubernetes.io/zone";
 
+/// Seconds of affinity where a Service does not say them (`DefaultClientIPServiceAffinitySeconds`, core/v1).
+const AFFINITY_S: u32 = 10_800;
+/// Label of slices of headless Services, which kube-proxy does not look at (`service.kubernetes.io/headless`).
+const HEADLESS: &str = "service.kubernetes.io/headless";
+
 fn port_number(n: i32) -> u16 {
     u16::try_from(n).unwrap_or(0)
 }
@@ -36,6 +42,15 @@ fn addresses<'a>(texts: impl IntoIterator<Item = &'a String>) -> Vec<IpAddr> {
     all
 }
 
+fn networks<'a>(texts: impl IntoIterator<Item = &'a String>) -> Vec<IpNet> {
+    // The API admits blanks around them (`validation.go`, `ValidateServiceLoadBalancerSourceRanges`).
+    let mut all: Vec<IpNet> =
+        texts.into_iter().filter_map(|t| t.trim().parse().ok()).map(IpNet::masked).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
 /// A Service, without its endpoints.
 pub fn service(object: &Service) -> Option<ClusterService> {
     let metadata = &object.metadata;
@@ -46,7 +61,13 @@ pub fn service(object: &Service) -> Option<ClusterService> {
         cluster_ips = addresses(&spec.cluster_ip);
     }
     let ingress = object.status.iter().filter_map(|s| s.load_balancer.as_ref()?.ingress.as_ref()).flatten();
-    let own = ingress.filter(|i| i.ip_mode.as_deref() != Some("Proxy")).filter_map(|i| i.ip.as_ref());
+    let (proxied, own): (Vec<_>, Vec<_>) = ingress.partition(|i| i.ip_mode.as_deref() == Some("Proxy"));
+    let ips = |of: Vec<&LoadBalancerIngress>| addresses(of.into_iter().filter_map(|i| i.ip.as_ref()));
+    let affinity = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
+        let client_ip = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref());
+        let seconds = client_ip.and_then(|c| c.timeout_seconds);
+        seconds.and_then(|s| u32::try_from(s).ok()).unwrap_or(AFFINITY_S)
+    });
     Some(ClusterService {
         namespace: metadata.namespace.clone().unwrap_or_default(),
         name: metadata.name.clone()?,
@@ -55,7 +76,10 @@ pub fn service(object: &Service) -> Option<ClusterService> {
             || metadata.labels.iter().flatten().any(|l| l.0 == PROXY_NAME),
         cluster_ips,
         external_ips: addresses(spec.external_ips.iter().flatten()),
-        load_balancer_ips: addresses(own),
+        load_balancer_ips: ips(own),
+        proxied_ips: ips(proxied),
+        source_ranges: networks(spec.load_balancer_source_ranges.iter().flatten()),
+        affinity_s: affinity,
         internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
         external_local: spec.external_traffic_policy.as_deref() == Some("Local"),
         ports: spec
@@ -85,10 +109,15 @@ pub struct Slice {
     pub triggered: Option<Timestamp>,
 }
 
-/// An EndpointSlice; `None` for one that belongs to no Service or holds names instead of addresses.
+/// An EndpointSlice; `None` for one that belongs to no Service, that kube-proxy ignores by its labels
+/// (`pkg/proxy/runner.go`, `NewRunner`), or that holds names instead of addresses.
 pub fn slice(object: &EndpointSlice) -> Option<Slice> {
     let metadata = &object.metadata;
-    let service = metadata.labels.as_ref()?.get(SERVICE_NAME)?;
+    let labels = metadata.labels.as_ref()?;
+    let service = labels.get(SERVICE_NAME)?;
+    if [HEADLESS, PROXY_NAME].iter().any(|l| labels.contains_key(*l)) {
+        return None;
+    }
     if object.address_type == "FQDN" {
         return None;
     }
@@ -205,10 +234,9 @@ impl Catalog {
         }
     }
 
-    /// Forgets the Services that a new list did not name.
-    pub(super) fn keep_services(&mut self, listed: &std::collections::HashSet<Key>) {
-        let gone: Vec<Key> = self.services.keys().filter(|k| !listed.contains(*k)).cloned().collect();
-        gone.iter().for_each(|k| self.drop_service(k));
+    /// The Services that a new list did not name.
+    pub(super) fn not_in(&self, listed: &std::collections::HashSet<Key>) -> Vec<Key> {
+        self.services.keys().filter(|k| !listed.contains(*k)).cloned().collect()
     }
 
     /// Forgets the slices that a new list did not name.

@@ -2,7 +2,8 @@
 
 use super::errors::chain;
 use super::objects::{Catalog, Key};
-use super::{ApiState, Cluster, ClusterNode, Trouble, node, service, slice};
+use super::signs::{Kind, Signs};
+use super::{ApiState, Cluster, ClusterNode, Removed, Trouble, node, service, slice};
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Service};
@@ -10,8 +11,9 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Config};
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{Sender, channel};
@@ -49,6 +51,18 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Waits between tries: 1 s, doubled up to this.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
+/// How long the server may be silent before it is asked whether it is still there, while somebody looks.
+const SILENT: Duration = Duration::from_secs(5);
+
+/// How long its answer may take.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// A watch that is open again has sent by then what it missed.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Deleted Services that are remembered.
+const MOST_REMOVED: usize = 1_000;
+
 /// Changes are reported together where they come in bursts.
 const TOGETHER: Duration = Duration::from_millis(100);
 
@@ -63,6 +77,9 @@ pub struct ApiWatch {
 struct Shared {
     cluster: Mutex<Arc<Cluster>>,
     changed: Condvar,
+    signs: Arc<Signs>,
+    /// Whether somebody looked since the server was asked.
+    looked_at: AtomicBool,
 }
 
 impl Shared {
@@ -178,6 +195,8 @@ impl ApiWatch {
         let shared = Arc::new(Shared {
             cluster: Mutex::new(Arc::new(Cluster { state, ..Cluster::default() })),
             changed: Condvar::new(),
+            signs: Arc::default(),
+            looked_at: AtomicBool::new(true),
         });
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (to, options) = (shared.clone(), options.clone());
@@ -201,7 +220,13 @@ impl ApiWatch {
 
     /// What is known now.
     pub fn get(&self) -> Arc<Cluster> {
+        self.shared.looked_at.store(true, Ordering::Relaxed);
         self.shared.lock().clone()
+    }
+
+    /// When the server was heard last.
+    pub fn heard_at(&self) -> Option<Timestamp> {
+        self.shared.signs.heard_at()
     }
 
     /// Waits until everything was read or something is wrong, but no longer than this.
@@ -240,45 +265,90 @@ enum News {
     Slice(Event<EndpointSlice>),
     Node(Event<Node>),
     /// One of them failed: which, and how.
-    Failed(&'static str, String),
+    Failed(Kind, String),
     /// One of them works.
-    Works(&'static str),
+    Works(Kind),
 }
+
+/// The part of the access that is no watch.
+const ACCESS: &str = "access";
 
 async fn follow(access: &Access, options: &ApiOptions, shared: &Shared) {
     let mut reported = Received::new(access, shared);
+    loop {
+        let client = connect(access, shared, &mut reported).await;
+        let gone = tokio::select! {
+            never = watch_all(&client, options, &mut reported) => never,
+            gone = silence(&client, shared) => gone,
+        };
+        // What was sent meanwhile may be on its way for minutes yet: everything is asked again.
+        for kind in [Kind::Services, Kind::Slices] {
+            reported.failed(kind.words(), gone.clone());
+        }
+        reported.publish();
+    }
+}
+
+/// Makes a client, as soon as that is possible.
+async fn connect(access: &Access, shared: &Shared, reported: &mut Received<'_>) -> Client {
     let mut wait = Duration::from_secs(1);
-    let client = loop {
+    loop {
         let made = match access.config().await {
             Ok((config, proxy)) => {
                 reported.state.server = config.cluster_url.to_string().trim_end_matches('/').to_string();
-                super::client::client(config, proxy.as_deref())
+                super::client::client(config, proxy.as_deref(), &shared.signs)
             }
             Err(e) => Err(e),
         };
         match made {
-            Ok(client) => break client,
+            Ok(client) => {
+                reported.works(ACCESS);
+                return client;
+            }
             Err(e) => {
                 // The file may be written again, as kubelets' and k3s' are.
-                reported.failed("access", format!("{}: {e}", access.words()));
+                reported.failed(ACCESS, format!("{}: {e}", access.words()));
                 reported.publish();
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(LONGEST_WAIT);
             }
         }
-    };
-    reported.works("access");
+    }
+}
+
+/// Ends when a server that was heard is silent and does not answer any more, and says so.
+async fn silence(client: &Client, shared: &Shared) -> String {
+    loop {
+        tokio::time::sleep(SILENT / 4).await;
+        let is_silent = shared.signs.silence().is_some_and(|s| s >= SILENT);
+        if !is_silent || !shared.looked_at.swap(false, Ordering::Relaxed) {
+            continue;
+        }
+        // One object of what it is asked for anyway: others may be forbidden.
+        let slices = Api::<EndpointSlice>::all(client.clone());
+        let one = kube::api::ListParams::default().limit(1);
+        if tokio::time::timeout(ANSWER, slices.list_metadata(&one)).await.is_err() {
+            return format!("no answer within {} s", ANSWER.as_secs());
+        }
+        // The client noted the answer. Where connections are refused or cut the watches see it.
+    }
+}
+
+/// Watches everything; never ends.
+async fn watch_all(client: &Client, options: &ApiOptions, reported: &mut Received<'_>) -> String {
     let (send, mut news) = channel(1024);
     let node_name = options.node_name.clone().or_else(|| options.hostname.clone());
     let of_node = match &node_name {
         Some(name) => watcher::Config::default().fields(&format!("metadata.name={name}")),
         None => watcher::Config::default(),
     };
+    let signs = reported.shared.signs.clone();
+    let everything = watcher::Config::default;
     let watches = async {
         tokio::join!(
-            pass_on(&client, watcher::Config::default(), "Services", &send, News::Service),
-            pass_on(&client, watcher::Config::default(), "EndpointSlices", &send, News::Slice),
-            pass_on(&client, of_node, "this Node", &send, News::Node),
+            pass_on(client, everything(), Kind::Services, &signs, &send, News::Service),
+            pass_on(client, everything(), Kind::Slices, &signs, &send, News::Slice),
+            pass_on(client, of_node, Kind::Node, &signs, &send, News::Node),
         )
     };
     let listen = async {
@@ -293,12 +363,14 @@ async fn follow(access: &Access, options: &ApiOptions, shared: &Shared) {
         }
     };
     tokio::join!(watches, listen);
+    "the watches ended".into()
 }
 
 async fn pass_on<K>(
     client: &Client,
     config: watcher::Config,
-    what: &'static str,
+    kind: Kind,
+    signs: &Signs,
     to: &Sender<News>,
     wrap: fn(Event<K>) -> News,
 ) where
@@ -311,32 +383,50 @@ async fn pass_on<K>(
 {
     let mut stream = std::pin::pin!(watcher(Api::<K>::all(client.clone()), config));
     let mut wait = Duration::from_secs(1);
-    let mut failing = false;
-    while let Some(event) = stream.next().await {
-        let news = match event {
+    // Until it works: the watches that were opened before, and since when one more is open.
+    let mut failing: Option<(u64, Option<Instant>)> = Some((signs.opened(kind), None));
+    loop {
+        let event = tokio::select! {
+            event = stream.next() => match event {
+                Some(event) => event,
+                None => return,
+            },
+            // A watch that is open and reports nothing: nothing happens in the cluster.
+            () = tokio::time::sleep(TOGETHER), if failing.is_some() => {
+                let Some((before, open)) = &mut failing else { continue };
+                if signs.opened(kind) > *before
+                    && open.get_or_insert_with(Instant::now).elapsed() >= SETTLED
+                {
+                    failing = None;
+                    let _ = to.send(News::Works(kind)).await;
+                }
+                continue;
+            }
+        };
+        let (news, works) = match event {
             Ok(event) => {
                 wait = Duration::from_secs(1);
-                // A list that begins is no success yet.
-                if failing && !matches!(event, Event::Init) {
-                    failing = false;
-                    let _ = to.send(News::Works(what)).await;
-                }
-                wrap(event)
+                // A list that is on is no success yet.
+                let works = !matches!(event, Event::Init | Event::InitApply(_));
+                (wrap(event), works)
             }
             // The watch is out of date (410): the watcher lists again by itself.
             Err(watcher::Error::WatchError(status)) if status.code == 410 => continue,
             Err(e) => {
-                failing = true;
-                News::Failed(what, reason(&e))
+                failing = Some((signs.opened(kind), None));
+                if to.send(News::Failed(kind, reason(&e))).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(LONGEST_WAIT);
+                continue;
             }
         };
-        let failed = matches!(news, News::Failed(..));
         if to.send(news).await.is_err() {
             return;
         }
-        if failed {
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(LONGEST_WAIT);
+        if works && failing.take().is_some() {
+            let _ = to.send(News::Works(kind)).await;
         }
     }
 }
@@ -386,6 +476,7 @@ struct Received<'a> {
     listing: [Option<HashSet<Key>>; 2],
     listed: [bool; 2],
     failures: Vec<(&'static str, Trouble)>,
+    removed: VecDeque<Removed>,
 }
 
 impl<'a> Received<'a> {
@@ -398,6 +489,7 @@ impl<'a> Received<'a> {
             listing: [None, None],
             listed: [false, false],
             failures: Vec::new(),
+            removed: VecDeque::new(),
         }
     }
 
@@ -411,16 +503,27 @@ impl<'a> Received<'a> {
         self.failures.retain(|f| f.0 != part);
     }
 
+    fn remove(&mut self, service: &Key) {
+        self.catalog.drop_service(service);
+        let (namespace, name) = service.clone();
+        if self.removed.len() == MOST_REMOVED {
+            self.removed.pop_front();
+        }
+        self.removed.push_back(Removed { namespace, name, at: Timestamp::now() });
+    }
+
     fn take(&mut self, news: News) {
         // What a first list names has been so for an unknown time.
         let at = |listed: bool| listed.then(Timestamp::now);
         match news {
-            News::Failed(part, what) => self.failed(part, what),
-            News::Works(part) => self.works(part),
+            News::Failed(kind, what) => self.failed(kind.words(), what),
+            News::Works(kind) => self.works(kind.words()),
             News::Service(Event::Init) => self.listing[0] = Some(HashSet::new()),
             News::Service(Event::InitDone) => {
                 if let Some(listed) = self.listing[0].take() {
-                    self.catalog.keep_services(&listed);
+                    for gone in self.catalog.not_in(&listed) {
+                        self.remove(&gone);
+                    }
                 }
                 self.listed[0] = true;
             }
@@ -432,7 +535,7 @@ impl<'a> Received<'a> {
                     self.catalog.put_service(s, at(self.listed[0]));
                 }
             }
-            News::Service(Event::Delete(s)) => self.catalog.drop_service(&key(&s.metadata)),
+            News::Service(Event::Delete(s)) => self.remove(&key(&s.metadata)),
             News::Slice(Event::Init) => self.listing[1] = Some(HashSet::new()),
             News::Slice(Event::InitDone) => {
                 if let Some(listed) = self.listing[1].take() {
@@ -468,8 +571,13 @@ impl<'a> Received<'a> {
             };
             Trouble { what: format!("{part}{server}: {}", t.what), since: t.since }
         });
+        let matters = |part: &str| part != Kind::Node.words();
+        let failing = self.failures.iter().any(|f| matters(f.0));
+        let listing_again = (0..2).any(|i| self.listing[i].is_some() && self.listed[i]);
+        self.state.outdated = failing || listing_again;
         let cluster = Cluster {
             state: self.state.clone(),
+            removed: self.removed.iter().cloned().collect(),
             // A list that is on is not shown half.
             services: match self.listing[0].is_none() || self.listed[0] {
                 true => self.catalog.services(),
@@ -497,7 +605,12 @@ mod tests {
     /// A slice that loses its label belongs to nobody any more.
     #[test]
     fn slices_leave_their_service() {
-        let shared = Shared { cluster: Mutex::default(), changed: Condvar::new() };
+        let shared = Shared {
+            cluster: Mutex::default(),
+            changed: Condvar::new(),
+            signs: Arc::default(),
+            looked_at: AtomicBool::default(),
+        };
         let mut reported = Received {
             shared: &shared,
             state: ApiState::default(),
@@ -506,6 +619,7 @@ mod tests {
             listing: [None, None],
             listed: [true, true],
             failures: Vec::new(),
+            removed: VecDeque::new(),
         };
         reported.take(News::Service(Event::Apply(
             serde_json::from_str(

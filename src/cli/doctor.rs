@@ -95,7 +95,7 @@ fn write(view: &View, args: &DoctorArgs) -> Result<(), String> {
 /// What a finding is known by from one reading to the next.
 fn key(f: &Finding) -> (&'static str, &str) {
     // How many Services it is about may change.
-    (f.id, if f.services.len() > 1 { "Services" } else { &f.about })
+    (f.id, if f.count() > 1 { "Services" } else { &f.about })
 }
 
 fn watch(
@@ -105,6 +105,7 @@ fn watch(
     args: &DoctorArgs,
 ) -> Result<bool, String> {
     let began = Instant::now();
+    let mut lost_api = api_trouble(&first);
     let mut last = first.examination;
     let mut alarming = false;
     while args.span.is_none_or(|s| began.elapsed() < s) {
@@ -123,20 +124,48 @@ fn watch(
         // What is worse than before is reported again; what is better only when it is over.
         let worse = |f: &&Finding| last.findings.iter().any(|o| key(o) == key(f) && f.severity < o.severity);
         come.extend(now.findings.iter().filter(worse).cloned());
-        if !come.is_empty() || !gone.is_empty() {
+        let api = api_trouble(&view);
+        let api_differs = api.is_some() != lost_api.is_some();
+        if !come.is_empty() || !gone.is_empty() || api_differs {
             match args.output {
                 TextOrJson::Json => write(&view, args)?,
-                TextOrJson::Text => say(&view, &come, &gone)?,
+                TextOrJson::Text => {
+                    let news = api_differs.then(|| api.as_deref().map_or(Api::Back, Api::Lost));
+                    say(&view, &come, &gone, news)?;
+                }
             }
         }
-        last = now;
+        (last, lost_api) = (now, api);
     }
     Ok(alarming)
 }
 
-fn say(view: &View, come: &[Finding], gone: &[Finding]) -> Result<(), String> {
+/// What became of the Kubernetes API.
+#[derive(Clone, Copy)]
+enum Api<'a> {
+    Lost(&'a str),
+    Back,
+}
+
+/// What is wrong with the Kubernetes API; the finding `kube_proxy_behind` depends on it.
+fn api_trouble(view: &View) -> Option<String> {
+    Some(view.snapshot.cluster.as_ref()?.state.trouble.as_ref()?.what.clone())
+}
+
+/// What is new: findings, findings that are over, and the API, that was lost for a reason or is back.
+fn say(view: &View, come: &[Finding], gone: &[Finding], api: Option<Api<'_>>) -> Result<(), String> {
     let time = crate::format::time_of_day(view.snapshot.taken_at);
     print(|out: &mut dyn Write| {
+        match api {
+            Some(Api::Lost(why)) => {
+                writeln!(out, "\n{time}  Kubernetes API  {}", output::one_line(why))?;
+                if view.snapshot.cluster.as_ref().is_some_and(|c| c.state.outdated) {
+                    writeln!(out, "          kube_proxy_behind is not checked until it is back")?;
+                }
+            }
+            Some(Api::Back) => writeln!(out, "\n{time}  ✓ over      the Kubernetes API answers again")?,
+            None => {}
+        }
         for f in come {
             write!(out, "\n{time}  ")?;
             output::write_finding(f, None, out)?;

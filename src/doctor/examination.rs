@@ -38,7 +38,7 @@ impl Examination {
     pub fn ordered(mut self, model: &Model) -> Examination {
         self.findings = grouped(std::mem::take(&mut self.findings), model);
         self.findings.sort_by(|a, b| {
-            let all = |f: &Finding| f.lost_share.unwrap_or(0.0) * f.services.len().max(1) as f64;
+            let all = |f: &Finding| f.lost_share.unwrap_or(0.0) * f.count().max(1) as f64;
             let lost = |f: &Finding| (f.lost_rate.unwrap_or(0.0), all(f));
             let by_loss = || lost(b).partial_cmp(&lost(a)).unwrap_or(std::cmp::Ordering::Equal);
             let key = |f: &Finding| (f.severity, f.quiet_since.is_some());

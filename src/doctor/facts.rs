@@ -24,6 +24,8 @@ pub struct Facts<'a> {
     pub reach: &'a Reach,
     /// The last mode that held Services, of each family, since the first reading.
     pub had: &'a [Had],
+    /// When the Services were first read as they are now, but for their figures; the epoch where they never were others.
+    pub same_since: jiff::Timestamp,
 }
 
 /// A mode that held Services.

@@ -60,6 +60,8 @@ pub struct Finding {
     /// Services that it is about, by their places in the model, those that lose most first; empty where it is not about
     /// certain ones.
     pub services: Vec<usize>,
+    /// Services that it is about, too, and that the kernel does not hold: `shop/cart:http TCP`.
+    pub absent: Vec<String>,
     /// The part of new flows that the rules lose for certain, 0 to 1: the most over its Services. `None` where that is
     /// not known.
     pub lost_share: Option<f64>,
@@ -90,6 +92,7 @@ impl Finding {
             subject: Subject::Node,
             about: about.into(),
             services: Vec::new(),
+            absent: Vec::new(),
             lost_share: None,
             lost_rate: None,
             since: None,
@@ -97,6 +100,11 @@ impl Finding {
             evidence: Vec::new(),
             advice: Vec::new(),
         }
+    }
+
+    /// How many Services it is about.
+    pub fn count(&self) -> usize {
+        self.services.len() + self.absent.len()
     }
 
     pub(in crate::doctor) fn proved_by(mut self, evidence: impl Into<String>) -> Finding {

@@ -15,7 +15,8 @@ pub(super) fn grouped(findings: Vec<Finding>, model: &Model) -> Vec<Finding> {
     let mut places: HashMap<(&'static str, u8, String), usize> = HashMap::new();
     let mut groups: Vec<Vec<Finding>> = Vec::new();
     for f in findings {
-        let single = matches!(f.subject, Subject::Service(_)) && f.services.len() == 1;
+        let is_of_one = matches!(f.subject, Subject::Service(_)) && f.services.len() == 1;
+        let single = is_of_one || (f.services.is_empty() && f.absent.len() == 1);
         let key = (f.id, f.severity as u8, f.title.clone());
         match places.get(&key).filter(|_| single) {
             Some(at) => groups[*at].push(f),
@@ -30,8 +31,12 @@ pub(super) fn grouped(findings: Vec<Finding>, model: &Model) -> Vec<Finding> {
     groups.into_iter().filter_map(|g| one(g, model)).collect()
 }
 
-/// Several Services in a few words: `shop/pay:http and 4 more`.
+/// Several Services in a few words: `shop/pay:http and 4 more`, `all 41 Services`.
 pub(super) fn several(model: &Model, services: &[usize]) -> String {
+    let active = || model.services.iter().filter(|s| s.is_used()).count();
+    if services.len() > 2 && services.len() == active() {
+        return format!("all {} Services", services.len());
+    }
     let first = services.first().and_then(|i| model.services.get(*i)).map_or("?".into(), screen_label);
     format!("{first} and {} more", services.len().saturating_sub(1))
 }
@@ -41,6 +46,7 @@ fn one(mut group: Vec<Finding>, model: &Model) -> Option<Finding> {
     let loss = |f: &Finding| (f.lost_rate.unwrap_or(0.0), f.lost_share.unwrap_or(0.0));
     group.sort_by(|a, b| loss(b).partial_cmp(&loss(a)).unwrap_or(std::cmp::Ordering::Equal));
     let services: Vec<usize> = group.iter().flat_map(|f| f.services.iter().copied()).collect();
+    let absent: Vec<Vec<String>> = group.iter().map(|f| f.absent.clone()).collect();
     let lost_share = group.iter().filter_map(|f| f.lost_share).reduce(f64::max);
     let lost_rate = group.iter().filter_map(|f| f.lost_rate).reduce(|a, b| a + b);
     // What all say is said once.
@@ -50,8 +56,12 @@ fn one(mut group: Vec<Finding>, model: &Model) -> Option<Finding> {
         // Of a few all that shows it, of many the first.
         let most = if group.len() <= FEW { usize::MAX } else { 1 };
         let own = f.evidence.iter().filter(|e| !common(e, |f| &f.evidence)).take(most);
-        let Some(i) = f.services.first() else { continue };
-        evidence.extend(own.map(|own| format!("{}: {own}", screen_label(&model.services[*i]))));
+        let label = match (f.services.first(), f.absent.first()) {
+            (Some(i), _) => screen_label(&model.services[*i]),
+            (_, Some(name)) => name.clone(),
+            _ => continue,
+        };
+        evidence.extend(own.map(|own| format!("{label}: {own}")));
     }
     let (shared, advice): (Vec<String>, Vec<String>) = {
         let first = group.first()?;
@@ -69,9 +79,13 @@ fn one(mut group: Vec<Finding>, model: &Model) -> Option<Finding> {
         return Some(f);
     }
     evidence.extend(shared);
-    f.about = several(model, &services);
+    let absent: Vec<String> = absent.into_iter().flatten().collect();
+    f.about = match absent.first() {
+        Some(name) if services.is_empty() => format!("{name} and {} more", absent.len() - 1),
+        _ => several(model, &services),
+    };
     if count > SHOWN {
         evidence.push(format!("and {} more Services", count - SHOWN));
     }
-    Some(Finding { services, lost_share, lost_rate, evidence, advice, ..f })
+    Some(Finding { services, absent, lost_share, lost_rate, evidence, advice, ..f })
 }

@@ -41,7 +41,7 @@ pub fn write_examination(
             write_services(f, model, width, out)?;
         }
     }
-    let hidden = done.findings.iter().any(|f| f.services.len() > SHOWN);
+    let hidden = done.findings.iter().any(|f| f.count() > SHOWN);
     if hidden && !all {
         writeln!(out, "\n--all names every Service of these findings.")?;
     }
@@ -74,12 +74,13 @@ pub fn write_examination(
 
 /// Writes the names of all Services of a finding.
 fn write_services(f: &Finding, model: &Model, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
-    if f.services.len() <= SHOWN {
+    if f.count() <= SHOWN {
         return Ok(());
     }
     let wide = width.unwrap_or(160).clamp(40, 160);
     let names = f.services.iter().filter_map(|i| model.services.get(*i));
-    let names: Vec<String> = names.map(|s| format!("{} {}", screen_label(s), s.protocol.name())).collect();
+    let names = names.map(|s| format!("{} {}", screen_label(s), s.protocol.name()));
+    let names: Vec<String> = names.chain(f.absent.iter().cloned()).collect();
     for line in wrapped(&one_line(&names.join(", ")), wide - 8) {
         writeln!(out, "      {line}")?;
     }
@@ -204,8 +205,9 @@ pub fn write_examination_json(
                     .iter()
                     .filter_map(|i| model.services.get(*i))
                     .map(service_text)
+                    .chain(f.absent.iter().cloned())
                     .collect(),
-                count: f.services.len(),
+                count: f.count(),
                 lost_share: f.lost_share,
                 lost_per_second: f.lost_rate,
                 since: f.since.map(|t| format!("{t:.3}")),

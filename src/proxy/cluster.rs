@@ -1,7 +1,7 @@
 //! What the Kubernetes API reports, joined with what the kernel holds: names by hash and by address, pods behind backends,
 //! and the endpoints that a Service should have here.
 
-use super::{Mode, NamedBy, Protocol, Service, ServiceName, service_hash};
+use super::{NamedBy, Protocol, Service, ServiceName, service_hash};
 use crate::ruleset::IpFamily;
 use crate::snapshot::facts::{Cluster, ClusterEndpoint, ClusterNode, ClusterPort, ClusterService};
 use std::collections::{BTreeSet, HashMap};
@@ -89,12 +89,15 @@ impl ApiNames {
     }
 }
 
-fn name_of(s: &ClusterService, p: &ClusterPort) -> ServiceName {
+pub(super) fn name_of(s: &ClusterService, p: &ClusterPort) -> ServiceName {
     ServiceName { namespace: s.namespace.clone(), name: s.name.clone(), port: p.name.clone() }
 }
 
 /// The Service of a name.
-fn cluster_service<'a>(cluster: &'a Cluster, name: &ServiceName) -> Option<&'a Arc<ClusterService>> {
+pub(super) fn cluster_service<'a>(
+    cluster: &'a Cluster,
+    name: &ServiceName,
+) -> Option<&'a Arc<ClusterService>> {
     let wanted = (name.namespace.as_str(), name.name.as_str());
     let at =
         cluster.services.binary_search_by(|s| (s.namespace.as_str(), s.name.as_str()).cmp(&wanted)).ok()?;
@@ -172,106 +175,6 @@ pub fn expected(
         }
     };
     Expected { may, must }
-}
-
-/// What a Service has in the kernel and should not, and what it should have and has not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Difference {
-    /// Backends that are no endpoints any more.
-    pub surplus: BTreeSet<(IpAddr, u16)>,
-    /// Endpoints that are no backends yet.
-    pub missing: BTreeSet<(IpAddr, u16)>,
-}
-
-/// A Service port of which the kernel holds something else than the API says.
-#[derive(Clone, Debug)]
-pub struct Behind<'a> {
-    /// The Service, as the API reports it.
-    pub service: &'a ClusterService,
-    /// Name of the port.
-    pub name: ServiceName,
-    /// Protocol.
-    pub protocol: Protocol,
-    /// Family.
-    pub family: IpFamily,
-    /// Its first place among the kernel's Services; `None` where the kernel has none of it.
-    pub place: Option<usize>,
-    /// What differs.
-    pub difference: Difference,
-}
-
-/// Where rules or virtual servers and the API differ, of what kube-proxy serves.
-pub fn differences<'a>(cluster: &'a Cluster, services: &[Service]) -> Vec<Behind<'a>> {
-    // The process of userspace mode alone knows the endpoints.
-    let by_process = |f: IpFamily| {
-        services.iter().any(|s| s.family == f && s.engine.mode() == Mode::Userspace && !s.stale)
-    };
-    let mut families: BTreeSet<IpFamily> = services.iter().map(|s| s.family).collect();
-    families.retain(|f| !by_process(*f));
-    differences_in(cluster, services, &families)
-}
-
-/// The same, of these families.
-pub fn differences_in<'a>(
-    cluster: &'a Cluster,
-    services: &[Service],
-    families: &BTreeSet<IpFamily>,
-) -> Vec<Behind<'a>> {
-    let mut by_name: Map<(&ServiceName, Protocol, IpFamily), Vec<usize>> = Map::default();
-    for (i, s) in services.iter().enumerate().filter(|(_, s)| !s.stale && s.engine.mode() != Mode::Userspace)
-    {
-        if let Some(name) = &s.name {
-            by_name.entry((name, s.protocol, s.family)).or_default().push(i);
-        }
-    }
-    let mut found = Vec::new();
-    for s in cluster.services.iter().filter(|s| !s.not_proxied) {
-        for p in &s.ports {
-            let Some(protocol) = Protocol::from_kubernetes(&p.protocol) else { continue };
-            let name = name_of(s, p);
-            for family in families {
-                if !s.cluster_ips.iter().any(|a| IpFamily::of(*a) == *family) {
-                    continue;
-                }
-                let expected = expected(s, p, *family, cluster.node.as_ref());
-                let places = by_name.get(&(&name, protocol, *family)).map_or(&[][..], Vec::as_slice);
-                let mut has = BTreeSet::new();
-                let mut draining = BTreeSet::new();
-                for b in places.iter().flat_map(|i| &services[*i].backends) {
-                    // Real servers that drain have weight 0; rules of a local policy alone are of local endpoints.
-                    if b.weight == Some(0) {
-                        draining.insert((b.address, b.port));
-                    } else {
-                        has.insert((b.address, b.port));
-                    }
-                }
-                let mut difference = Difference {
-                    surplus: has.difference(&expected.may).copied().collect(),
-                    missing: match &expected.must {
-                        Some(must) => {
-                            must.difference(&has).filter(|e| !draining.contains(*e)).copied().collect()
-                        }
-                        None => BTreeSet::new(),
-                    },
-                };
-                // Backends of the API server itself are written by another controller, as are those without slices.
-                if s.endpoints.is_empty() && places.iter().all(|i| services[*i].backends.is_empty()) {
-                    difference = Difference::default();
-                }
-                if difference != Difference::default() {
-                    found.push(Behind {
-                        service: s,
-                        name: name.clone(),
-                        protocol,
-                        family: *family,
-                        place: places.first().copied(),
-                        difference,
-                    });
-                }
-            }
-        }
-    }
-    found
 }
 
 #[cfg(test)]

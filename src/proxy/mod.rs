@@ -1,6 +1,7 @@
 //! kube-proxy understood: the Services that it wrote into the kernel, per mode, and writing them again.
 
 mod addresses;
+mod behind;
 pub(crate) mod chain;
 mod cluster;
 mod engine;
@@ -21,9 +22,8 @@ mod userspace;
 pub use addresses::{
     any_pod, local_pod_network, node_address, node_addresses, outside_client, pod_network, pod_networks,
 };
-pub use cluster::{
-    Behind, Difference, Expected, cluster_endpoint, differences, differences_in, expected, is_local,
-};
+pub use behind::{Aspect, Behind, Difference, differences, differences_in, without_rules};
+pub use cluster::{Expected, cluster_endpoint, expected, is_local};
 pub use engine::{Engine, KubeProxyVersion};
 pub use families::chain_families;
 pub use figures::{BackendFigures, Figures, FrontendFigures, ServiceFigures};

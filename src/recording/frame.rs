@@ -91,6 +91,8 @@ pub(super) struct Frame {
     slowed: Vec<(Cow<'static, str>, Duration)>,
     #[serde(default)]
     writers: Arc<Vec<Writer>>,
+    #[serde(default)]
+    api_heard_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -214,6 +216,7 @@ impl Frame {
             unread: s.unread.iter().map(FrameUnread::new).collect(),
             slowed: s.slowed.clone(),
             writers: s.writers.clone(),
+            api_heard_at: s.api_heard_at,
         }
     }
 
@@ -237,6 +240,7 @@ impl Frame {
             unread: self.unread.into_iter().map(FrameUnread::unread).collect(),
             slowed: self.slowed,
             writers: self.writers,
+            api_heard_at: self.api_heard_at,
             ..Snapshot::default()
         };
         for id in self.pieces {

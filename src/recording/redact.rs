@@ -242,7 +242,8 @@ impl Redactor {
             s.namespace = self.word("ns", &s.namespace);
             s.name = self.word("svc", &s.name);
             (s.cluster_ips, s.external_ips) = (all(&s.cluster_ips), all(&s.external_ips));
-            s.load_balancer_ips = all(&s.load_balancer_ips);
+            (s.load_balancer_ips, s.proxied_ips) = (all(&s.load_balancer_ips), all(&s.proxied_ips));
+            s.source_ranges = s.source_ranges.iter().map(|n| self.rewrite(|r| r.net(*n))).collect();
             s.ports.iter_mut().for_each(|p| p.name = self.word("port", &p.name));
             for e in &mut s.endpoints {
                 e.port_name = self.word("port", &e.port_name);
@@ -265,6 +266,9 @@ impl Redactor {
         new.state.access = "redacted".into();
         if let Some(t) = &mut new.state.trouble {
             t.what = "redacted".into();
+        }
+        for r in &mut new.removed {
+            (r.namespace, r.name) = (self.word("ns", &r.namespace), self.word("svc", &r.name));
         }
         if let Some(n) = &mut new.node {
             n.name = self.word("node", &n.name);

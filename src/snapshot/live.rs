@@ -193,6 +193,7 @@ impl Live {
             taken_at: jiff::Timestamp::now(),
             node: self.node.clone(),
             sysctls: self.sysctls(),
+            api_heard_at: self.api.as_ref().and_then(|a| a.heard_at()),
             cluster: self.api.as_ref().map(|a| a.get()),
             netns: self.netns.clone(),
             ..Snapshot::default()

@@ -27,7 +27,7 @@ use std::time::Duration;
 /// The shapes of facts, for the pure rooms, which do not know the kernel's.
 pub mod facts {
     pub use crate::api::{
-        ApiState, Cluster, ClusterEndpoint, ClusterNode, ClusterPort, ClusterService, Trouble,
+        ApiState, Cluster, ClusterEndpoint, ClusterNode, ClusterPort, ClusterService, Removed, Trouble,
     };
     pub use crate::kernel::conntrack::{
         ASSURED, ConntrackStat, Flow, Limits, SEEN_REPLY, Stats, Traffic, Tuple,
@@ -95,6 +95,8 @@ pub struct Snapshot {
     pub counters: Option<Reading<Counters>>,
     /// What the Kubernetes API reports, where it was asked.
     pub cluster: Option<Arc<Cluster>>,
+    /// When the Kubernetes API was heard last.
+    pub api_heard_at: Option<jiff::Timestamp>,
     /// Sysctls that decide what happens to packets.
     pub sysctls: Arc<Sysctls>,
     /// What could not be read.

@@ -8,6 +8,7 @@
 
 mod api;
 mod attacks;
+mod behind;
 mod cases;
 mod changes;
 mod common;

@@ -1,28 +1,22 @@
-//! Rules or virtual servers that are older than the endpoints: kube-proxy is slow, stuck or not running. The truth to compare with
-//! is what the Kubernetes API says; a moment of difference is no fault.
+//! Rules or virtual servers that are older than what the Kubernetes API says: kube-proxy is slow, stuck or not running. A moment of
+//! difference is no fault, and nothing is judged by a picture that may be old itself.
 
 use crate::doctor::Subject;
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
-use crate::format::{duration, plural};
-use crate::proxy::{Behind, Protocol, ServiceName, differences, endpoint_text};
+use crate::doctor::group::SHOWN;
+use crate::format::duration;
+use crate::proxy::{Aspect, Behind, Difference, Mode, Protocol, Service, ServiceName, chain, differences};
 use crate::ruleset::IpFamily;
 use crate::snapshot::SourceId;
+use crate::snapshot::facts::Cluster;
+use jiff::Timestamp;
 use std::cell::LazyCell;
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// kube-proxy writes at most once a second (`minSyncPeriod`), and large rule sets take some: what is younger is on its way.
 const ON_ITS_WAY: Duration = Duration::from_secs(15);
-/// Services that are reported one by one.
-const MOST: usize = 20;
-
-fn list(endpoints: &BTreeSet<(IpAddr, u16)>) -> String {
-    let shown: Vec<String> = endpoints.iter().take(6).map(|(a, p)| endpoint_text(*a, *p)).collect();
-    let more = endpoints.len().saturating_sub(6);
-    shown.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
-}
 
 pub(super) const CHECK: Check =
     Check { id: "kube_proxy_behind", needs: &[SourceId::Api], looks_at: SourceId::RULES, readings: 1, run };
@@ -33,91 +27,189 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         // That all rules are gone is another cause's.
         return Err(NotChecked::new(None, "no mode of kube-proxy holds a Service here"));
     }
+    is_current(cx, now)?;
     // What differed at the reading before; asked for where something of unknown age differs.
     let earlier = LazyCell::new(|| {
         let (before, cluster) = cx.facts.before.and_then(|b| Some((b, b.snapshot.cluster.as_ref()?)))?;
         let all = differences(cluster, &before.model.services);
-        Some(all.into_iter().map(|d| (key(&d), d.difference)).collect::<HashMap<_, _>>())
+        Some(
+            all.into_iter()
+                .map(|b| (key(&b, &before.model.services), b.differences))
+                .collect::<HashMap<_, _>>(),
+        )
     });
-    let mut reported = Vec::new();
-    for d in differences(now, &cx.model.services) {
-        let age = d
-            .service
-            .changed_at
-            .map(|at| Duration::try_from(cx.snapshot.taken_at.duration_since(at)).unwrap_or_default());
-        // Of what was so from the start the age is not known: it must have been so at the reading before, too.
-        let stays = || earlier.as_ref().and_then(|e| e.get(&key(&d))) == Some(&d.difference);
-        let is_old = match age {
-            Some(age) => age >= ON_ITS_WAY,
-            // One reading of files: what differs there differs.
-            None if cx.facts.before.is_none() => cx.is_still(),
-            None => stays(),
-        };
-        if is_old {
-            reported.push((d, age));
+    let all = differences(now, &cx.model.services);
+    is_its_cluster(cx, now, &all)?;
+    let knows_internal = has_internal_policy(cx);
+    let mut waits = false;
+    for b in &all {
+        let changed = b.service.map_or_else(|| removed_at(now, b.name.as_ref()), |s| s.changed_at);
+        let age =
+            changed.map(|at| Duration::try_from(cx.snapshot.taken_at.duration_since(at)).unwrap_or_default());
+        for d in b.differences.iter().filter(|d| d.aspect != Aspect::InternalPolicy || knows_internal) {
+            // Of what was so from the start the age is not known: it must have been so at the reading before, too.
+            let stays = || {
+                let before = earlier.as_ref().and_then(|e| e.get(&key(b, &cx.model.services)));
+                before.is_some_and(|all| all.contains(d))
+            };
+            let is_old = match age {
+                Some(age) => age >= ON_ITS_WAY,
+                // One reading of files: what differs there differs.
+                None if cx.facts.before.is_none() => cx.is_still(),
+                None => stays(),
+            };
+            if is_old {
+                found.push(finding(cx, b, d, age));
+            }
+            waits |= !is_old;
         }
     }
-    if reported.is_empty() && cx.facts.before.is_none() && !cx.is_still() {
-        return Err(NotChecked::ONE_READING);
+    match waits && cx.facts.before.is_none() && !cx.is_still() {
+        true => Err(NotChecked::ONE_READING),
+        false => Ok(()),
     }
-    let all = reported.len();
-    for (behind, age) in reported.into_iter().take(MOST) {
-        let d = behind.difference;
-        let title = match (d.missing.len(), d.surplus.len()) {
-            (0, n) => format!(
-                "{} no longer, and still {}",
-                are(n, "an endpoint", "endpoints"),
-                if n == 1 { "gets traffic" } else { "get traffic" }
-            ),
-            (n, 0) => format!("{} without rules", plural(n as u64, "ready endpoint")),
-            (a, b) => format!(
-                "{} without rules, {} that are none any more",
-                plural(a as u64, "ready endpoint"),
-                plural(b as u64, "backend")
-            ),
-        };
-        let old =
-            age.map_or("since before kptop began to look".to_string(), |a| format!("{} ago", duration(a)));
-        let dead = !d.surplus.is_empty();
-        let mut f = Finding {
-            id: "kube_proxy_behind",
-            severity: if dead { Severity::Critical } else { Severity::Warning },
-            title,
-            subject: behind.place.map_or(Subject::Node, Subject::Service),
-            services: behind.place.into_iter().collect(),
-            ..Finding::node("", Severity::Info, &format!("{} {}", behind.name, behind.protocol.name()), "")
-        };
-        if dead {
-            f = f.proved_by(format!(
-                "backends here that no EndpointSlice has as usable: {}",
-                list(&d.surplus)
-            ));
-        }
-        if !d.missing.is_empty() {
-            f = f.proved_by(format!("ready in EndpointSlices and no backend here: {}", list(&d.missing)));
-        }
-        found.push(
-            f.proved_by(format!("its endpoints last changed {old}"))
-                .advise("is kube-proxy running here, and what does it log? kubectl -n kube-system get pods -o wide | grep kube-proxy")
-                .advise("its metric kubeproxy_sync_proxy_rules_last_timestamp_seconds says when it last wrote"),
-        );
-    }
-    if all > MOST {
-        found.push(Finding::node(
-            "kube_proxy_behind",
-            Severity::Warning,
-            "kube-proxy",
-            format!("{} more Services are not as the EndpointSlices say", all - MOST),
-        ));
-    }
-    Ok(())
 }
 
-fn are(n: usize, one: &str, many: &str) -> String {
-    if n == 1 { format!("a backend is {one}") } else { format!("{n} backends are {many}") }
+/// `Err` where what the API said last may be older than what kube-proxy wrote.
+fn is_current(cx: &CheckContext<'_>, cluster: &Cluster) -> Result<(), NotChecked> {
+    if cluster.state.outdated {
+        let why = match &cluster.state.trouble {
+            Some(t) => format!("what the Kubernetes API said is old by now: {}", t.what),
+            None => "the Kubernetes API is listing everything again".into(),
+        };
+        return Err(NotChecked::new(SourceId::Api, why));
+    }
+    let Some(heard) = cx.snapshot.api_heard_at else { return Ok(()) };
+    // Rules that are younger may be written by what was not heard.
+    if heard >= cx.facts.same_since {
+        return Ok(());
+    }
+    let silent = Duration::try_from(cx.snapshot.taken_at.duration_since(heard)).unwrap_or_default();
+    Err(NotChecked::new(
+        SourceId::Api,
+        format!("the Kubernetes API has been silent for {}", duration(silent)),
+    ))
 }
 
-/// Whose difference it is.
-fn key(of: &Behind<'_>) -> (ServiceName, Protocol, IpFamily) {
-    (of.name.clone(), of.protocol, of.family)
+/// `Err` where most of what is served here the API does not have, nor this node: it is another cluster's.
+fn is_its_cluster(cx: &CheckContext<'_>, cluster: &Cluster, all: &[Behind<'_>]) -> Result<(), NotChecked> {
+    let deleted = all.iter().filter(|b| b.differences.iter().any(|d| d.aspect == Aspect::Deleted)).count();
+    let served = cx.active_services().filter(|(_, s)| s.name.is_some()).count();
+    match cluster.node.is_none() && served > 4 && deleted * 2 > served {
+        true => Err(NotChecked::new(
+            SourceId::Api,
+            "the Kubernetes API has neither this node nor most of the Services here: it is another cluster's",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// True where kube-proxy may follow `internalTrafficPolicy`, from 1.22 on: in iptables mode earlier ones have no chain for node
+/// ports in the filter table (`pkg/proxy/iptables/proxier.go` of 1.20).
+fn has_internal_policy(cx: &CheckContext<'_>) -> bool {
+    let mut filters = cx.snapshot.tables.iter().filter(|t| t.table.name == "filter");
+    !cx.active(Mode::Iptables) || filters.any(|t| t.table.chain(chain::NODEPORTS).is_some())
+}
+
+fn removed_at(cluster: &Cluster, name: Option<&ServiceName>) -> Option<Timestamp> {
+    let name = name?;
+    let mut all = cluster.removed.iter().rev();
+    all.find(|r| r.namespace == name.namespace && r.name == name.name).map(|r| r.at)
+}
+
+fn finding(cx: &CheckContext<'_>, b: &Behind<'_>, d: &Difference, age: Option<Duration>) -> Finding {
+    let title = title(b, d);
+    let severity = if d.loses { Severity::Critical } else { Severity::Warning };
+    let name = b.name.as_ref().map_or_else(|| list(&d.here), ToString::to_string);
+    let family = if b.family == IpFamily::V6 { " (ipv6)" } else { "" };
+    let about = format!("{name} {}{family}", b.protocol.name());
+    let mut f = Finding::node(CHECK.id, severity, &about, title);
+    match b.places.first() {
+        Some(place) => (f.subject, f.services) = (Subject::Service(*place), vec![*place]),
+        None => f.absent = vec![about],
+    }
+    for text in evidence(d) {
+        f = f.proved_by(text);
+    }
+    let whose = if d.aspect == Aspect::Endpoints { "its endpoints last changed" } else { "it last changed" };
+    let old = age.map_or("since before kptop began to look".to_string(), |a| format!("{} ago", duration(a)));
+    let still = age.is_none() && cx.is_still();
+    if !still {
+        f = f.proved_by(format!("{whose} {old}"));
+    }
+    f.advise(
+        "is kube-proxy running here, and what does it log? kubectl -n kube-system get pods -o wide | grep kube-proxy",
+    )
+    .advise("its metric kubeproxy_sync_proxy_rules_last_timestamp_seconds says when it last wrote")
+}
+
+/// Without numbers: findings that say the same of several Services are one.
+fn title(b: &Behind<'_>, d: &Difference) -> String {
+    match d.aspect {
+        Aspect::Deleted => match (b.service, d.loses) {
+            (Some(s), _) if s.not_proxied => "not kube-proxy's to serve any more, and still served".into(),
+            (Some(_), _) => "the port is deleted, and still served".into(),
+            (None, false) => "the Service is deleted, and still served".into(),
+            (None, true) => {
+                "the Service is deleted, and still takes the traffic to an address that is another's by now"
+                    .into()
+            }
+        },
+        Aspect::NotWritten => "the Service port has no rules".into(),
+        Aspect::Endpoints => match (d.here.is_empty(), d.loses) {
+            (false, _) => "traffic still goes to endpoints that are gone".into(),
+            (true, true) => "ready endpoints, and not one of them is served".into(),
+            (true, false) => "ready endpoints without rules".into(),
+        },
+        aspect => {
+            let (what, is) = words(aspect);
+            format!("its {what} {is} not what the API says")
+        }
+    }
+}
+
+fn words(aspect: Aspect) -> (&'static str, &'static str) {
+    match aspect {
+        Aspect::Deleted | Aspect::NotWritten => ("rules", "are"),
+        Aspect::Endpoints => ("endpoints", "are"),
+        Aspect::ClusterIp => ("cluster IP", "is"),
+        Aspect::Port => ("port", "is"),
+        Aspect::NodePort => ("node port", "is"),
+        Aspect::ExternalIps => ("external IPs", "are"),
+        Aspect::LoadBalancerIps => ("load balancer IPs", "are"),
+        Aspect::SourceRanges => ("allowed source ranges", "are"),
+        Aspect::Affinity => ("session affinity", "is"),
+        Aspect::ExternalPolicy => ("external traffic policy", "is"),
+        Aspect::InternalPolicy => ("internal traffic policy", "is"),
+    }
+}
+
+fn evidence(d: &Difference) -> Vec<String> {
+    let (here, wanted) = match d.aspect {
+        Aspect::Endpoints => (
+            "backends here that no EndpointSlice has as usable",
+            "ready in EndpointSlices and no backend here",
+        ),
+        Aspect::Deleted => ("reached here, and not in the API", ""),
+        Aspect::NotWritten => ("", "in the API, and not reached here"),
+        _ => ("here", "in the API"),
+    };
+    [(here, &d.here), (wanted, &d.wanted)]
+        .into_iter()
+        .filter(|(_, all)| !all.is_empty())
+        .map(|(what, all)| format!("{what}: {}", list(all)))
+        .collect()
+}
+
+fn list(all: &BTreeSet<String>) -> String {
+    let shown: Vec<&str> = all.iter().take(SHOWN).map(String::as_str).collect();
+    let more = all.len().saturating_sub(SHOWN);
+    shown.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
+}
+
+/// Whose difference it is, from one reading to the next: what nobody names is known by its first address.
+fn key(of: &Behind<'_>, services: &[Service]) -> (Option<ServiceName>, String, Protocol, IpFamily) {
+    let place = of.places.first().filter(|_| of.name.is_none());
+    let at = place.and_then(|i| services.get(*i)).map(Service::label).unwrap_or_default();
+    (of.name.clone(), at, of.protocol, of.family)
 }

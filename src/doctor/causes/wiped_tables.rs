@@ -5,9 +5,7 @@ use crate::doctor::Subject;
 use crate::doctor::context::{CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
 use crate::format::{count, plural};
-use crate::proxy::{
-    Mode, ModeState, State, Variant, chain as names, differences_in, endpoint_text, nftables,
-};
+use crate::proxy::{Mode, ModeState, State, Variant, chain as names, endpoint_text, nftables, without_rules};
 use crate::ruleset::{Family, IpFamily, Table, TableBackend};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -214,11 +212,7 @@ pub(super) fn api(
     let Some(cluster) = known.filter(|_| has_all_rules(cx, family)) else {
         return Ok(());
     };
-    let missing: Vec<String> = differences_in(cluster, &[], &BTreeSet::from([family]))
-        .iter()
-        .filter(|d| !d.difference.missing.is_empty())
-        .map(|d| d.name.to_string())
-        .collect();
+    let missing: Vec<String> = without_rules(cluster, family).iter().map(ToString::to_string).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -673,6 +673,7 @@ impl Reader {
                         complete: endpoints && !listed.services.is_empty(),
                         services: listed.services,
                         node: node.map(|i| listed.nodes.swap_remove(i)),
+                        removed: Vec::new(),
                     }));
                 }
                 Err(why) if self.named => return Err(format!("{why} (was the file cut off?)")),

@@ -1,6 +1,7 @@
 //! What the integration tests share: captured rule sets, namespaces of their own, and the node's tools.
 #![allow(dead_code, unreachable_pub)] // each test binary uses a part
 
+pub mod api_server;
 pub mod dumps;
 pub mod odd_rules;
 pub mod recordings;
