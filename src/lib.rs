@@ -21,6 +21,7 @@ pub mod format;
 pub mod fuzz;
 pub mod health;
 mod input;
+pub mod kube_proxy;
 #[cfg(feature = "lab")]
 pub mod lab;
 pub mod observe;

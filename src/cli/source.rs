@@ -20,6 +20,9 @@ use std::time::Duration;
 /// How long a command that prints once waits for names.
 const NAMES: Duration = Duration::from_secs(3);
 
+/// How long it waits for kube-proxy, which answers from this machine.
+const KUBE_PROXY: Duration = Duration::from_secs(1);
+
 #[derive(Clone, Debug, Args)]
 pub(super) struct SourceArgs {
     /// Read this network namespace instead of the node's own: a name of `ip netns`, a path, or a process id.
@@ -42,6 +45,9 @@ pub(super) struct SourceArgs {
     /// Do not ask the Kubernetes API.
     #[arg(long, global = true, conflicts_with = "kubeconfig")]
     pub(super) no_api: bool,
+    /// Do not ask kube-proxy on 127.0.0.1:10249 and 10256 how it is.
+    #[arg(long, global = true)]
+    pub(super) no_kube_proxy: bool,
     /// Name of this Node in the cluster [default: NODE_NAME, or the host name].
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) node_name: Option<String>,
@@ -96,8 +102,9 @@ impl SourceArgs {
         if !self.from.is_empty() {
             return Ok(Input::Recording(Box::new(files(&self.from, self.max_input)?), 0));
         }
-        let (spec, api) = (self.netns.clone(), self.api()?);
-        Ok(Input::Live(Box::new(move || Ok(Live::open(spec.as_deref())?.with_api(api)))))
+        let (spec, api, ask) = (self.netns.clone(), self.api()?, !self.no_kube_proxy);
+        let open = move || Ok(Live::open(spec.as_deref())?.with_api(api).asking_kube_proxy(ask));
+        Ok(Input::Live(Box::new(open)))
     }
 }
 
@@ -168,6 +175,7 @@ impl Source {
         }
         let api = args.api()?;
         let live = Live::open(args.netns.as_deref()).map_err(|e| with_hint(&e))?.with_api(api.clone());
+        let live = live.asking_kube_proxy(!args.no_kube_proxy);
         give_up(keep_reading_only());
         Ok(Source::Live { live: Box::new(live), api, _demo: None })
     }
@@ -177,8 +185,11 @@ impl Source {
         matches!(self, Source::Live { .. })
     }
 
-    /// Waits for the names, for a command that prints once. Nothing else ever waits for them.
+    /// Waits for the names and for kube-proxy, for a command that prints once. Nothing else ever waits for them.
     pub(super) fn wait_for_names(&self) {
+        if let Source::Live { live, .. } = self {
+            live.wait_for_kube_proxy(KUBE_PROXY);
+        }
         if let Source::Live { api: Some(api), .. } = self {
             api.wait(NAMES);
         }

@@ -7,7 +7,7 @@ use crate::proxy::{FrontendKind, Mode, Model, RuleRef, Service, State, rule_owne
 use crate::rates::{Delta, NoRate, Rise, TableDelta};
 use crate::reach::{Taker, taker_words};
 use crate::ruleset::{IpFamily, L4Endpoint, RuleId};
-use crate::snapshot::facts::{Cluster, ConntrackStat};
+use crate::snapshot::facts::{Answer, Cluster, ConntrackStat, KubeProxy};
 use crate::snapshot::{Conntrack, FlowFigures, FlowKey, Flows, Snapshot, SourceId, Unread};
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -118,6 +118,7 @@ impl<'a> CheckContext<'a> {
             SourceId::Links => !s.links.is_empty(),
             SourceId::Addresses => !s.addresses.is_empty(),
             SourceId::Api => return self.cluster().map(|_| ()),
+            SourceId::KubeProxy => return self.kube_proxy().map(|_| ()),
             // What holds rules, and is not in the kernel, holds none.
             _ => !s.failed().any(|u| u.source == source),
         };
@@ -170,6 +171,24 @@ impl<'a> CheckContext<'a> {
                 .into(),
         };
         Err(NotChecked::new(SourceId::Api, why))
+    }
+
+    /// What kube-proxy says of itself.
+    pub(super) fn kube_proxy(&self) -> Result<&'a KubeProxy, NotChecked> {
+        let given = self.snapshot.kube_proxy.as_deref();
+        given.ok_or_else(|| NotChecked::new(SourceId::KubeProxy, "kube-proxy itself was not asked"))
+    }
+
+    /// Why kube-proxy said nothing of its syncs.
+    pub(super) fn kube_proxy_silent(&self, k: &KubeProxy) -> NotChecked {
+        let why = match &k.metrics {
+            Answer::NotAsked => "kube-proxy itself was not asked".into(),
+            Answer::Given(_) => "its metrics say nothing of it".into(),
+            Answer::Refused => "nobody listens on 127.0.0.1:10249 (kube-proxy's metrics)".into(),
+            Answer::Silent => "127.0.0.1:10249 (kube-proxy's metrics) does not answer".into(),
+            Answer::Failed(why) => format!("127.0.0.1:10249 (kube-proxy's metrics): {why}"),
+        };
+        NotChecked::new(SourceId::KubeProxy, why)
     }
 
     /// The flows that conntrack holds.

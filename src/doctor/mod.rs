@@ -10,6 +10,7 @@ mod finding;
 mod group;
 mod losses;
 mod steady;
+mod syncs;
 
 pub use examination::{Examination, Unchecked, causes, examine};
 pub use facts::{Before, Facts, Had};

@@ -27,7 +27,7 @@ pub fn write_examination(
         )?,
     }
     // What is known of a kube-proxy without Services is a finding.
-    let told = done.findings.iter().any(|f| f.id == "no_services");
+    let told = done.findings.iter().any(|f| matches!(f.id, "no_services" | "wiped"));
     if model.services.is_empty() && !told {
         writeln!(
             out,

@@ -1,5 +1,6 @@
 //! The machine-readable face: a contract whose field names never change, only grow (`kptop.snapshot/1`).
 
+use super::proxy::ProxyOut;
 use crate::columns::ServiceRow;
 use crate::cost::Lookup;
 use crate::observe::View;
@@ -24,6 +25,7 @@ struct Document<'a> {
     tables: Vec<Table<'a>>,
     /// The Kubernetes API; `None` where it was not asked.
     api: Option<ApiOut<'a>>,
+    proxy: ProxyOut<'a>,
     services: Services<'a>,
     conntrack: Option<ConntrackOut>,
     ipvs: Option<IpvsOut<'a>>,
@@ -325,6 +327,7 @@ pub fn write_snapshot(view: &View, indented: bool, out: &mut dyn Write) -> io::R
             zone: c.node.as_ref().and_then(|n| n.zone.as_deref()),
             trouble: c.state.trouble.as_ref().map(|t| t.what.as_str()),
         }),
+        proxy: ProxyOut::of(snapshot, model),
         conntrack: snapshot.conntrack.as_ref().map(conntrack),
         ipvs: snapshot.ipvs.as_ref().map(|i| IpvsOut {
             version: &i.value.version,

@@ -10,6 +10,7 @@ mod drops;
 mod explain;
 mod json;
 mod openmetrics;
+mod proxy;
 mod table;
 
 pub use crate::plain::{Form, Plain, one_line, visible};

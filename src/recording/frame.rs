@@ -2,7 +2,8 @@
 
 use crate::ruleset::{Family, Table, TableCounters};
 use crate::snapshot::facts::{
-    AcctObject, Cluster, Counters, InterfaceAddress, Ipset, Ipvs, Link, Node, Route, Sysctls, Writer,
+    AcctObject, Cluster, Counters, InterfaceAddress, Ipset, Ipvs, KubeProxy, Link, Node, Route, Sysctls,
+    Writer,
 };
 use crate::snapshot::{
     Conntrack, FlowEvents, Flows, NetnsFact, Reading, Recent, Remembered, Snapshot, SourceId, TableState,
@@ -93,6 +94,8 @@ pub(super) struct Frame {
     writers: Arc<Vec<Writer>>,
     #[serde(default)]
     api_heard_at: Option<Timestamp>,
+    #[serde(default)]
+    kube_proxy: Option<Arc<KubeProxy>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -217,6 +220,7 @@ impl Frame {
             slowed: s.slowed.clone(),
             writers: s.writers.clone(),
             api_heard_at: s.api_heard_at,
+            kube_proxy: s.kube_proxy.clone(),
         }
     }
 
@@ -241,6 +245,7 @@ impl Frame {
             slowed: self.slowed,
             writers: self.writers,
             api_heard_at: self.api_heard_at,
+            kube_proxy: self.kube_proxy,
             ..Snapshot::default()
         };
         for id in self.pieces {

@@ -5,7 +5,7 @@
 //! of IPv6 the first 16. Names become words made of a keyed hash. The key is drawn again for each recording and kept nowhere.
 
 use crate::ruleset::{IpFamily, IpNet, L4Endpoint, Rewrite, Table};
-use crate::snapshot::facts::{Cluster, ClusterService, InterfaceAddress, Route, VirtualAddress};
+use crate::snapshot::facts::{Cluster, ClusterService, InterfaceAddress, KubeProxy, Route, VirtualAddress};
 use crate::snapshot::{Flows, MemoryList, Snapshot};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
@@ -352,6 +352,20 @@ impl Redactor {
         };
         s.routes = Arc::new(s.routes.iter().map(route).collect());
         s.cluster = s.cluster.as_ref().map(|c| self.cluster(c));
+        s.kube_proxy = s.kube_proxy.as_ref().map(|k| {
+            let mut new = KubeProxy::clone(k);
+            for net in new
+                .config
+                .iter_mut()
+                .flat_map(|c| c.cluster_cidrs.iter_mut().chain(&mut c.node_port_addresses))
+            {
+                // `primary` is a word of its own.
+                *net = net
+                    .parse()
+                    .map_or_else(|_| net.clone(), |n: IpNet| self.rewrite(|r| r.net(n)).to_string());
+            }
+            Arc::new(new)
+        });
         let of_conntrack = s.conntrack.as_mut().and_then(|c| c.flows.as_mut());
         for r in of_conntrack.into_iter().chain(s.followed.as_mut()) {
             self.flows(Arc::make_mut(&mut r.value));

@@ -13,6 +13,7 @@ use crate::kernel::xtables::{self, TableReader};
 use crate::kernel::{
     Error, Result, conntrack, counters, ipset, ipvs, links, module, nfacct, nftables, node, recent, sysctl,
 };
+use crate::kube_proxy::KubeProxyWatch;
 use crate::ruleset::{Element, Family, IpFamily, L4Endpoint, RuleId, Table, TableBackend};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -98,6 +99,7 @@ pub struct Live {
     flow_watch: Option<FlowWatch>,
     sysctls: Option<(Instant, Arc<sysctl::Sysctls>)>,
     api: Option<Arc<ApiWatch>>,
+    kube_proxy: Option<KubeProxyWatch>,
     writers: Option<nftables::Writers>,
     written_by: Arc<Vec<nftables::Writer>>,
     kept: Cache,
@@ -167,6 +169,7 @@ impl Live {
             flow_watch: None,
             sysctls: None,
             api: None,
+            kube_proxy: None,
             writers: None,
             written_by: Arc::default(),
             pace: Default::default(),
@@ -178,6 +181,19 @@ impl Live {
     pub fn with_api(mut self, api: Option<Arc<ApiWatch>>) -> Live {
         self.api = api;
         self
+    }
+
+    /// From now on each snapshot holds what kube-proxy says of itself. It is asked in the namespace that is read.
+    pub fn asking_kube_proxy(mut self, ask: bool) -> Live {
+        self.kube_proxy = if ask { KubeProxyWatch::start() } else { None };
+        self
+    }
+
+    /// Waits for kube-proxy's first answers, but no longer than this.
+    pub fn wait_for_kube_proxy(&self, most: Duration) {
+        if let Some(k) = &self.kube_proxy {
+            k.wait(most);
+        }
     }
 
     /// From now on reads each source less often by itself where it costs much, so that all of them together
@@ -195,6 +211,7 @@ impl Live {
             sysctls: self.sysctls(),
             api_heard_at: self.api.as_ref().and_then(|a| a.heard_at()),
             cluster: self.api.as_ref().map(|a| a.get()),
+            kube_proxy: self.kube_proxy.as_ref().and_then(KubeProxyWatch::get),
             netns: self.netns.clone(),
             ..Snapshot::default()
         };

@@ -14,6 +14,7 @@ use crate::kernel::nftables::Writer;
 use crate::kernel::node::{InterfaceAddress, Node, Route};
 use crate::kernel::sysctl::Sysctls;
 use crate::kernel::usage::Cost;
+use crate::kube_proxy::KubeProxy;
 use crate::ruleset::{
     ChainId, Counter, Family, Policy, RuleId, Table, TableBackend, TableCounters, Target, Verdict,
 };
@@ -54,6 +55,7 @@ pub mod facts {
     pub use crate::kernel::sysctl::{ANY_ROUTE_LOCALNET, NOT_FORWARDING, STRICT_RP_FILTER, Sysctls};
     pub use crate::kernel::usage::{Cost, Meter};
     pub use crate::kernel::xtables::blob_size;
+    pub use crate::kube_proxy::{Answer, Config, FamilyHealth, Healthz, KubeProxy, Metrics, Process, Syncs};
 }
 
 /// Facts of one instant.
@@ -97,6 +99,8 @@ pub struct Snapshot {
     pub cluster: Option<Arc<Cluster>>,
     /// When the Kubernetes API was heard last.
     pub api_heard_at: Option<jiff::Timestamp>,
+    /// What kube-proxy says of itself, where it was asked.
+    pub kube_proxy: Option<Arc<KubeProxy>>,
     /// Sysctls that decide what happens to packets.
     pub sysctls: Arc<Sysctls>,
     /// What could not be read.

@@ -34,12 +34,14 @@ pub enum SourceId {
     Sysctls,
     /// Objects of the Kubernetes API.
     Api,
+    /// What kube-proxy says of itself.
+    KubeProxy,
     /// One that this version does not know: recordings of other versions name it.
     Other,
 }
 
 /// The sources with a name of their own, as recordings have it.
-const NAMES: [(SourceId, &str); 17] = [
+const NAMES: [(SourceId, &str); 18] = [
     (SourceId::Tables(Family::Ip), "tables-ip"),
     (SourceId::Tables(Family::Ip6), "tables-ip6"),
     (SourceId::Tables(Family::Arp), "tables-arp"),
@@ -57,6 +59,7 @@ const NAMES: [(SourceId, &str); 17] = [
     (SourceId::Counters, "counters"),
     (SourceId::Sysctls, "sysctls"),
     (SourceId::Api, "api"),
+    (SourceId::KubeProxy, "kube-proxy"),
 ];
 
 impl SourceId {

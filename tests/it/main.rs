@@ -17,6 +17,7 @@ mod doctor;
 mod dumps;
 mod imports;
 mod kernel;
+mod kube_proxy;
 mod manual;
 mod recording;
 mod screen;

@@ -15,7 +15,10 @@ use std::cell::LazyCell;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-/// kube-proxy writes at most once a second (`minSyncPeriod`), and large rule sets take some: what is younger is on its way.
+/// kube-proxy writes at most once in its `minSyncPeriod`, and large rule sets take some time: what is younger is on its way.
+const WRITING: Duration = Duration::from_secs(10);
+
+/// The same where kube-proxy does not tell its period.
 const ON_ITS_WAY: Duration = Duration::from_secs(15);
 
 pub(super) const CHECK: Check =
@@ -40,6 +43,8 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
     });
     let all = differences(now, &cx.model.services);
     is_its_cluster(cx, now, &all)?;
+    let told = cx.snapshot.kube_proxy.as_ref().and_then(|k| k.config.as_ref()?.min_sync);
+    let patience = told.map_or(ON_ITS_WAY, |min| min.saturating_add(WRITING));
     let knows_internal = has_internal_policy(cx);
     let mut waits = false;
     for b in &all {
@@ -53,7 +58,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
                 before.is_some_and(|all| all.contains(d))
             };
             let is_old = match age {
-                Some(age) => age >= ON_ITS_WAY,
+                Some(age) => age >= patience,
                 // One reading of files: what differs there differs.
                 None if cx.facts.before.is_none() => cx.is_still(),
                 None => stays(),

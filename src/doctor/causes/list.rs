@@ -4,7 +4,7 @@ use crate::doctor::context::Check;
 
 /// Every check: one file for each. Those that stop most come first: among findings of one severity they are in
 /// this order.
-pub(in crate::doctor) const ALL: [Check; 44] = [
+pub(in crate::doctor) const ALL: [Check; 48] = [
     super::wiped::CHECK,
     super::no_services::CHECK,
     super::ip_forward::CHECK,
@@ -49,4 +49,8 @@ pub(in crate::doctor) const ALL: [Check; 44] = [
     super::never_hit::CHECK,
     super::slow_kernel::CHECK,
     super::kube_proxy_behind::CHECK,
+    super::kube_proxy_down::CHECK,
+    super::sync_fails::CHECK,
+    super::sync_stuck::CHECK,
+    super::sync_slow::CHECK,
 ];

@@ -57,6 +57,9 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             }
         }
     }
+    if found.len() == first {
+        tables::kube_proxy(cx, found);
+    }
     let known = found.iter().any(|f| f.id == "wiped");
     let lost = |t: &&Taken<'_>| *t.taker == Taker::Untranslated;
     let of_rules =

@@ -4,10 +4,12 @@
 use crate::doctor::Subject;
 use crate::doctor::context::{CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
-use crate::format::{count, plural};
+use crate::format::{count, duration, plural};
 use crate::proxy::{Mode, ModeState, State, Variant, chain as names, endpoint_text, nftables, without_rules};
-use crate::ruleset::{Family, IpFamily, Table, TableBackend};
+use crate::ruleset::{ChainId, Family, IpFamily, Table, TableBackend};
+use crate::snapshot::SourceId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// How rules come back. Real kube-proxy 1.25 to 1.36 was watched for 65 to 84 s after each kind of wipe.
 const RESTART: &str = "restart kube-proxy on this node: it writes all rules again";
@@ -232,6 +234,37 @@ pub(super) fn api(
             .advise("does another program (Cilium, Calico's eBPF mode) serve Services here? then this is no fault"),
     );
     Ok(())
+}
+
+/// kube-proxy runs and wrote its rules, and there is none, nor one of its chains.
+pub(super) fn kube_proxy(cx: &CheckContext<'_>, found: &mut Vec<Finding>) {
+    let Some(k) = cx.snapshot.kube_proxy.as_ref() else { return };
+    let Some(written) = k.synced_at().filter(|_| has_all_rules(cx, IpFamily::V4)) else { return };
+    let is_own = |t: &Table| {
+        t.name == nftables::TABLE
+            || (0..t.chains.len() as u32).any(|c| t.chain_name(ChainId(c)).starts_with("KUBE-"))
+    };
+    // Who cannot read all rules finds none.
+    if !cx.model.services.modes.is_empty()
+        || cx.snapshot.failed().any(|u| SourceId::RULES.contains(&u.source))
+        || cx.snapshot.tables.iter().any(|t| is_own(&t.table))
+    {
+        return;
+    }
+    let ago = Duration::try_from(k.asked_at.duration_since(written)).unwrap_or_default();
+    let mode = k.mode.as_deref().unwrap_or("its");
+    let stays = if mode == Mode::Nftables.name() { NFTABLES_STAYS } else { IPTABLES_STAYS };
+    let f = Finding::node(
+        "wiped",
+        Severity::Critical,
+        "rules",
+        "kube-proxy runs here, and none of its rules are: no Service is reached",
+    );
+    let f = f.proved_by(format!(
+        "it answers on 127.0.0.1:10249 and says that it wrote the rules of {mode} mode {} ago",
+        duration(ago)
+    ));
+    found.push(restart(f, stays));
 }
 
 /// True for a kernel that was read, and for files that hold the nat table of a family. Of others nothing is known of what they

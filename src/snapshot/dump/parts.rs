@@ -10,6 +10,7 @@ use crate::kernel::conntrack::{Limits, Stats};
 use crate::kernel::counters::{self, Counters};
 use crate::kernel::nfacct::Object;
 use crate::kernel::{ipvs, recent, sysctl};
+use crate::kube_proxy::{Answer, KubeProxy};
 use crate::ruleset::{
     Counter, Family, IpFamily, LenientSave, NfTable, SavedTable, TableBackend, parse_nft, parse_nft_json,
     parse_save_lenient,
@@ -55,6 +56,10 @@ pub(super) enum Kind {
     Recent,
     Snmp,
     Softnet,
+    /// kube-proxy's `/metrics`, `/configz` and `/healthz`.
+    ProxyMetrics,
+    ProxyConfig,
+    ProxyHealth,
     Small,
     /// Nothing, or only remarks: a tool had nothing to print.
     Empty,
@@ -82,6 +87,9 @@ impl Kind {
             Kind::Recent => "a list of xt_recent",
             Kind::Snmp => "/proc/net/snmp or netstat",
             Kind::Softnet => "/proc/net/softnet_stat",
+            Kind::ProxyMetrics => "kube-proxy's /metrics",
+            Kind::ProxyConfig => "kube-proxy's /configz",
+            Kind::ProxyHealth => "kube-proxy's /healthz",
             Kind::Small => "a fact of the node",
             Kind::Empty => "an empty file",
         }
@@ -101,6 +109,7 @@ impl Kind {
             Kind::Objects => SourceId::Api,
             Kind::Accounts => SourceId::Accounts,
             Kind::Snmp | Kind::Softnet => SourceId::Counters,
+            Kind::ProxyMetrics | Kind::ProxyConfig | Kind::ProxyHealth => SourceId::KubeProxy,
             Kind::Recent | Kind::Small | Kind::Empty => SourceId::Other,
         }
     }
@@ -131,7 +140,11 @@ pub(super) fn kind(name: &str, text: &str) -> Option<Kind> {
     if first.starts_with('{') || first.starts_with('[') {
         let beginning = &text[..text.char_indices().nth(4096).map_or(text.len(), |c| c.0)];
         return match () {
+            () if beginning.contains("\"kubeproxy.config.k8s.io\"") => Some(Kind::ProxyConfig),
             () if beginning.contains("\"nftables\"") => Some(Kind::NftJson),
+            () if beginning.contains("\"lastUpdated\"") && beginning.contains("\"currentTime\"") => {
+                Some(Kind::ProxyHealth)
+            }
             () if beginning.contains("\"apiVersion\"") || beginning.contains("\"items\"") => {
                 Some(Kind::Objects)
             }
@@ -163,6 +176,7 @@ pub(super) fn kind(name: &str, text: &str) -> Option<Kind> {
         () if any(3, &|l| l.starts_with("1: lo") && l.contains('<')) => Kind::Addresses,
         () if first.starts_with("src=") && first.contains("last_seen") => Kind::Recent,
         () if first.starts_with("{ pkts =") => Kind::Accounts,
+        () if is_metrics(text) => Kind::ProxyMetrics,
         () if first.starts_with("Ip: ") || first.starts_with("TcpExt: ") => Kind::Snmp,
         () if name == "softnet_stat" => Kind::Softnet,
         () if any(50, &|l| l.starts_with("default ") && l.contains(" dev ")) => Kind::Routes,
@@ -171,6 +185,11 @@ pub(super) fn kind(name: &str, text: &str) -> Option<Kind> {
         }
         () => return None,
     })
+}
+
+/// Metrics of kube-proxy, in Prometheus' text format.
+fn is_metrics(text: &str) -> bool {
+    text.contains("\n# TYPE kubeproxy_") || text.starts_with("# TYPE kubeproxy_")
 }
 
 pub(super) struct Found {
@@ -227,7 +246,8 @@ pub(super) fn understood(name: &str, text: &str) -> Vec<(String, Kind, String)> 
     let start = text.trim_start();
     let is_json = start.starts_with('{')
         || start.strip_prefix('[').is_some_and(|r| r.trim_start().starts_with(['{', '"', ']']));
-    if is_json || matches!(name, "os-release" | "hostname" | "uname" | "uname_-a") {
+    // A remark of metrics is no prompt.
+    if is_json || is_metrics(text) || matches!(name, "os-release" | "hostname" | "uname" | "uname_-a") {
         return kind(name, text).map(|k| (name.to_string(), k, text.to_string())).into_iter().collect();
     }
     let one = |s: super::sections::Section| {
@@ -372,7 +392,7 @@ pub(crate) fn of_texts(texts: impl Iterator<Item = (String, String)>) -> Result<
 
 pub(super) const KNOWN: &str = "it reads iptables-save and ip6tables-save (with -c or without), nft list ruleset (with -j or without), \
                      ipvsadm -Sn and -Ln (--stats), ipset save, conntrack -L and -S, ip addr, sysctl -a, \
-                     kubectl get services,endpointslices,nodes -A -o json, sosreports, and recordings of kptop";
+                     kubectl get services,endpointslices,nodes -A -o json, kube-proxy's /metrics, /configz and /healthz, sosreports, and recordings of kptop";
 
 #[derive(Default)]
 pub(super) struct Reader {
@@ -392,6 +412,7 @@ pub(super) struct Reader {
     limits: Limits,
     cpus: Vec<Stats>,
     flows: Option<crate::snapshot::Flows>,
+    kube_proxy: Option<KubeProxy>,
 }
 
 impl Reader {
@@ -519,6 +540,24 @@ impl Reader {
                 self.remembered.lists.push((list, clients.collect()));
             }
             Kind::Snmp => counters::parse(text, &mut self.counters.named),
+            Kind::ProxyMetrics => {
+                let read =
+                    crate::kube_proxy::metrics(text).ok_or("it has no metrics of kube-proxy's syncs")?;
+                self.kube_proxy.get_or_insert_default().metrics = Answer::Given(read);
+            }
+            Kind::ProxyConfig => {
+                let read = crate::kube_proxy::config(text).ok_or("it is no configuration of kube-proxy's")?;
+                self.kube_proxy.get_or_insert_default().config = Some(read);
+            }
+            Kind::ProxyHealth => {
+                // The status is not in the text; from 1.33 on it says whether all is well.
+                let status = if text.replace(' ', "").contains("\"healthy\":false") { 503 } else { 200 };
+                let read =
+                    crate::kube_proxy::health(status, text).ok_or("it is no health of kube-proxy's")?;
+                let of = self.kube_proxy.get_or_insert_default();
+                of.asked_at = read.asked_at.unwrap_or_default();
+                of.health = Answer::Given(read);
+            }
             Kind::Softnet => self.counters.softnet = counters::parse_softnet(text),
             Kind::Empty => {
                 self.note(&f.path, f.kind.source(), UnreadKind::Missing, "it holds nothing".into());
@@ -622,6 +661,12 @@ impl Reader {
             key(a).cmp(&key(b)).then_with(|| a.table.name.cmp(&b.table.name))
         });
         let s = &mut self.snapshot;
+        s.kube_proxy = self.kube_proxy.map(|mut k| {
+            if k.asked_at == jiff::Timestamp::default() {
+                k.asked_at = s.taken_at;
+            }
+            Arc::new(k)
+        });
         let stats = self.single.contains_key(&Kind::IpvsStats);
         s.ipvs = self.ipvs.map(|i| reading(ipvs::Ipvs { uncounted: !stats, ..i }));
         if self.counters != Counters::default() {

@@ -175,10 +175,25 @@ fn examine(log: &str) -> (BTreeMap<String, u32>, BTreeSet<String>) {
                 assert!(own, "sets: {line}");
             }
             "socket" => {
-                let known = ["AF_NETLINK", "AF_UNIX", "AF_INET, SOCK_DGRAM", "AF_INET6, SOCK_DGRAM"];
+                let known = [
+                    "AF_NETLINK",
+                    "AF_UNIX",
+                    "AF_INET, SOCK_DGRAM",
+                    "AF_INET6, SOCK_DGRAM",
+                    // To ask kube-proxy; where to is looked at when it connects.
+                    "AF_INET, SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK",
+                    "AF_INET6, SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK",
+                ];
                 assert!(known.iter().any(|k| args.starts_with(k)), "opens: {line}");
             }
-            "connect" => assert!(args.contains("AF_NETLINK") || args.contains("AF_UNIX"), "connects: {line}"),
+            "connect" => {
+                let is_loopback =
+                    args.contains("inet_addr(\"127.0.0.1\")") || args.contains("inet_pton(AF_INET6, \"::1\"");
+                let asks_kube_proxy =
+                    is_loopback && ["htons(10249)", "htons(10256)"].iter().any(|p| args.contains(p));
+                let known = args.contains("AF_NETLINK") || args.contains("AF_UNIX") || asks_kube_proxy;
+                assert!(known, "connects: {line}");
+            }
             "ioctl" => assert!(!args.contains("SIOCS") && !args.contains("TIOCSTI"), "ioctl: {line}"),
             "prctl" => {
                 let known = [
@@ -259,7 +274,9 @@ fn what_writes_is_seen() {
         "1 unlink(\"/etc/x\") = 0",
         "1 setsockopt(3<socket:[1]>, SOL_IP, IPT_SO_SET_REPLACE, 0x1, 99) = 0",
         "1 sendto(3<NETLINK:[1]>, [{nlmsg_len=40, nlmsg_type=NFNL_SUBSYS_NFTABLES<<8|NFT_MSG_NEWRULE, nlmsg_flags=0}], 40, 0, NULL, 0) = 40",
-        "1 socket(AF_INET, SOCK_STREAM, 0) = 3",
+        "1 socket(AF_INET, SOCK_RAW, IPPROTO_RAW) = 3",
+        "1 connect(9, {sa_family=AF_INET, sin_port=htons(10249), sin_addr=inet_addr(\"10.0.0.1\")}, 16) = 0",
+        "1 connect(9, {sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr(\"127.0.0.1\")}, 16) = 0",
         "1 write(5</etc/x>, \"y\", 1) = 1",
     ] {
         let seen = std::panic::catch_unwind(|| examine(&format!("1 execve(\"kptop\") = 0\n{bad}\n")));
