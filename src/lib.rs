@@ -7,6 +7,7 @@
 pub mod api;
 #[cfg(feature = "lab")]
 pub mod bench;
+pub mod by_hand;
 pub mod changes;
 pub mod cli;
 pub mod columns;

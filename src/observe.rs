@@ -197,7 +197,7 @@ impl Observer {
             let found = std::mem::take(&mut examination.findings);
             examination.findings = steady.settle(snapshot.taken_at, found, &model, model.changed);
         }
-        let examination = examination.ordered(&model);
+        let examination = examination.ordered(&model).with_commands(&snapshot, &model);
         let health = Health::judge(&self.written, &examination);
         self.remember(&snapshot, &model);
         for mode in model.services.modes.iter().filter(|m| m.state == State::Active && m.services > 0) {

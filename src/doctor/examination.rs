@@ -3,10 +3,11 @@
 use super::causes::ALL;
 use super::context::CheckContext;
 use super::facts::Facts;
-use super::finding::{Finding, Severity};
+use super::finding::{Finding, Severity, Subject};
 use super::group::grouped;
+use crate::by_hand;
 use crate::proxy::Model;
-use crate::snapshot::SourceId;
+use crate::snapshot::{Snapshot, SourceId};
 
 /// A cause that could not be looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,23 @@ impl Examination {
             let key = |f: &Finding| (f.severity, f.quiet_since.is_some());
             key(a).cmp(&key(b)).then_with(by_loss)
         });
+        self
+    }
+
+    /// With commands for each finding.
+    pub fn with_commands(mut self, snapshot: &Snapshot, model: &Model) -> Examination {
+        for f in &mut self.findings {
+            let mut all = match &f.subject {
+                Subject::Rule(r) => by_hand::of_rule(snapshot, *r),
+                Subject::Table(t) => by_hand::of_table(snapshot, *t),
+                Subject::Node => by_hand::of_check(f.id).iter().map(|c| (*c).to_string()).collect(),
+                Subject::Service(_) => Vec::new(),
+            };
+            // Of many Services the one that loses most is the example.
+            let first = f.services.first().and_then(|i| model.services.get(*i));
+            all.extend(first.into_iter().flat_map(|s| by_hand::of_service(snapshot, s, None)));
+            f.commands = all;
+        }
         self
     }
 

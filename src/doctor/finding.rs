@@ -75,6 +75,8 @@ pub struct Finding {
     pub evidence: Vec<String>,
     /// What to do next.
     pub advice: Vec<String>,
+    /// Commands that show it by other means, for a shell on the node.
+    pub commands: Vec<String>,
 }
 
 impl Finding {
@@ -99,6 +101,7 @@ impl Finding {
             quiet_since: None,
             evidence: Vec::new(),
             advice: Vec::new(),
+            commands: Vec::new(),
         }
     }
 

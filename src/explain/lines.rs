@@ -1,9 +1,10 @@
 //! The answer in lines that every frontend shows.
 
 use super::{Explanation, Sender};
+use crate::by_hand;
 use crate::format::{count, plural};
 use crate::proxy::{Frontend, FrontendKind, Model, RuleRef, chain_owner, endpoint_text, frontend_text};
-use crate::ruleset::{Hook, IpFamily, protocol_name};
+use crate::ruleset::{Hook, IpFamily, L4Endpoint, protocol_name};
 use crate::snapshot::Snapshot;
 use crate::walk::{Assumption, End, Outcome, Step, StepKind};
 
@@ -41,6 +42,8 @@ pub enum LineKind {
     Ending,
     /// A remark.
     Note,
+    /// A command that shows it by other means.
+    Command,
 }
 
 fn line(
@@ -53,6 +56,21 @@ fn line(
 }
 
 impl Explanation {
+    /// Commands that show the same by other means, for a shell on the node.
+    pub fn commands(&self, snapshot: &Snapshot, model: &Model) -> Vec<String> {
+        if let Some((s, f)) = self.service(model)
+            && f.address.is_some_and(|a| a == self.packet.destination)
+        {
+            return by_hand::of_service(snapshot, s, Some(f));
+        }
+        let p = &self.packet;
+        let to = L4Endpoint { protocol: p.protocol, address: p.destination, port: p.destination_port };
+        let mut backends: Vec<_> = self.walk.outcomes.iter().filter_map(|o| o.backend).collect();
+        backends.sort_unstable();
+        backends.dedup();
+        by_hand::of_packets(snapshot, to, &backends)
+    }
+
     /// An end in words.
     pub fn ending_text(&self, snapshot: &Snapshot, o: &Outcome) -> String {
         let masquerade = if o.masquerade { ", masqueraded" } else { "" };
@@ -154,6 +172,13 @@ impl Explanation {
             lines.push(line(Head, "", title, ""));
             lines.extend(self.way(snapshot, e.outcome));
         }
+        lines.push(line(Note, "", "", ""));
+        lines.push(line(Head, "", "By other means", ""));
+        lines.extend(
+            self.commands(snapshot, model)
+                .into_iter()
+                .map(|c| line(LineKind::Command, "", format!("$ {c}"), "")),
+        );
         lines
     }
 

@@ -105,6 +105,12 @@ pub fn write_finding(f: &Finding, width: Option<usize>, out: &mut dyn Write) -> 
             }
         }
     }
+    // They are copied: never wrapped. Of what is only worth knowing JSON and the screen have them.
+    if f.severity < Severity::Info {
+        for command in &f.commands {
+            writeln!(out, "    $ {}", one_line(command))?;
+        }
+    }
     Ok(())
 }
 
@@ -140,6 +146,8 @@ struct FindingOut<'a> {
     quiet_since: Option<String>,
     evidence: &'a [String],
     advice: &'a [String],
+    /// Commands that show it by other means.
+    commands: &'a [String],
 }
 
 /// A Service by what scripts know it by.
@@ -214,6 +222,7 @@ pub fn write_examination_json(
                 quiet_since: f.quiet_since.map(|t| format!("{t:.3}")),
                 evidence: &f.evidence,
                 advice: &f.advice,
+                commands: &f.commands,
             })
             .collect(),
         checked: done.checked().collect(),

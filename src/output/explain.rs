@@ -30,7 +30,8 @@ pub fn write_explanation(lines: &[Line], width: Option<usize>, out: &mut dyn Wri
         };
         let mut text = format!("{}{place}{}", " ".repeat(indent), l.text);
         text = visible(&one_line(&text)).into_owned();
-        if let Some(width) = width.filter(|w| *w > 40) {
+        // Commands are copied: they are never cut.
+        if let Some(width) = width.filter(|w| *w > 40 && l.kind != LineKind::Command) {
             let room = width - figures - 2;
             text = if l.kind == LineKind::Step { clip_rule(&text, room) } else { clip_end(&text, room) };
             if !l.figure.is_empty() {
@@ -62,6 +63,8 @@ struct Document<'a> {
     /// True where there were more outcomes than could be followed.
     cut: bool,
     notes: &'a [String],
+    /// Commands that show it by other means.
+    commands: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -206,6 +209,7 @@ pub fn write_explanation_json(
             .collect(),
         cut: e.walk.cut,
         notes: &e.notes,
+        commands: e.commands(snapshot, model),
     };
     super::json::write_json(&document, indented, out)
 }

@@ -219,7 +219,11 @@ impl App {
     fn copy(&mut self) {
         match self.pane().copied(&self.cx) {
             Some(line) => {
-                self.message = Some(format!("copied: {line}"));
+                let first = line.lines().next().unwrap_or_default();
+                self.message = Some(match line.lines().count() {
+                    0 | 1 => format!("copied: {first}"),
+                    n => format!("copied {n} lines: {first}"),
+                });
                 self.clipboard = Some(line);
             }
             None => self.message = Some("there is no line to copy".into()),

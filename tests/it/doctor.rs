@@ -176,6 +176,15 @@ fn conn_reuse_mode_goes_with_the_kernel() {
 }
 
 /// The manual names every cause, and no other.
+/// Each finding offers commands: of a Service's by what it is, of the node's by the check.
+#[test]
+fn every_cause_has_commands() {
+    let of_services = ["no_endpoints", "no_local_endpoints", "source_ranges", "uneven_backends", "never_hit"];
+    for id in kptop::doctor::causes().filter(|id| !of_services.contains(id)) {
+        assert!(!kptop::by_hand::of_check(id).is_empty(), "{id} has no commands");
+    }
+}
+
 #[test]
 fn the_manual_has_every_cause() {
     let text = include_str!("../../docs/doctor.md");

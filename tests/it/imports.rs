@@ -237,6 +237,7 @@ const ROWS: &[&[&str]] = &[
     &["rates", "walk"],
     &["reach"],
     &["cost"],
+    &["by_hand"],
     &["changes", "doctor", "drops", "explain", "recording"],
     &["health"],
     &["columns"],

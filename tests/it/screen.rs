@@ -483,7 +483,7 @@ fn a_path_is_walked_from_everywhere_and_leads_to_its_rules() {
     // From the last line upwards: a rule is near.
     press(&mut a, "G");
     let in_rules = |a: &mut App| screen(a, 140, 50).contains("Tables and chains");
-    for _ in 0..5 {
+    for _ in 0..12 {
         press(&mut a, "\n");
         if in_rules(&mut a) {
             break;

@@ -53,7 +53,7 @@ impl Pane for Findings {
 
     fn copied(&self, cx: &Context) -> Option<String> {
         let f = self.chosen(cx)?;
-        Some(format!("{}: {}; {}", f.about, f.title, f.evidence.join("; ")))
+        Some(f.commands.join("\n"))
     }
 
     fn hints(&self) -> &'static [Action] {
@@ -107,8 +107,11 @@ impl Pane for Findings {
             ]);
             frame.render_widget(Paragraph::new(line), place);
         });
-        let title = clip_end(&format!("{}: {}", chosen.about, chosen.title), width.saturating_sub(24));
-        let inner = part(frame, theme, lower, &title, "Enter goes there", false);
+        let hint =
+            if width < 100 { "Enter goes there" } else { "Enter goes there, y copies what is behind $" };
+        let title = format!("{}: {}", chosen.about, chosen.title);
+        let title = clip_end(&title, width.saturating_sub(hint.len() + 8));
+        let inner = part(frame, theme, lower, &title, hint, false);
         let mut lines: Vec<Line<'_>> = Vec::new();
         if title.ends_with('…') {
             let whole = wrapped(&chosen.title, usize::from(inner.width).saturating_sub(2));
@@ -132,9 +135,11 @@ impl Pane for Findings {
             lines.push(Line::styled(format!(" {}", when.join(" · ")), theme.strong()));
         }
         let room = usize::from(inner.width).saturating_sub(4);
-        for (mark, style, texts) in
-            [(" · ", theme.dim(), &chosen.evidence), (" → ", theme.key(), &chosen.advice)]
-        {
+        for (mark, style, texts) in [
+            (" · ", theme.dim(), &chosen.evidence),
+            (" → ", theme.key(), &chosen.advice),
+            (" $ ", theme.dim(), &chosen.commands),
+        ] {
             for text in texts {
                 for (i, line) in wrapped(text, room).into_iter().enumerate() {
                     lines.push(Line::from(vec![

@@ -260,7 +260,17 @@ impl Pane for Service {
                 }
                 Part::Text(t) | Part::Place(t) => t.clone(),
             }),
-            Section::Path => Some(self.path.get(self.list.chosen)?.text.clone()),
+            Section::Path => {
+                // A command by itself is its line; elsewhere all of them are wanted.
+                let plain = |l: &'_ Line| l.text.trim_start_matches("$ ").to_string();
+                let all: Vec<String> =
+                    self.path.iter().filter(|l| l.kind == LineKind::Command).map(plain).collect();
+                let chosen = self.path.get(self.list.chosen)?;
+                Some(match chosen.kind == LineKind::Command || chosen.rule.is_some() || all.is_empty() {
+                    true => plain(chosen),
+                    false => all.join("\n"),
+                })
+            }
             Section::Backends => {
                 let b = s.backends.get(self.list.chosen)?;
                 Some(endpoint_text(b.address, b.port))

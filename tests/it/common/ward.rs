@@ -204,6 +204,7 @@ pub fn named_first(done: &Examination, id: &str, says: &str) {
     let all = format!("{} {} {:?}", first.about, first.title, first.evidence);
     assert!(first.id == id && all.contains(says), "wanted {id} that says `{says}`:\n{}", text(done));
     assert!(!first.evidence.is_empty() && !first.advice.is_empty(), "{id} proves or advises nothing");
+    assert!(!first.commands.is_empty(), "{id} has no commands");
 }
 
 /// This is not found.

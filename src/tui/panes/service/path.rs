@@ -18,7 +18,7 @@ fn style(theme: Theme, kind: LineKind) -> Style {
         LineKind::Answer => theme.good(),
         LineKind::Bad => theme.bad(),
         LineKind::Step | LineKind::Ending => theme.text(),
-        LineKind::Passed | LineKind::Note => theme.dim(),
+        LineKind::Passed | LineKind::Note | LineKind::Command => theme.dim(),
     }
 }
 
