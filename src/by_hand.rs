@@ -162,7 +162,7 @@ pub fn of_check(id: &str) -> &'static [&'static str] {
         "invalid_dropped" => &[
             "sysctl net.netfilter.nf_conntrack_tcp_be_liberal; iptables-save -c | grep -F -e INVALID; nfacct list",
         ],
-        "stale_flows" | "untranslated_flows" | "hairpin" | "unreachable_backend" => {
+        "stale_flows" | "untranslated_flows" | "hairpin" | "unreachable_backend" | "unroutable_backend" => {
             &["conntrack -L | grep -F -e UNREPLIED"]
         }
         "listen_overflows" => &["nstat -az TcpExtListenOverflows TcpExtListenDrops; ss -ltn"],

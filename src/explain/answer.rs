@@ -5,8 +5,9 @@ use crate::proxy::{
     Frontend, Mode, Model, Service, local_pod_network, node_address, outside_client, pod_network,
 };
 use crate::ruleset::{IpFamily, IpNet};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Obstacle, Snapshot, obstacle, routes_beyond};
 use crate::walk::{End, Ingress, Options, Outcome, Packet, Place, RulesetIndex, Step, StepKind, Trace};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -153,6 +154,12 @@ pub fn explain(
         *named = Some(known.to_string());
     }
     let walk = ruleset.walk(&packet, &Options::default());
+    // Rules send it on; whether a way leads there is another matter.
+    let sent = walk.outcomes.iter().filter(|o| o.end == End::Sent).filter_map(|o| o.backend);
+    let to: BTreeSet<IpAddr> = sent.map(|b| b.0).collect();
+    let lost = to.into_iter().filter_map(|a| Some((a, obstacle(snapshot, a)?)));
+    let no_way = lost.filter(|(_, o)| *o != Obstacle::NoRoute || routes_beyond(snapshot, family));
+    notes.extend(no_way.map(|(a, o)| format!("packets to {a} are lost behind the rules: {}", o.words())));
     Ok(Explanation { destination: destination.clone(), packet, sender, notes, walk })
 }
 

@@ -3,7 +3,7 @@
 use crate::ruleset::{Family, Table, TableCounters};
 use crate::snapshot::facts::{
     AcctObject, Cluster, Counters, InterfaceAddress, Ipset, Ipvs, KubeProxy, Link, Node, Route, Sysctls,
-    Writer,
+    Ways, Writer,
 };
 use crate::snapshot::{
     Conntrack, FlowEvents, Flows, NetnsFact, Reading, Recent, Remembered, Snapshot, SourceId, TableState,
@@ -29,6 +29,7 @@ pub(super) enum Piece {
     Sysctls(Arc<Sysctls>),
     Cluster(Arc<Cluster>),
     Routes(Arc<Vec<Route>>),
+    Ways(Arc<Ways>),
 }
 
 impl Piece {
@@ -42,6 +43,7 @@ impl Piece {
             (Piece::Sysctls(a), Piece::Sysctls(b)) => a == b,
             (Piece::Cluster(a), Piece::Cluster(b)) => Arc::ptr_eq(a, b),
             (Piece::Routes(a), Piece::Routes(b)) => a == b,
+            (Piece::Ways(a), Piece::Ways(b)) => a == b,
             _ => false,
         }
     }
@@ -195,6 +197,7 @@ impl Frame {
             put(Piece::Routes(s.routes.clone())),
         ];
         pieces.extend(s.cluster.clone().map(|c| put(Piece::Cluster(c))));
+        pieces.extend(s.ways.clone().map(|w| put(Piece::Ways(w))));
         let tables = s.tables.iter().map(|t| FrameTable {
             table: put(Piece::Table(t.table.clone())),
             at: t.at,
@@ -256,6 +259,7 @@ impl Frame {
                 Piece::Sysctls(x) => s.sysctls = x,
                 Piece::Cluster(x) => s.cluster = Some(x),
                 Piece::Routes(x) => s.routes = x,
+                Piece::Ways(x) => s.ways = Some(x),
                 Piece::Table(t) => return Err(format!("table {} is where none should", t.name)),
             }
         }

@@ -5,7 +5,9 @@
 //! of IPv6 the first 16. Names become words made of a keyed hash. The key is drawn again for each recording and kept nowhere.
 
 use crate::ruleset::{IpFamily, IpNet, L4Endpoint, Rewrite, Table};
-use crate::snapshot::facts::{Cluster, ClusterService, InterfaceAddress, KubeProxy, Route, VirtualAddress};
+use crate::snapshot::facts::{
+    Cluster, ClusterService, InterfaceAddress, KubeProxy, Route, VirtualAddress, Ways,
+};
 use crate::snapshot::{Flows, MemoryList, Snapshot};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
@@ -351,6 +353,17 @@ impl Redactor {
             Route { net: if r.is_default() { r.net } else { net }, ..r.clone() }
         };
         s.routes = Arc::new(s.routes.iter().map(route).collect());
+        s.ways = s.ways.as_ref().map(|w| {
+            let mut new = Ways::clone(w);
+            for r in &mut new.routes {
+                if r.net.prefix > 0 {
+                    r.net = IpNet { addr: self.address(r.net.addr), prefix: r.net.prefix }.masked();
+                }
+                r.gateway = r.gateway.map(|a| self.address(a));
+            }
+            new.deaf.iter_mut().for_each(|d| d.address = self.address(d.address));
+            Arc::new(new)
+        });
         s.cluster = s.cluster.as_ref().map(|c| self.cluster(c));
         s.kube_proxy = s.kube_proxy.as_ref().map(|k| {
             let mut new = KubeProxy::clone(k);

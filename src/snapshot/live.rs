@@ -12,6 +12,7 @@ use crate::kernel::usage::{Cost, Meter};
 use crate::kernel::xtables::{self, TableReader};
 use crate::kernel::{
     Error, Result, conntrack, counters, ipset, ipvs, links, module, nfacct, nftables, node, recent, sysctl,
+    ways,
 };
 use crate::kube_proxy::KubeProxyWatch;
 use crate::ruleset::{Element, Family, IpFamily, L4Endpoint, RuleId, Table, TableBackend};
@@ -98,6 +99,7 @@ pub struct Live {
     looked_at: LookedAt,
     flow_watch: Option<FlowWatch>,
     sysctls: Option<(Instant, Arc<sysctl::Sysctls>)>,
+    ways: Option<(Instant, Arc<ways::Ways>)>,
     api: Option<Arc<ApiWatch>>,
     kube_proxy: Option<KubeProxyWatch>,
     writers: Option<nftables::Writers>,
@@ -168,6 +170,7 @@ impl Live {
             looked_at: LookedAt::default(),
             flow_watch: None,
             sysctls: None,
+            ways: None,
             api: None,
             kube_proxy: None,
             writers: None,
@@ -221,6 +224,10 @@ impl Live {
             Err(e) => snapshot.unread.push(Unread::of_error(SourceId::Addresses, "the node's addresses", &e)),
         }
         snapshot.routes = Arc::new(node::routes());
+        match self.ways() {
+            Ok(found) => snapshot.ways = Some(found),
+            Err(e) => snapshot.unread.push(Unread::of_error(SourceId::Routes, "routes and neighbours", &e)),
+        }
         match links::read() {
             Ok(found) => snapshot.links = Arc::new(found),
             Err(e) => snapshot.unread.push(Unread::of_error(SourceId::Links, "the node's interfaces", &e)),
@@ -300,6 +307,19 @@ impl Live {
             });
         }
         snapshot
+    }
+
+    /// Routes may be many. The live screen reads them now and then.
+    fn ways(&mut self) -> Result<Arc<ways::Ways>> {
+        const SELDOM: Duration = Duration::from_secs(2);
+        match &self.ways {
+            Some((at, known)) if self.paced && at.elapsed() < SELDOM => Ok(known.clone()),
+            _ => {
+                let read = Arc::new(ways::read()?);
+                self.ways = Some((Instant::now(), read.clone()));
+                Ok(read)
+            }
+        }
     }
 
     /// Sysctls: a file or more for each interface, and they seldom change. The live screen reads them now and then.

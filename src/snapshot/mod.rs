@@ -11,6 +11,7 @@ pub mod live;
 mod reading;
 mod source;
 mod waker;
+mod way;
 
 pub use crate::kernel::Error;
 pub use drop_watch::{DropBatch, DropWatch, GUARD, guard};
@@ -24,3 +25,4 @@ pub use reading::{
     TableState, facts,
 };
 pub use source::{SourceId, Unread, UnreadKind};
+pub use way::{Obstacle, obstacle, routes_beyond};

@@ -14,6 +14,7 @@ use crate::kernel::nftables::Writer;
 use crate::kernel::node::{InterfaceAddress, Node, Route};
 use crate::kernel::sysctl::Sysctls;
 use crate::kernel::usage::Cost;
+use crate::kernel::ways::Ways;
 use crate::kube_proxy::KubeProxy;
 use crate::ruleset::{
     ChainId, Counter, Family, Policy, RuleId, Table, TableBackend, TableCounters, Target, Verdict,
@@ -54,6 +55,7 @@ pub mod facts {
     pub use crate::kernel::recent::RecentEntry;
     pub use crate::kernel::sysctl::{ANY_ROUTE_LOCALNET, NOT_FORWARDING, STRICT_RP_FILTER, Sysctls};
     pub use crate::kernel::usage::{Cost, Meter};
+    pub use crate::kernel::ways::{Deaf, RouteKind, WayRoute, Ways};
     pub use crate::kernel::xtables::blob_size;
     pub use crate::kube_proxy::{Answer, Config, FamilyHealth, Healthz, KubeProxy, Metrics, Process, Syncs};
 }
@@ -93,6 +95,8 @@ pub struct Snapshot {
     pub links: Arc<Vec<Link>>,
     /// Routes of the main table; empty where they were not read.
     pub routes: Arc<Vec<Route>>,
+    /// Where packets go on from here, by routes of all tables and neighbours; `None` where that was not read.
+    pub ways: Option<Arc<Ways>>,
     /// Counters of the network stack.
     pub counters: Option<Reading<Counters>>,
     /// What the Kubernetes API reports, where it was asked.

@@ -28,6 +28,8 @@ pub enum SourceId {
     Addresses,
     /// The node's interfaces.
     Links,
+    /// Routes, and neighbours that do not answer.
+    Routes,
     /// Counters of the network stack.
     Counters,
     /// Sysctls that decide about packets.
@@ -41,7 +43,7 @@ pub enum SourceId {
 }
 
 /// The sources with a name of their own, as recordings have it.
-const NAMES: [(SourceId, &str); 18] = [
+const NAMES: [(SourceId, &str); 19] = [
     (SourceId::Tables(Family::Ip), "tables-ip"),
     (SourceId::Tables(Family::Ip6), "tables-ip6"),
     (SourceId::Tables(Family::Arp), "tables-arp"),
@@ -56,6 +58,7 @@ const NAMES: [(SourceId, &str); 18] = [
     (SourceId::ConntrackStats, "conntrack-stats"),
     (SourceId::Addresses, "addresses"),
     (SourceId::Links, "links"),
+    (SourceId::Routes, "routes"),
     (SourceId::Counters, "counters"),
     (SourceId::Sysctls, "sysctls"),
     (SourceId::Api, "api"),

@@ -96,6 +96,7 @@ pub mod reads;
 pub mod recent;
 pub mod sysctl;
 pub mod usage;
+pub mod ways;
 pub mod xtables;
 
 pub use error::{Error, ErrorKind, Result};

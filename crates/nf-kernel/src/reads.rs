@@ -45,6 +45,8 @@ const fn generic(family: &'static str, command: u8, name: &'static str, what: &'
 pub const READS: &[Read] = &[
     route(18, "RTM_GETLINK", "interfaces"),
     route(22, "RTM_GETADDR", "addresses (asked by getifaddrs)"),
+    route(26, "RTM_GETROUTE", "routes"),
+    route(30, "RTM_GETNEIGH", "neighbours"),
     nf(1, 1, "IPCTNL_MSG_CT_GET", "flows of conntrack"),
     nf(1, 4, "IPCTNL_MSG_CT_GET_STATS_CPU", "statistics of conntrack"),
     nf(6, 7, "IPSET_CMD_LIST", "ipsets"),

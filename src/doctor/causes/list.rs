@@ -4,7 +4,7 @@ use crate::doctor::context::Check;
 
 /// Every check: one file for each. Those that stop most come first: among findings of one severity they are in
 /// this order.
-pub(in crate::doctor) const ALL: [Check; 48] = [
+pub(in crate::doctor) const ALL: [Check; 49] = [
     super::wiped::CHECK,
     super::no_services::CHECK,
     super::ip_forward::CHECK,
@@ -21,6 +21,7 @@ pub(in crate::doctor) const ALL: [Check; 48] = [
     super::invalid_dropped::CHECK,
     super::stale_flows::CHECK,
     super::untranslated_flows::CHECK,
+    super::unroutable_backend::CHECK,
     super::unreachable_backend::CHECK,
     super::hairpin::CHECK,
     super::snat_ports::CHECK,

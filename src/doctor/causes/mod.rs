@@ -47,6 +47,7 @@ mod sync_slow;
 mod sync_stuck;
 mod uneven_backends;
 mod unreachable_backend;
+mod unroutable_backend;
 mod untracked;
 mod untranslated_flows;
 mod wiped;

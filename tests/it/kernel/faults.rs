@@ -423,6 +423,56 @@ fn a_backend_that_does_not_answer() {
 }
 
 #[test]
+fn backends_to_which_no_way_leads() {
+    let ward = Ward::plain();
+    ward.is_healthy();
+    let to = ward.service("kube-system/kube-dns:dns").backends[0].address;
+    let heal = |w: &Ward| {
+        w.is_healthy();
+        silent(&w.examine(|_| {}), "unroutable_backend");
+    };
+    // The CNI's own routes: one that drops, and one that refuses.
+    for (kind, says) in [("blackhole", "drops packets"), ("unreachable", "refuses packets")] {
+        ward.node("ip", &format!("route add {kind} {to}/32"));
+        let done = ward.examine(|_| {});
+        named_first(&done, "unroutable_backend", says);
+        assert!(done.findings[0].lost_share.is_some_and(|s| s > 0.0 && s < 1.0), "{:#?}", done.findings[0]);
+        // A path says it, too.
+        let view = ward.view(|_| {});
+        let found =
+            kptop::explain::destinations(&view.snapshot, &view.model, "kube-system/kube-dns:dns").unwrap();
+        let path = kptop::explain::explain(
+            &view.snapshot,
+            &view.model,
+            &found[0],
+            kptop::explain::Sender::Pod,
+            None,
+        )
+        .unwrap();
+        assert!(
+            path.notes.iter().any(|n| n.contains(&to.to_string()) && n.contains(says)),
+            "{:?}",
+            path.notes
+        );
+        ward.node("ip", &format!("route del {kind} {to}/32"));
+        heal(&ward);
+    }
+    // On the link, where nobody says that it has the address: three questions in three seconds.
+    ward.pods("sysctl", "-w net.ipv4.conf.all.arp_ignore=8");
+    ward.node("ip", &format!("route add {to}/32 dev pods0"));
+    ward.send(Origin::Node, vec![((ip(NODE_IP), 40_000), (to, 53), UDP)]);
+    let done = ward.examine(|_| std::thread::sleep(Duration::from_secs(5)));
+    named_first(&done, "unroutable_backend", "neighbour FAILED");
+    ward.pods("sysctl", "-w net.ipv4.conf.all.arp_ignore=0");
+    ward.node("ip", &format!("route del {to}/32 dev pods0"));
+    heal(&ward);
+    // None at all, where others lead on.
+    ward.node("ip", "route del default");
+    ward.node("ip", "route del 10.244.0.0/17");
+    named_first(&ward.examine(|_| {}), "unroutable_backend", "no route leads there");
+}
+
+#[test]
 fn a_pod_that_asks_its_own_service() {
     let ward = Ward::plain();
     let label = "kube-system/metrics-server:https";

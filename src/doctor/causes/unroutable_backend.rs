@@ -1,0 +1,63 @@
+//! Backends to which no way leads from this node: no route, one that refuses or drops, an interface that is down, or a next hop that
+//! does not answer to ARP. The CNI has not written the route, or the pod or node is gone.
+
+use crate::doctor::context::{Check, CheckContext, NotChecked};
+use crate::doctor::finding::{Finding, Severity};
+use crate::proxy::endpoint_text;
+use crate::snapshot::{Obstacle, SourceId, obstacle, routes_beyond};
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// Backends that are named.
+const SHOWN: usize = 8;
+
+pub(super) const CHECK: Check = Check {
+    id: "unroutable_backend",
+    needs: &[SourceId::Routes, SourceId::Addresses, SourceId::Links],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
+
+fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let mut known: HashMap<IpAddr, Option<Obstacle>> = HashMap::new();
+    let mut open = false;
+    for (i, s) in cx.active_services() {
+        let mut lost = Vec::new();
+        for b in &s.backends {
+            let way = known.entry(b.address).or_insert_with(|| obstacle(cx.snapshot, b.address));
+            match way {
+                // Rules that stand where nothing is routed: no node's own namespace.
+                Some(Obstacle::NoRoute) if !routes_beyond(cx.snapshot, s.family) => open = true,
+                Some(way) => lost.push((b, way.clone())),
+                None => {}
+            }
+        }
+        let Some((first, way)) = lost.first() else { continue };
+        let title = match way {
+            Obstacle::Deaf(..) => "the next hop of a backend does not answer: packets to it are lost",
+            Obstacle::Down(_) => "the interface that leads to a backend is down: packets to it are lost",
+            _ => "no way leads to a backend from this node: packets to it are lost",
+        };
+        let mut f = cx.service(CHECK.id, Severity::Critical, i, title);
+        f.lost_share = Some(lost.len() as f64 / s.backends.len() as f64);
+        for (b, way) in lost.iter().take(SHOWN) {
+            f = f.proved_by(format!("{}: {}", endpoint_text(b.address, b.port), way.words()));
+        }
+        let whose = cx.snapshot.cluster.is_some();
+        f = f.advise(format!("ip route get {}; ip neigh show nud failed", first.address));
+        found.push(f.advise(match (way, whose) {
+            (Obstacle::Deaf(..), _) => {
+                "is that pod or node up? a pod that went and is still served: is kube-proxy in step (kube_proxy_behind)?"
+            }
+            _ => "the CNI writes these routes: look at its pod on this node, and whether it restarted",
+        }));
+    }
+    match open && found.is_empty() {
+        true => Err(NotChecked::new(
+            SourceId::Routes,
+            "no route leads beyond this node: packets to pods are not routed in this namespace",
+        )),
+        false => Ok(()),
+    }
+}
