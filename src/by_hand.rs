@@ -178,6 +178,10 @@ pub fn of_check(id: &str) -> &'static [&'static str] {
         ],
         "node_port_range" => &["sysctl net.ipv4.ip_local_port_range net.ipv4.ip_local_reserved_ports"],
         "nodeport_ips" => &["nft list set ip kube-proxy nodeport-ips; ip -br addr"],
+        "deprecated" => &[
+            "kubectl get services -A -o jsonpath='{range .items[?(@.spec.externalIPs)]}{.metadata.namespace}/{.metadata.name}{\"\\n\"}{end}'",
+        ],
+        "iif_for_iifname" => &["nft list table ip kube-proxy | grep -F -e ' iif '"],
         "slow_kernel" => &["uname -r; nft list ruleset | grep -c 'chain '"],
         id if id.starts_with("ipvs_") => &[
             "ipvsadm -Ln; ipvsadm -Ln --timeout; ip -br addr show kube-ipvs0",

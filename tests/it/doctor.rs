@@ -120,7 +120,9 @@ fn a_healthy_node_has_no_findings() {
             .collect();
         let view = observer.observe(Snapshot { tables, ..Snapshot::default() });
         assert!(view.model.services.len() > 20);
-        assert_eq!(view.examination.findings, [], "{round}");
+        // What a later version takes away is no fault of the node's.
+        let found: Vec<_> = view.examination.findings.iter().filter(|f| f.id != "deprecated").collect();
+        assert!(found.is_empty(), "{round}: {found:#?}");
     }
 }
 

@@ -4,7 +4,7 @@ use crate::doctor::context::Check;
 
 /// Every check: one file for each. Those that stop most come first: among findings of one severity they are in
 /// this order.
-pub(in crate::doctor) const ALL: [Check; 49] = [
+pub(in crate::doctor) const ALL: [Check; 51] = [
     super::wiped::CHECK,
     super::no_services::CHECK,
     super::ip_forward::CHECK,
@@ -49,9 +49,11 @@ pub(in crate::doctor) const ALL: [Check; 49] = [
     super::duplicate_rules::CHECK,
     super::never_hit::CHECK,
     super::slow_kernel::CHECK,
+    super::iif_for_iifname::CHECK,
     super::kube_proxy_behind::CHECK,
     super::kube_proxy_down::CHECK,
     super::sync_fails::CHECK,
     super::sync_stuck::CHECK,
     super::sync_slow::CHECK,
+    super::deprecated::CHECK,
 ];

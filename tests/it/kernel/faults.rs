@@ -422,6 +422,22 @@ fn a_backend_that_does_not_answer() {
     }
 }
 
+/// kube-proxy's own fault of 1.33 and 1.34.
+#[test]
+fn pods_that_are_told_by_the_number_of_an_interface() {
+    let ward = Ward::new(Engine::Nftables, 0.0);
+    ward.is_healthy();
+    silent(&ward.examine(|_| {}), "iif_for_iifname");
+    let chain = "ip kube-proxy services";
+    ward.node("nft", &format!("insert rule {chain} ip daddr 10.96.0.1 tcp dport 443 iif != lo counter"));
+    named_first(&ward.examine(|_| {}), "iif_for_iifname", "iif");
+    let listed = ward.node("nft", &format!("-a list chain {chain}"));
+    let handle = listed.lines().find(|l| l.contains(" iif ")).and_then(|l| l.rsplit(' ').next()).unwrap();
+    ward.node("nft", &format!("delete rule {chain} handle {handle}"));
+    ward.is_healthy();
+    silent(&ward.examine(|_| {}), "iif_for_iifname");
+}
+
 #[test]
 fn backends_to_which_no_way_leads() {
     let ward = Ward::plain();
