@@ -57,9 +57,9 @@ pub struct KubeProxy {
     /// Its process; looked for where it does not answer.
     #[serde(default)]
     pub process: Process,
-    /// True where the namespace is the one of the node's first process, in which kube-proxy belongs.
+    /// True in the kernel's first network namespace, in which nodes have kube-proxy.
     #[serde(default)]
-    pub in_nodes_netns: bool,
+    pub in_first_netns: bool,
 }
 
 /// What is used of `/metrics` (kube-proxy's `pkg/proxy/metrics/metrics.go`).

@@ -82,11 +82,11 @@ impl Drop for KubeProxyWatch {
 }
 
 async fn follow(shared: &Shared) {
-    let in_nodes_netns = process::in_nodes_netns();
+    let in_first_netns = process::in_first_netns();
     let mut last: Option<Arc<KubeProxy>> = None;
     while !shared.stop.load(Ordering::Relaxed) {
         if shared.looked_at.swap(false, Ordering::Relaxed) {
-            let now = Arc::new(round(last.as_deref(), in_nodes_netns).await);
+            let now = Arc::new(round(last.as_deref(), in_first_netns).await);
             last = Some(now.clone());
             *shared.lock() = Some(now);
             shared.changed.notify_all();
@@ -99,7 +99,7 @@ async fn follow(shared: &Shared) {
 }
 
 /// One round of questions.
-async fn round(last: Option<&KubeProxy>, in_nodes_netns: bool) -> KubeProxy {
+async fn round(last: Option<&KubeProxy>, in_first_netns: bool) -> KubeProxy {
     let asked_at = Timestamp::now();
     let (own, health) =
         tokio::join!(ask(METRICS, &["/metrics", "/configz", "/proxyMode"]), ask(HEALTH, &["/healthz"]),);
@@ -123,7 +123,7 @@ async fn round(last: Option<&KubeProxy>, in_nodes_netns: bool) -> KubeProxy {
         health,
         answered_at: last.and_then(|l| l.answered_at),
         process: Process::NotLookedFor,
-        in_nodes_netns,
+        in_first_netns,
     };
     match now.answers() {
         true => now.answered_at = Some(asked_at),

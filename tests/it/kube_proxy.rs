@@ -97,7 +97,7 @@ fn without_an_answer_nothing_is_said_to_be_fine() {
     assert!(found.is_empty() && sorted(open));
     let refused = KubeProxy { metrics: Answer::Refused, health: Answer::Refused, ..KubeProxy::default() };
     assert_eq!(judge(Some(refused.clone())).0, [("kube_proxy_down", Severity::Info)]);
-    let here = KubeProxy { in_nodes_netns: true, ..refused };
+    let here = KubeProxy { in_first_netns: true, ..refused };
     let (found, open) = judge(Some(here));
     assert_eq!(found, [("kube_proxy_down", Severity::Warning)]);
     assert_eq!(open.len(), 3, "{open:?}");
@@ -224,6 +224,7 @@ mod kernel {
             };
             let view = until("healthy", &[]);
             let said = view.snapshot.kube_proxy.clone().unwrap();
+            assert!(!said.in_first_netns, "a namespace of its own is not the first");
             assert_eq!(said.version(), Some("1.36.3"));
             assert_eq!(said.config.as_ref().unwrap().min_sync, Some(Duration::from_secs(1)));
 

@@ -41,8 +41,8 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
     };
     let answered =
         k.answered_at.map(|at| Duration::try_from(k.asked_at.duration_since(at)).unwrap_or_default());
-    // Rules in a namespace that is not the node's may have been put there by hand.
-    let severity = match (answered, k.in_nodes_netns) {
+    // Rules in another namespace may have been put there by hand.
+    let severity = match (answered, k.in_first_netns) {
         (Some(_), _) => Severity::Critical,
         (None, true) => Severity::Warning,
         (None, false) => Severity::Info,
