@@ -67,7 +67,8 @@ pub fn of_service(snapshot: &Snapshot, s: &Service, at: Option<&Frontend>) -> Ve
     let Some(frontend) = at.or_else(served).or_else(|| with_address().next()).or(s.frontends.first()) else {
         return Vec::new();
     };
-    let backends: Vec<(IpAddr, u16)> = s.backends.iter().map(|b| (b.address, b.port)).collect();
+    let backends: Vec<(IpAddr, u16)> =
+        s.backends.iter().take(MOST_BACKENDS).map(|b| (b.address, b.port)).collect();
     let protocol = s.protocol.number();
     let mut all = Vec::new();
     match (s.engine.mode(), frontend.address) {

@@ -181,6 +181,12 @@ impl<'a> CheckContext<'a> {
         given.ok_or_else(|| NotChecked::new(SourceId::KubeProxy, "kube-proxy itself was not asked"))
     }
 
+    /// The same, where its metrics are known.
+    pub(super) fn kube_proxy_with_metrics(&self) -> Result<&'a KubeProxy, NotChecked> {
+        let k = self.kube_proxy()?;
+        if k.metrics.given().is_some() { Ok(k) } else { Err(self.kube_proxy_silent(k)) }
+    }
+
     /// Why kube-proxy said nothing of its syncs.
     pub(super) fn kube_proxy_silent(&self, k: &KubeProxy) -> NotChecked {
         let why = match &k.metrics {

@@ -24,16 +24,12 @@ pub(super) async fn ask(port: u16, paths: &[&str]) -> Vec<Answer<(u16, String)>>
             // What did not answer once is not waited for again.
             Some(no @ (Answer::Refused | Answer::Silent)) => no.clone(),
             _ => match connect(port).await {
-                Answer::Given(stream) => {
-                    match tokio::time::timeout(ANSWER, question(stream, port, path)).await {
-                        Ok(Ok(given)) => Answer::Given(given),
-                        Ok(Err(why)) => Answer::Failed(why),
-                        Err(_) => Answer::Silent,
-                    }
-                }
-                Answer::NotAsked | Answer::Refused => Answer::Refused,
-                Answer::Silent => Answer::Silent,
-                Answer::Failed(why) => Answer::Failed(why),
+                Ok(stream) => match tokio::time::timeout(ANSWER, question(stream, port, path)).await {
+                    Ok(Ok(given)) => Answer::Given(given),
+                    Ok(Err(why)) => Answer::Failed(why),
+                    Err(_) => Answer::Silent,
+                },
+                Err(no) => no,
             },
         };
         answers.push(answer);
@@ -41,20 +37,20 @@ pub(super) async fn ask(port: u16, paths: &[&str]) -> Vec<Answer<(u16, String)>>
     answers
 }
 
-/// A connection to a port on loopback. A cluster of IPv6 alone has it on ::1.
-async fn connect(port: u16) -> Answer<TcpStream> {
+/// A connection to a port on loopback, or what came instead of one. A cluster of IPv6 alone has it on ::1.
+async fn connect<T>(port: u16) -> Result<TcpStream, Answer<T>> {
     for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
         let connect = TcpStream::connect(SocketAddr::new(address, port));
         match tokio::time::timeout(ANSWER, connect).await {
-            Ok(Ok(stream)) => return Answer::Given(stream),
+            Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(e)) if e.kind() == ErrorKind::ConnectionRefused => {}
             // Without IPv6 there is no such address.
             Ok(Err(_)) if address.is_ipv6() => {}
-            Ok(Err(e)) => return Answer::Failed(e.to_string()),
-            Err(_) => return Answer::Silent,
+            Ok(Err(e)) => return Err(Answer::Failed(e.to_string())),
+            Err(_) => return Err(Answer::Silent),
         }
     }
-    Answer::Refused
+    Err(Answer::Refused)
 }
 
 async fn question(stream: TcpStream, port: u16, path: &str) -> Result<(u16, String), String> {

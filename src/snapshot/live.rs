@@ -136,6 +136,24 @@ struct Cache {
     remembered: Option<Reading<Remembered>>,
 }
 
+/// Reads something, or gives what was read a moment ago: where the reader is paced, as in the live screen, it is read now and then.
+fn seldom<T>(
+    kept: &mut Option<(Instant, Arc<T>)>,
+    paced: bool,
+    read: impl FnOnce() -> Result<T>,
+) -> Result<Arc<T>> {
+    const SELDOM: Duration = Duration::from_secs(2);
+    if let Some((at, known)) = kept
+        && paced
+        && at.elapsed() < SELDOM
+    {
+        return Ok(known.clone());
+    }
+    let read = Arc::new(read()?);
+    *kept = Some((Instant::now(), read.clone()));
+    Ok(read)
+}
+
 impl Live {
     /// Opens the namespace `spec` (see [`Netns::find`]), or the calling thread's own. The thread enters it.
     pub fn open(spec: Option<&str>) -> Result<Live> {
@@ -309,30 +327,14 @@ impl Live {
         snapshot
     }
 
-    /// Routes may be many. The live screen reads them now and then.
+    /// Routes may be many.
     fn ways(&mut self) -> Result<Arc<ways::Ways>> {
-        const SELDOM: Duration = Duration::from_secs(2);
-        match &self.ways {
-            Some((at, known)) if self.paced && at.elapsed() < SELDOM => Ok(known.clone()),
-            _ => {
-                let read = Arc::new(ways::read()?);
-                self.ways = Some((Instant::now(), read.clone()));
-                Ok(read)
-            }
-        }
+        seldom(&mut self.ways, self.paced, ways::read)
     }
 
-    /// Sysctls: a file or more for each interface, and they seldom change. The live screen reads them now and then.
+    /// A file or more for each interface, and they seldom change.
     fn sysctls(&mut self) -> Arc<sysctl::Sysctls> {
-        const SELDOM: Duration = Duration::from_secs(2);
-        match &self.sysctls {
-            Some((at, known)) if self.paced && at.elapsed() < SELDOM => known.clone(),
-            _ => {
-                let read = Arc::new(sysctl::read());
-                self.sysctls = Some((Instant::now(), read.clone()));
-                read
-            }
-        }
+        seldom(&mut self.sysctls, self.paced, || Ok(sysctl::read())).unwrap_or_default()
     }
 
     fn read_tables(&mut self, at: Duration) {

@@ -90,17 +90,15 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
             let room = usize::from(area.width / 3);
             left.push(Span::styled(format!(" · API: {}", clip_end(&t.what, room)), theme.warn()));
         }
-        let right_width: usize = right.iter().map(|g| width(g)).sum();
-        let at = s.taken_at;
-        if let Some((words, is_well)) = s.kube_proxy.as_ref().and_then(|k| k.words(at)) {
+        let needed: usize = right.iter().map(|g| width(g)).sum();
+        if let Some((words, is_well)) = s.kube_proxy.as_ref().and_then(|k| k.words(s.taken_at)) {
             let text = format!(" · kube-proxy {words}");
             // What is wrong with it is a finding, too: the node and the modes come first.
-            if width(&left) + right_width + text.len() < usize::from(area.width) {
+            if width(&left) + needed + text.len() < usize::from(area.width) {
                 left.push(Span::styled(text, if is_well { theme.dim() } else { theme.warn() }));
             }
         }
         let kernel = format!(" · kernel {}", s.node.kernel.as_deref().unwrap_or("?"));
-        let needed: usize = right.iter().map(|g| width(g)).sum();
         if width(&left) + needed + kernel.len() < usize::from(area.width) {
             left.push(Span::styled(kernel, theme.dim()));
         }

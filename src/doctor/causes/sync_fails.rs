@@ -10,10 +10,7 @@ pub(super) const CHECK: Check =
     Check { id: "sync_fails", needs: &[SourceId::KubeProxy], looks_at: &[], readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    let k = cx.kube_proxy()?;
-    if k.metrics.given().is_none() {
-        return Err(cx.kube_proxy_silent(k));
-    }
+    let k = cx.kube_proxy_with_metrics()?;
     let late = overdue(k);
     let Some(failed) = failures(k).filter(|_| !late.is_empty()) else { return Ok(()) };
     let mut f =

@@ -14,10 +14,7 @@ pub(super) const CHECK: Check =
     Check { id: "sync_slow", needs: &[SourceId::KubeProxy], looks_at: &[], readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    let k = cx.kube_proxy()?;
-    if k.metrics.given().is_none() {
-        return Err(cx.kube_proxy_silent(k));
-    }
+    let k = cx.kube_proxy_with_metrics()?;
     // None has ended yet: that is another cause's.
     let Some(seconds) = k.sync_seconds() else { return Ok(()) };
     // It may have waited for its turn.

@@ -44,10 +44,9 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         for (b, way) in lost.iter().take(SHOWN) {
             f = f.proved_by(format!("{}: {}", endpoint_text(b.address, b.port), way.words()));
         }
-        let whose = cx.snapshot.cluster.is_some();
         f = f.advise(format!("ip route get {}; ip neigh show nud failed", first.address));
-        found.push(f.advise(match (way, whose) {
-            (Obstacle::Deaf(..), _) => {
+        found.push(f.advise(match way {
+            Obstacle::Deaf(..) => {
                 "is that pod or node up? a pod that went and is still served: is kube-proxy in step (kube_proxy_behind)?"
             }
             _ => "the CNI writes these routes: look at its pod on this node, and whether it restarted",

@@ -242,7 +242,7 @@ pub(super) fn kube_proxy(cx: &CheckContext<'_>, found: &mut Vec<Finding>) {
     let Some(written) = k.synced_at().filter(|_| has_all_rules(cx, IpFamily::V4)) else { return };
     let is_own = |t: &Table| {
         t.name == nftables::TABLE
-            || (0..t.chains.len() as u32).any(|c| t.chain_name(ChainId(c)).starts_with("KUBE-"))
+            || (0..t.chains.len() as u32).any(|c| t.chain_name(ChainId(c)).starts_with(names::PREFIX))
     };
     // Who cannot read all rules finds none.
     if !cx.model.services.modes.is_empty()
