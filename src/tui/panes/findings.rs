@@ -53,7 +53,7 @@ impl Pane for Findings {
 
     fn copied(&self, cx: &Context) -> Option<String> {
         let f = self.chosen(cx)?;
-        Some(f.commands.join("\n"))
+        (!f.commands.is_empty()).then(|| f.commands.join("\n"))
     }
 
     fn hints(&self) -> &'static [Action] {
