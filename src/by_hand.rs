@@ -166,6 +166,7 @@ pub fn of_check(id: &str) -> &'static [&'static str] {
         "stale_flows" | "untranslated_flows" | "hairpin" | "unreachable_backend" | "unroutable_backend" => {
             &["conntrack -L | grep -F -e UNREPLIED"]
         }
+        "ebpf_ahead" => &["bpftool net; bpftool cgroup tree"],
         "listen_overflows" => &["nstat -az TcpExtListenOverflows TcpExtListenDrops; ss -ltn"],
         "softnet" => {
             &["cat /proc/net/softnet_stat; sysctl net.core.netdev_max_backlog net.core.netdev_budget"]

@@ -9,7 +9,7 @@ use super::{
     compare, config, doctor, drops, explain, pages, record, serve, shot, snapshot, source, top, watch,
 };
 use crate::exit::FAILED;
-use crate::snapshot::facts::{keep_reading, run_no_program};
+use crate::snapshot::facts::{keep_reading, learn_names, run_no_program};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -122,6 +122,10 @@ pub fn run() -> ExitCode {
     let needs = command.needs();
     let monitor = needs.monitor && cli.globals.source.from.is_empty();
     if needs.reads_only {
+        if cli.globals.source.from.is_empty() {
+            // Names of eBPF programs need what is given up next.
+            learn_names();
+        }
         source::give_up(keep_reading(cli.globals.source.netns.is_some(), monitor));
     }
     if !monitor && !needs.starts_itself {

@@ -5,6 +5,7 @@ use crate::proxy::{
     Frontend, Mode, Model, Service, local_pod_network, node_address, outside_client, pod_network,
 };
 use crate::ruleset::{IpFamily, IpNet};
+use crate::snapshot::facts::Hook;
 use crate::snapshot::{Obstacle, Snapshot, obstacle, routes_beyond};
 use crate::walk::{End, Ingress, Options, Outcome, Packet, Place, RulesetIndex, Step, StepKind, Trace};
 use std::collections::BTreeSet;
@@ -160,7 +161,24 @@ pub fn explain(
     let lost = to.into_iter().filter_map(|a| Some((a, obstacle(snapshot, a)?)));
     let no_way = lost.filter(|(_, o)| *o != Obstacle::NoRoute || routes_beyond(snapshot, family));
     notes.extend(no_way.map(|(a, o)| format!("packets to {a} are lost behind the rules: {}", o.words())));
+    notes.extend(ahead(snapshot, sender, family));
     Ok(Explanation { destination: destination.clone(), packet, sender, notes, walk })
+}
+
+/// Programs that may translate the address at the socket, before there is a packet: not for who is outside.
+fn ahead(snapshot: &Snapshot, sender: Sender, family: IpFamily) -> Option<String> {
+    let of_family = |h: Hook| match family {
+        IpFamily::V4 => matches!(h, Hook::Connect4 | Hook::SendMsg4),
+        IpFamily::V6 => matches!(h, Hook::Connect6 | Hook::SendMsg6),
+    };
+    let mut all = snapshot.ebpf.iter().flat_map(|e| &e.programs);
+    let p = all.find(|p| of_family(p.hook)).filter(|_| sender != Sender::Outside)?;
+    Some(format!(
+        "an eBPF program at {} of cgroup {} ({}) may translate the address before there is a packet: these rules do not see it then",
+        p.hook,
+        p.place,
+        p.label(),
+    ))
 }
 
 /// How an end is called in JSON.

@@ -2,8 +2,8 @@
 
 use crate::ruleset::{Family, Table, TableCounters};
 use crate::snapshot::facts::{
-    AcctObject, Cluster, Counters, InterfaceAddress, Ipset, Ipvs, KubeProxy, Link, Node, Route, Sysctls,
-    Ways, Writer,
+    AcctObject, Cluster, Counters, InterfaceAddress, Ipset, Ipvs, KubeProxy, Link, Node, Programs, Route,
+    Sysctls, Ways, Writer,
 };
 use crate::snapshot::{
     Conntrack, FlowEvents, Flows, NetnsFact, Reading, Recent, Remembered, Snapshot, SourceId, TableState,
@@ -30,6 +30,7 @@ pub(super) enum Piece {
     Cluster(Arc<Cluster>),
     Routes(Arc<Vec<Route>>),
     Ways(Arc<Ways>),
+    Ebpf(Arc<Programs>),
 }
 
 impl Piece {
@@ -44,6 +45,7 @@ impl Piece {
             (Piece::Cluster(a), Piece::Cluster(b)) => Arc::ptr_eq(a, b),
             (Piece::Routes(a), Piece::Routes(b)) => a == b,
             (Piece::Ways(a), Piece::Ways(b)) => a == b,
+            (Piece::Ebpf(a), Piece::Ebpf(b)) => a == b,
             _ => false,
         }
     }
@@ -198,6 +200,7 @@ impl Frame {
         ];
         pieces.extend(s.cluster.clone().map(|c| put(Piece::Cluster(c))));
         pieces.extend(s.ways.clone().map(|w| put(Piece::Ways(w))));
+        pieces.extend(s.ebpf.clone().map(|e| put(Piece::Ebpf(e))));
         let tables = s.tables.iter().map(|t| FrameTable {
             table: put(Piece::Table(t.table.clone())),
             at: t.at,
@@ -260,6 +263,7 @@ impl Frame {
                 Piece::Cluster(x) => s.cluster = Some(x),
                 Piece::Routes(x) => s.routes = x,
                 Piece::Ways(x) => s.ways = Some(x),
+                Piece::Ebpf(x) => s.ebpf = Some(x),
                 Piece::Table(t) => return Err(format!("table {} is where none should", t.name)),
             }
         }

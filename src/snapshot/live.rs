@@ -11,8 +11,8 @@ use crate::kernel::netns::Netns;
 use crate::kernel::usage::{Cost, Meter};
 use crate::kernel::xtables::{self, TableReader};
 use crate::kernel::{
-    Error, Result, conntrack, counters, ipset, ipvs, links, module, nfacct, nftables, node, recent, sysctl,
-    ways,
+    Error, Result, conntrack, counters, ebpf, ipset, ipvs, links, module, nfacct, nftables, node, recent,
+    sysctl, ways,
 };
 use crate::kube_proxy::KubeProxyWatch;
 use crate::ruleset::{Element, Family, IpFamily, L4Endpoint, RuleId, Table, TableBackend};
@@ -100,6 +100,7 @@ pub struct Live {
     flow_watch: Option<FlowWatch>,
     sysctls: Option<(Instant, Arc<sysctl::Sysctls>)>,
     ways: Option<(Instant, Arc<ways::Ways>)>,
+    ebpf: Option<(Instant, Arc<ebpf::Programs>)>,
     api: Option<Arc<ApiWatch>>,
     kube_proxy: Option<KubeProxyWatch>,
     writers: Option<nftables::Writers>,
@@ -136,16 +137,21 @@ struct Cache {
     remembered: Option<Reading<Remembered>>,
 }
 
-/// Reads something, or gives what was read a moment ago: where the reader is paced, as in the live screen, it is read now and then.
-fn seldom<T>(
+/// How often routes and sysctls are read where the reader is paced.
+const NOW_AND_THEN: Duration = Duration::from_secs(2);
+/// The same of what changes with a rollout: hundreds of questions on a node with as many interfaces.
+const SELDOM: Duration = Duration::from_secs(30);
+
+/// Reads something, or gives what was read not longer ago than this: where the reader is paced, as in the live screen.
+fn kept_for<T>(
+    most: Duration,
     kept: &mut Option<(Instant, Arc<T>)>,
     paced: bool,
     read: impl FnOnce() -> Result<T>,
 ) -> Result<Arc<T>> {
-    const SELDOM: Duration = Duration::from_secs(2);
     if let Some((at, known)) = kept
         && paced
-        && at.elapsed() < SELDOM
+        && at.elapsed() < most
     {
         return Ok(known.clone());
     }
@@ -189,6 +195,7 @@ impl Live {
             flow_watch: None,
             sysctls: None,
             ways: None,
+            ebpf: None,
             api: None,
             kube_proxy: None,
             writers: None,
@@ -246,6 +253,7 @@ impl Live {
             Ok(found) => snapshot.ways = Some(found),
             Err(e) => snapshot.unread.push(Unread::of_error(SourceId::Routes, "routes and neighbours", &e)),
         }
+        self.add_ebpf(&mut snapshot);
         match links::read() {
             Ok(found) => snapshot.links = Arc::new(found),
             Err(e) => snapshot.unread.push(Unread::of_error(SourceId::Links, "the node's interfaces", &e)),
@@ -329,12 +337,30 @@ impl Live {
 
     /// Routes may be many.
     fn ways(&mut self) -> Result<Arc<ways::Ways>> {
-        seldom(&mut self.ways, self.paced, ways::read)
+        kept_for(NOW_AND_THEN, &mut self.ways, self.paced, ways::read)
     }
 
     /// A file or more for each interface, and they seldom change.
     fn sysctls(&mut self) -> Arc<sysctl::Sysctls> {
-        seldom(&mut self.sysctls, self.paced, || Ok(sysctl::read())).unwrap_or_default()
+        kept_for(NOW_AND_THEN, &mut self.sysctls, self.paced, || Ok(sysctl::read())).unwrap_or_default()
+    }
+
+    /// eBPF programs; what was not permitted is said.
+    fn add_ebpf(&mut self, snapshot: &mut Snapshot) {
+        match kept_for(SELDOM, &mut self.ebpf, self.paced, ebpf::read) {
+            Ok(found) => {
+                let refused = [("at cgroups", &found.no_cgroups), ("at tcx", &found.no_tcx)];
+                for (where_, why) in refused {
+                    let Some(why) = why.clone() else { continue };
+                    let what = format!("eBPF programs {where_}");
+                    let kind = UnreadKind::NotPermitted;
+                    let hint = Some("run as root or with sudo".into());
+                    snapshot.unread.push(Unread { source: SourceId::Ebpf, what, kind, why, hint });
+                }
+                snapshot.ebpf = Some(found);
+            }
+            Err(e) => snapshot.unread.push(Unread::of_error(SourceId::Ebpf, "eBPF programs", &e)),
+        }
     }
 
     fn read_tables(&mut self, at: Duration) {

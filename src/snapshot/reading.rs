@@ -2,10 +2,11 @@
 
 use super::flow_events::FlowEvents;
 use super::flows::Flows;
-use super::source::Unread;
+use super::source::{SourceId, Unread};
 use crate::api::Cluster;
 use crate::kernel::conntrack::{Limits, Stats};
 use crate::kernel::counters::Counters;
+use crate::kernel::ebpf::Programs;
 use crate::kernel::ipset::Ipset;
 use crate::kernel::ipvs::Ipvs;
 use crate::kernel::links::Link;
@@ -36,6 +37,7 @@ pub mod facts {
     };
     pub use crate::kernel::counters::{Counters, Softnet};
     pub use crate::kernel::drop_monitor::{Dropped as DroppedPacket, Header as PacketHeader};
+    pub use crate::kernel::ebpf::{Hook, Program, Programs, learn_names};
     pub use crate::kernel::ipset::{AS_TEXT, Ipset, Member};
     pub use crate::kernel::ipvs::{
         Forwarding, Ipvs, IpvsStats, RealServer, SVC_PERSISTENT, Timeouts, VirtualAddress, VirtualServer,
@@ -51,7 +53,7 @@ pub mod facts {
     pub use crate::kernel::privileges::{
         active, keep_files_only, keep_reading, keep_reading_only, run_no_program,
     };
-    pub use crate::kernel::reads::{READS, Read};
+    pub use crate::kernel::reads::{BPF_READS, BpfRead, READS, Read};
     pub use crate::kernel::recent::RecentEntry;
     pub use crate::kernel::sysctl::{ANY_ROUTE_LOCALNET, NOT_FORWARDING, STRICT_RP_FILTER, Sysctls};
     pub use crate::kernel::usage::{Cost, Meter};
@@ -97,6 +99,8 @@ pub struct Snapshot {
     pub routes: Arc<Vec<Route>>,
     /// Where packets go on from here, by routes of all tables and neighbours; `None` where that was not read.
     pub ways: Option<Arc<Ways>>,
+    /// eBPF programs that packets of Services may meet before the rules; `None` where that was not read.
+    pub ebpf: Option<Arc<Programs>>,
     /// Counters of the network stack.
     pub counters: Option<Reading<Counters>>,
     /// What the Kubernetes API reports, where it was asked.
@@ -283,7 +287,8 @@ impl Snapshot {
     /// True where something that holds Services could be read, or is not there: silence then means that there
     /// are none.
     pub fn rules_read(&self) -> bool {
-        !self.tables.is_empty() || self.ipvs.is_some() || self.failed().next().is_none()
+        let holds = |u: &Unread| SourceId::RULES.contains(&u.source) || u.source == SourceId::Other;
+        !self.tables.is_empty() || self.ipvs.is_some() || !self.failed().any(holds)
     }
 
     /// What is there and could not be read.

@@ -30,6 +30,8 @@ pub enum SourceId {
     Links,
     /// Routes, and neighbours that do not answer.
     Routes,
+    /// eBPF programs at hooks that packets pass before the rules.
+    Ebpf,
     /// Counters of the network stack.
     Counters,
     /// Sysctls that decide about packets.
@@ -43,7 +45,7 @@ pub enum SourceId {
 }
 
 /// The sources with a name of their own, as recordings have it.
-const NAMES: [(SourceId, &str); 19] = [
+const NAMES: [(SourceId, &str); 20] = [
     (SourceId::Tables(Family::Ip), "tables-ip"),
     (SourceId::Tables(Family::Ip6), "tables-ip6"),
     (SourceId::Tables(Family::Arp), "tables-arp"),
@@ -59,6 +61,7 @@ const NAMES: [(SourceId, &str); 19] = [
     (SourceId::Addresses, "addresses"),
     (SourceId::Links, "links"),
     (SourceId::Routes, "routes"),
+    (SourceId::Ebpf, "ebpf"),
     (SourceId::Counters, "counters"),
     (SourceId::Sysctls, "sysctls"),
     (SourceId::Api, "api"),

@@ -54,6 +54,7 @@
 //! | [`ipset`], [`nfacct`], [`recent`] | sets, named counters, clients that `-m recent` remembers | `ipset list`, `nfacct list` |
 //! | [`drop_monitor`] | packets as they are dropped, with the kernel's reason | `dropwatch` |
 //! | [`links`], [`node`], [`counters`], [`sysctl`], [`hooks`] | interfaces, addresses, `/proc/net`, settings, who is on a hook | `ip`, `nstat`, `sysctl` |
+//! | [`ebpf`] | eBPF programs that Service packets meet before the rules | `bpftool net`, `bpftool cgroup` |
 //! | [`netns`] | another network namespace, by name, path or process | `ip netns exec` |
 //! | [`privileges`] | gives up what is not needed, once all is open | |
 //!
@@ -74,6 +75,7 @@ pub mod conntrack_events;
 mod conntrack_stats;
 pub mod counters;
 pub mod drop_monitor;
+pub mod ebpf;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;

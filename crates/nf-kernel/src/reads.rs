@@ -47,6 +47,8 @@ pub const READS: &[Read] = &[
     route(22, "RTM_GETADDR", "addresses (asked by getifaddrs)"),
     route(26, "RTM_GETROUTE", "routes"),
     route(30, "RTM_GETNEIGH", "neighbours"),
+    route(38, "RTM_GETQDISC", "interfaces that have filters of tc"),
+    route(46, "RTM_GETTFILTER", "filters of tc"),
     nf(1, 1, "IPCTNL_MSG_CT_GET", "flows of conntrack"),
     nf(1, 4, "IPCTNL_MSG_CT_GET_STATS_CPU", "statistics of conntrack"),
     nf(6, 7, "IPSET_CMD_LIST", "ipsets"),
@@ -70,6 +72,25 @@ pub const READS: &[Read] = &[
     generic("NET_DM", 2, "NET_DM_CMD_CONFIG", "the drop monitor's mode, on request"),
     generic("NET_DM", 3, "NET_DM_CMD_START", "the drop monitor on, on request"),
     generic("NET_DM", 4, "NET_DM_CMD_STOP", "the drop monitor off again"),
+];
+
+/// A command of `bpf(2)` that reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BpfRead {
+    /// Its number in `enum bpf_cmd` (`linux/bpf.h`).
+    pub command: u32,
+    /// Its name there.
+    pub name: &'static str,
+    /// What it asks for.
+    pub what: &'static str,
+}
+
+/// All commands of `bpf(2)` that kptop sends.
+pub const BPF_READS: &[BpfRead] = &[
+    BpfRead { command: 11, name: "BPF_PROG_GET_NEXT_ID", what: "the eBPF programs that there are" },
+    BpfRead { command: 13, name: "BPF_PROG_GET_FD_BY_ID", what: "an eBPF program, to ask for its name" },
+    BpfRead { command: 15, name: "BPF_OBJ_GET_INFO_BY_FD", what: "the name of an eBPF program" },
+    BpfRead { command: 16, name: "BPF_PROG_QUERY", what: "eBPF programs at a hook" },
 ];
 
 /// Numbers of families of generic netlink that were looked up, with their names. One has the same number everywhere.

@@ -4,7 +4,7 @@ use crate::doctor::context::Check;
 
 /// Every check: one file for each. Those that stop most come first: among findings of one severity they are in
 /// this order.
-pub(in crate::doctor) const ALL: [Check; 51] = [
+pub(in crate::doctor) const ALL: [Check; 52] = [
     super::wiped::CHECK,
     super::no_services::CHECK,
     super::ip_forward::CHECK,
@@ -55,5 +55,6 @@ pub(in crate::doctor) const ALL: [Check; 51] = [
     super::sync_fails::CHECK,
     super::sync_stuck::CHECK,
     super::sync_slow::CHECK,
+    super::ebpf_ahead::CHECK,
     super::deprecated::CHECK,
 ];

@@ -7,6 +7,7 @@ mod conntrack_full;
 mod conntrack_insert_failed;
 mod deprecated;
 mod duplicate_rules;
+mod ebpf_ahead;
 mod foreign_dnat;
 mod foreign_drop;
 mod forward_policy;

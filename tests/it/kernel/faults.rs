@@ -1,8 +1,9 @@
 //! One scenario for each cause: the fault is made for real in a lab, the doctor names it first, and after healing it is
 //! silent. Faults of IPVS, of a full conntrack and of receive queues are made in the VM (`tests/it/kernel/faults_vm.rs`).
 
-use crate::common::ward::{Ward, healthy_shop, named_first, silent};
+use crate::common::ward::{Ward, healthy_shop, named_first, silent, text};
 use kptop::kernel::conntrack;
+use kptop::kernel::ebpf::{Hook, make};
 use kptop::lab::packets::{Sender, encode};
 use kptop::lab::{CLIENT_IP, FRIEND_IP, NODE_IP, Origin, inside, shop};
 use kptop::proxy::{Engine, FrontendKind, ServiceName, TrafficPolicy, Variant};
@@ -11,6 +12,7 @@ use kptop::snapshot::facts::Tuple;
 use kptop::walk::{Ingress, Packet};
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
 use std::time::Duration;
 
 const TCP: u8 = 6;
@@ -486,6 +488,68 @@ fn backends_to_which_no_way_leads() {
     ward.node("ip", "route del default");
     ward.node("ip", "route del 10.244.0.0/17");
     named_first(&ward.examine(|_| {}), "unroutable_backend", "no route leads there");
+}
+
+/// A cgroup that goes with what is attached to it.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn new(name: &str) -> Cgroup {
+        let mounts = procfs::process::Process::myself().unwrap().mountinfo().unwrap();
+        let root = mounts.into_iter().find(|m| m.fs_type == "cgroup2").expect("no cgroup2").mount_point;
+        let path = root.join(format!("kptop-{name}-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Cgroup(path)
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn ebpf_programs_before_the_rules() {
+    let ward = Ward::plain();
+    silent(&ward.examine(|_| {}), "ebpf_ahead");
+    let group = Cgroup::new("connect");
+    make::at_cgroup("cil_sock4_conn", Hook::Connect4, &group.0).unwrap();
+    let done = ward.examine(|_| {});
+    named_first(&done, "ebpf_ahead", "cil_sock4_conn (of Cilium)");
+    assert!(done.findings[0].evidence[0].starts_with("connect4 of /kptop-connect-"), "{}", text(&done));
+    // A path from a pod says it, one from outside does not: its socket is elsewhere.
+    let view = ward.view(|_| {});
+    let found =
+        kptop::explain::destinations(&view.snapshot, &view.model, "kube-system/kube-dns:dns").unwrap();
+    for (sender, said) in [(kptop::explain::Sender::Pod, true), (kptop::explain::Sender::Outside, false)] {
+        let path = kptop::explain::explain(&view.snapshot, &view.model, &found[0], sender, None).unwrap();
+        assert_eq!(path.notes.iter().any(|n| n.contains("cil_sock4_conn")), said, "{:?}", path.notes);
+    }
+    drop(group);
+    silent(&ward.examine(|_| {}), "ebpf_ahead");
+
+    // At an interface of the node: each hook there.
+    let attach = |hook| {
+        inside(ward.lab.node(), move || {
+            let index = nix::net::if_::if_nametoindex("pods0").unwrap();
+            make::at_interface("own_program", hook, index)
+        })
+        .unwrap()
+    };
+    let held = [attach(Hook::Xdp), attach(Hook::TcxIngress)];
+    let done = ward.examine(|_| {});
+    named_first(&done, "ebpf_ahead", "xdp of pods0: own_program (owner unknown)");
+    let seen = &done.findings[0].evidence;
+    assert!(seen.iter().any(|e| e == "tcx ingress of pods0: own_program (owner unknown)"), "{seen:?}");
+    drop(held);
+    silent(&ward.examine(|_| {}), "ebpf_ahead");
+    ward.node("tc", "qdisc add dev pods0 clsact");
+    silent(&ward.examine(|_| {}), "ebpf_ahead");
+    ward.node("tc", "filter add dev pods0 egress bpf da bytecode '1,6 0 0 4294967295,'");
+    named_first(&ward.examine(|_| {}), "ebpf_ahead", "tc egress of pods0");
+    ward.node("tc", "qdisc del dev pods0 clsact");
+    silent(&ward.examine(|_| {}), "ebpf_ahead");
 }
 
 #[test]

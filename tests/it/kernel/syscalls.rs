@@ -2,7 +2,7 @@
 
 use crate::common::terminal::Terminal;
 use crate::common::{in_new_netns, load_legacy, read, run, run_with, say, set};
-use kptop::snapshot::facts::READS;
+use kptop::snapshot::facts::{BPF_READS, READS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::Duration;
@@ -104,6 +104,8 @@ const CALLS: &[&str] = &[
     "recvfrom",
     "recvmsg",
     "shutdown",
+    // eBPF programs.
+    "bpf",
     // What it gives up.
     "seccomp",
     "prctl",
@@ -194,6 +196,10 @@ fn examine(log: &str) -> (BTreeMap<String, u32>, BTreeSet<String>) {
                 let known = args.contains("AF_NETLINK") || args.contains("AF_UNIX") || asks_kube_proxy;
                 assert!(known, "connects: {line}");
             }
+            "bpf" => {
+                let known = BPF_READS.iter().any(|r| args.starts_with(&format!("{},", r.name)));
+                assert!(known, "asks bpf: {line}");
+            }
             "ioctl" => assert!(!args.contains("SIOCS") && !args.contains("TIOCSTI"), "ioctl: {line}"),
             "prctl" => {
                 let known = [
@@ -255,6 +261,7 @@ fn a_live_session_only_reads() {
         assert!(sent.iter().any(|s| s.ends_with(wanted)), "{wanted} was not asked: {sent:?}");
     }
     assert!(calls["getsockopt"] > 5, "x_tables were not read");
+    assert!(log.contains("bpf(BPF_PROG_QUERY"), "eBPF programs were not asked for");
     // Privileges went before anything was opened in the kernel.
     let at = |what: &str| log.find(what).unwrap_or_else(|| panic!("no {what}"));
     assert!(at("PR_SET_NO_NEW_PRIVS") < at("AF_NETLINK") && at("capset(") < at("AF_NETLINK"));
@@ -277,6 +284,7 @@ fn what_writes_is_seen() {
         "1 socket(AF_INET, SOCK_RAW, IPPROTO_RAW) = 3",
         "1 connect(9, {sa_family=AF_INET, sin_port=htons(10249), sin_addr=inet_addr(\"10.0.0.1\")}, 16) = 0",
         "1 connect(9, {sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr(\"127.0.0.1\")}, 16) = 0",
+        "1 bpf(BPF_PROG_LOAD, {prog_type=BPF_PROG_TYPE_XDP, insn_cnt=2}, 128) = 3",
         "1 write(5</etc/x>, \"y\", 1) = 1",
     ] {
         let seen = std::panic::catch_unwind(|| examine(&format!("1 execve(\"kptop\") = 0\n{bad}\n")));
