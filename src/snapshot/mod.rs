@@ -25,4 +25,4 @@ pub use reading::{
     TableState, facts,
 };
 pub use source::{SourceId, Unread, UnreadKind};
-pub use way::{Obstacle, obstacle, routes_beyond};
+pub use way::{Obstacle, leaves_by, obstacle, routes_beyond};

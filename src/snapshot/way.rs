@@ -16,6 +16,8 @@ pub enum Obstacle {
     Blackhole(WayRoute),
     /// The interface of the route is down: its name.
     Down(String),
+    /// It is on this node, and nothing but the default route leads there: by which interface.
+    Outward(String),
     /// Nobody answers to ARP or neighbour discovery: who was asked, on which interface.
     Deaf(IpAddr, String),
 }
@@ -28,14 +30,17 @@ impl Obstacle {
             Obstacle::Refused(r) => format!("the route {} refuses packets (unreachable or prohibit)", r.net),
             Obstacle::Blackhole(r) => format!("the route {} drops packets (blackhole)", r.net),
             Obstacle::Down(link) => format!("its interface {link} is down"),
+            Obstacle::Outward(link) => {
+                format!("it is on this node, and only the default route leads there, out by {link}")
+            }
             Obstacle::Deaf(hop, link) => format!("{hop} does not answer on {link} (neighbour FAILED)"),
         }
     }
 }
 
-/// What stands in the way to an address, as far as routes and neighbours say it; `None` where nothing does, where that was not
-/// read, and where rules of routing (`ip rule`) may lead elsewhere: a table that is not main has a route.
-pub fn obstacle(snapshot: &Snapshot, to: IpAddr) -> Option<Obstacle> {
+/// The route of the main table that leads to an address, and that there is none. `None` where it is the node's own, where the
+/// routes were not read, and where a table that is not main has a route: rules of routing may lead there.
+fn best(snapshot: &Snapshot, to: IpAddr) -> Option<Option<&WayRoute>> {
     let ways = snapshot.ways.as_ref().filter(|w| !w.cut)?;
     let own = snapshot.addresses.iter().any(|a| a.address == to);
     if own || to.is_loopback() || to.is_unspecified() {
@@ -47,12 +52,30 @@ pub fn obstacle(snapshot: &Snapshot, to: IpAddr) -> Option<Obstacle> {
             ways.routes.iter().filter(|r| r.is_main() == main && r.kind != RouteKind::Throw).filter(leads);
         all.min_by_key(|r| (std::cmp::Reverse(r.net.prefix), r.metric))
     };
-    if best(false).is_some() {
-        return None;
+    match best(false) {
+        Some(_) => None,
+        None => Some(best(true)),
     }
+}
+
+fn link_name(snapshot: &Snapshot, index: u32) -> String {
+    let link = snapshot.links.iter().find(|l| l.index == index);
+    link.map_or_else(|| format!("interface {index}"), |l| l.name.clone())
+}
+
+/// The interface of the default route, where nothing else leads to an address: packets to it leave the node.
+pub fn leaves_by(snapshot: &Snapshot, to: IpAddr) -> Option<String> {
+    let route = best(snapshot, to)?.filter(|r| r.net.prefix == 0 && r.kind == RouteKind::Unicast)?;
+    Some(link_name(snapshot, route.interface))
+}
+
+/// What stands in the way to an address, as far as routes and neighbours say it; `None` where nothing does, where that was not
+/// read, and where rules of routing (`ip rule`) may lead elsewhere: a table that is not main has a route.
+pub fn obstacle(snapshot: &Snapshot, to: IpAddr) -> Option<Obstacle> {
+    let ways = snapshot.ways.as_ref()?;
     let link = |index: u32| snapshot.links.iter().find(|l| l.index == index);
-    let name = |index: u32| link(index).map_or_else(|| format!("interface {index}"), |l| l.name.clone());
-    let Some(route) = best(true) else { return Some(Obstacle::NoRoute) };
+    let name = |index: u32| link_name(snapshot, index);
+    let Some(route) = best(snapshot, to)? else { return Some(Obstacle::NoRoute) };
     match route.kind {
         RouteKind::Refused => return Some(Obstacle::Refused(route.clone())),
         RouteKind::Blackhole => return Some(Obstacle::Blackhole(route.clone())),

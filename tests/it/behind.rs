@@ -380,4 +380,56 @@ mod kernel {
             l.join().unwrap_or_else(|e| std::panic::resume_unwind(e));
         }
     }
+
+    /// `doctor --watch` says it when the API goes and when it is back.
+    #[test]
+    fn the_watching_doctor_says_when_the_api_is_lost_and_back() {
+        use std::io::{BufRead, BufReader};
+        use std::process::{Child, Command, Stdio};
+        use std::sync::mpsc::{Receiver, channel};
+
+        fn wait_for(lines: &Receiver<String>, what: &str) {
+            let end = Instant::now() + Duration::from_secs(40);
+            let mut seen = Vec::new();
+            while let Ok(line) = lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                if line.contains(what) {
+                    return;
+                }
+                seen.push(line);
+            }
+            panic!("`{what}` is not said:\n{}", seen.join("\n"));
+        }
+
+        struct Running(Child);
+        impl Drop for Running {
+            fn drop(&mut self) {
+                let _ = self.0.kill();
+                let _ = self.0.wait();
+            }
+        }
+
+        let place = Place::new("doctor-watch");
+        let server = Server::start(&set("1.36.2", "iptables-legacy"), Manner::Well);
+        let config = server.kubeconfig(&place);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kptop"));
+        command.args(["doctor", "--watch", "--no-kube-proxy", "--over", "0.5", "--kubeconfig"]).arg(config);
+        let mut running = Running(command.stdout(Stdio::piped()).spawn().unwrap());
+        let (send, lines) = channel();
+        let out = running.0.stdout.take().unwrap();
+        std::thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        wait_for(&lines, "Ruled out");
+        *server.manner.lock().unwrap() = Manner::CutOff;
+        for kind in ["services", "endpointslices", "nodes"] {
+            server.send(kind, &json!("cut"));
+        }
+        wait_for(&lines, "Kubernetes API  ");
+        *server.manner.lock().unwrap() = Manner::Well;
+        wait_for(&lines, "the Kubernetes API answers again");
+    }
 }

@@ -145,6 +145,40 @@ fn kernels_that_do_not_suit_a_mode() {
     assert_eq!(found("6.1.0-40-amd64"), []);
 }
 
+/// A pod of this node to which only the default route leads, as after the loss of the CNI's route.
+#[test]
+fn packets_to_a_pod_of_this_node_that_leave_the_node() {
+    use kptop::snapshot::facts::{Link, RouteKind, WayRoute, Ways};
+    let dir = crate::common::set("1.36.2", "iptables-legacy");
+    let mut snapshot = kptop::snapshot::dump::read(&[dir]).unwrap();
+    let link = |index, name: &str| Link { index, name: name.into(), up: true, ..Link::default() };
+    snapshot.links = Arc::new(vec![link(2, "eth0"), link(3, "cni0")]);
+    snapshot.addresses = Arc::new(vec![kptop::snapshot::facts::InterfaceAddress {
+        interface: "eth0".into(),
+        address: "192.168.50.10".parse().unwrap(),
+        prefix: None,
+    }]);
+    let route = |net: &str, interface, gateway: Option<&str>| WayRoute {
+        net: net.parse().unwrap(),
+        kind: RouteKind::Unicast,
+        table: 254,
+        metric: 0,
+        interface,
+        gateway: gateway.map(|g| g.parse().unwrap()),
+    };
+    let out = |net| route(net, 2, Some(if net == "::/0" { "fd00:50::1" } else { "192.168.50.1" }));
+    let pods = [route("10.244.0.0/24", 3, None), route("fd00:10:244::/64", 3, None)];
+    for (with_pods, wanted) in [(true, false), (false, true)] {
+        let mut routes = vec![out("0.0.0.0/0"), out("::/0")];
+        routes.extend(pods.iter().filter(|_| with_pods).cloned());
+        snapshot.ways = Some(Arc::new(Ways { routes, ..Ways::default() }));
+        let view = Observer::new(Names::default()).at_once().observe(snapshot.clone());
+        let found = of(&view.examination.findings, "unroutable_backend");
+        assert_eq!(!found.is_empty(), wanted, "{found:#?} {:?}", view.examination.unchecked);
+        assert!(found.iter().all(|f| f.1.contains("leave the node")), "{found:#?}");
+    }
+}
+
 /// Kernels before 5.9 want another `conn_reuse_mode` than later ones.
 #[test]
 fn conn_reuse_mode_goes_with_the_kernel() {

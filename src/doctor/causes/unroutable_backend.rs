@@ -3,8 +3,8 @@
 
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
-use crate::proxy::endpoint_text;
-use crate::snapshot::{Obstacle, SourceId, obstacle, routes_beyond};
+use crate::proxy::{Backend, Service, cluster_endpoint, endpoint_text, is_local};
+use crate::snapshot::{Obstacle, SourceId, leaves_by, obstacle, routes_beyond};
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -19,13 +19,25 @@ pub(super) const CHECK: Check = Check {
     run,
 };
 
+/// True where the rules, or the API, have a backend on this node.
+fn is_here(cx: &CheckContext<'_>, s: &Service, b: &Backend) -> bool {
+    let by_api = || {
+        let cluster = cx.snapshot.cluster.as_ref()?;
+        is_local(cluster, cluster_endpoint(cluster, s, b.address, b.port)?)
+    };
+    b.local == Some(true) || by_api() == Some(true)
+}
+
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let mut known: HashMap<IpAddr, Option<Obstacle>> = HashMap::new();
     let mut open = false;
     for (i, s) in cx.active_services() {
         let mut lost = Vec::new();
         for b in &s.backends {
-            let way = known.entry(b.address).or_insert_with(|| obstacle(cx.snapshot, b.address));
+            let way = known.entry(b.address).or_insert_with(|| {
+                let outward = || leaves_by(cx.snapshot, b.address).filter(|_| is_here(cx, s, b));
+                obstacle(cx.snapshot, b.address).or_else(|| outward().map(Obstacle::Outward))
+            });
             match way {
                 // Rules that stand where nothing is routed: no node's own namespace.
                 Some(Obstacle::NoRoute) if !routes_beyond(cx.snapshot, s.family) => open = true,
@@ -36,6 +48,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         let Some((first, way)) = lost.first() else { continue };
         let title = match way {
             Obstacle::Deaf(..) => "the next hop of a backend does not answer: packets to it are lost",
+            Obstacle::Outward(_) => "packets to a backend of this node leave the node: they are lost",
             Obstacle::Down(_) => "the interface that leads to a backend is down: packets to it are lost",
             _ => "no way leads to a backend from this node: packets to it are lost",
         };

@@ -109,7 +109,7 @@ impl Server {
         server
     }
 
-    fn kubeconfig(&self, place: &Place) -> std::path::PathBuf {
+    pub fn kubeconfig(&self, place: &Place) -> std::path::PathBuf {
         let file = place.file("kubeconfig");
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: k, cluster: {{server: \"http://127.0.0.1:{}\"}}}}]\nusers: [{{name: u, user: {{token: secret}}}}]\ncontexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n",
