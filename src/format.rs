@@ -43,7 +43,9 @@ pub fn nanoseconds(ns: f64) -> String {
         n if n < 999.5 => format!("{n:.0} ns"),
         n if n < 9_950.0 => format!("{:.1} µs", n / 1e3),
         n if n < 999_500.0 => format!("{:.0} µs", n / 1e3),
-        n => format!("{:.1} ms", n / 1e6),
+        n if n < 9_950_000.0 => format!("{:.1} ms", n / 1e6),
+        n if n < 999_500_000.0 => format!("{:.0} ms", n / 1e6),
+        n => format!("{:.1} s", n / 1e9),
     }
 }
 

@@ -72,6 +72,7 @@ impl View {
             service: row.service,
             backend: known,
             figures: row.figures.backend(backend),
+            latencies: row.figures.latencies(backend),
             real_share: row.figures.real_share(backend),
             lost: row.health.lost_backend(backend),
             rates: self.rates.backend(&self.model.services, service, backend),

@@ -61,7 +61,7 @@ impl Execute for DemoArgs {
         let services = args.services.map(|n| n as usize);
         let lab =
             start(args.mode.unwrap_or_else(usual_mode), services, args.backends as usize, args.traffic)?;
-        let node = lab.node().clone();
+        let (node, count_flows) = (lab.node().clone(), globals.source.new_flows);
         if let Some(format) = args.output {
             std::thread::sleep(Duration::from_secs(args.seconds));
             let live = Box::new(Live::enter(&node).map_err(|e| with_hint(&e))?);
@@ -72,6 +72,10 @@ impl Execute for DemoArgs {
                 None,
             );
         }
-        show(Input::Live(Box::new(move || Live::enter(&node))), Names::default(), options)
+        show(
+            Input::Live(Box::new(move || Ok(Live::enter(&node)?.counting_new_flows(count_flows)))),
+            Names::default(),
+            options,
+        )
     }
 }

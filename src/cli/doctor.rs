@@ -9,7 +9,7 @@ use crate::doctor::{Examination, Finding};
 use crate::exit::FINDINGS;
 use crate::observe::{Observer, View};
 use crate::output;
-use crate::snapshot::live::Wanted;
+use crate::snapshot::live::{CountFlows, Wanted};
 use clap::Args;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -46,7 +46,12 @@ impl Execute for DoctorArgs {
         let names = source.names()?;
         // Of a recording the end, or with --watch all of it.
         let back = if args.watch { Duration::MAX } else { args.over };
-        let mut source = Source::open(source, args.demo.busy(), back)?;
+        // Who refuses and who is silent only notices tell, in every mode.
+        let count_flows = match source.new_flows {
+            CountFlows::Never => CountFlows::Never,
+            _ => CountFlows::Always,
+        };
+        let mut source = Source::open(source, args.demo.busy(), back)?.counting_new_flows(count_flows);
         source.wait_for_names();
         let mut observer = Observer::new(names);
         if !args.watch {

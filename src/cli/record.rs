@@ -9,7 +9,7 @@ use super::source::{give_up, tell_cut, tell_unread};
 use super::top;
 use super::values::{parse_interval, parse_size, parse_span};
 use crate::format::{count, duration, plural};
-use crate::proxy::Names;
+use crate::proxy::{Model, Names};
 use crate::recording::{FileWriter, Head, Recording, Redactor};
 use crate::snapshot::facts::keep_reading;
 use crate::snapshot::live::Wanted;
@@ -98,7 +98,7 @@ impl Execute for RecordArgs {
             give_up(keep_reading(source.netns.is_some(), false));
         }
         let mut source = match Source::open(source, demo, Duration::MAX) {
-            Ok(s) => s,
+            Ok(s) => s.counting_new_flows(source.new_flows),
             Err(e) => {
                 if !args.append {
                     let _ = std::fs::remove_file(file); // it holds nothing
@@ -122,6 +122,8 @@ impl Execute for RecordArgs {
             }
             if writer.readings() == 0 {
                 tell_unread(&snapshot);
+                source
+                    .new_flows_are_counted(Model::read(&snapshot, &Names::default()).new_flows_are_counted());
             }
             writer.write(&snapshot).map_err(wrong)?;
             if on_terminal && reported.elapsed() > Duration::from_millis(500) {
@@ -247,7 +249,7 @@ fn info(recording: &mut Recording, out: &mut dyn Write) -> io::Result<()> {
             if head.redacted { ", redacted" } else { "" },
         )?;
         if let Ok(s) = recording.snapshot(i) {
-            let model = crate::proxy::Model::read(&s, &Names::default());
+            let model = Model::read(&s, &Names::default());
             let modes: Vec<&str> = model.services.modes.iter().map(|m| m.engine.mode().name()).collect();
             let node = s.node.hostname.as_deref().unwrap_or("a node without a name");
             let services = plural(model.services.len() as u64, "Service");

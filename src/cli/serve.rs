@@ -114,13 +114,13 @@ impl Execute for ServeArgs {
         let at = listener.local_addr().map_err(wrong)?;
         let last: Arc<Mutex<Option<Last>>> = Arc::default();
         let (to, every) = (last.clone(), args.every);
-        let (source, demo) = (source.clone(), args.demo.busy());
+        let (source, demo, count_flows) = (source.clone(), args.demo.busy(), source.new_flows);
         let (opened, is_open) = std::sync::mpsc::channel();
         let read = move || {
             let mut source = match Source::open(&source, demo, Duration::ZERO) {
                 Ok(s) => {
                     let _ = opened.send(Ok(()));
-                    s.paced()
+                    s.paced().counting_new_flows(count_flows)
                 }
                 Err(e) => return drop(opened.send(Err(e))),
             };
@@ -137,6 +137,7 @@ impl Execute for ServeArgs {
                     super::source::tell_unread(&view.snapshot);
                     first = false;
                 }
+                source.new_flows_are_counted(view.model.new_flows_are_counted());
                 let now = Last { view, took: began.elapsed(), at: Instant::now() };
                 *to.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
                 std::thread::sleep(every.saturating_sub(began.elapsed()));

@@ -46,7 +46,7 @@ impl Execute for ShotArgs {
         let (source, args, options) = (&globals.source, self, options(globals)?);
         let names = if args.demo.is_given() { Names::default() } else { source.names()? };
         let demo = args.demo.busy();
-        let mut source = Source::open(source, demo, Duration::MAX)?;
+        let mut source = Source::open(source, demo, Duration::MAX)?.counting_new_flows(source.new_flows);
         let shot =
             Shot { size: args.size, keys: args.keys.clone(), watch: Duration::from_secs(args.seconds) };
         source.wait_for_names();

@@ -39,7 +39,11 @@ impl Execute for SnapshotArgs {
             options(globals)?;
         }
         let names = source.names()?;
-        let source = Source::open(source, None, args.over.unwrap_or_default())?;
+        let mut read = Source::open(source, None, args.over.unwrap_or_default())?;
+        if args.over.is_some() {
+            read = read.counting_new_flows(source.new_flows);
+        }
+        let source = read;
         source.wait_for_names();
         print_snapshot(source, names, args.output, args.over)
     }

@@ -8,7 +8,7 @@ use crate::proxy::Names;
 use crate::recording::{Head, Recording, Ring};
 use crate::snapshot::dump;
 use crate::snapshot::facts::keep_reading_only;
-use crate::snapshot::live::{Live, LookedAt, Wanted};
+use crate::snapshot::live::{CountFlows, Live, LookedAt, Wanted};
 use crate::snapshot::{Snapshot, Unread};
 use crate::tui::Input;
 use clap::Args;
@@ -48,6 +48,9 @@ pub(super) struct SourceArgs {
     /// Do not ask kube-proxy on 127.0.0.1:10249 and 10256 how it is.
     #[arg(long, global = true)]
     pub(super) no_kube_proxy: bool,
+    /// Count new flows by conntrack's notices: where no rule counts them, which is nftables mode, in every mode, or never.
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    pub(super) new_flows: CountFlows,
     /// Name of this Node in the cluster [default: NODE_NAME, or the host name].
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) node_name: Option<String>,
@@ -103,7 +106,11 @@ impl SourceArgs {
             return Ok(Input::Recording(Box::new(files(&self.from, self.max_input)?), 0));
         }
         let (spec, api, ask) = (self.netns.clone(), self.api()?, !self.no_kube_proxy);
-        let open = move || Ok(Live::open(spec.as_deref())?.with_api(api).asking_kube_proxy(ask));
+        let count_flows = self.new_flows;
+        let open = move || {
+            let live = Live::open(spec.as_deref())?.with_api(api).asking_kube_proxy(ask);
+            Ok(live.counting_new_flows(count_flows))
+        };
         Ok(Input::Live(Box::new(open)))
     }
 }
@@ -248,6 +255,23 @@ impl Source {
     pub(super) fn look_at(&mut self, what: LookedAt) {
         if let Source::Live { live, .. } = self {
             live.look_at(what);
+        }
+    }
+
+    /// From now on all new flows are counted, when this says so.
+    pub(super) fn counting_new_flows(self, when: CountFlows) -> Source {
+        match self {
+            Source::Live { live, api, _demo } => {
+                Source::Live { live: Box::new(live.counting_new_flows(when)), api, _demo }
+            }
+            other => other,
+        }
+    }
+
+    /// Whether something else counts new flows, as a reading showed.
+    pub(super) fn new_flows_are_counted(&mut self, elsewhere: bool) {
+        if let Source::Live { live, .. } = self {
+            live.new_flows_are_counted(elsewhere);
         }
     }
 

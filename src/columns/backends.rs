@@ -1,9 +1,11 @@
 //! Columns of the backends of a Service.
 
+use super::services::latency;
 use super::{Column, NEVER, Rows, Shape, Value, expected_share, figure, words};
 use crate::health::LostBackend;
 use crate::proxy::{Backend, BackendFigures, Service, endpoint_text};
 use crate::rates::{BackendRates, NoRate, Rate};
+use crate::snapshot::Latencies;
 use crate::snapshot::facts::ClusterEndpoint;
 
 /// Rows of backends.
@@ -21,6 +23,8 @@ pub struct BackendRow<'a> {
     pub figures: BackendFigures,
     /// The part of its Service's flows that it got.
     pub real_share: Option<f64>,
+    /// Times to the first answer of its flows, where they were seen.
+    pub latencies: Option<&'a Latencies>,
     /// Its rates.
     pub rates: Option<BackendRates>,
     /// What takes its new flows, where something does.
@@ -120,6 +124,36 @@ pub const BACKENDS: &[Column<Backends>] = &[
             Value::count(r.figures.unreplied_flows)
         })
     },
+    Column {
+        width: 7,
+        ..figure(
+            "latency_p50_ns",
+            "LAT p50",
+            "ns",
+            Shape::Nanoseconds,
+            110,
+            "half of its flows had their first answer sooner, in the last minute",
+            |r| r.latencies.map_or(Value::Missing(NoRate::NotCounted), |l| latency(l, 0.5)),
+        )
+    },
+    Column {
+        width: 7,
+        ..figure(
+            "latency_p95_ns",
+            "LAT p95",
+            "ns",
+            Shape::Nanoseconds,
+            84,
+            "95 of 100 flows had their first answer sooner, in the last minute",
+            |r| r.latencies.map_or(Value::Missing(NoRate::NotCounted), |l| latency(l, 0.95)),
+        )
+    },
+    Column {
+        width: 8,
+        ..figure("refused", "REFUSED", "flows", Shape::Count, 122, "connections that it refused (RST)", |r| {
+            Value::count(r.figures.refused_flows)
+        })
+    },
     words("pod", "POD", 26, 100, "its pod, as the Kubernetes API names it", |r| {
         word(r, |e| e.target.clone())
     }),
@@ -139,7 +173,7 @@ pub const BACKENDS: &[Column<Backends>] = &[
         key: "trend",
         head: "TREND",
         unit: "",
-        help: "new flows a second, the last readings; in nftables mode the flows that conntrack held",
+        help: "new flows a second, the last readings; the flows that conntrack held where nothing counts new ones",
         width: 0,
         right: false,
         from: 76,

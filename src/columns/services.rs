@@ -3,11 +3,11 @@
 use super::{Column, NEVER, Rows, Shape, Value, figure, words};
 use crate::cost::Lookup;
 use crate::health::ServiceHealth;
-use crate::proxy::{
-    Backend, BackendFigures, CounterSource, Engine, Mode, Service, ServiceFigures, frontend_text,
-};
+use crate::proxy::{Backend, BackendFigures, Engine, Mode, Service, ServiceFigures, frontend_text};
 use crate::rates::{NoRate, Rate, ServiceRates};
 use crate::ruleset::IpFamily;
+use crate::snapshot::Latencies;
+use std::borrow::Borrow;
 
 /// Rows of Services.
 #[derive(Debug)]
@@ -54,13 +54,13 @@ const FEW_FLOWS: u64 = 30;
 /// How far the most uneven backend is from what it should get, in parts of the whole; `None` with few flows, or
 /// where rules expect nothing.
 pub fn skew(s: &Service, figures: ServiceFigures<'_>) -> Option<f64> {
-    let sum = figures.flows().unwrap_or(0);
+    let sum: u64 = figures.spread().sum();
     // Clients that stay with their backend are not spread.
     let sticky = s.session_affinity_s.is_some();
     if sum < FEW_FLOWS || s.backends.len() < 2 || sticky || s.stale {
         return None;
     }
-    let got = figures.backends().map(|b| b.flows.unwrap_or(0) as f64 / sum as f64);
+    let got = figures.spread().map(|n| n as f64 / sum as f64);
     s.backends
         .iter()
         .zip(got)
@@ -72,10 +72,10 @@ fn sum_of(r: &ServiceRow<'_>, of: fn(&BackendFigures) -> Option<u64>) -> Option<
     r.figures.backends().filter_map(|b| of(&b)).reduce(|a, b| a + b)
 }
 
-/// New flows since the rules were written; what conntrack holds is no count of them.
-fn new_flows(r: &ServiceRow<'_>) -> Option<u64> {
-    let counted = r.service.backends.iter().any(|b| b.source != CounterSource::Conntrack);
-    if counted { r.figures.flows() } else { None }
+/// A quantile of times, in nanoseconds.
+pub(super) fn latency(times: impl Borrow<Latencies>, part: f64) -> Value {
+    let time = times.borrow().quantile(part);
+    time.map_or(Value::Missing(NoRate::NotCounted), |t| Value::Number(t.as_nanos() as f64))
 }
 
 fn mode_word(s: &Service) -> &'static str {
@@ -207,6 +207,30 @@ pub const SERVICES: &[Column<Services>] = &[
         |r| r.lookup.map_or(Value::Missing(NoRate::NotCounted), |l| Value::Number(l.mean)),
     ),
     Column {
+        width: 7,
+        ..figure(
+            "latency_p95_ns",
+            "LATENCY",
+            "ns",
+            Shape::Nanoseconds,
+            118,
+            "95 of 100 flows had their first answer sooner, in the last minute; where conntrack's notices are counted (--new-flows)",
+            |r| latency(r.figures.all_latencies(), 0.95),
+        )
+    },
+    Column {
+        width: 7,
+        ..figure(
+            "latency_p50_ns",
+            "LAT p50",
+            "ns",
+            Shape::Nanoseconds,
+            NEVER,
+            "half of its flows had their first answer sooner, in the last minute",
+            |r| latency(r.figures.all_latencies(), 0.5),
+        )
+    },
+    Column {
         width: 9,
         ..figure(
             "new_total",
@@ -214,8 +238,8 @@ pub const SERVICES: &[Column<Services>] = &[
             "flows",
             Shape::Count,
             NEVER,
-            "new flows since kube-proxy wrote its rules",
-            |r| Value::count(new_flows(r)),
+            "new flows since kube-proxy wrote its rules; in nftables mode since kptop listens",
+            |r| Value::count(r.figures.new_flows()),
         )
     },
     Column {
@@ -249,7 +273,7 @@ pub const SERVICES: &[Column<Services>] = &[
         key: "trend",
         head: "TREND",
         unit: "",
-        help: "new flows a second, the last readings; in nftables mode the flows that conntrack held",
+        help: "new flows a second, the last readings; the flows that conntrack held where nothing counts new ones",
         width: 16,
         right: false,
         from: 100,

@@ -193,7 +193,7 @@ impl Lab {
     }
 
     /// Starts the pods' servers on every target port of the Services.
-    fn serve(&mut self, services: &[Service]) -> Result<()> {
+    pub fn serve(&mut self, services: &[Service]) -> Result<()> {
         let (stop, counts) = (self.stop.clone(), self.counts.clone());
         let services = services.to_vec();
         self.servers = inside(&self.pods, move || super::traffic::serve(&services, &stop, &counts))?;
@@ -201,7 +201,7 @@ impl Lab {
     }
 
     /// Starts the traffic of a plan.
-    fn send(&mut self, plan: &Plan) -> Result<()> {
+    pub fn send(&mut self, plan: &Plan) -> Result<()> {
         for (origin, ns) in [
             (Origin::Pod, &self.apps),
             (Origin::Node, &self.node),

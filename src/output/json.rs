@@ -10,7 +10,7 @@ use crate::proxy::{
 };
 use crate::ruleset::{Hook, TABLE_DORMANT};
 use crate::snapshot::facts::{Cluster, Stats};
-use crate::snapshot::{Conntrack, Snapshot, TableState};
+use crate::snapshot::{Conntrack, Latencies, Snapshot, TableState};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -28,6 +28,8 @@ struct Document<'a> {
     proxy: ProxyOut<'a>,
     services: Services<'a>,
     conntrack: Option<ConntrackOut>,
+    /// How new flows were counted by notices; `None` where they were not.
+    notices: Option<NoticesOut>,
     ipvs: Option<IpvsOut<'a>>,
     /// ipsets; `None` where the kernel has none.
     ipsets: Option<Vec<IpsetOut<'a>>>,
@@ -206,6 +208,8 @@ struct BackendOut<'a> {
     traffic_policies: Option<Vec<&'static str>>,
     counters: CountersOut,
     conntrack_flows: Option<u64>,
+    /// Where conntrack's notices are counted and an answer was seen.
+    latency_us: Option<LatencyOut>,
     /// What takes its new flows; `None` where nothing that is known does.
     lost: Option<LostOut>,
     /// What the Kubernetes API reports it.
@@ -241,6 +245,35 @@ struct CountersOut {
     bytes: Option<u64>,
     active: Option<u64>,
     inactive: Option<u64>,
+    /// New flows, whoever counts them; of `conntrack` by its notices, since kptop listens.
+    new_flows: Option<u64>,
+    /// Connections that were refused (RST), by notices.
+    refused_flows: Option<u64>,
+}
+
+/// Times from the first packet of a flow to its first answer, in microseconds, of the last minute.
+#[derive(Serialize)]
+struct LatencyOut {
+    count: u64,
+    p50: Option<f64>,
+    p95: Option<f64>,
+    p99: Option<f64>,
+}
+
+impl LatencyOut {
+    fn of(l: &Latencies) -> LatencyOut {
+        let quantile = |part| l.quantile(part).map(|t| t.as_secs_f64() * 1e6);
+        LatencyOut { count: l.count(), p50: quantile(0.5), p95: quantile(0.95), p99: quantile(0.99) }
+    }
+}
+
+/// How new flows were counted by conntrack's notices.
+#[derive(Serialize)]
+struct NoticesOut {
+    span_s: f64,
+    lost: u64,
+    /// Of so many flows one is counted.
+    one_in: u32,
 }
 
 #[derive(Serialize)]
@@ -329,6 +362,11 @@ pub fn write_snapshot(view: &View, indented: bool, out: &mut dyn Write) -> io::R
         }),
         proxy: ProxyOut::of(snapshot, model),
         conntrack: snapshot.conntrack.as_ref().map(conntrack),
+        notices: snapshot.new_flows().map(|e| NoticesOut {
+            span_s: e.value.span.as_secs_f64(),
+            lost: e.value.lost,
+            one_in: e.value.one_in,
+        }),
         ipvs: snapshot.ipvs.as_ref().map(|i| IpvsOut {
             version: &i.value.version,
             connection_table_size: i.value.connection_table_size,
@@ -406,7 +444,7 @@ fn service<'a>(view: &'a View, row: &ServiceRow<'a>, cluster: Option<&'a Cluster
                     .health
                     .lost_backend(i)
                     .map(|l| LostOut { cause: l.cause, rule: l.rule.and_then(|r| rule_text(view, r)) });
-                backend(s, b, n, lost, cluster)
+                backend(s, b, (n, row.figures.latencies(i)), lost, cluster)
             })
             .collect(),
         lookup: lookup.map(|l| LookupOut {
@@ -448,7 +486,7 @@ fn rule_text(view: &View, r: RuleRef) -> Option<String> {
 fn backend<'a>(
     s: &Service,
     b: &Backend,
-    c: BackendFigures,
+    (c, latencies): (BackendFigures, Option<&Latencies>),
     lost: Option<LostOut>,
     cluster: Option<&'a Cluster>,
 ) -> BackendOut<'a> {
@@ -470,7 +508,10 @@ fn backend<'a>(
             bytes: c.bytes,
             active: c.active,
             inactive: c.inactive,
+            new_flows: c.new_flows,
+            refused_flows: c.refused_flows,
         },
+        latency_us: latencies.map(LatencyOut::of),
         conntrack_flows: c.conntrack_flows,
         lost,
         endpoint: endpoint.map(|e| EndpointOut {

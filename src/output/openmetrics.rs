@@ -4,8 +4,8 @@ use crate::columns::ServiceRow;
 use crate::health::HealthState;
 use crate::observe::View;
 use crate::proxy::{Backend, BackendFigures, CounterSource, Service, cluster_endpoint, endpoint_text};
-use crate::snapshot::Snapshot;
 use crate::snapshot::facts::ConntrackStat;
+use crate::snapshot::{Latencies, Snapshot};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
@@ -55,6 +55,7 @@ const fn bytes(metric: Metric) -> Metric {
 
 const SERVICE: &[&str] = &["namespace", "service", "port", "protocol", "family", "mode"];
 const SERVICE_STATE: &[&str] = &["namespace", "service", "port", "protocol", "family", "mode", "state"];
+const SERVICE_QUANTILE: &[&str] = &["namespace", "service", "port", "protocol", "family", "mode", "quantile"];
 const BACKEND: &[&str] =
     &["namespace", "service", "port", "protocol", "family", "mode", "frontend", "backend", "pod"];
 const TABLE: &[&str] = &["backend", "family", "table"];
@@ -100,7 +101,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "kptop_service_new_flows",
         SERVICE,
-        "New flows, by nat rules or IPVS; begins again when kube-proxy rewrites a chain; not in nftables mode",
+        "New flows, by nat rules, IPVS or, in nftables mode, conntrack's notices; begins again when kube-proxy rewrites a chain",
     ),
     counter(
         "kptop_service_refused_packets",
@@ -117,12 +118,23 @@ pub const METRICS: &[Metric] = &[
         SERVICE,
         "What that lookup costs, as estimated (kptop calibrate measures it)",
     )),
+    seconds(gauge(
+        "kptop_service_latency",
+        SERVICE_QUANTILE,
+        "Time from a flow's first packet to its first answer, of the last minute, where conntrack's notices are counted",
+    )),
+    counter(
+        "kptop_notices_lost",
+        &[],
+        "Notices of conntrack that found no room: so many flows more began, were answered or ended",
+    ),
+    gauge("kptop_notices_sample", &[], "Of how many new flows one is counted: 1 for all of them"),
     gauge("kptop_backend_flows", BACKEND, "Flows that conntrack holds for a backend, through its Service"),
     gauge("kptop_backend_unreplied_flows", BACKEND, "Of them, without any answer"),
     counter(
         "kptop_backend_new_flows",
         BACKEND,
-        "New flows, by its nat rule or IPVS; begins again when kube-proxy rewrites its chain",
+        "New flows, by its nat rule, IPVS or conntrack's notices; begins again when kube-proxy rewrites its chain",
     ),
     counter("kptop_backend_packets", BACKEND, "Packets both ways (IPVS)"),
     bytes(counter("kptop_backend", BACKEND, "Bytes both ways (IPVS)")),
@@ -141,6 +153,11 @@ pub const METRICS: &[Metric] = &[
             "state",
         ],
         "Connections of a real server by state: active, inactive (IPVS)",
+    ),
+    counter(
+        "kptop_backend_refused_flows",
+        BACKEND,
+        "Connections that it refused (RST), where conntrack's notices are counted",
     ),
     gauge("kptop_backend_weight", BACKEND, "Weight of a real server (IPVS)"),
     gauge("kptop_backend_ready", BACKEND, "1 for an endpoint that the Kubernetes API calls ready"),
@@ -250,6 +267,10 @@ pub fn samples(view: &View, took: Duration, age: Duration, limits: &Cardinality)
             }
         }
     }
+    if let Some(e) = snapshot.new_flows() {
+        s.add("kptop_notices_lost", &[], e.value.lost as f64);
+        s.add("kptop_notices_sample", &[], f64::from(e.value.one_in));
+    }
     if let Some(c) = &snapshot.counters {
         for (name, value) in &c.value.named {
             s.add("kptop_network_events", &[name], *value as f64);
@@ -319,11 +340,16 @@ fn services(s: &mut Samples, view: &View, limits: &Cardinality) {
         s.add("kptop_service_backends", &labels, distinct.len() as f64);
         let flows = sum(&|x| x.figures.frontends().filter_map(|f| f.flows).reduce(|a, b| a + b));
         s.add_some("kptop_service_flows", &labels, flows);
-        let new = sum(&|x| {
-            let all = x.service.backends.iter().zip(x.figures.backends());
-            all.filter_map(|(b, n)| new_flows(b, n)).reduce(|a, b| a + b)
-        });
+        let new = sum(&|x| x.figures.new_flows());
         s.add_some("kptop_service_new_flows", &labels, new);
+        let mut latencies = Latencies::default();
+        mine().for_each(|x| latencies.merge(&x.figures.all_latencies()));
+        for (part, name) in [(0.5, "0.5"), (0.95, "0.95"), (0.99, "0.99")] {
+            if let Some(t) = latencies.quantile(part) {
+                let labels: Vec<&str> = labels.iter().copied().chain([name]).collect();
+                s.add("kptop_service_latency", &labels, t.as_secs_f64());
+            }
+        }
         s.add_some("kptop_service_refused_packets", &labels, sum(&|x| x.figures.refused()));
         let lookups: Vec<_> = mine().filter_map(|x| x.lookup).collect();
         if !lookups.is_empty() {
@@ -348,11 +374,6 @@ fn services(s: &mut Samples, view: &View, limits: &Cardinality) {
     }
     s.add("kptop_left_out", &["services"], f64::from(left_services));
     s.add("kptop_left_out", &["backends"], left_backends as f64);
-}
-
-/// New flows that the kernel counted itself: those of conntrack come and go, and are no counter.
-fn new_flows(b: &Backend, figures: BackendFigures) -> Option<u64> {
-    figures.flows.filter(|_| b.source != CounterSource::Conntrack)
 }
 
 fn labels_of(x: &Service) -> [String; 6] {
@@ -381,7 +402,8 @@ fn backend(
     let labels = [service, &[frontend.as_str(), place.as_str(), pod]].concat();
     s.add_some("kptop_backend_flows", &labels, figures.conntrack_flows);
     s.add_some("kptop_backend_unreplied_flows", &labels, figures.unreplied_flows);
-    s.add_some("kptop_backend_new_flows", &labels, new_flows(b, figures));
+    s.add_some("kptop_backend_new_flows", &labels, figures.new_flows);
+    s.add_some("kptop_backend_refused_flows", &labels, figures.refused_flows);
     if b.source == CounterSource::Ipvs {
         s.add_some("kptop_backend_packets", &labels, figures.packets);
         s.add_some("kptop_backend", &labels, figures.bytes);

@@ -3,7 +3,7 @@
 use super::{CounterSource, RuleRef, Services};
 use crate::ruleset::{L4Endpoint, TableCounters};
 use crate::snapshot::facts::{InterfaceAddress, Ipvs};
-use crate::snapshot::{FlowFigures, FlowKey, Flows, Recent, Snapshot};
+use crate::snapshot::{FlowEvents, FlowFigures, FlowKey, Flows, Latencies, Recent, Snapshot};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,6 +24,14 @@ pub struct FrontendFigures {
 pub struct BackendFigures {
     /// New flows (connections); of [`CounterSource::Conntrack`] the flows that it holds.
     pub flows: Option<u64>,
+    /// New flows: as its rule or IPVS counted them; of [`CounterSource::Conntrack`] by notices, since kptop listens.
+    pub new_flows: Option<u64>,
+    /// Of those that notices told: TCP connections that were refused (RST).
+    pub refused_flows: Option<u64>,
+    /// Of them, those that were answered while answers were told.
+    pub answered_flows: Option<u64>,
+    /// The variance of their number, where it is estimated by a sample.
+    pub new_flows_variance: Option<u64>,
     /// Packets, in and out together.
     pub packets: Option<u64>,
     /// Bytes, in and out together.
@@ -72,6 +80,15 @@ impl Column {
     }
 }
 
+impl Column {
+    /// Adds to a figure that is there.
+    fn add(&mut self, i: usize, n: u64) {
+        if let Some(place) = self.0.get_mut(i).filter(|p| **p != NONE) {
+            *place = place.saturating_add(n);
+        }
+    }
+}
+
 /// Figures that rules counted.
 #[derive(Debug, Default)]
 struct ByRules {
@@ -101,6 +118,17 @@ struct ByServers {
     inactive: Column,
 }
 
+/// Figures that conntrack's notices give.
+#[derive(Debug, Default)]
+struct ByNotices {
+    new: Column,
+    refused: Column,
+    answered: Column,
+    variance: Column,
+    /// Times to the first answer, by backend.
+    latencies: HashMap<usize, Latencies, foldhash::fast::FixedState>,
+}
+
 /// What figures were made of: the same makes the same.
 #[derive(Clone, Debug, Default)]
 struct Made {
@@ -108,6 +136,7 @@ struct Made {
     counters: Vec<(Arc<TableCounters>, Option<Arc<Recent>>)>,
     flows: Option<(Arc<Flows>, bool, Arc<Vec<InterfaceAddress>>)>,
     servers: Option<Arc<Ipvs>>,
+    events: Option<(Arc<FlowEvents>, Arc<Vec<InterfaceAddress>>)>,
 }
 
 /// Figures of all Services of one reading. What was not read again is shared with the reading before.
@@ -116,6 +145,7 @@ pub struct Figures {
     by_rules: Arc<ByRules>,
     by_flows: Arc<ByFlows>,
     by_servers: Arc<ByServers>,
+    by_notices: Arc<ByNotices>,
     made: Made,
 }
 
@@ -140,6 +170,7 @@ impl Figures {
             counters: snapshot.tables.iter().map(|t| (t.counters.clone(), t.recent.clone())).collect(),
             flows,
             servers: snapshot.ipvs.as_ref().map(|r| r.value.clone()),
+            events: snapshot.new_flows().map(|r| (r.value.clone(), snapshot.addresses.clone())),
         };
         let old = &before.made;
         let same = old.services.as_ref().is_some_and(|s| Arc::ptr_eq(s, services));
@@ -162,6 +193,14 @@ impl Figures {
                     made.servers.as_ref().map_or_else(ByServers::default, |i| ByServers::read(services, i)),
                 ),
             },
+            by_notices: match same && same_events(old.events.as_ref(), made.events.as_ref()) {
+                true => before.by_notices.clone(),
+                false => Arc::new(
+                    made.events
+                        .as_ref()
+                        .map_or_else(ByNotices::default, |(e, own)| ByNotices::read(services, e, own)),
+                ),
+            },
             made,
         }
     }
@@ -171,6 +210,7 @@ impl Figures {
         Arc::ptr_eq(&self.by_rules, &other.by_rules)
             && Arc::ptr_eq(&self.by_flows, &other.by_flows)
             && Arc::ptr_eq(&self.by_servers, &other.by_servers)
+            && Arc::ptr_eq(&self.by_notices, &other.by_notices)
     }
 
     /// Of a Service, by its place.
@@ -196,6 +236,16 @@ fn same_counters(
         Arc::ptr_eq(&a.0, &b.0) && same_arc(Option::as_ref(&a.1), Option::as_ref(&b.1))
     };
     a.len() == b.len() && a.iter().zip(b).all(same)
+}
+
+type EventsMade = (Arc<FlowEvents>, Arc<Vec<InterfaceAddress>>);
+
+fn same_events(a: Option<&EventsMade>, b: Option<&EventsMade>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(&a.0, &b.0) && a.1 == b.1,
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 type FlowsMade = (Arc<Flows>, bool, Arc<Vec<InterfaceAddress>>);
@@ -224,22 +274,29 @@ impl<'a> ServiceFigures<'a> {
     pub fn backend(&self, backend: usize) -> BackendFigures {
         let i = self.services.first[self.service].1 as usize + backend;
         let f = self.figures;
-        let (r, c, s) = (&f.by_rules, &f.by_flows, &f.by_servers);
+        let (r, c, s, n) = (&f.by_rules, &f.by_flows, &f.by_servers, &f.by_notices);
         let held = BackendFigures {
             conntrack_flows: c.flows.get(i),
             unreplied_flows: c.unreplied.get(i),
+            refused_flows: n.refused.get(i),
+            answered_flows: n.answered.get(i),
+            new_flows_variance: n.variance.get(i),
             ..BackendFigures::default()
         };
         match self.services[self.service].backends[backend].source {
-            CounterSource::NatRule => BackendFigures { flows: r.flows.get(i), ..held },
+            CounterSource::NatRule => {
+                BackendFigures { flows: r.flows.get(i), new_flows: r.flows.get(i), ..held }
+            }
             CounterSource::Conntrack => BackendFigures {
                 flows: held.conntrack_flows,
+                new_flows: n.new.get(i),
                 packets: c.packets.get(i),
                 bytes: c.bytes.get(i),
                 ..held
             },
             CounterSource::Ipvs => BackendFigures {
                 flows: s.flows.get(i),
+                new_flows: s.flows.get(i),
                 packets: s.packets.get(i),
                 bytes: s.bytes.get(i),
                 active: s.active.get(i),
@@ -256,7 +313,7 @@ impl<'a> ServiceFigures<'a> {
         let (r, c, s) = (&f.by_rules, &f.by_flows, &f.by_servers);
         match self.services[self.service].backends[backend].source {
             CounterSource::NatRule => [r.flows.get(i), None, None],
-            CounterSource::Conntrack => [c.flows.get(i), c.packets.get(i), c.bytes.get(i)],
+            CounterSource::Conntrack => [f.by_notices.new.get(i), c.packets.get(i), c.bytes.get(i)],
             CounterSource::Ipvs => [s.flows.get(i), s.packets.get(i), s.bytes.get(i)],
         }
     }
@@ -282,6 +339,32 @@ impl<'a> ServiceFigures<'a> {
         self.backends().filter_map(|b| b.flows).reduce(|a, b| a + b)
     }
 
+    /// Times from the first packet of a flow to a backend to its first answer, of the last minute or two; `None` where none was
+    /// seen.
+    pub fn latencies(self, backend: usize) -> Option<&'a Latencies> {
+        let i = self.services.first[self.service].1 as usize + backend;
+        self.figures.by_notices.latencies.get(&i)
+    }
+
+    /// The same over all of its backends; empty where none was seen.
+    pub fn all_latencies(self) -> Latencies {
+        let backends = 0..self.services[self.service].backends.len();
+        let mut sum = Latencies::default();
+        backends.filter_map(|b| self.latencies(b)).for_each(|l| sum.merge(l));
+        sum
+    }
+
+    /// New flows over its backends; `None` where nothing counts them.
+    pub fn new_flows(self) -> Option<u64> {
+        self.backends().filter_map(|b| b.new_flows).reduce(|a, b| a + b)
+    }
+
+    /// The flows by which its spread over backends is judged: new ones where they are counted, else those that conntrack holds.
+    pub fn spread(self) -> impl Iterator<Item = u64> + 'a {
+        let new = self.new_flows().is_some();
+        self.backends().map(move |b| if new { b.new_flows } else { b.flows }.unwrap_or(0))
+    }
+
     /// Flows that conntrack holds for its frontends; `None` where conntrack was not read.
     pub fn held(self) -> Option<u64> {
         self.frontends().map(|f| f.flows).try_fold(0, |sum, f| f.map(|f| sum + f))
@@ -289,10 +372,11 @@ impl<'a> ServiceFigures<'a> {
 
     /// The part of its flows that a backend really got, from what their counters hold; `None` without any.
     pub fn real_share(self, backend: usize) -> Option<f64> {
-        let sum = self.flows().unwrap_or(0);
+        let sum: u64 = self.spread().sum();
         // Rules that no packet reaches give no flows any more.
         let stale = self.services[self.service].stale;
-        (sum > 0 && !stale).then(|| self.backend(backend).flows.unwrap_or(0) as f64 / sum as f64)
+        let mine = || self.spread().nth(backend).unwrap_or(0);
+        (sum > 0 && !stale).then(|| mine() as f64 / sum as f64)
     }
 }
 
@@ -384,6 +468,34 @@ impl ByFlows {
                     all.bytes.set(backends, i, Some(sum.in_bytes + sum.out_bytes));
                 }
             }
+        }
+        all
+    }
+}
+
+impl ByNotices {
+    fn read(services: &Services, events: &FlowEvents, own: &[InterfaceAddress]) -> ByNotices {
+        let (_, backends) = services.sizes();
+        let mut all = ByNotices::default();
+        for column in [&mut all.new, &mut all.refused, &mut all.answered, &mut all.variance] {
+            column.fill(backends, 0..backends);
+        }
+        let place_of = |key: &FlowKey| {
+            let i = services.reached_at(key.frontend(), own)?;
+            let to = (key.backend, key.backend_port);
+            let b = services[i].backends.iter().position(|b| (b.address, b.port) == to)?;
+            Some(services.backends_of(i).start + b)
+        };
+        for (key, t) in &events.pairs {
+            let Some(place) = place_of(key) else { continue };
+            all.new.add(place, t.began);
+            all.refused.add(place, t.refused);
+            all.answered.add(place, t.answered);
+            all.variance.add(place, t.variance);
+        }
+        for (key, l) in &events.latencies {
+            let place = place_of(key);
+            place.into_iter().for_each(|p| all.latencies.entry(p).or_default().merge(l));
         }
         all
     }

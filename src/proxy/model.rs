@@ -4,8 +4,8 @@ use super::cluster::ApiNames;
 use super::figures::same_arc;
 use super::services::{ModeState, NO_SERVER, Services, State};
 use super::{
-    Engine, Figures, Mode, Names, Service, ServiceFigures, Variant, chain, iptables, ipvs, nftables,
-    userspace,
+    CounterSource, Engine, Figures, Mode, Names, Service, ServiceFigures, Variant, chain, iptables, ipvs,
+    nftables, userspace,
 };
 use crate::ruleset::{IpFamily, Table, TableBackend};
 use crate::snapshot::Snapshot;
@@ -68,6 +68,12 @@ impl Model {
     /// Where there is no such Service.
     pub fn figures(&self, service: usize) -> ServiceFigures<'_> {
         self.figures.of(&self.services, service)
+    }
+
+    /// True where rules or IPVS count the new flows of every Service in use: conntrack's notices tell nothing more then.
+    pub fn new_flows_are_counted(&self) -> bool {
+        let used = self.services.iter().filter(|s| s.is_used());
+        !used.flat_map(|s| &s.backends).any(|b| b.source == CounterSource::Conntrack)
     }
 
     /// Every Service with its figures.

@@ -137,6 +137,8 @@ impl NodeTracker {
             held.reduce(|a, b| a + b).map(|n| n as f64)
         };
         let at = newest(snapshot);
+        // Where notices count new flows, what conntrack holds is not put among them.
+        let held = || held().filter(|_| snapshot.new_flows().is_none());
         if let Some(n) = flows.or_else(held)
             && self.seen != Some(at)
         {
@@ -325,7 +327,8 @@ impl Dropper {
 /// When the newest counter of a snapshot was read.
 fn newest(snapshot: &Snapshot) -> Duration {
     let tables = snapshot.tables.iter().map(|t| t.recent.as_ref().map_or(t.at, |r| r.at.max(t.at)));
+    let notices = snapshot.new_flows().map(|e| e.at);
     let ipvs = snapshot.ipvs.as_ref().map(|r| r.at);
     let flows = snapshot.conntrack.as_ref().and_then(|c| c.flows.as_ref()).map(|f| f.at);
-    tables.chain(ipvs).chain(flows).max().unwrap_or_default()
+    tables.chain(ipvs).chain(flows).chain(notices).max().unwrap_or_default()
 }

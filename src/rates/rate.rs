@@ -26,6 +26,8 @@ pub(super) struct Track {
     at: Option<Duration>,
     /// New flows, packets, bytes.
     counts: [Option<u64>; 3],
+    /// When new flows were counted, where notices count them.
+    noticed_at: Option<Duration>,
 }
 
 /// The same of what a Service's frontends refused.
@@ -121,6 +123,7 @@ impl Tracker {
         let mut newest = None;
         let flows = snapshot.conntrack.as_ref().and_then(|c| c.flows.as_ref());
         let flows_at = flows.map_or(Duration::ZERO, |f| f.at);
+        let noticed_at = snapshot.new_flows().map(|e| e.at);
         for (i, (s, figures)) in model.iter().enumerate() {
             let places = model.services.backends_of(i);
             let mut fresh_at = None;
@@ -131,12 +134,26 @@ impl Tracker {
                     _ => read_at(snapshot, s, Some(b)),
                 };
                 let counts = figures.counts(j);
-                let Some(new) = self.tracks[place].next(b.source, at, counts) else { continue };
-                fresh_at.get_or_insert(at);
+                let track = &mut self.tracks[place];
+                let new = match b.source {
+                    CounterSource::Conntrack => {
+                        let known = rates.backends[place].map(Packed::rate);
+                        track.of_conntrack(at, noticed_at, counts, known)
+                    }
+                    _ => track.next(b.source, at, counts),
+                };
+                let Some(new) = new else { continue };
+                fresh_at.get_or_insert(if b.source == CounterSource::Conntrack {
+                    noticed_at.unwrap_or(at)
+                } else {
+                    at
+                });
                 rates.backends[place] = new.map(Packed::new);
                 let shown = match b.source {
-                    // Flows that it holds, as nothing counts the new ones.
-                    CounterSource::Conntrack => counts[0].map(|n| n as f64),
+                    // Flows that it holds, where nothing counts the new ones.
+                    CounterSource::Conntrack if noticed_at.is_none() => {
+                        figures.backend(j).flows.map(|n| n as f64)
+                    }
                     _ => new[0].ok(),
                 };
                 if let (true, Some(n)) = (keep, shown) {
@@ -146,7 +163,9 @@ impl Tracker {
             let mine = &rates.backends[places];
             let flows = sum(mine.iter().map(|r| r[0].rate()));
             let shown = match s.backends.first().map(|b| b.source) {
-                Some(CounterSource::Conntrack) => Some(figures.flows().unwrap_or(0) as f64),
+                Some(CounterSource::Conntrack) if noticed_at.is_none() => {
+                    Some(figures.flows().unwrap_or(0) as f64)
+                }
                 _ => flows.ok(),
             };
             if let (Some(at), Some(n)) = (fresh_at, shown) {
@@ -173,7 +192,7 @@ impl Tracker {
             return;
         }
         let (places, backends) = places_before(&self.services, services);
-        let unknown = Track { at: None, counts: [None; 3] };
+        let unknown = Track { at: None, counts: [None; 3], noticed_at: None };
         let track = |p: &Option<u32>| p.and_then(|p| self.tracks.get(p as usize).copied());
         let rate = |p: &Option<u32>| p.and_then(|p| self.rates.backends.get(p as usize).copied());
         let nothing = [Packed::new(Err(NoRate::FirstSample)); 3];
@@ -221,18 +240,54 @@ impl Track {
             }
         }
         let between = |i: usize| Rise::of(self.counts[i], counts[i], elapsed).map(Rise::per_second);
-        // What conntrack holds are sums over the flows that live: they fall when one ends.
-        let held = |i: usize| match between(i) {
-            Err(NoRate::NotCounted) => Err(NoRate::AccountingOff),
-            Err(NoRate::CounterReset) => Err(NoRate::FlowsEnded),
-            other => other,
-        };
-        let rates = match source {
-            CounterSource::Conntrack => [Err(NoRate::NotCounted), held(1), held(2)],
-            _ => [between(0), between(1), between(2)],
-        };
+        let rates = [between(0), between(1), between(2)];
         (self.at, self.counts) = (Some(at), counts);
         Some(rates)
+    }
+
+    /// The same of a backend that only conntrack counts: what it holds was read at `at`, and its notices counted new flows
+    /// until `noticed_at`, where they are listened to. `known` are the rates of before.
+    fn of_conntrack(
+        &mut self,
+        at: Duration,
+        noticed_at: Option<Duration>,
+        counts: [Option<u64>; 3],
+        known: [Rate; 3],
+    ) -> Option<[Rate; 3]> {
+        let mut rates = known;
+        let since = |now: Duration, before: Option<Duration>| now.saturating_sub(before.unwrap_or_default());
+        let is_new = |now, before: Option<Duration>| before.is_none() || since(now, before) >= SHORTEST;
+        let dumped = is_new(at, self.at);
+        if dumped {
+            let elapsed = since(at, self.at);
+            // What conntrack holds are sums over the flows that live: they fall when one ends.
+            for i in [1, 2] {
+                rates[i] = match Rise::of(self.counts[i], counts[i], elapsed).map(Rise::per_second) {
+                    Err(NoRate::NotCounted) => Err(NoRate::AccountingOff),
+                    Err(NoRate::CounterReset) => Err(NoRate::FlowsEnded),
+                    other => other,
+                };
+                self.counts[i] = counts[i];
+            }
+            self.at = Some(at);
+        }
+        let noticed = noticed_at.filter(|now| is_new(*now, self.noticed_at));
+        match (noticed, noticed_at) {
+            (Some(now), _) => {
+                let elapsed = since(now, self.noticed_at);
+                rates[0] = match self.noticed_at {
+                    Some(_) => Rise::of(self.counts[0], counts[0], elapsed).map(Rise::per_second),
+                    None => Err(NoRate::FirstSample),
+                };
+                (self.noticed_at, self.counts[0]) = (Some(now), counts[0]);
+            }
+            (None, None) => {
+                rates[0] = Err(NoRate::NotCounted);
+                (self.noticed_at, self.counts[0]) = (None, None);
+            }
+            (None, Some(_)) => {}
+        }
+        (dumped || noticed.is_some()).then_some(rates)
     }
 }
 

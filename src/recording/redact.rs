@@ -8,7 +8,7 @@ use crate::ruleset::{IpFamily, IpNet, L4Endpoint, Rewrite, Table};
 use crate::snapshot::facts::{
     Cluster, ClusterService, InterfaceAddress, KubeProxy, Route, VirtualAddress, Ways,
 };
-use crate::snapshot::{Flows, MemoryList, Snapshot};
+use crate::snapshot::{FlowKey, Flows, MemoryList, Snapshot};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -385,13 +385,12 @@ impl Redactor {
         }
         if let Some(r) = &mut s.flow_events {
             let e = Arc::make_mut(&mut r.value);
-            e.pairs = std::mem::take(&mut e.pairs)
-                .into_iter()
-                .map(|(mut k, v)| {
-                    (k.frontend, k.backend) = (self.address(k.frontend), self.address(k.backend));
-                    (k, v)
-                })
-                .collect();
+            let key = |mut k: FlowKey| {
+                (k.frontend, k.backend) = (self.address(k.frontend), self.address(k.backend));
+                k
+            };
+            e.pairs = std::mem::take(&mut e.pairs).into_iter().map(|(k, v)| (key(k), v)).collect();
+            e.latencies = std::mem::take(&mut e.latencies).into_iter().map(|(k, v)| (key(k), v)).collect();
             e.untranslated = std::mem::take(&mut e.untranslated)
                 .into_iter()
                 .map(|(to, v)| (self.endpoint(to), v))

@@ -98,6 +98,8 @@ pub struct Live {
     watched: Vec<(Arc<Table>, Vec<RuleId>)>,
     looked_at: LookedAt,
     flow_watch: Option<FlowWatch>,
+    /// Counts all new flows, where that is asked for.
+    new_flows: NewFlows,
     sysctls: Option<(Instant, Arc<sysctl::Sysctls>)>,
     ways: Option<(Instant, Arc<ways::Ways>)>,
     ebpf: Option<(Instant, Arc<ebpf::Programs>)>,
@@ -141,6 +143,51 @@ struct Cache {
 const NOW_AND_THEN: Duration = Duration::from_secs(2);
 /// The same of what changes with a rollout: hundreds of questions on a node with as many interfaces.
 const SELDOM: Duration = Duration::from_secs(30);
+
+/// When all new flows are counted by conntrack's notices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum CountFlows {
+    /// Where no rule counts those of a Service: in nftables mode.
+    #[default]
+    Auto,
+    /// In every mode.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// Whether all new flows are counted, and by whom.
+#[derive(Debug, Default)]
+struct NewFlows {
+    /// `None` where nobody asks.
+    when: Option<CountFlows>,
+    /// No: something else counts them.
+    counted_elsewhere: bool,
+    watch: Option<FlowWatch>,
+    refused: Option<Unread>,
+    tried: Option<Instant>,
+}
+
+impl NewFlows {
+    /// Begins, ends, or tries once more what was refused: reading flows loads the module that it takes.
+    fn keep(&mut self) {
+        const AGAIN: Duration = Duration::from_secs(5);
+        let wanted = match self.when {
+            Some(CountFlows::Always) => true,
+            Some(CountFlows::Auto) => !self.counted_elsewhere,
+            Some(CountFlows::Never) | None => false,
+        };
+        if !wanted {
+            (self.watch, self.refused, self.tried) = (None, None, None);
+        } else if self.watch.is_none() && self.tried.is_none_or(|t| t.elapsed() >= AGAIN) {
+            self.tried = Some(Instant::now());
+            let started = FlowWatch::start_whole();
+            let what = "new flows (conntrack's notices)";
+            self.refused = started.as_ref().err().map(|e| Unread::of_error(SourceId::Notices, what, e));
+            self.watch = started.ok();
+        }
+    }
+}
 
 /// Reads something, or gives what was read not longer ago than this: where the reader is paced, as in the live screen.
 fn kept_for<T>(
@@ -193,6 +240,7 @@ impl Live {
             watched: Vec::new(),
             looked_at: LookedAt::default(),
             flow_watch: None,
+            new_flows: NewFlows::default(),
             sysctls: None,
             ways: None,
             ebpf: None,
@@ -303,8 +351,15 @@ impl Live {
             snapshot.followed = self.read_followed(self.began.elapsed());
             snapshot.costs.push(ReadCost { what: "followed", cost: meter.stop() });
         }
-        if let Some(watch) = &self.flow_watch {
-            snapshot.flow_events = Some(Reading { at: self.began.elapsed(), value: Arc::new(watch.get()) });
+        self.new_flows.keep();
+        snapshot.unread.extend(self.new_flows.refused.iter().cloned());
+        if let Some(watch) = self.new_flows.watch.as_ref().or(self.flow_watch.as_ref()) {
+            let value = Arc::new(watch.get());
+            snapshot.flow_events = Some(Reading { at: self.began.elapsed(), value });
+        }
+        if self.new_flows.watch.is_some() {
+            // Something new was read, if nothing else.
+            snapshot.costs.push(ReadCost { what: "notices", cost: Cost::default() });
         }
         self.read_memory(self.began.elapsed());
         let kept = &self.kept;
@@ -498,6 +553,18 @@ impl Live {
             table.backend == TableBackend::NfTables && !list.is_empty()
         });
         self.watched = rules;
+    }
+
+    /// Has all new flows of the namespace counted, within a budget of CPU time. Auto counts until
+    /// [`Live::new_flows_are_counted`] says that something else does.
+    pub fn counting_new_flows(mut self, when: CountFlows) -> Live {
+        self.new_flows.when = Some(when);
+        self
+    }
+
+    /// Whether something else counts the new flows of all Services, as a reading showed.
+    pub fn new_flows_are_counted(&mut self, elsewhere: bool) {
+        self.new_flows.counted_elsewhere = elsewhere;
     }
 
     /// Reads also what a user looks at, from the next snapshot on; new flows are read without waiting for their turn.

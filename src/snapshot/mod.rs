@@ -7,6 +7,7 @@ mod drop_watch;
 pub mod dump;
 mod flow_events;
 mod flows;
+mod latencies;
 pub mod live;
 mod reading;
 mod source;
@@ -20,6 +21,7 @@ pub use flows::{
     FlowFigures, FlowKey, Flows, Followed, MAX_ASTRAY, MAX_FOLLOWED, MAX_GROUPS, MAX_SOURCES,
     ProtocolFigures, TCP_STATES, UntranslatedFlow,
 };
+pub use latencies::Latencies;
 pub use reading::{
     Conntrack, MemoryList, NetnsFact, ReadCost, Reading, Recent, Remembered, RememberedClient, Snapshot,
     TableState, facts,

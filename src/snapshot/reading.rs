@@ -279,6 +279,11 @@ impl Snapshot {
         alone.or(dump).map(|r| &r.value)
     }
 
+    /// What all new flows of the node did, where they are counted.
+    pub fn new_flows(&self) -> Option<&Reading<FlowEvents>> {
+        self.flow_events.as_ref().filter(|e| e.value.whole)
+    }
+
     /// True where at least one of the sources that kptop is for could be read.
     pub fn anything_read(&self) -> bool {
         self.rules_read() || self.conntrack.is_some()

@@ -22,6 +22,8 @@ pub enum SourceId {
     Accounts,
     /// conntrack's flows.
     Flows,
+    /// conntrack's notices of new flows.
+    Notices,
     /// conntrack's limits and statistics.
     ConntrackStats,
     /// Addresses of the node's interfaces.
@@ -45,7 +47,7 @@ pub enum SourceId {
 }
 
 /// The sources with a name of their own, as recordings have it.
-const NAMES: [(SourceId, &str); 20] = [
+const NAMES: [(SourceId, &str); 21] = [
     (SourceId::Tables(Family::Ip), "tables-ip"),
     (SourceId::Tables(Family::Ip6), "tables-ip6"),
     (SourceId::Tables(Family::Arp), "tables-arp"),
@@ -57,6 +59,7 @@ const NAMES: [(SourceId, &str); 20] = [
     (SourceId::Ipsets, "ipsets"),
     (SourceId::Accounts, "accounts"),
     (SourceId::Flows, "flows"),
+    (SourceId::Notices, "notices"),
     (SourceId::ConntrackStats, "conntrack-stats"),
     (SourceId::Addresses, "addresses"),
     (SourceId::Links, "links"),

@@ -139,6 +139,17 @@ fn past(app: &App) -> Vec<Vec<Span<'static>>> {
     groups
 }
 
+/// What of new flows is not counted one by one, where notices count them.
+fn sample_words(u: &crate::tui::reader::Update) -> String {
+    let Some(e) = u.snapshot.new_flows().map(|e| &e.value) else { return String::new() };
+    match (e.one_in, e.lost) {
+        (..=1, 0) => String::new(),
+        (..=1, lost) => format!(" ({} notices lost)", count(lost)),
+        (n, 0) => format!(" (1 in {n} counted)"),
+        (n, lost) => format!(" (1 in {n} counted, {} notices lost)", count(lost)),
+    }
+}
+
 fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let theme = app.cx.theme;
     let Some(u) = &app.cx.update else { return };
@@ -157,11 +168,11 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let mut counted = active().filter_map(|(_, r)| r.flows.ok()).peekable();
     // Where nothing counts new flows, conntrack still holds those that are.
     let (flows, what) = match counted.peek() {
-        Some(_) => (counted.sum::<f64>(), " new flows/s"),
+        Some(_) => (counted.sum::<f64>(), format!(" new flows/s{}", sample_words(u))),
         None => {
             let used = u.model.iter().filter(|(s, _)| s.is_used());
             let tracked = used.flat_map(|(_, f)| f.frontends()).filter_map(|f| f.flows);
-            (tracked.sum::<u64>() as f64, " flows to Services")
+            (tracked.sum::<u64>() as f64, " flows to Services".into())
         }
     };
     let bold = theme.text().add_modifier(Modifier::BOLD);

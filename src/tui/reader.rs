@@ -348,6 +348,7 @@ impl LiveReader {
             true => self.observer.again(snapshot),
             false => self.observer.observe(snapshot),
         };
+        self.live.new_flows_are_counted(view.model.new_flows_are_counted());
         if view.changed {
             self.live.watch(by_table(&view.snapshot, &self.watched)); // tables are known by their structure
         }

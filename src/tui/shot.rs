@@ -116,6 +116,7 @@ pub fn shot(live: &mut Live, names: Names, options: &Options, shot: &Shot) -> St
     loop {
         let meter = Meter::start();
         let view = studio.observer.observe(live.snapshot(Wanted::ALL));
+        live.new_flows_are_counted(view.model.new_flows_are_counted());
         studio.app.on_update(Update::now(view, meter.stop().wall, Duration::ZERO));
         let last = began.elapsed() + options.interval >= shot.watch;
         if last && pressed {

@@ -32,6 +32,8 @@ const NESTED: u16 = 0x8000;
 pub struct Message<'a> {
     /// `nlmsg_type`
     pub kind: u16,
+    /// `nlmsg_flags`
+    pub flags: u16,
     /// What follows the netlink header.
     pub payload: &'a [u8],
 }
@@ -365,7 +367,7 @@ impl Socket {
                         return Ok(());
                     }
                     kind => {
-                        each(Message { kind, payload });
+                        each(Message { kind, flags: header.flags, payload });
                         if flags == 0 {
                             return Ok(());
                         }
@@ -378,7 +380,7 @@ impl Socket {
 
 pub(super) struct Header {
     pub(super) kind: u16,
-    flags: u16,
+    pub(super) flags: u16,
     sequence: u32,
 }
 

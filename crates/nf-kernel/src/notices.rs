@@ -47,6 +47,20 @@ impl Listener {
         Ok(Listener { raw, buffer: Vec::with_capacity(64 * 1024) })
     }
 
+    /// Joins another group, or leaves it.
+    pub(super) fn set_member(&mut self, group: u32, join: bool) -> Result<()> {
+        let done = match join {
+            true => self.raw.add_membership(group),
+            false => self.raw.drop_membership(group),
+        };
+        done.map_err(|e| Error::io("joining a group of notices", e))
+    }
+
+    /// Puts another program in place of the one that messages must pass.
+    pub(super) fn filter(&mut self, program: &[libc::sock_filter]) -> Result<()> {
+        attach(&self.raw, program).map_err(|e| Error::io("filtering notices of the kernel", e))
+    }
+
     /// Waits until something came; `false` where nothing did in that time.
     pub fn wait(&self, time: Duration) -> Result<bool> {
         let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
@@ -69,7 +83,7 @@ impl Listener {
                     let mut rest = &self.buffer[..];
                     while let Some((header, payload, after)) = split_message(rest) {
                         rest = after;
-                        each(Message { kind: header.kind, payload });
+                        each(Message { kind: header.kind, flags: header.flags, payload });
                     }
                 }
                 Err(e) => match e.raw_os_error() {

@@ -312,7 +312,9 @@ impl Pane for Service {
         frame.render_widget(Paragraph::new(lines), places);
         if plot.height > 0 {
             let words = match service.engine.mode() {
-                Mode::Nftables => "flows that conntrack held, over the session",
+                Mode::Nftables if update.snapshot.new_flows().is_none() => {
+                    "flows that conntrack held, over the session"
+                }
                 _ => "new flows a second, over the session",
             };
             put(frame, Rect { x: plot.x + 1, height: 1, ..plot }, words, theme.dim(), false);

@@ -175,9 +175,13 @@ impl Services {
 fn default_columns(cx: &Context, width: u16) -> Vec<usize> {
     let modes = cx.update.iter().flat_map(|u| &u.model.services.modes);
     let packets = modes.into_iter().any(|m| m.engine.mode() == Mode::Ipvs);
+    let noticed = cx.update.iter().any(|u| u.snapshot.new_flows().is_some());
     let is_shown = |i: &usize| {
         let c = &SERVICES[*i];
-        c.from != NEVER && c.from <= width && (packets || !["packets", "bytes"].contains(&c.key))
+        c.from != NEVER
+            && c.from <= width
+            && (packets || !["packets", "bytes"].contains(&c.key))
+            && (noticed || c.key != "latency_p95_ns")
     };
     (0..SERVICES.len()).filter(is_shown).collect()
 }

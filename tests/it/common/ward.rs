@@ -7,7 +7,7 @@ use kptop::lab::packets::Sender;
 use kptop::lab::{Lab, LabOptions, Origin, Plan, inside, shop};
 use kptop::observe::{Observer, View};
 use kptop::proxy::{Action, Engine, Model, Names, Service};
-use kptop::snapshot::live::{Live, Wanted};
+use kptop::snapshot::live::{CountFlows, Live, Wanted};
 use kptop::walk::{Ingress, Packet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -121,7 +121,7 @@ impl Ward {
         let ((first, wait), (go, start)) = (channel(), channel::<()>());
         let examiner = std::thread::spawn(move || {
             node.enter().unwrap();
-            let mut live = Live::enter(&node).unwrap();
+            let mut live = Live::enter(&node).unwrap().counting_new_flows(CountFlows::Always);
             let mut observer = Observer::new(Names::default()).at_once();
             observer.observe(live.snapshot(Wanted::ALL));
             first.send(()).unwrap();

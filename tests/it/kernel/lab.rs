@@ -4,19 +4,20 @@
 use crate::common::{in_new_netns, read, run, run_with, set};
 use kptop::kernel::nftables as kernel_nftables;
 use kptop::kernel::xtables::{Socket, TableReader};
-use kptop::lab::{Lab, LabOptions, Origin, Plan, Stream, install_table, shop};
+use kptop::lab::{Lab, Origin, Plan, Stream, install_table, shop};
 use kptop::proxy::iptables::{WriteOptions, observable, write};
 use kptop::proxy::{
     CounterSource, Engine, FrontendKind, Model, Names, Part, Protocol, Service, ServiceName, TrafficPolicy,
     memory_lists, nftables, parts,
 };
 use kptop::ruleset::{Family, IpFamily, IpNet, TableBackend};
-use kptop::snapshot::live::{Live, LookedAt, Wanted};
-use kptop::snapshot::{MemoryList, Snapshot, TCP_STATES, TableState};
+use kptop::snapshot::live::{CountFlows, Live, LookedAt, Wanted};
+use kptop::snapshot::{FlowKey, MemoryList, Snapshot, TCP_STATES, TableState};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 fn policy() -> impl Strategy<Value = TrafficPolicy> {
@@ -439,19 +440,29 @@ fn figures(engine: Engine) {
         }
     }
     let sent = plan.streams.len() as u64 * 40;
-    let mut lab = Lab::start(&LabOptions { engine, services, plan }).unwrap();
-    lab.wait();
-    std::thread::sleep(Duration::from_millis(500));
+    let mut lab = Lab::bare().unwrap();
+    lab.install(engine, &services).unwrap();
     let node = lab.node().clone();
-    let snapshot = std::thread::spawn(move || {
-        let mut live = Live::enter(&node).unwrap();
+    let ((ready, wait), (go, start)) = (channel(), channel::<()>());
+    let reader = std::thread::spawn(move || {
+        let mut live = Live::enter(&node).unwrap().counting_new_flows(CountFlows::Always);
+        live.snapshot(Wanted::ALL);
+        ready.send(()).unwrap();
+        start.recv().unwrap();
         let snapshot = live.snapshot(Wanted::ALL);
         looked_at(&mut live, &snapshot);
         snapshot
-    })
-    .join()
-    .unwrap();
+    });
+    wait.recv().unwrap();
+    lab.serve(&services).unwrap();
+    lab.send(&plan).unwrap();
+    lab.wait();
+    std::thread::sleep(Duration::from_millis(500));
+    go.send(()).unwrap();
+    let snapshot = reader.join().unwrap();
     let model = Model::read(&snapshot, &Names::default());
+    let events = &snapshot.new_flows().unwrap().value;
+    assert_eq!((events.lost, events.one_in), (0, 1));
     let counts = lab.counts().get();
     let (mut by_rule, mut by_server) = (0, 0);
     for (s, figures) in model.iter() {
@@ -464,6 +475,13 @@ fn figures(engine: Engine) {
             assert_eq!(b.source, source);
             // Conntrack holds the same flows, by backend and by frontend.
             assert_eq!(figures.conntrack_flows, Some(counted), "conntrack of {} {}", s.label(), b.address);
+            // Whoever counts the new flows: each of them.
+            assert_eq!(figures.new_flows, Some(counted), "{} {}:{}", s.label(), b.address, b.port);
+            let to = |k: &&FlowKey| {
+                (k.backend, k.backend_port, k.protocol) == (b.address, b.port, s.protocol.number())
+            };
+            let noticed = events.pairs.iter().filter(|(k, _)| to(k)).map(|(_, t)| t.began).sum::<u64>();
+            assert_eq!(noticed, counted, "notices of {} {}:{}", s.label(), b.address, b.port);
             by_rule += figures.flows.unwrap();
             by_server += counted;
         }

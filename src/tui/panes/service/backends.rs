@@ -149,6 +149,9 @@ fn no_backends(service: &Service) -> String {
     }
 }
 
+/// Columns that conntrack's notices fill.
+const NOTICES_ONLY: [&str; 3] = ["latency_p50_ns", "latency_p95_ns", "refused"];
+
 /// Columns of backends that only IPVS fills.
 const IPVS_ONLY: [&str; 4] = ["packets", "bytes", "active", "inactive"];
 
@@ -199,15 +202,17 @@ pub(super) fn draw(
     rows.fit(service.backends.len(), list);
     let place = Rect { x: rest.x + 1, width: rest.width.saturating_sub(2), ..rest };
     let cluster = update.snapshot.cluster.as_deref().filter(|c| !c.services.is_empty());
+    let noticed = update.snapshot.new_flows().is_some();
     let is_shown = |c: &&'static Column<Backends>| {
         c.from <= place.width
             && (service.engine.mode() == Mode::Ipvs || !IPVS_ONLY.contains(&c.key))
+            && (noticed || !NOTICES_ONLY.contains(&c.key))
             && (cluster.is_some() || !API_ONLY.contains(&c.key))
     };
     let columns: Vec<&'static Column<Backends>> = BACKENDS.iter().filter(is_shown).collect();
     let places = columns_that_fit(&columns, place, "backend", if rest.width >= 140 { 48 } else { 24 });
     heads(frame, theme, &places, None);
-    let few = update.model.figures(i).flows().unwrap_or(0) < 30;
+    let few = update.model.figures(i).spread().sum::<u64>() < 30;
     draw_list(frame, theme, rows, focus, |frame, line, at| {
         let Some(row) = update.backend_row(i, line) else { return };
         for (column, place) in &places {

@@ -75,9 +75,7 @@ fn turnover_words(service: &Service, snapshot: &Snapshot, events: &FlowEvents) -
     let mine = events.pairs.iter().filter(|(k, _)| is_to(service, snapshot, k));
     let (mut sum, mut by) = (FlowTurnover::default(), BTreeMap::new());
     for (k, t) in mine {
-        sum.began += t.began;
-        sum.ended += t.ended;
-        sum.ended_unanswered += t.ended_unanswered;
+        sum.add(t);
         *by.entry((k.backend, k.backend_port)).or_insert(0) += t.began;
     }
     let seconds = events.span.as_secs_f64().max(0.001);
@@ -90,8 +88,14 @@ fn turnover_words(service: &Service, snapshot: &Snapshot, events: &FlowEvents) -
         ),
         format!("{} ended", count(sum.ended)),
     ];
-    if sum.ended_unanswered > 0 {
-        words.push(format!("{} unanswered", count(sum.ended_unanswered)));
+    if sum.refused > 0 {
+        words.push(format!("{} refused (RST)", count(sum.refused)));
+    }
+    if sum.ended_unanswered > sum.refused {
+        words.push(format!("{} never answered", count(sum.ended_unanswered - sum.refused)));
+    }
+    if sum.variance > 0 {
+        words.push(format!("estimated by a sample, ±{:.0} %", sum.error() * 200.0));
     }
     if events.lost > 0 {
         words.push(format!("{} notices lost", count(events.lost)));
