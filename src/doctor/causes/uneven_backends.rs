@@ -4,7 +4,7 @@
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
 use crate::format::count;
-use crate::proxy::{CounterSource, TrafficPolicy, endpoint_text};
+use crate::proxy::{Mode, TrafficPolicy, endpoint_text};
 use crate::snapshot::SourceId;
 
 /// Fewer flows say nothing.
@@ -19,20 +19,25 @@ pub(super) const CHECK: Check =
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for (i, s) in cx.active_services() {
-        let from_rules = s.backends.iter().all(|b| b.source == CounterSource::NatRule);
+        let figures = || cx.model.figures(i).backends();
+        // IPVS' schedulers spread as they see fit.
+        let counted = s.engine.mode() != Mode::Ipvs && figures().all(|b| b.new_flows.is_some());
         // Under both policies flows fall by two probability, and the rules count them together.
         let two = s.frontends.iter().any(|f| f.traffic_policy == Some(TrafficPolicy::Local))
             && s.backends.iter().any(|b| b.local_share.is_some());
-        if s.backends.len() < 2 || s.session_affinity_s.is_some() || !from_rules || two {
+        if s.backends.len() < 2 || s.session_affinity_s.is_some() || !counted || two {
             continue;
         }
-        let got: Vec<u64> = cx.model.figures(i).backends().map(|b| b.flows.unwrap_or(0)).collect();
+        let got: Vec<u64> = figures().map(|b| b.new_flows.unwrap_or(0)).collect();
         let sum: u64 = got.iter().sum();
+        // A sample spreads by chance so much more than all of them do.
+        let sampled = figures().filter_map(|b| b.new_flows_variance).sum::<u64>() as f64 / sum.max(1) as f64;
         let expected: Vec<f64> = s.backends.iter().map(|b| b.share.unwrap_or(0.0) * sum as f64).collect();
         if sum < FEW || expected.iter().any(|e| *e < 5.0) {
             continue;
         }
-        let chi: f64 = got.iter().zip(&expected).map(|(g, e)| (*g as f64 - e).powi(2) / e).sum();
+        let chi: f64 = got.iter().zip(&expected).map(|(g, e)| (*g as f64 - e).powi(2) / e).sum::<f64>()
+            / (1.0 + sampled);
         let df = (got.len() - 1) as f64;
         let z = ((chi / df).cbrt() - (1.0 - 2.0 / (9.0 * df))) / (2.0 / (9.0 * df)).sqrt();
         if z < BEYOND_CHANCE {

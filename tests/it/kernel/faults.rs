@@ -424,6 +424,27 @@ fn a_backend_that_does_not_answer() {
     }
 }
 
+/// A pod on whose port nobody listens answers with an RST: the kernel forgets such a flow at once.
+#[test]
+fn a_backend_that_refuses_connections() {
+    for engine in [Engine::IptablesLegacy, Engine::IptablesNft, Engine::Nftables] {
+        let ward = Ward::new(engine, 4.0);
+        let refusing = ward.service("shop/frontend:http").backends[0].address;
+        let look = |w: &Ward| w.examine(|_| std::thread::sleep(Duration::from_secs(2)));
+        silent(&look(&ward), "unreachable_backend");
+        ward.pods("nft", "add table ip r");
+        ward.pods("nft", "add chain ip r c '{ type filter hook input priority 0; }'");
+        let reset = format!("add rule ip r c ip daddr {refusing} tcp flags syn reject with tcp reset");
+        ward.pods("nft", &reset);
+        let done = look(&ward);
+        named_first(&done, "unreachable_backend", "new connections refused (RST)");
+        assert!(done.findings[0].title.contains("refuses connections"), "{}", done.findings[0].title);
+        ward.pods("nft", "delete table ip r");
+        silent(&look(&ward), "unreachable_backend");
+        ward.is_healthy();
+    }
+}
+
 /// kube-proxy's own fault of 1.33 and 1.34.
 #[test]
 fn pods_that_are_told_by_the_number_of_an_interface() {
