@@ -127,7 +127,7 @@ pub const BACKENDS: &[Column<Backends>] = &[
     Column {
         width: 7,
         ..figure(
-            "latency_p50_ns",
+            "latency50_ns",
             "LAT p50",
             "ns",
             Shape::Nanoseconds,
@@ -139,7 +139,7 @@ pub const BACKENDS: &[Column<Backends>] = &[
     Column {
         width: 7,
         ..figure(
-            "latency_p95_ns",
+            "latency_ns",
             "LAT p95",
             "ns",
             Shape::Nanoseconds,

@@ -209,7 +209,7 @@ pub const SERVICES: &[Column<Services>] = &[
     Column {
         width: 7,
         ..figure(
-            "latency_p95_ns",
+            "latency_ns",
             "LATENCY",
             "ns",
             Shape::Nanoseconds,
@@ -221,7 +221,7 @@ pub const SERVICES: &[Column<Services>] = &[
     Column {
         width: 7,
         ..figure(
-            "latency_p50_ns",
+            "latency50_ns",
             "LAT p50",
             "ns",
             Shape::Nanoseconds,

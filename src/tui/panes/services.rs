@@ -181,7 +181,7 @@ fn default_columns(cx: &Context, width: u16) -> Vec<usize> {
         c.from != NEVER
             && c.from <= width
             && (packets || !["packets", "bytes"].contains(&c.key))
-            && (noticed || c.key != "latency_p95_ns")
+            && (noticed || c.key != "latency_ns")
     };
     (0..SERVICES.len()).filter(is_shown).collect()
 }
