@@ -127,7 +127,7 @@ pub const BACKENDS: &[Column<Backends>] = &[
     Column {
         width: 7,
         ..figure(
-            "latency50_ns",
+            "median_ns",
             "LAT p50",
             "ns",
             Shape::Nanoseconds,

@@ -221,7 +221,7 @@ pub const SERVICES: &[Column<Services>] = &[
     Column {
         width: 7,
         ..figure(
-            "latency50_ns",
+            "median_ns",
             "LAT p50",
             "ns",
             Shape::Nanoseconds,

@@ -150,7 +150,7 @@ fn no_backends(service: &Service) -> String {
 }
 
 /// Columns that conntrack's notices fill.
-const NOTICES_ONLY: [&str; 3] = ["latency50_ns", "latency_ns", "refused"];
+const NOTICES_ONLY: [&str; 3] = ["median_ns", "latency_ns", "refused"];
 
 /// Columns of backends that only IPVS fills.
 const IPVS_ONLY: [&str; 4] = ["packets", "bytes", "active", "inactive"];
