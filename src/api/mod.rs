@@ -3,6 +3,7 @@
 
 mod client;
 mod cluster;
+mod endpoints;
 mod errors;
 mod objects;
 mod signs;

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{LoadBalancerIngress, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -239,6 +239,11 @@ impl Catalog {
         self.services.keys().filter(|k| !listed.contains(*k)).cloned().collect()
     }
 
+    /// The ports of a Service; none where it is not known.
+    fn ports_of(&self, key: &Key) -> Vec<ClusterPort> {
+        self.services.get(key).map(|s| s.ports.clone()).unwrap_or_default()
+    }
+
     /// Forgets the slices that a new list did not name.
     pub(super) fn keep_slices(&mut self, listed: &std::collections::HashSet<Key>, at: Timestamp) {
         let gone: Vec<Key> = self.slices.keys().filter(|k| !listed.contains(*k)).cloned().collect();
@@ -302,19 +307,26 @@ pub struct Listed {
     pub others: usize,
     /// Objects that could not be read, and why.
     pub unread: Vec<String>,
+    /// True where endpoints were left out, as nothing says which port is which.
+    pub partial: bool,
 }
 
 /// Reads lists of objects, as `kubectl get … -o json` prints them, each with its name for errors.
-pub fn read_list<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Listed, String> {
+///
+/// # Errors
+/// A list whose items are none.
+pub fn read_list(objects: impl IntoIterator<Item = (String, Value)>) -> Result<Listed, String> {
     let mut catalog = Catalog::default();
     let mut listed = Listed::default();
-    for (name, text) in texts {
-        let value: Value = serde_json::from_str(text).map_err(|e| format!("{name}: {e}"))?;
+    let mut endpoints: Vec<Value> = Vec::new();
+    let mut with_slices: BTreeSet<Key> = BTreeSet::new();
+    for (name, value) in objects {
         let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default().to_string();
         let of_list = kind.strip_suffix("List").unwrap_or_default().to_string();
         let items = match value {
             Value::Object(mut o) if o.contains_key("items") => match o.remove("items") {
                 Some(Value::Array(items)) => items,
+                Some(Value::Null) => Vec::new(),
                 _ => return Err(format!("{name}: its items are no list")),
             },
             other => vec![other],
@@ -327,15 +339,25 @@ pub fn read_list<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Res
                         catalog.put_service(s, None);
                     }
                 }),
+                // Of a table: which port is which the Service says.
+                "EndpointSlice" if item.get("anyPort").is_some() => {
+                    endpoints.push(item);
+                    Ok(())
+                }
                 "EndpointSlice" => EndpointSlice::deserialize(as_v1(item)).map(|s| {
                     let key = (
                         s.metadata.namespace.clone().unwrap_or_default(),
                         s.metadata.name.clone().unwrap_or_default(),
                     );
                     if let Some(slice) = slice(&s) {
+                        with_slices.insert(slice.of.clone());
                         catalog.put_slice(key, slice, None);
                     }
                 }),
+                "Endpoints" => {
+                    endpoints.push(item);
+                    Ok(())
+                }
                 "Node" => Node::deserialize(item).map(|n| listed.nodes.push(node(&n))),
                 _ => {
                     listed.others += 1;
@@ -345,6 +367,21 @@ pub fn read_list<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Res
             if let Err(e) = reported {
                 listed.unread.push(format!("{name}: {own}: {e}"));
             }
+        }
+    }
+    // Endpoints say less than slices do: they count where no slice was given.
+    for (n, item) in endpoints.into_iter().enumerate() {
+        let Some((of, found)) = super::endpoints::read(&item, |key| catalog.ports_of(key)) else { continue };
+        if with_slices.contains(&of) {
+            continue;
+        }
+        match found {
+            Some(endpoints) => {
+                let key = (of.0.clone(), format!("{}/{n}", of.1));
+                catalog.put_slice(key, Slice { of, endpoints, triggered: None }, None);
+            }
+            // Whose port is whose is not known.
+            None => listed.partial = true,
         }
     }
     listed.services = catalog.services();

@@ -28,10 +28,14 @@ pub(super) struct SourceArgs {
     /// Read this network namespace instead of the node's own: a name of `ip netns`, a path, or a process id.
     #[arg(long, global = true, value_name = "NAME|PATH|PID")]
     pub(super) netns: Option<String>,
-    /// Look at files instead of this node: what iptables-save, nft list ruleset, ipvsadm, ipset save, conntrack -L and kubectl
-    /// get -o json print, directories and sosreports with such files, or a recording of kptop.
+    /// Look at files instead of this node: what iptables-save, nft, ipvsadm, ipset, conntrack, ip and kubectl print, also pasted
+    /// together; directories, tar, zip and collectors' bundles with such files; `-` for standard input; or a recording of kptop. `kptop
+    /// files` says what was used of them.
     #[arg(long, global = true, value_name = "PATH", num_args = 1..)]
     pub(super) from: Vec<PathBuf>,
+    /// With --from: the node to look at, where the files are of several.
+    #[arg(long, global = true, value_name = "NAME", requires = "from")]
+    pub(super) node: Option<String>,
     /// With --from: bytes that are read of all files together, unpacked: 500M, 4G.
     #[arg(long, global = true, value_name = "BYTES", default_value = "1G", value_parser = parse_size)]
     pub(super) max_input: u64,
@@ -103,7 +107,7 @@ impl SourceArgs {
     pub(super) fn input(&self) -> Result<Input, String> {
         self.check()?;
         if !self.from.is_empty() {
-            return Ok(Input::Recording(Box::new(files(&self.from, self.max_input)?), 0));
+            return Ok(Input::Recording(Box::new(files(self)?), 0));
         }
         let (spec, api, ask) = (self.netns.clone(), self.api()?, !self.no_kube_proxy);
         let count_flows = self.new_flows;
@@ -116,8 +120,9 @@ impl SourceArgs {
 }
 
 /// A recording, or files as a recording of one reading.
-pub(super) fn files(paths: &[PathBuf], max_input: u64) -> Result<Recording, String> {
-    if let [one] = paths
+pub(super) fn files(args: &SourceArgs) -> Result<Recording, String> {
+    let paths = &args.from;
+    if let [one] = paths.as_slice()
         && is_recording(one)
     {
         return Recording::open(one);
@@ -125,7 +130,7 @@ pub(super) fn files(paths: &[PathBuf], max_input: u64) -> Result<Recording, Stri
     if let Some(path) = paths.iter().find(|p| is_recording(p)) {
         return Err(format!("{} is a recording: it does not go together with other files", path.display()));
     }
-    let snapshot = dump::read_within(paths, max_input)?;
+    let snapshot = dump::read_of(paths, args.max_input, args.node.as_deref())?;
     let mut ring = Ring::new(Head::default(), usize::MAX, Duration::MAX);
     ring.push(&snapshot).map_err(|e| format!("keeping what was read: {e}"))?;
     Ok(ring.recording())
@@ -168,7 +173,7 @@ impl Source {
         }
         args.check()?;
         if !args.from.is_empty() {
-            let recording = files(&args.from, args.max_input)?;
+            let recording = files(args)?;
             tell_cut(&recording);
             let last = recording.len() - 1;
             // More than any recording has is all of it.

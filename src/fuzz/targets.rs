@@ -118,7 +118,9 @@ fn read_recording(path: &Path) {
 /// Lists of objects as `kubectl get -o json` prints them.
 pub fn objects(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let _ = crate::api::read_list([("fuzzed", &*text)]);
+    if let Ok(value) = serde_json::from_str(&text) {
+        let _ = crate::api::read_list([("fuzzed".to_string(), value)]);
+    }
 }
 
 /// What people type: filters, the config file, destinations, names of Services.

@@ -51,6 +51,9 @@ pub struct KubeProxy {
     /// `127.0.0.1:10249/proxyMode`, as it was answered last.
     #[serde(default)]
     pub mode: Option<String>,
+    /// Its version as its log names it.
+    #[serde(default)]
+    pub logged_version: Option<String>,
     /// When something was answered last, since kptop asks.
     #[serde(default)]
     pub answered_at: Option<Timestamp>,
@@ -147,8 +150,9 @@ pub struct Config {
 impl KubeProxy {
     /// Its version without the `v`.
     pub fn version(&self) -> Option<&str> {
-        let metrics = self.metrics.given().or(self.before.as_ref().map(|b| &b.1))?;
-        metrics.version.as_deref().map(|v| v.trim_start_matches('v'))
+        let metrics = self.metrics.given().or(self.before.as_ref().map(|b| &b.1));
+        let version = metrics.and_then(|m| m.version.as_deref()).or(self.logged_version.as_deref());
+        version.map(|v| v.trim_start_matches('v'))
     }
 
     /// True where it answered one of the two ports.

@@ -113,6 +113,7 @@ async fn round(last: Option<&KubeProxy>, in_first_netns: bool) -> KubeProxy {
         _ => None,
     };
     let mut now = KubeProxy {
+        logged_version: None,
         asked_at,
         before: last.and_then(|l| earlier(l, &metrics)),
         config: well(config).and_then(|c| parse::config(&c)).or_else(|| last.and_then(|l| l.config.clone())),

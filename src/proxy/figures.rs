@@ -420,8 +420,10 @@ impl ByServers {
                 all.flows.set(backends, i, reported(s.connections));
                 all.packets.set(backends, i, reported(s.in_packets + s.out_packets));
                 all.bytes.set(backends, i, reported(s.in_bytes + s.out_bytes));
-                all.active.set(backends, i, Some(u64::from(real.active)));
-                all.inactive.set(backends, i, Some(u64::from(real.inactive)));
+                if !ipvs.unweighted {
+                    all.active.set(backends, i, Some(u64::from(real.active)));
+                    all.inactive.set(backends, i, Some(u64::from(real.inactive)));
+                }
             }
         }
         all

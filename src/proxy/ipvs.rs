@@ -93,6 +93,10 @@ pub fn read(ipvs: &Ipvs, addresses: &[InterfaceAddress], ipsets: &[Ipset]) -> Ve
                 None => (on_dummy.get(&address) == Some(&false)).then_some(FrontendKind::NodePort),
             };
             let mut service = service(server, protocol, address, port, kind);
+            if ipvs.unweighted {
+                // Statistics alone: neither weights nor the scheduler are said.
+                service.backends.iter_mut().for_each(|b| (b.weight, b.share) = (None, None));
+            }
             let f = &mut service.frontends[0];
             f.traffic_policy = known.and_then(|k| k.1);
             f.source_ranges = index.ranges.get(&(address, protocol, port)).cloned();
@@ -208,7 +212,7 @@ fn service(
             .zip(expected)
             .map(|(real, share)| backend(real, share))
             .collect(),
-        scheduler: Some(server.scheduler.clone()),
+        scheduler: Some(server.scheduler.clone()).filter(|s| !s.is_empty()),
         session_affinity_s: (server.flags & SVC_PERSISTENT != 0).then_some(server.timeout),
         ..Service::new(protocol, server.family, Engine::Ipvs)
     }

@@ -6,8 +6,8 @@ use crate::snapshot::facts::{
     Sysctls, Ways, Writer,
 };
 use crate::snapshot::{
-    Conntrack, FlowEvents, Flows, NetnsFact, Reading, Recent, Remembered, Snapshot, SourceId, TableState,
-    Unread, UnreadKind,
+    Conntrack, FlowEvents, Flows, InputPart, NetnsFact, Reading, Recent, Remembered, Snapshot, SourceId,
+    TableState, Unread, UnreadKind,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -100,6 +100,8 @@ pub(super) struct Frame {
     api_heard_at: Option<Timestamp>,
     #[serde(default)]
     kube_proxy: Option<Arc<KubeProxy>>,
+    #[serde(default)]
+    parts: Arc<Vec<InputPart>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -227,6 +229,7 @@ impl Frame {
             writers: s.writers.clone(),
             api_heard_at: s.api_heard_at,
             kube_proxy: s.kube_proxy.clone(),
+            parts: s.parts.clone(),
         }
     }
 
@@ -252,6 +255,7 @@ impl Frame {
             writers: self.writers,
             api_heard_at: self.api_heard_at,
             kube_proxy: self.kube_proxy,
+            parts: self.parts,
             ..Snapshot::default()
         };
         for id in self.pieces {

@@ -16,6 +16,7 @@ mod way;
 
 pub use crate::kernel::Error;
 pub use drop_watch::{DropBatch, DropWatch, GUARD, guard};
+pub use dump::InputPart;
 pub use flow_events::{FlowEvents, FlowTurnover, FlowWatch};
 pub use flows::{
     FlowFigures, FlowKey, Flows, Followed, MAX_ASTRAY, MAX_FOLLOWED, MAX_GROUPS, MAX_SOURCES,

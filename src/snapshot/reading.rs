@@ -1,5 +1,6 @@
 //! One instant of a node.
 
+use super::dump::InputPart;
 use super::flow_events::FlowEvents;
 use super::flows::Flows;
 use super::source::{SourceId, Unread};
@@ -111,6 +112,8 @@ pub struct Snapshot {
     pub kube_proxy: Option<Arc<KubeProxy>>,
     /// Sysctls that decide what happens to packets.
     pub sysctls: Arc<Sysctls>,
+    /// Of files: the parts that were found in them, and what was used of each.
+    pub parts: Arc<Vec<InputPart>>,
     /// What could not be read.
     pub unread: Vec<Unread>,
     /// What each read cost; only those that were done for this snapshot.

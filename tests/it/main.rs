@@ -19,6 +19,7 @@ mod imports;
 mod kernel;
 mod kube_proxy;
 mod manual;
+mod pasted;
 mod recording;
 mod screen;
 mod serve;

@@ -139,7 +139,8 @@ pub fn stats_from_proc() -> Result<Vec<Stats>> {
     parse_proc_stats(&text).ok_or_else(|| Error::protocol(what, "a table without columns"))
 }
 
-fn parse_proc_stats(text: &str) -> Option<Vec<Stats>> {
+/// What `/proc/net/stat/nf_conntrack` says of each CPU; `None` where a figure is none.
+pub fn parse_proc_stats(text: &str) -> Option<Vec<Stats>> {
     let mut lines = text.lines();
     let columns: Vec<&str> = lines.next()?.split_whitespace().collect();
     let mut cpus = Vec::new();

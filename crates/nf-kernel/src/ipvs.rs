@@ -192,6 +192,9 @@ pub struct Ipvs {
     /// True where nobody reported what was counted: a dump without statistics.
     #[serde(default)]
     pub uncounted: bool,
+    /// True where nobody reported weights, connections and forwarding of real servers: statistics alone.
+    #[serde(default)]
+    pub unweighted: bool,
     /// Virtual servers in the kernel's order.
     pub servers: Vec<VirtualServer>,
 }

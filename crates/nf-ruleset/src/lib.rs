@@ -91,7 +91,7 @@ pub use family::{Family, IpFamily, TableBackend};
 pub use fields::{Comparison, Condition, Field, Load, Mapped, Op, Test, ct, meta, payload_base};
 pub use hook::{BaseChain, ChainKind, Hook, Policy, iptables_priority};
 pub use ids::{ChainId, RuleId, SetId};
-pub use nft_read::{parse_nft, parse_nft_json};
+pub use nft_read::{LenientNft, parse_nft, parse_nft_json, parse_nft_lenient};
 pub use protocols::{protocol_name, protocol_number};
 pub use rewrite::Rewrite;
 pub use save::{LenientSave, UNREAD_RULE, parse_save, parse_save_lenient};

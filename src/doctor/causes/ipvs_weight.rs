@@ -11,6 +11,10 @@ pub(super) const CHECK: Check =
     Check { id: "ipvs_weight", needs: &[SourceId::Ipvs], looks_at: SourceId::RULES, readings: 1, run };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    if cx.snapshot.ipvs.as_ref().is_some_and(|i| i.value.unweighted) {
+        let why = "weights were not given: add what ipvsadm -Ln prints, without --stats";
+        return Err(NotChecked::new(SourceId::Ipvs, why));
+    }
     for (i, s) in
         cx.active_services().filter(|(_, s)| s.engine.mode() == Mode::Ipvs && !s.backends.is_empty())
     {

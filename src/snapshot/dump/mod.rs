@@ -1,17 +1,20 @@
 //! A snapshot out of files that other tools wrote: what people send each other.
 //!
-//! What a file is, its content says (and for small ones, its name). The same snapshot, so the same panes, doctor and
-//! explanations; what files cannot say is named in `unread`.
+//! What a text is, its content says (and for small ones, its name): each form of text is one file under `forms`. Files, directories and
+//! archives are walked (`gather`), taken apart into the outputs of single commands (`sections`), told from other nodes' (`nodes`), and
+//! put together (`reader`). The same snapshot, so the same panes, doctor and explanations; what files cannot say is named in
+//! `unread`, and what was used of each in `parts`.
 
-mod conntrack;
-mod ipset;
-mod ipvsadm;
-mod listing;
+mod archive;
+mod forms;
+mod gather;
 mod missing;
-mod node;
-mod parts;
+mod nodes;
+mod reader;
+mod report;
 mod sections;
 
-#[cfg(test)]
-pub(crate) use parts::of_texts;
-pub use parts::{BUDGET, read, read_within};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use gather::of_texts;
+pub use gather::{BUDGET, read, read_of, read_within};
+pub use report::InputPart;

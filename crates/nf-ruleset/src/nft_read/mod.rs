@@ -10,4 +10,4 @@ mod tokens;
 mod value;
 
 pub(crate) use elements::as_ends;
-pub use tables::{parse_nft, parse_nft_json};
+pub use tables::{LenientNft, parse_nft, parse_nft_json, parse_nft_lenient};

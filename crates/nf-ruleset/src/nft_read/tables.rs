@@ -29,7 +29,30 @@ pub fn parse_nft_json(text: &str) -> Result<Vec<SavedTable>, ParseError> {
 /// # Errors
 /// The line that is no such text. A rule of which something is not understood is kept with that part as it is.
 pub fn parse_nft(text: &str) -> Result<Vec<SavedTable>, ParseError> {
-    Ok(tables(&super::text::objects(text)?))
+    let read = parse_nft_lenient(text);
+    match read.errors.into_iter().chain(read.cut).next() {
+        Some(first) => Err(first),
+        None => Ok(read.tables),
+    }
+}
+
+/// What [`parse_nft_lenient`] made of a text.
+#[derive(Debug, Default)]
+pub struct LenientNft {
+    /// Tables, the last one perhaps not whole.
+    pub tables: Vec<SavedTable>,
+    /// Lines that were left out: each costs itself.
+    pub errors: Vec<ParseError>,
+    /// Rules of which nothing was understood: they are there, as text. Such a line may be none of the ruleset.
+    pub kept: Vec<ParseError>,
+    /// That the text ends inside a table: it was cut off.
+    pub cut: Option<ParseError>,
+}
+
+/// The same, where one line costs one line. Elements of a set of which one is not understood are not known.
+pub fn parse_nft_lenient(text: &str) -> LenientNft {
+    let read = super::text::objects(text);
+    LenientNft { tables: tables(&read.list), errors: read.errors, kept: read.kept, cut: read.cut }
 }
 
 fn text_of<'a>(v: &'a Value, key: &str) -> Option<&'a str> {
@@ -148,6 +171,10 @@ fn set(b: &mut TableBuilder, s: &Value, map: bool) {
     set.comment = text_of(s, "comment").map(|c| b.strings.intern(c));
     set.count = Some(0);
     set.elements = Some(Vec::new());
+    if s.get("elem").is_some_and(Value::is_string) {
+        // Text that was not read.
+        (set.count, set.elements) = (None, None);
+    }
     let id: SetId = b.set(set);
     if let Some(list) = s.get("elem").and_then(Value::as_array)
         && elements(b, id, list, &kinds).is_none()

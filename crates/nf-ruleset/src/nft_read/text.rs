@@ -7,21 +7,44 @@ use super::tokens::{Placed, Token, duration, tokens, types_of};
 use crate::ParseError;
 use serde_json::{Map, Value, json};
 
-/// Reads the text; the error names the line.
-pub(super) fn objects(text: &str) -> Result<Vec<Value>, ParseError> {
-    let tokens = tokens(text)?;
-    let mut p = Parser { text, tokens: &tokens, at: 0, objects: Vec::new(), depth: 0, too_deep: false };
+/// The objects of a text, with what is wrong with it.
+pub(super) struct Objects {
+    pub(super) list: Vec<Value>,
+    /// Lines that are left out, or of which something is: each costs itself.
+    pub(super) errors: Vec<ParseError>,
+    /// Rules of which nothing was understood, kept as text.
+    pub(super) kept: Vec<ParseError>,
+    /// That the text ends inside a table.
+    pub(super) cut: Option<ParseError>,
+}
+
+/// Reads the text.
+pub(super) fn objects(text: &str) -> Objects {
+    let (tokens, errors) = tokens(text);
+    let mut p = Parser {
+        text,
+        tokens: &tokens,
+        at: 0,
+        objects: Vec::new(),
+        depth: 0,
+        too_deep: false,
+        errors,
+        kept: Vec::new(),
+        cut: None,
+    };
     loop {
         p.skip_lines();
         match p.peek() {
             None => break,
-            Some(Token::Word("table")) => p.table()?,
+            Some(Token::Word("table")) => p.table(),
             Some(other) => {
-                return Err(p.wrong(&format!("expected `table`, found {}", shown(other))));
+                let what = format!("expected `table`, found {}", shown(other));
+                p.leave_out_line(&what);
             }
         }
     }
-    Ok(p.objects)
+    p.errors.sort_by_key(|e| e.line);
+    Objects { list: p.objects, errors: p.errors, kept: p.kept, cut: p.cut }
 }
 
 fn shown(t: &Token<'_>) -> String {
@@ -57,6 +80,9 @@ pub(super) struct Parser<'a, 'b> {
     pub(super) depth: usize,
     /// True where an expression was nested deeper than any that nft prints.
     pub(super) too_deep: bool,
+    errors: Vec<ParseError>,
+    kept: Vec<ParseError>,
+    cut: Option<ParseError>,
 }
 
 impl<'a> Parser<'a, '_> {
@@ -72,7 +98,11 @@ impl<'a> Parser<'a, '_> {
     }
 
     fn wrong(&self, what: &str) -> ParseError {
-        let line = self.tokens.get(self.at).or(self.tokens.last()).map_or(1, |t| t.line);
+        self.wrong_at(self.at, what)
+    }
+
+    fn wrong_at(&self, at: usize, what: &str) -> ParseError {
+        let line = self.tokens.get(at).or(self.tokens.last()).map_or(1, |t| t.line);
         ParseError { line, what: what.to_string() }
     }
 
@@ -117,18 +147,38 @@ impl<'a> Parser<'a, '_> {
         }
     }
 
-    fn need(&mut self, sign: char) -> Result<(), ParseError> {
-        match self.take(sign) {
-            true => Ok(()),
-            false => {
-                let found = self.peek().map_or("the end of the text".to_string(), shown);
-                Err(self.wrong(&format!("expected `{sign}`, found {found}")))
-            }
+    /// Remembers what is wrong here, and goes on behind this line.
+    fn leave_out_line(&mut self, what: &str) {
+        let error = self.wrong(what);
+        self.errors.push(error);
+        while !matches!(self.peek(), None | Some(Token::Newline)) {
+            self.at += 1;
         }
     }
 
+    /// The text ends here, inside something.
+    fn cut_off(&mut self, what: &str) {
+        let error = self.wrong(&format!("{what} (was the file cut off?)"));
+        self.cut.get_or_insert(error);
+    }
+
+    /// The brace that opens a block; false where there is none, and the line is left out.
+    fn opens(&mut self) -> bool {
+        if self.take('{') {
+            return true;
+        }
+        match self.peek() {
+            None => self.cut_off("the text ends before a block"),
+            Some(other) => {
+                let what = format!("expected `{{`, found {}", shown(other));
+                self.leave_out_line(&what);
+            }
+        }
+        false
+    }
+
     /// Passes over a block that is not read, up to its closing brace.
-    fn skip_block(&mut self) -> Result<(), ParseError> {
+    fn skip_block(&mut self) {
         let mut open = 0;
         while let Some(t) = self.peek() {
             match t {
@@ -137,14 +187,20 @@ impl<'a> Parser<'a, '_> {
                     open -= 1;
                     if open == 0 {
                         self.at += 1;
-                        return Ok(());
+                        return;
                     }
                 }
                 _ => {}
             }
             self.at += 1;
         }
-        Err(self.wrong("the text ends inside a block (was the file cut off?)"))
+        self.cut_off("the text ends inside a block");
+    }
+
+    /// True where a line opens a block.
+    fn line_opens_block(&self) -> bool {
+        let line = self.tokens[self.at..].iter().take_while(|t| t.token != Token::Newline);
+        line.into_iter().any(|t| t.token == Token::Sign('{'))
     }
 
     fn skip_line(&mut self) {
@@ -153,15 +209,17 @@ impl<'a> Parser<'a, '_> {
         }
     }
 
-    fn table(&mut self) -> Result<(), ParseError> {
+    fn table(&mut self) {
         self.at += 1;
         let (Some(family), Some(name)) = (self.word(), self.word()) else {
-            return Err(self.wrong("a table without family and name"));
+            return self.leave_out_line("a table without family and name");
         };
         let of = Of { family, table: name };
         let place = self.objects.len();
         let mut comment = Value::Null;
-        self.need('{')?;
+        if !self.opens() {
+            return;
+        }
         loop {
             self.skip_lines();
             if self.take('}') {
@@ -172,33 +230,33 @@ impl<'a> Parser<'a, '_> {
                     self.at += 1;
                     comment = self.name().map_or(Value::Null, Value::from);
                 }
-                Some("chain") => self.chain(of)?,
-                Some(kind @ ("set" | "map")) => self.set(of, kind)?,
+                Some("chain") => self.chain(of),
+                Some(kind @ ("set" | "map")) => self.set(of, kind),
                 Some("flags") => self.skip_line(),
-                Some(_) => {
-                    // Objects and flowtables: what counts is what rules do with them.
+                // Objects and flowtables: what counts is what rules do with them.
+                Some(_) if self.line_opens_block() => {
                     while !matches!(self.peek(), None | Some(Token::Sign('{'))) {
                         self.at += 1;
                     }
-                    self.skip_block()?;
+                    self.skip_block();
                 }
-                None if self.peek().is_none() => {
-                    return Err(
-                        self.wrong(&format!("table {name} ends without `}}` (was the file cut off?)"))
-                    );
+                _ if self.peek().is_none() => {
+                    self.cut_off(&format!("table {name} ends without `}}`"));
+                    break;
                 }
-                None => return Err(self.wrong("expected a chain, a set or a map")),
+                _ => self.leave_out_line("expected a chain, a set or a map"),
             }
         }
         let table = json!({"table": {"family": family, "name": name, "comment": comment}});
         self.objects.insert(place, table);
-        Ok(())
     }
 
-    fn set(&mut self, of: Of<'a>, kind: &str) -> Result<(), ParseError> {
+    fn set(&mut self, of: Of<'a>, kind: &str) {
         self.at += 1;
-        let name = self.word().ok_or_else(|| self.wrong("a set without a name"))?;
-        self.need('{')?;
+        let Some(name) = self.word() else { return self.leave_out_line("a set without a name") };
+        if !self.opens() {
+            return;
+        }
         let mut set = Map::new();
         loop {
             self.skip_lines();
@@ -251,26 +309,30 @@ impl<'a> Parser<'a, '_> {
                 }
                 Some("elements") => {
                     self.take_word("=");
-                    let line = self.at;
+                    let begin = self.at;
                     match self.braces() {
                         Some(list) => drop(set.insert("elem".into(), list.into())),
                         None => {
-                            self.at = line;
-                            return Err(self.wrong(&format!("elements of {name} that are none")));
+                            // Which they are is not known, nor how many.
+                            self.at = begin;
+                            let error = self.wrong(&format!("elements of {name} that are none"));
+                            self.skip_block();
+                            if self.peek().is_some() {
+                                self.errors.push(error);
+                            }
+                            set.insert("elem".into(), "unread".into());
                         }
                     }
                 }
                 Some(_) => self.skip_line(),
                 None if self.peek().is_none() => {
-                    return Err(
-                        self.wrong(&format!("{kind} {name} ends without `}}` (was the file cut off?)"))
-                    );
+                    self.cut_off(&format!("{kind} {name} ends without `}}`"));
+                    break;
                 }
                 None => self.at += 1,
             }
         }
         self.objects.push(of.object(kind, name, set));
-        Ok(())
     }
 
     /// `ipv4_addr . inet_service`
@@ -288,10 +350,12 @@ impl<'a> Parser<'a, '_> {
         }
     }
 
-    fn chain(&mut self, of: Of<'a>) -> Result<(), ParseError> {
+    fn chain(&mut self, of: Of<'a>) {
         self.at += 1;
-        let name = self.word().ok_or_else(|| self.wrong("a chain without a name"))?;
-        self.need('{')?;
+        let Some(name) = self.word() else { return self.leave_out_line("a chain without a name") };
+        if !self.opens() {
+            return;
+        }
         let mut chain = Map::new();
         let place = self.objects.len();
         loop {
@@ -311,18 +375,30 @@ impl<'a> Parser<'a, '_> {
                     chain.insert("comment".into(), self.name().map_or(Value::Null, Value::from));
                 }
                 _ if self.peek().is_none() => {
-                    return Err(
-                        self.wrong(&format!("chain {name} ends without `}}` (was the file cut off?)"))
-                    );
+                    self.cut_off(&format!("chain {name} ends without `}}`"));
+                    break;
                 }
                 _ => {
-                    let rule = self.rule(of, name)?;
-                    self.objects.push(rule);
+                    let begin = self.at;
+                    match self.rule(of, name) {
+                        Ok(rule) => self.objects.push(rule),
+                        Err(e) => {
+                            self.errors.push(e);
+                            self.at = begin;
+                            self.skip_rule();
+                        }
+                    }
                 }
             }
         }
         self.objects.insert(place, of.object("chain", name, chain));
-        Ok(())
+    }
+
+    /// Goes to the end of a rule that is left out.
+    fn skip_rule(&mut self) {
+        while !matches!(self.peek(), None | Some(Token::Newline)) {
+            self.at += 1;
+        }
     }
 
     /// `type filter hook input priority filter - 3; policy drop;`
@@ -335,7 +411,7 @@ impl<'a> Parser<'a, '_> {
                 "device" => drop(self.name()),
                 "devices" => {
                     self.take_word("=");
-                    let _ = self.skip_block();
+                    self.skip_block();
                 }
                 "priority" => {
                     let base = self.word().unwrap_or("0");
@@ -380,6 +456,10 @@ impl<'a> Parser<'a, '_> {
                     // What is not understood, and all behind it but the verdict and a comment.
                     self.at = begin;
                     let unread = self.rest_of_rule()?;
+                    if statements.is_empty() {
+                        let what = format!("not understood, kept as text: `{unread}`");
+                        self.kept.push(self.wrong_at(begin, &what));
+                    }
                     statements.push(json!({ "unread": unread }));
                 }
             }

@@ -23,9 +23,9 @@ pub(super) struct Placed<'a> {
     pub(super) to: usize,
 }
 
-/// The words of a text; the error names the line.
-pub(super) fn tokens(text: &str) -> Result<Vec<Placed<'_>>, ParseError> {
-    let mut out = Vec::new();
+/// The words of a text, and lines with a quote that is not closed: what is behind it is one word.
+pub(super) fn tokens(text: &str) -> (Vec<Placed<'_>>, Vec<ParseError>) {
+    let (mut out, mut errors) = (Vec::new(), Vec::new());
     let (mut line, mut chars) = (1, text.char_indices().peekable());
     while let Some((from, c)) = chars.next() {
         let end = from + c.len_utf8();
@@ -39,18 +39,18 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Placed<'_>>, ParseError> {
             '{' | '}' | ',' | ';' => out.push(Placed { token: Token::Sign(c), line, from, to: end }),
             '"' => {
                 let mut quoted = String::new();
-                let mut to = None;
-                for (i, c) in chars.by_ref() {
-                    match c {
-                        '"' => {
-                            to = Some(i + 1);
-                            break;
-                        }
-                        '\n' => break,
-                        c => quoted.push(c),
+                let (mut to, mut closed) = (end, false);
+                while let Some((i, c)) = chars.next_if(|(_, c)| *c != '\n') {
+                    to = i + c.len_utf8();
+                    if c == '"' {
+                        closed = true;
+                        break;
                     }
+                    quoted.push(c);
                 }
-                let to = to.ok_or(ParseError { line, what: "a quote that is not closed".into() })?;
+                if !closed {
+                    errors.push(ParseError { line, what: "a quote that is not closed".into() });
+                }
                 out.push(Placed { token: Token::Quoted(quoted), line, from, to });
             }
             _ => {
@@ -63,7 +63,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Placed<'_>>, ParseError> {
             }
         }
     }
-    Ok(out)
+    (out, errors)
 }
 
 /// `10.0.0.0/8`, `80-90`, `0x4000`, `tcp`

@@ -3,14 +3,68 @@
 //! What a listing prints of a match is read back where kube-proxy writes it; anything else stays as text, as a match that
 //! is not known.
 
-use crate::ruleset::{Hook, IpFamily, SavedTable, parse_save, protocol_name};
+use super::{Form, Glance, rounded};
+use crate::ruleset::{Family, Hook, IpFamily, SavedTable, TableBackend, parse_save_lenient, protocol_name};
+use crate::snapshot::dump::gather::Found;
+use crate::snapshot::dump::reader::{Reader, with_backend};
+use crate::snapshot::{SourceId, UnreadKind};
 use std::fmt::Write as _;
 
-/// The table that a sosreport's file name says (`iptables_-t_nat_-nvL`), or else the chains and targets of the listing.
-pub(super) fn table_of<'a>(name: &'a str, text: &str) -> &'a str {
-    if let Some((_, rest)) = name.split_once("_-t_") {
-        return rest.split('_').next().unwrap_or("filter");
+pub(super) static FORM: Form =
+    Form { words: "iptables -nvL", source: SourceId::Tables(Family::Ip), repeats: true, is, read: take };
+
+fn is(g: &Glance<'_>) -> bool {
+    g.any(3, |l| l.starts_with("Chain ") && l.contains('('))
+}
+
+fn take(to: &mut Reader, f: &Found) -> Result<(), String> {
+    let named = super::command_lines::table_in(&f.name);
+    if named.is_none() {
+        to.say("which table it is of its chains and targets say: no command names it");
     }
+    let is_v6 = f.name.starts_with("ip6") || f.text.lines().any(|l| l.contains(" ::/0"));
+    let family = if is_v6 { IpFamily::V6 } else { IpFamily::V4 };
+    // One table's listing after the other's.
+    for part in tables(&f.text) {
+        let table = named.unwrap_or_else(|| table_of(part));
+        let listed = read(part, family, table)?;
+        if !listed.unread.is_empty() {
+            let first: Vec<String> = listed.unread.iter().take(5).map(ToString::to_string).collect();
+            let why = format!("{} lines are no rules: {}", listed.unread.len(), first.join(", "));
+            to.unused(listed.unread.len());
+            to.unread(f, SourceId::FilterTable, UnreadKind::NotGiven, why);
+        }
+        if !listed.whole {
+            let why = "a listing without -v has neither counters nor interfaces".to_string();
+            to.unread(f, SourceId::FilterTable, UnreadKind::NotGiven, why);
+        }
+        to.listed.push(with_backend(listed.table, TableBackend::XTables));
+    }
+    Ok(())
+}
+
+/// Listings one behind the other: a chain of a hook that was there before begins another table, and so does one that another
+/// table has.
+fn tables(text: &str) -> Vec<&str> {
+    let mut starts = vec![0];
+    let mut seen: Vec<&str> = Vec::new();
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        if let Some(name) = line.strip_prefix("Chain ").and_then(|r| r.split_once(" (")).map(|r| r.0) {
+            if seen.contains(&name) {
+                starts.push(at);
+                seen.clear();
+            }
+            seen.push(name);
+        }
+        at += line.len();
+    }
+    let ends = starts.iter().skip(1).copied().chain([text.len()]);
+    starts.iter().zip(ends).map(|(from, to)| &text[*from..to]).collect()
+}
+
+/// The table that the chains and targets of a listing say.
+fn table_of(text: &str) -> &'static str {
     let has = |chain: &str| text.lines().any(|l| l.starts_with(&format!("Chain {chain} (")));
     let translates = || {
         let nat = ["DNAT ", "MASQUERADE ", "KUBE-SVC-", "KUBE-SEP-", "KUBE-MARK-MASQ"];
@@ -27,12 +81,12 @@ pub(super) fn table_of<'a>(name: &'a str, text: &str) -> &'a str {
 }
 
 /// What a listing gives.
-pub(super) struct Listed {
-    pub(super) table: SavedTable,
+struct Listed {
+    table: SavedTable,
     /// Lines that are no rule of a listing.
-    pub(super) unread: Vec<usize>,
+    unread: Vec<usize>,
     /// False for `iptables -L` without `-v`: it prints neither counters nor interfaces.
-    pub(super) whole: bool,
+    whole: bool,
 }
 
 /// Names of ports that `iptables -L` prints without `-n`, of services that clusters run (`/etc/services`).
@@ -70,37 +124,27 @@ fn port_number(word: &str) -> String {
     word.split(':').map(one).collect::<Vec<_>>().join(":")
 }
 
-/// `1234`, `12K`, `5M`: without `-x` iptables rounds.
-fn figure(text: &str) -> Option<u64> {
-    let (number, factor) = match text.char_indices().next_back()? {
-        (i, 'K') => (&text[..i], 1000),
-        (i, 'M') => (&text[..i], 1_000_000),
-        (i, 'G') => (&text[..i], 1_000_000_000),
-        (i, 'T') => (&text[..i], 1_000_000_000_000),
-        _ => (text, 1),
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
-}
-
 /// Reads a listing. A line that is no rule costs itself; the error says why there is no table at all.
-pub(super) fn read(text: &str, family: IpFamily, table: &str) -> Result<Listed, String> {
+fn read(text: &str, family: IpFamily, table: &str) -> Result<Listed, String> {
     let (mut unread, mut whole) = (Vec::new(), true);
     let mut heads = String::new();
     let mut rules = String::new();
     let mut chain = "";
     let mut numbered = false;
     for (i, line) in text.lines().enumerate() {
-        let wrong = |what: &str| format!("line {}: {what}: `{line}`", i + 1);
         if let Some(rest) = line.strip_prefix("Chain ") {
             // `Chain INPUT (policy ACCEPT 12 packets, 3456 bytes)`, `Chain KUBE-SERVICES (2 references)`
-            let (name, rest) = rest.split_once(" (").ok_or_else(|| wrong("a chain without a bracket"))?;
+            let Some((name, rest)) = rest.split_once(" (") else {
+                unread.push(i + 1);
+                continue;
+            };
             chain = name;
             let mut words = rest.split_whitespace();
             let (policy, packets, bytes) = match words.next() {
                 Some("policy") => {
                     let policy = words.next().unwrap_or("ACCEPT").trim_end_matches(')');
-                    let packets = words.next().and_then(figure).unwrap_or(0);
-                    (policy, packets, words.nth(1).and_then(figure).unwrap_or(0))
+                    let packets = words.next().and_then(rounded).unwrap_or(0);
+                    (policy, packets, words.nth(1).and_then(rounded).unwrap_or(0))
                 }
                 _ => ("-", 0, 0),
             };
@@ -119,10 +163,7 @@ pub(super) fn read(text: &str, family: IpFamily, table: &str) -> Result<Listed, 
             continue;
         }
         let line = if numbered { line.split_once(' ').map_or("", |l| l.1.trim_start()) } else { line };
-        if chain.is_empty() {
-            return Err(wrong("a rule before the first chain"));
-        }
-        let Some(rule) = rule(line, family) else {
+        let Some(rule) = rule(line, family).filter(|_| !chain.is_empty()) else {
             unread.push(i + 1);
             continue;
         };
@@ -130,11 +171,9 @@ pub(super) fn read(text: &str, family: IpFamily, table: &str) -> Result<Listed, 
         let _ = writeln!(rules, "[{packets}:{bytes}] -A {chain}{}", rule.0);
     }
     let saved = format!("*{table}\n{heads}{rules}COMMIT\n");
-    let mut tables = parse_save(&saved, family).map_err(|e| {
-        let line = saved.lines().nth(e.line - 1).unwrap_or_default();
-        format!("{} (of `{line}`)", e.what)
-    })?;
-    let mut table = tables.pop().ok_or_else(|| "no table".to_string())?;
+    let mut read = parse_save_lenient(&saved, family);
+    // What is no rule of `iptables-save` either is there as text.
+    let mut table = read.tables.pop().ok_or_else(|| "no table".to_string())?;
     table.table.rules.iter_mut().for_each(|r| r.counted &= whole);
     Ok(Listed { table, unread, whole })
 }
@@ -156,7 +195,7 @@ fn quoted(text: &str) -> String {
 fn rule(line: &str, family: IpFamily) -> Option<(String, (u64, u64))> {
     let (front, rest) = fields(line, family)?;
     let [packets, bytes, target, protocol, _, input, output, source, destination] = front;
-    let counted = (figure(packets)?, figure(bytes)?);
+    let counted = (rounded(packets)?, rounded(bytes)?);
     let mut out = String::new();
     let any = ["0.0.0.0/0", "::/0", "anywhere"];
     for (flag, value) in [("-s", source), ("-d", destination)] {
@@ -411,10 +450,12 @@ mod tests {
             texts.iter().any(|t| t.contains("-d 10.96.0.1/32 -p tcp") && t.contains("--dport 443")),
             "{texts:?}"
         );
-        assert_eq!(table_of("iptables_-t_nat_-nvL", ""), "nat");
-        assert_eq!(table_of("ip6tables_-vnxL", ""), "filter");
-        // Where no name says it, the chains do.
-        assert_eq!(table_of("rules.txt", text), "nat");
+        // Where no command says it, the chains do.
+        assert_eq!(table_of(text), "nat");
+        // Two tables, one behind the other.
+        let two = format!("{text}{}", text.replace("KUBE", "OTHER"));
+        assert_eq!(tables(&two).len(), 2);
+        assert_eq!(tables(text), [text]);
         // Without `-v`, with numbers of lines and names of ports; a line that is none costs itself.
         let text = "Chain FORWARD (policy DROP)\nnum  target     prot opt source               destination         \n1    REJECT     tcp  --  anywhere             10.43.4.68           /* db/replica:mysql has no endpoints */ tcp dpt:mysql reject-with icmp-port-unreachable\n2    what is this\n";
         let listed = read(text, IpFamily::V4, "filter").unwrap();

@@ -1,13 +1,33 @@
-//! `ip addr`, and the small files that say what node it is.
+//! `ip addr` or `ip -d addr`, `ip link`: interfaces with their addresses.
 
+use super::{Form, Glance};
 use crate::kernel::links::Link;
-use crate::kernel::node::{InterfaceAddress, Route};
-use crate::ruleset::IpNet;
-use crate::snapshot::Snapshot;
-use std::sync::Arc;
+use crate::kernel::node::InterfaceAddress;
+use crate::snapshot::SourceId;
+use crate::snapshot::dump::gather::Found;
+use crate::snapshot::dump::reader::Reader;
 
-/// `ip addr` or `ip -d addr`: interfaces with their addresses.
-pub(super) fn addresses(text: &str) -> (Vec<Link>, Vec<InterfaceAddress>) {
+pub(super) static FORM: Form =
+    Form { words: "ip addr", source: SourceId::Addresses, repeats: true, is, read };
+
+/// `2: eth0@if2: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 …`
+fn is_head(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let index = words.next().is_some_and(|w| w.strip_suffix(':').is_some_and(|n| n.parse::<u32>().is_ok()));
+    index && words.nth(1).is_some_and(|w| w.starts_with('<') && w.ends_with('>'))
+}
+
+fn is(g: &Glance<'_>) -> bool {
+    g.any(3, is_head)
+}
+
+fn read(to: &mut Reader, f: &Found) -> Result<(), String> {
+    let (links, addresses) = addresses(&f.text);
+    to.take_links(f, links, addresses);
+    Ok(())
+}
+
+fn addresses(text: &str) -> (Vec<Link>, Vec<InterfaceAddress>) {
     let (mut links, mut addresses): (Vec<Link>, Vec<InterfaceAddress>) = (Vec::new(), Vec::new());
     let mut masters: Vec<(usize, String)> = Vec::new();
     for line in text.lines() {
@@ -54,42 +74,6 @@ pub(super) fn addresses(text: &str) -> (Vec<Link>, Vec<InterfaceAddress>) {
     (links, addresses)
 }
 
-/// `ip route`: routes by which packets leave.
-pub(super) fn routes(text: &str) -> Vec<Route> {
-    let v6 = text.lines().any(|l| l.split_whitespace().any(|w| w.contains("::")));
-    let route = |line: &str| {
-        let mut words = line.split_whitespace().peekable();
-        let first = words.next()?;
-        let net = match first {
-            "default" if v6 => "::/0".parse().ok()?,
-            "default" => "0.0.0.0/0".parse().ok()?,
-            net => net.parse::<IpNet>().ok().or_else(|| net.parse().ok().map(IpNet::host))?,
-        };
-        let words: Vec<&str> = words.collect();
-        let after = |key: &str| words.iter().position(|w| *w == key).and_then(|i| words.get(i + 1).copied());
-        Some(Route { net, interface: after("dev")?.to_string(), by_gateway: after("via").is_some() })
-    };
-    text.lines().filter_map(route).filter(|r| r.interface != "lo").collect()
-}
-
-/// A small file by its name: true where it was one of them.
-pub(super) fn small(name: &str, text: &str, into: &mut Snapshot) -> bool {
-    let first = text.lines().next().unwrap_or_default().trim();
-    let node = Arc::make_mut(&mut into.node);
-    match name {
-        "os-release" => node.distribution = crate::kernel::node::os_release(text),
-        "hostname" if !first.is_empty() && !first.contains(' ') => node.hostname = Some(first.into()),
-        // `Linux worker 6.1.0-13-amd64 #1 SMP …`
-        "uname" | "uname_-a" if first.starts_with("Linux ") => {
-            let mut words = first.split_whitespace().skip(1);
-            node.hostname = node.hostname.take().or_else(|| words.next().map(str::to_string));
-            node.kernel = first.split_whitespace().nth(2).map(str::to_string);
-        }
-        _ => return false,
-    }
-    true
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,19 +86,12 @@ mod tests {
         assert_eq!((links[1].kind.as_deref(), links[1].master, links[1].up), (Some("veth"), Some(4), true));
         assert!(!links[2].up);
         assert_eq!((addresses[1].interface.as_str(), addresses[1].prefix), ("cni0", Some(64)));
-        let routes = routes(
-            "10.0.0.0/8 dev x scope link\nunreachable 10.9.0.0/24\n10.1.0.7 dev cali1\ndefault via 1.2.3.4 dev eth0\n",
-        );
-        let text: Vec<String> =
-            routes.iter().map(|r| format!("{} {} {}", r.net, r.interface, r.by_gateway)).collect();
-        assert_eq!(text, ["10.0.0.0/8 x false", "10.1.0.7/32 cali1 false", "0.0.0.0/0 eth0 true"]);
     }
 
     proptest::proptest! {
         #[test]
         fn any_text_is_survived(text in "([0-9a-z:@<>,/. ]{0,60}\n){0,8}") {
             let _ = addresses(&text);
-            let _ = routes(&text);
         }
     }
 }

@@ -1,12 +1,57 @@
 //! `ipset save` and `ipset list` (ipset 7.17).
 
+use super::{Form, Glance};
+use crate::format::plural;
 use crate::kernel::ipset::{AS_TEXT, Ipset, Member, icmp_number};
 use crate::ruleset::{Counter, IpFamily, protocol_number};
+use crate::snapshot::dump::gather::Found;
+use crate::snapshot::dump::reader::{Reader, reading};
+use crate::snapshot::{SourceId, UnreadKind};
 use std::collections::HashMap;
 
-/// Sets, as one of both printed them, and what is said of members that were kept as text. The error names the line.
-pub(super) fn read(text: &str) -> Result<(Vec<Ipset>, Option<String>), String> {
-    let mut sets: Vec<Ipset> = Vec::new();
+pub(super) static FORM: Form =
+    Form { words: "ipset save", source: SourceId::Ipsets, repeats: false, is, read: take };
+
+fn is(g: &Glance<'_>) -> bool {
+    g.any(3, |l| l.starts_with("create ") && l.contains(':'))
+        || g.any(3, |l| l.starts_with("Name: ")) && g.any(4, |l| l.starts_with("Type: "))
+}
+
+fn take(to: &mut Reader, f: &Found) -> Result<(), String> {
+    let read = read(&f.text);
+    if read.sets.is_empty() {
+        return Err(read.wrong.first().cloned().unwrap_or_else(|| "it has no set".into()));
+    }
+    if let Some(why) = read.kept {
+        to.unread(f, SourceId::Ipsets, UnreadKind::Failed, why);
+    }
+    if !read.wrong.is_empty() {
+        let why = format!(
+            "{}: {}",
+            plural(read.wrong.len() as u64, "line"),
+            read.wrong[..read.wrong.len().min(3)].join("; ")
+        );
+        to.unused(read.wrong.len());
+        to.unread(f, SourceId::Ipsets, UnreadKind::Failed, why);
+    }
+    to.snapshot.ipsets = Some(reading(read.sets));
+    Ok(())
+}
+
+/// What a text gives.
+#[derive(Default)]
+struct Read {
+    sets: Vec<Ipset>,
+    /// What is said of members that were kept as text.
+    kept: Option<String>,
+    /// Lines that are nothing that ipset prints.
+    wrong: Vec<String>,
+}
+
+/// Sets, as one of both printed them.
+fn read(text: &str) -> Read {
+    let mut all = Read::default();
+    let sets = &mut all.sets;
     let mut by_name: HashMap<String, usize> = HashMap::new();
     let mut in_members = false;
     let mut kept: Option<(usize, String, usize)> = None;
@@ -16,7 +61,7 @@ pub(super) fn read(text: &str) -> Result<(Vec<Ipset>, Option<String>), String> {
         set.members.get_or_insert_default().push(member);
     };
     for (i, line) in text.lines().enumerate() {
-        let wrong = |what: &str| format!("line {}: {what}: `{line}`", i + 1);
+        let mut wrong = |what: &str| all.wrong.push(format!("line {}: {what}: `{line}`", i + 1));
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
             [] => in_members = false,
@@ -25,8 +70,10 @@ pub(super) fn read(text: &str) -> Result<(Vec<Ipset>, Option<String>), String> {
                 sets.push(create(name, kind, &words[3..]));
             }
             ["add", name, member, ..] => {
-                let set = by_name.get(name).and_then(|at| sets.get_mut(*at));
-                let set = set.ok_or_else(|| wrong("a member of a set that was not created"))?;
+                let Some(set) = by_name.get(name).and_then(|at| sets.get_mut(*at)) else {
+                    wrong("a member of a set that was not created");
+                    continue;
+                };
                 match self::member(&set.kind, member, &words[3..]) {
                     Some(m) => set.members.get_or_insert_default().push(m),
                     None => keep(set, i + 1, member),
@@ -38,40 +85,45 @@ pub(super) fn read(text: &str) -> Result<(Vec<Ipset>, Option<String>), String> {
             }
             ["Members:"] => in_members = true,
             [member, ..] if in_members => {
-                let Some(set) = sets.last_mut() else { return Err(wrong("a member of no set")) };
+                let Some(set) = sets.last_mut() else {
+                    wrong("a member of no set");
+                    continue;
+                };
                 match self::member(&set.kind, member, &words[1..]) {
                     Some(m) => set.members.get_or_insert_default().push(m),
-                    None => keep(set, i + 1, member),
+                    None => keep(set, i + 1, line.trim()),
                 }
             }
             [head, value, ..] if head.ends_with(':') => {
-                let Some(set) = sets.last_mut() else { return Err(wrong("no set begins before it")) };
+                let Some(set) = sets.last_mut() else {
+                    wrong("no set begins before it");
+                    continue;
+                };
                 let last = words.last().and_then(|w| w.parse::<u64>().ok()).unwrap_or(0);
                 match head {
                     "Type:" => set.kind = value.to_string(),
                     "Header:" => options(set, &words[1..]),
                     "References:" => set.references = last,
-                    "Size" => set.memory = last,
                     _ => {}
                 }
             }
-            ["Size", "in", "memory:", n] | ["Number", "of", "entries:", n] => {
-                let Some(set) = sets.last_mut() else { continue };
-                if words[0] == "Size" {
+            ["Size", "in", "memory:", n] => {
+                if let Some(set) = sets.last_mut() {
                     set.memory = n.parse().unwrap_or(0);
                 }
             }
-            _ => return Err(wrong("nothing that ipset save or list prints")),
+            ["Number", "of", "entries:", _] => {}
+            _ => wrong("nothing that ipset save or list prints"),
         }
     }
-    for set in &mut sets {
+    for set in sets {
         set.size = set.members.as_ref().map_or(0, |m| m.len() as u64);
     }
-    let kept = kept.map(|(line, text, n)| {
-        let members = crate::format::plural(n as u64, "member");
+    all.kept = kept.map(|(line, text, n)| {
+        let members = plural(n as u64, "member");
         format!("line {line}: {members} that their kind of set does not have, kept as text: `{text}`")
     });
-    Ok((sets, kept))
+    all
 }
 
 fn create(name: &str, kind: &str, rest: &[&str]) -> Ipset {
@@ -156,20 +208,20 @@ mod tests {
     fn saved_and_listed_sets_are_the_same() {
         let saved = "create KUBE-LOOP-BACK hash:ip,port,ip family inet hashsize 1024 maxelem 65536\nadd KUBE-LOOP-BACK 10.244.0.3,tcp:80,10.244.0.3\ncreate P bitmap:port range 0-65535\nadd P 30080\n";
         let listed = "Name: KUBE-LOOP-BACK\nType: hash:ip,port,ip\nRevision: 6\nHeader: family inet hashsize 1024 maxelem 65536\nSize in memory: 472\nReferences: 1\nNumber of entries: 1\nMembers:\n10.244.0.3,tcp:80,10.244.0.3\n\nName: P\nType: bitmap:port\nRevision: 3\nHeader: range 0-65535\nSize in memory: 8\nReferences: 0\nNumber of entries: 1\nMembers:\n30080\n";
-        let (a, b) = (read(saved).unwrap().0, read(listed).unwrap().0);
+        let (a, b) = (read(saved).sets, read(listed).sets);
         assert_eq!(a.len(), 2);
         for (a, b) in a.iter().zip(&b) {
             assert_eq!((&a.name, &a.kind, &a.members, a.size), (&b.name, &b.kind, &b.members, b.size));
         }
         assert_eq!(a[0].members.as_ref().unwrap()[0].address2, Some("10.244.0.3".parse().unwrap()));
-        assert!(read("add X 1.2.3.4").unwrap_err().contains("line 1"));
+        assert!(read("add X 1.2.3.4").wrong[0].contains("line 1"));
     }
 
     /// What ipset prints of ICMP, and a member that nobody understands: it costs itself.
     #[test]
     fn a_member_that_is_not_understood_is_kept_as_text() {
         let saved = "create p hash:ip,port family inet\nadd p 1.2.3.4,icmp:echo-request\nadd p 1.2.3.4,icmp:200/3\nadd p what,is:this\nadd p 1.2.3.4,tcp:80\n";
-        let (sets, kept) = read(saved).unwrap();
+        let Read { sets, kept, .. } = read(saved);
         let members: Vec<String> = sets[0].members.iter().flatten().map(ToString::to_string).collect();
         assert_eq!(
             members,

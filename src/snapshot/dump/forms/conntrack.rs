@@ -1,15 +1,35 @@
-//! `conntrack -L` (also `-o extended`, and `/proc/net/nf_conntrack`) and `conntrack -S`.
+//! `conntrack -L` (also `-o extended,id`, and `/proc/net/nf_conntrack`).
 
-use crate::kernel::conntrack::{ASSURED, ConntrackStat, Flow, SEEN_REPLY, Stats, Traffic, Tuple};
-use crate::snapshot::{Flows, TCP_STATES};
+use super::{Form, Glance};
+use crate::format::plural;
+use crate::kernel::conntrack::{ASSURED, Flow, SEEN_REPLY, Traffic, Tuple};
+use crate::snapshot::dump::gather::Found;
+use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::{Flows, SourceId, TCP_STATES, UnreadKind};
 
-/// True where a line is one of a flow.
-pub(super) fn is_flow(line: &str) -> bool {
-    line.contains("src=") && line.contains(" dst=") && flow(line).is_some()
+pub(super) static FORM: Form =
+    Form { words: "conntrack -L", source: SourceId::Flows, repeats: false, is, read: take };
+
+fn is(g: &Glance<'_>) -> bool {
+    g.any(4, |l| l.contains("src=") && l.contains(" dst=") && flow(l).is_some())
 }
 
-/// Flows, and how many lines are none.
-pub(super) fn read(text: &str) -> (Flows, u64) {
+fn take(to: &mut Reader, f: &Found) -> Result<(), String> {
+    let (flows, other) = read(&f.text);
+    // What the tool says of how many there were is no flow: `conntrack v1.4.7 (conntrack-tools): 3 flow entries have been shown.`
+    let said = f.text.lines().filter(|l| l.contains("flow entries")).count() as u64;
+    let other = other.saturating_sub(said);
+    if other > 0 {
+        to.unused(other as usize);
+        let why = format!("{} {} no flow", plural(other, "line"), if other == 1 { "is" } else { "are" });
+        to.unread(f, SourceId::Flows, UnreadKind::Failed, why);
+    }
+    to.flows = Some(flows);
+    Ok(())
+}
+
+/// Flows, and how many lines are none. The first ones are kept one by one.
+fn read(text: &str) -> (Flows, u64) {
     let (mut flows, mut other) = (Flows::default(), 0);
     for line in text.lines().filter(|l| !l.trim().is_empty()) {
         match flow(line) {
@@ -65,23 +85,6 @@ fn flow(line: &str) -> Option<Flow> {
     })
 }
 
-/// `cpu=0 found=0 invalid=0 insert=0 …`
-pub(super) fn stats(text: &str) -> Vec<Stats> {
-    text.lines()
-        .filter(|l| l.trim_start().starts_with("cpu="))
-        .map(|line| {
-            let mut s = Stats::default();
-            for (key, value) in line.split_whitespace().filter_map(|w| w.split_once('=')) {
-                let Ok(n) = value.parse() else { continue };
-                if let Some(stat) = ConntrackStat::of_printed(key) {
-                    s = s.with(stat, n);
-                }
-            }
-            s
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,18 +100,12 @@ mod tests {
         assert!(flows.accounting);
         assert_eq!(flows.tcp_states[1], 1);
         assert_eq!(flows.groups.len(), 2);
-        let s = stats(
-            "cpu=0   \tfound=1 invalid=2 insert=0 insert_failed=3 drop=0 early_drop=0 error=0 search_restart=9 clash_resolve=1 chaintoolong=0 \n",
-        );
-        use ConntrackStat::{InsertFailed, SearchRestart};
-        assert_eq!((s[0].get(InsertFailed), s[0].get(SearchRestart)), (Some(3), Some(9)));
     }
 
     proptest::proptest! {
         #[test]
         fn any_text_is_survived(text in "((tcp|udp|ipv4 2 tcp) +[0-9]{0,3} [A-Z_]{0,8} ?([a-z]{3,5}=[0-9.:a-f]{0,8} ?){0,9}\n){0,4}") {
             let _ = read(&text);
-            let _ = stats(&text);
         }
     }
 }

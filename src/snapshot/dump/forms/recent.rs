@@ -1,0 +1,28 @@
+//! `/proc/net/xt_recent/NAME`: clients that a rule remembers.
+
+use super::{Form, Glance};
+use crate::kernel::recent;
+use crate::snapshot::dump::gather::Found;
+use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::{MemoryList, RememberedClient, SourceId};
+
+pub(super) static FORM: Form =
+    Form { words: "a list of xt_recent", source: SourceId::Other, repeats: true, is, read };
+
+fn is(g: &Glance<'_>) -> bool {
+    g.first().starts_with("src=") && g.first().contains("last_seen")
+}
+
+fn read(to: &mut Reader, f: &Found) -> Result<(), String> {
+    let client = |c: recent::RecentEntry| RememberedClient {
+        address: c.address,
+        expires: None,
+        packets: Some(c.packets),
+    };
+    let clients: Vec<_> = f.text.lines().filter_map(recent::parse).map(client).collect();
+    to.unused(f.text.lines().filter(|l| !l.trim().is_empty()).count() - clients.len());
+    // `cat /proc/net/xt_recent/KUBE-SEP-X` names the list.
+    let name = f.name.rsplit_once("xt_recent_").map_or(f.name.as_str(), |n| n.1);
+    to.remembered.lists.push((MemoryList::Recent(name.to_string()), clients));
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! `/proc/net/snmp` and `/proc/net/netstat`.
+
+use super::{Form, Glance};
+use crate::kernel::counters;
+use crate::snapshot::SourceId;
+use crate::snapshot::dump::gather::Found;
+use crate::snapshot::dump::reader::Reader;
+
+pub(super) static FORM: Form =
+    Form { words: "/proc/net/snmp", source: SourceId::Counters, repeats: true, is, read };
+
+fn is(g: &Glance<'_>) -> bool {
+    g.any(3, |l| l.starts_with("Ip: ") && l.contains("Forwarding") || l.starts_with("TcpExt: "))
+}
+
+fn read(to: &mut Reader, f: &Found) -> Result<(), String> {
+    // What stands before or between is no pair of lines.
+    let pairs: String = f
+        .text
+        .lines()
+        .filter(|l| l.split_once(": ").is_some_and(|p| !p.0.contains(' ')))
+        .map(|l| format!("{l}\n"))
+        .collect();
+    to.unused(f.text.lines().filter(|l| !l.trim().is_empty()).count() - pairs.lines().count());
+    counters::parse(&pairs, &mut to.counters.named);
+    Ok(())
+}

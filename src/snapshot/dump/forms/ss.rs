@@ -1,0 +1,38 @@
+//! `ss -tlnp`: who listens; kptop uses of it whether kube-proxy does.
+
+use super::{Form, Glance};
+use crate::kube_proxy::Process;
+use crate::snapshot::SourceId;
+use crate::snapshot::dump::gather::Found;
+use crate::snapshot::dump::reader::Reader;
+
+pub(super) static FORM: Form =
+    Form { words: "ss -tlnp", source: SourceId::KubeProxy, repeats: true, is, read };
+
+fn is(g: &Glance<'_>) -> bool {
+    g.any(3, |l| {
+        l.contains("Recv-Q")
+            && l.contains("Send-Q")
+            && (l.contains("Local Address:Port") || l.contains("Local Address"))
+    })
+}
+
+fn read(to: &mut Reader, f: &Found) -> Result<(), String> {
+    let pid = f.text.lines().find_map(|l| {
+        // `users:(("kube-proxy",pid=1234,fd=8))`, or netstat's `1234/kube-proxy`
+        let (front, rest) = l.split_once("kube-proxy")?;
+        let digits =
+            |t: &str| t.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<i32>().ok();
+        rest.split_once("pid=")
+            .and_then(|r| digits(r.1))
+            .or_else(|| front.strip_suffix('/')?.rsplit(' ').next()?.parse().ok())
+    });
+    match pid {
+        Some(pid) => {
+            let name = "kube-proxy".into();
+            to.kube_proxy.get_or_insert_default().process = Process::Runs { pid, name };
+        }
+        None => to.say("kube-proxy is not among those that listen; of others kptop uses nothing"),
+    }
+    Ok(())
+}

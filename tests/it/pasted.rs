@@ -1,0 +1,307 @@
+//! What people paste: every form of text, with prompts, fences, indentation, other line ends, cut off, and with a line that is none of
+//! it. One line costs one line.
+
+use crate::common::recordings::Place;
+use crate::common::{read, set};
+use kptop::snapshot::{Snapshot, dump};
+use proptest::prelude::*;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+/// A form: what prints it, the text, and whether a cut or a strange line costs more than itself (objects in JSON and YAML).
+struct Sample {
+    command: &'static str,
+    text: String,
+    nested: bool,
+}
+
+fn samples() -> &'static [Sample] {
+    static ALL: OnceLock<Vec<Sample>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let of = |mode: &str, file: &str| read(&set("1.36.2", mode), file).unwrap();
+        let s = |command, text: String, nested| Sample { command, text, nested };
+        let saved = of("iptables-legacy", "iptables-save-c.txt");
+        let nat: Vec<&str> = saved.lines().skip_while(|l| *l != "*nat").take_while(|l| *l != "COMMIT").collect();
+        // The same as commands, and as a listing.
+        let mut commands = String::new();
+        for l in &nat {
+            match l.strip_prefix(':') {
+                Some(rest) => {
+                    let (chain, rest) = rest.split_once(' ').unwrap();
+                    match rest.starts_with("ACCEPT") {
+                        true => commands.push_str(&format!("-P {chain} ACCEPT\n")),
+                        false => commands.push_str(&format!("-N {chain}\n")),
+                    }
+                }
+                None => commands.push_str(&l.split_once("] ").map_or(String::new(), |r| format!("{}\n", r.1))),
+            }
+        }
+        let listing = "Chain PREROUTING (policy ACCEPT 12 packets, 3456 bytes)\n pkts bytes target     prot opt in     out     source               destination         \n   27  1908 KUBE-SERVICES  all  --  *      *       0.0.0.0/0            0.0.0.0/0            /* kubernetes service portals */\n\nChain KUBE-SERVICES (1 references)\n pkts bytes target     prot opt in     out     source               destination         \n    3   180 KUBE-SVC-NPX46M4PTMTKRN6Y  tcp  --  *      *       0.0.0.0/0            10.96.0.1            /* default/kubernetes:https cluster IP */ tcp dpt:443\n\nChain KUBE-SVC-NPX46M4PTMTKRN6Y (1 references)\n pkts bytes target     prot opt in     out     source               destination         \n    1    60 KUBE-SEP-AAAAAAAAAAAAAAAA  all  --  *      *       0.0.0.0/0            0.0.0.0/0            /* default/kubernetes:https -> 1.2.3.4:6443 */\n\nChain KUBE-SEP-AAAAAAAAAAAAAAAA (1 references)\n pkts bytes target     prot opt in     out     source               destination         \n    1    60 DNAT       tcp  --  *      *       0.0.0.0/0            0.0.0.0/0            /* default/kubernetes:https */ tcp to:1.2.3.4:6443\n";
+        let services = of("iptables-legacy", "services.json");
+        let yaml = "apiVersion: v1\nitems:\n- apiVersion: v1\n  kind: Service\n  metadata:\n    name: cart\n    namespace: shop\n  spec:\n    clusterIP: 10.96.2.3\n    ports:\n    - name: http\n      port: 80\n      protocol: TCP\n    type: ClusterIP\n- apiVersion: v1\n  kind: Endpoints\n  metadata:\n    name: cart\n    namespace: shop\n  subsets:\n  - addresses:\n    - ip: 10.244.0.3\n    ports:\n    - name: http\n      port: 8080\n      protocol: TCP\nkind: List\n";
+        vec![
+            s("iptables-save -c", saved.clone(), false),
+            s("iptables -t nat -S", commands, false),
+            s("iptables -t nat -nvL", listing.into(), false),
+            s("nft list ruleset", of("nftables", "nft-list-ruleset.txt"), true),
+            s("nft -j list ruleset", of("nftables", "nft-list-ruleset.json"), true),
+            s("ipvsadm -Ln", of("ipvs-legacy", "ipvsadm-Ln.txt"), false),
+            s("ipvsadm -Ln --stats", of("ipvs-legacy", "ipvsadm-Ln-stats.txt"), false),
+            s("ipvsadm -Sn", of("ipvs-legacy", "ipvsadm-Sn.txt"), false),
+            s("ipset save", of("ipvs-legacy", "ipset-save.txt"), true),
+            s("conntrack -L", of("iptables-legacy", "conntrack-L.txt"), false),
+            s("ip addr", of("iptables-legacy", "ip-addr.txt"), true),
+            s("ip route", of("iptables-legacy", "ip-route.txt"), false),
+            s("sysctl -a", of("iptables-legacy", "sysctl.txt"), false),
+            s("kubectl get svc -A -o json", services, true),
+            s("kubectl get svc,ep -A -o yaml", yaml.into(), true),
+            s("kubectl get svc -A -o wide", "NAMESPACE   NAME         TYPE        CLUSTER-IP   EXTERNAL-IP   PORT(S)         AGE   SELECTOR\ndefault     kubernetes   ClusterIP   10.96.0.1    <none>        443/TCP         9d    <none>\nshop        cart         NodePort    10.96.2.9    <none>        8080:30080/TCP  9d    app=cart\n".into(), false),
+            s("ipvsadm -Lnc", "IPVS connection entries\npro expire state       source             virtual            destination\nTCP 14:59  ESTABLISHED 10.0.0.1:40000     10.96.0.1:443      1.2.3.4:6443\nTCP 14:58  ESTABLISHED 10.0.0.1:40001     10.96.0.1:443      1.2.3.4:6443\n".into(), false),
+            s("ip neigh", "10.0.0.7 dev eth0 lladdr 02:00:00:00:00:07 REACHABLE\n10.0.0.9 dev eth0 FAILED\n".into(), false),
+            s("nstat -az", "#kernel\nIpInReceives                    100                0.0\nTcpExtListenOverflows           3                  0.0\nTcpExtListenDrops               3                  0.0\n".into(), false),
+            s("conntrack -S", "cpu=0   \tfound=1 invalid=2 insert=0 insert_failed=3 drop=0 early_drop=0 error=0 search_restart=9\ncpu=1   \tfound=1 invalid=2 insert=0 insert_failed=3 drop=0 early_drop=0 error=0 search_restart=9\n".into(), false),
+            s("nfacct list", "{ pkts = 00000000000000000007, bytes = 00000000000000000900 } = ct_state_invalid_dropped_pkts;\n".into(), false),
+        ]
+    })
+}
+
+/// How much was understood.
+fn amount(s: &Snapshot) -> usize {
+    let tables: usize = s
+        .tables
+        .iter()
+        .map(|t| {
+            t.table.rules.len()
+                + t.table.chains.len()
+                + t.table.sets.iter().map(|s| s.elements.as_ref().map_or(0, Vec::len)).sum::<usize>()
+        })
+        .sum();
+    let ipvs = s.ipvs.iter().flat_map(|i| &i.value.servers).map(|v| 1 + v.real_servers.len()).sum::<usize>();
+    let sets = s
+        .ipsets
+        .iter()
+        .flat_map(|i| i.value.iter())
+        .map(|i| 1 + i.members.as_ref().map_or(0, Vec::len))
+        .sum::<usize>();
+    let flows = s
+        .conntrack
+        .as_ref()
+        .map_or(0, |c| c.flows.as_ref().map_or(0, |f| f.value.total as usize) + c.cpus.len());
+    let cluster = s.cluster.as_ref().map_or(0, |c| c.services.iter().map(|x| 1 + x.endpoints.len()).sum());
+    let counters = s.counters.as_ref().map_or(0, |c| c.value.named.len());
+    let accounts = s.accounts.as_ref().map_or(0, |a| a.value.len());
+    tables
+        + ipvs
+        + sets
+        + flows
+        + cluster
+        + counters
+        + accounts
+        + s.addresses.len()
+        + s.links.len()
+        + s.routes.len()
+        + s.sysctls.len()
+}
+
+fn write(place: &Place, text: &str) -> PathBuf {
+    let file = place.file("pasted");
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+#[test]
+fn every_sample_is_understood() {
+    let place = Place::new("pasted-plain");
+    for s in samples() {
+        let snapshot = dump::read(&[write(&place, &s.text)]).unwrap_or_else(|e| panic!("{}: {e}", s.command));
+        let parts = &snapshot.parts;
+        assert_eq!(parts.len(), 1, "{}: {parts:?}", s.command);
+        assert_eq!(parts[0].unused, 0, "{}: {parts:?}", s.command);
+        // Neighbours count only with routes and interfaces.
+        assert!(amount(&snapshot) > 0 || s.command == "ip neigh", "{}", s.command);
+    }
+}
+
+/// What stands around a text when it is pasted.
+#[derive(Clone, Debug)]
+enum Around {
+    Nothing,
+    Prompt(&'static str),
+    Heading(&'static str, &'static str),
+    Fence,
+}
+
+fn around() -> impl Strategy<Value = Around> {
+    prop_oneof![
+        Just(Around::Nothing),
+        prop_oneof![Just("# "), Just("$ "), Just("root@node-a:~# "), Just("[root@node-a ~]# ")]
+            .prop_map(Around::Prompt),
+        prop_oneof![
+            Just(("=== ", " ===")),
+            Just(("*** Output of ", " ***")),
+            Just(("--- ", " ---")),
+            Just(("## ", ""))
+        ]
+        .prop_map(|(a, b)| Around::Heading(a, b)),
+        Just(Around::Fence),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// What is only around it changes nothing.
+    #[test]
+    fn what_is_around_a_text_changes_nothing(n in 0usize..21, around in around(), indent in 0usize..5, crlf: bool, coloured: bool) {
+        let s = &samples()[n % samples().len()];
+        let place = Place::new("pasted-around");
+        let plain = amount(&dump::read(&[write(&place, &s.text)]).unwrap());
+        let mut text: String = match indent {
+            0 => s.text.clone(),
+            _ => s.text.lines().map(|l| format!("{}{l}\n", " ".repeat(indent))).collect(),
+        };
+        if coloured {
+            text = text.lines().enumerate().map(|(i, l)| if i % 3 == 0 { format!("\u{1b}[1m{l}\u{1b}[0m\n") } else { format!("{l}\n") }).collect();
+        }
+        let mut text = match around {
+            Around::Nothing => text,
+            Around::Prompt(p) => format!("{p}{}\n{text}{p}\n", s.command),
+            Around::Heading(a, b) => format!("{a}{}{b}\n{text}", s.command),
+            Around::Fence => format!("```\n{text}```\n"),
+        };
+        if crlf {
+            text = text.replace('\n', "\r\n");
+        }
+        let snapshot = dump::read(&[write(&place, &text)]);
+        prop_assert!(snapshot.is_ok(), "{}: {:?}", s.command, snapshot.err());
+        prop_assert_eq!(amount(&snapshot.unwrap()), plain, "{}", s.command);
+    }
+
+    /// A line that is none of it, at any place: it costs itself, and is counted.
+    #[test]
+    fn one_line_costs_one_line(n in 0usize..21, at in any::<prop::sample::Index>(), line in prop_oneof![
+        Just("Connection to 10.0.0.1 closed."),
+        Just("what is this?"),
+        Just("Nov 29 10:00:00 node kernel: something happened"),
+    ]) {
+        let s = &samples()[n % samples().len()];
+        let place = Place::new("pasted-line");
+        let plain = amount(&dump::read(&[write(&place, &s.text)]).unwrap());
+        let mut lines: Vec<&str> = s.text.lines().collect();
+        let at = at.index(lines.len() + 1).max(1);
+        lines.insert(at, line);
+        let text = lines.join("\n") + "\n";
+        let read = dump::read(&[write(&place, &text)]);
+        prop_assert!(read.is_ok(), "{} at {at}: {:?}", s.command, read.err());
+        let snapshot = read.unwrap();
+        let got = amount(&snapshot);
+        // In a list of elements or an object it costs that list or object.
+        let least = if s.nested { plain / 3 } else { plain.saturating_sub(1) };
+        prop_assert!(got >= least, "{} at {at}: {got} of {plain}", s.command);
+        let part = &snapshot.parts[0];
+        let said = part.unused > 0 || !part.notes.is_empty() || got > plain;
+        prop_assert!(said || s.nested || at == lines.len(), "{} at {at}: nothing is said: {part:?}", s.command);
+    }
+
+    /// A text that ends early: what came before is used, or it is refused with a reason.
+    #[test]
+    fn a_text_that_was_cut_off_gives_what_came_before(n in 0usize..21, at in any::<prop::sample::Index>(), inside: bool) {
+        let s = &samples()[n % samples().len()];
+        let place = Place::new("pasted-cut");
+        let lines: Vec<&str> = s.text.split_inclusive('\n').collect();
+        let at = at.index(lines.len());
+        let mut text = lines[..at].concat();
+        if inside {
+            text.push_str(&lines[at][..lines[at].floor_char_boundary(lines[at].len() / 2)]);
+        }
+        match dump::read(&[write(&place, &text)]) {
+            // So little that nobody knows what it is.
+            Err(why) => prop_assert!(at < 15 || s.nested, "{} at {at} of {}: {why}", s.command, lines.len()),
+            Ok(snapshot) => {
+                // Of a text of single lines nearly all of them.
+                let least = if s.nested || at < 15 || s.command == "sysctl -a" { 0 } else { at / 4 };
+                prop_assert!(amount(&snapshot) >= least, "{} at {at} of {}: {}", s.command, lines.len(), amount(&snapshot));
+            }
+        }
+    }
+}
+
+/// Several commands in one text, and both families.
+#[test]
+fn several_commands_in_one_text() {
+    let place = Place::new("pasted-several");
+    let wanted = ["iptables-save -c", "ipvsadm -Ln", "ipset save", "conntrack -L", "ip addr", "sysctl -a"];
+    let mut text = String::new();
+    let mut sum = 0;
+    for s in samples().iter().filter(|s| wanted.contains(&s.command)) {
+        text.push_str(&format!("root@node-a:~# {}\n{}", s.command, s.text));
+        sum += amount(&dump::read(&[write(&place, &s.text)]).unwrap());
+    }
+    let snapshot = dump::read(&[write(&place, &text)]).unwrap();
+    assert_eq!(snapshot.parts.len(), wanted.len(), "{:?}", snapshot.parts);
+    assert_eq!(amount(&snapshot), sum);
+    assert!(snapshot.parts.iter().all(|p| p.command.is_some()), "{:?}", snapshot.parts);
+}
+
+/// A bundle: the same files in a directory, in archives, and of several nodes.
+#[test]
+fn bundles_are_read_as_their_files() {
+    let place = Place::new("pasted-bundles");
+    let dir = set("1.36.2", "iptables-legacy");
+    let plain = amount(&dump::read(std::slice::from_ref(&dir)).unwrap());
+    let tar = |name: &str, nodes: &[&str]| -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for node in nodes {
+            tar.append_dir_all(format!("{name}/{node}/sos_commands"), &dir).unwrap();
+        }
+        tar.into_inner().unwrap()
+    };
+    let save = |name: &str, bytes: &[u8]| {
+        let file = place.file(name);
+        std::fs::write(&file, bytes).unwrap();
+        file
+    };
+    let one = tar("sosreport-worker", &["root"]);
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gz, &one).unwrap();
+    let mut xz = Vec::new();
+    lzma_rs::xz_compress(&mut one.as_slice(), &mut xz).unwrap();
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for file in std::fs::read_dir(&dir).unwrap().flatten().filter(|f| f.path().is_file()) {
+        zip.start_file(file.file_name().to_string_lossy(), zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::Write::write_all(&mut zip, &std::fs::read(file.path()).unwrap()).unwrap();
+    }
+    for (name, bytes) in [
+        ("a.tar", one.clone()),
+        ("a.tar.gz", gz.finish().unwrap()),
+        ("a.tar.xz", xz),
+        ("a.zip", zip.finish().unwrap().into_inner()),
+    ] {
+        let snapshot = dump::read(&[save(name, &bytes)]).unwrap_or_else(|e| panic!("{name}: {e}"));
+        // Lists of xt_recent are in a directory that the zip left out.
+        assert_eq!(amount(&snapshot), plain, "{name}");
+    }
+    // Cut off: what came before.
+    let cut = save("cut.tar", &one[..one.len() * 3 / 4]);
+    let snapshot = dump::read(&[cut]).unwrap();
+    assert!(
+        amount(&snapshot) > 0 && snapshot.failed().any(|u| u.why.contains("ends early")),
+        "{:?}",
+        snapshot.unread
+    );
+    // Several nodes.
+    let two = save("cluster.tar", &tar("bundle", &["node-a", "node-b"]));
+    let why = dump::read(std::slice::from_ref(&two)).unwrap_err();
+    assert!(why.contains("of 2 nodes: node-a, node-b") && why.contains("--node node-a"), "{why}");
+    let of = |node| dump::read_of(std::slice::from_ref(&two), dump::BUDGET, Some(node));
+    assert_eq!(amount(&of("node-b").unwrap()), plain);
+    assert!(of("node-c").unwrap_err().contains("there are node-a, node-b"));
+    // Bytes that are none.
+    for (name, bytes) in [
+        ("b.tar.gz", &b"\x1f\x8bnonsense"[..]),
+        ("b.zip", b"PK\x03\x04nonsense"),
+        ("b.xz", b"\xfd7zXZ\0nonsense"),
+    ] {
+        assert!(dump::read(&[save(name, bytes)]).is_err(), "{name}");
+    }
+}
