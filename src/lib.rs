@@ -34,6 +34,7 @@ pub mod reach;
 pub mod recording;
 pub mod replay;
 pub mod snapshot;
+pub mod tool_text;
 pub mod tui;
 pub mod walk;
 mod window;

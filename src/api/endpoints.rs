@@ -1,10 +1,12 @@
 //! Endpoints, which the API had before it had EndpointSlices, and what tables say of either: without names of ports.
 
-use super::objects::Key;
 use super::{ClusterEndpoint, ClusterPort};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+
+/// Namespace and name.
+type Key = (String, String);
 
 /// An address and a port, as far as an object says it.
 struct Place {

@@ -4,6 +4,7 @@
 mod bench;
 #[cfg(feature = "lab")]
 mod calibrate;
+mod collect;
 mod compare;
 mod config;
 mod config_file;
@@ -15,6 +16,7 @@ mod doctor;
 mod drops;
 mod execute;
 mod explain;
+mod files;
 mod globals;
 mod http;
 mod pages;

@@ -6,7 +6,8 @@ use super::print::{say, with_hint};
 #[cfg(feature = "lab")]
 use super::{bench, calibrate, demo};
 use super::{
-    compare, config, doctor, drops, explain, pages, record, serve, shot, snapshot, source, top, watch,
+    collect, compare, config, doctor, drops, explain, files, pages, record, serve, shot, snapshot, source,
+    top, watch,
 };
 use crate::exit::FAILED;
 use crate::snapshot::facts::{keep_reading, learn_names, run_no_program};
@@ -49,6 +50,10 @@ enum Command {
     Guard(GuardArgs),
     /// Record readings into a file: to look at later, or elsewhere, with replay and every other command.
     Record(record::RecordArgs),
+    /// Gather all that kptop reads of this node into one archive, to give to who helps: `kptop --from FILE` shows it.
+    Collect(collect::CollectArgs),
+    /// Say what each of the files of --from was taken for, what was used of it, and what is still missing.
+    Files(files::FilesArgs),
     /// Show a recording: the whole screen, with time travel.
     Replay(record::ReplayArgs),
     /// Serve what is read as metrics for Prometheus: http://ADDRESS:PORT/metrics.
@@ -83,6 +88,8 @@ impl Command {
             Command::Drops(a) => a,
             Command::Guard(a) => a,
             Command::Record(a) => a,
+            Command::Collect(a) => a,
+            Command::Files(a) => a,
             Command::Replay(a) => a,
             Command::Serve(a) => a,
             #[cfg(feature = "lab")]

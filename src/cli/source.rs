@@ -7,7 +7,7 @@ use crate::api::{ApiOptions, ApiWatch};
 use crate::proxy::Names;
 use crate::recording::{Head, Recording, Ring};
 use crate::snapshot::dump;
-use crate::snapshot::facts::keep_reading_only;
+use crate::snapshot::facts::{Flow, keep_reading_only};
 use crate::snapshot::live::{CountFlows, Live, LookedAt, Wanted};
 use crate::snapshot::{Snapshot, Unread};
 use crate::tui::Input;
@@ -126,6 +126,13 @@ pub(super) fn files(args: &SourceArgs) -> Result<Recording, String> {
         && is_recording(one)
     {
         return Recording::open(one);
+    }
+    // What `kptop collect` wrote: its recording says more than its texts.
+    if let [one] = paths.as_slice()
+        && one.is_file()
+        && let Some((name, bytes)) = dump::find_in_archive(one, args.max_input, &Recording::is_one)
+    {
+        return Recording::of_bytes(&format!("{}/{name}", one.display()), &bytes);
     }
     if let Some(path) = paths.iter().find(|p| is_recording(p)) {
         return Err(format!("{} is a recording: it does not go together with other files", path.display()));
@@ -253,6 +260,14 @@ impl Source {
                 *index = last;
                 is_later
             }
+        }
+    }
+
+    /// Every flow of conntrack, one by one; none of a recording, which does not hold them.
+    pub(super) fn each_flow(&mut self, each: &mut dyn FnMut(&Flow)) {
+        if let Source::Live { live, .. } = self {
+            // What could not be read was said with the first reading.
+            let _ = live.each_flow(each);
         }
     }
 

@@ -7,6 +7,7 @@ use crate::snapshot::Snapshot;
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -77,6 +78,21 @@ impl Recording {
         let file = File::open(path).map_err(wrong)?;
         let mut recording = Recording::empty(Some(file));
         recording.index().map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(recording)
+    }
+
+    /// Opens one whose bytes are at hand, as those of a file of an archive.
+    ///
+    /// # Errors
+    /// What it is instead, or that no memory could be had as a file.
+    pub fn of_bytes(name: &str, bytes: &[u8]) -> Result<Recording, String> {
+        let wrong = |e: std::io::Error| format!("{name}: {e}");
+        let flags = nix::sys::memfd::MFdFlags::MFD_CLOEXEC;
+        let memory = nix::sys::memfd::memfd_create("recording", flags).map_err(|e| wrong(e.into()))?;
+        let mut file = File::from(memory);
+        file.write_all(bytes).map_err(wrong)?;
+        let mut recording = Recording::empty(Some(file));
+        recording.index().map_err(|e| format!("{name}: {e}"))?;
         Ok(recording)
     }
 

@@ -755,6 +755,14 @@ impl Live {
         Some(Reading { at, value: Arc::new(flows) })
     }
 
+    /// Every flow of conntrack, one by one; none is kept.
+    ///
+    /// # Errors
+    /// The kernel has no conntrack, or refused.
+    pub fn each_flow(&mut self, each: impl FnMut(&conntrack::Flow)) -> Result<()> {
+        self.client()?.flows(each)
+    }
+
     fn client(&mut self) -> Result<&mut conntrack::Client> {
         if self.conntrack.is_none() {
             self.conntrack = Some(conntrack::Client::open()?);

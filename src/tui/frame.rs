@@ -98,6 +98,11 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
                 left.push(Span::styled(text, if is_well { theme.dim() } else { theme.warn() }));
             }
         }
+        if let Some(text) = files_words(s)
+            && width(&left) + needed + text.len() < usize::from(area.width)
+        {
+            left.push(Span::styled(text, theme.dim()));
+        }
         let kernel = format!(" · kernel {}", s.node.kernel.as_deref().unwrap_or("?"));
         if width(&left) + needed + kernel.len() < usize::from(area.width) {
             left.push(Span::styled(kernel, theme.dim()));
@@ -137,6 +142,21 @@ fn past(app: &App) -> Vec<Vec<Span<'static>>> {
         groups.push(vec![Span::styled(format!("· {before} {of} "), theme.dim())]);
     }
     groups
+}
+
+/// Of files: how many texts were found in them, and what was not used.
+fn files_words(s: &crate::snapshot::Snapshot) -> Option<String> {
+    let used = s.parts.iter().filter(|p| p.lines > 0).count();
+    let unused: u64 = s.parts.iter().map(|p| p.unused).sum();
+    match (s.parts.is_empty(), unused) {
+        (true, _) => None,
+        (_, 0) => Some(format!(" · {}", crate::format::plural(used as u64, "text"))),
+        (_, n) => Some(format!(
+            " · {}, {} not used (kptop files)",
+            crate::format::plural(used as u64, "text"),
+            crate::format::plural(n, "line")
+        )),
+    }
 }
 
 /// What of new flows is not counted one by one, where notices count them.

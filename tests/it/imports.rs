@@ -237,7 +237,7 @@ const ROWS: &[&[&str]] = &[
     &["rates", "walk"],
     &["reach"],
     &["cost"],
-    &["by_hand"],
+    &["by_hand", "tool_text"],
     &["changes", "doctor", "drops", "explain", "recording"],
     &["health"],
     &["columns"],

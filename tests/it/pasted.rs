@@ -305,3 +305,81 @@ fn bundles_are_read_as_their_files() {
         assert!(dump::read(&[save(name, bytes)]).is_err(), "{name}");
     }
 }
+
+/// What `kptop collect --as-text` writes is what the tools print: it is read back to the same.
+#[test]
+fn what_kptop_writes_as_text_is_read_back() {
+    let place = Place::new("pasted-as-text");
+    for (version, mode) in [
+        ("1.20.2", "iptables-legacy"),
+        ("1.30.5", "nftables"),
+        ("1.36.2", "iptables-legacy"),
+        ("1.36.2", "iptables-nft"),
+        ("1.36.2", "ipvs-legacy"),
+        ("1.36.2", "nftables"),
+    ] {
+        let first = dump::read(&[set(version, mode)]).unwrap();
+        let dir = place.file(&format!("{version}-{mode}"));
+        std::fs::create_dir_all(&dir).unwrap();
+        for f in kptop::tool_text::files(&first) {
+            std::fs::write(dir.join(f.name), f.text).unwrap();
+        }
+        let second = dump::read(&[dir]).unwrap();
+        let unused: Vec<_> = second.parts.iter().filter(|p| p.unused > 0 || p.lines == 0).collect();
+        assert!(unused.is_empty(), "{version}/{mode}: {unused:?}");
+        let tables = |s: &Snapshot| -> Vec<String> {
+            s.tables.iter().map(|t| format!("{:?} {}", t.backend, t.table.text(&t.counters))).collect()
+        };
+        for (a, b) in tables(&first).iter().zip(&tables(&second)) {
+            let differs = a.lines().zip(b.lines()).find(|(a, b)| a != b);
+            assert!(a == b, "{version}/{mode}: {differs:?}");
+        }
+        assert_eq!(first.tables.len(), second.tables.len());
+        assert_eq!(first.ipvs.map(|i| i.value.servers.clone()), second.ipvs.map(|i| i.value.servers.clone()));
+        let members = |s: &Snapshot| {
+            s.ipsets
+                .iter()
+                .flat_map(|i| i.value.iter())
+                .map(|i| (i.name.clone(), i.members.clone()))
+                .collect::<Vec<_>>()
+        };
+        let (a, b) = (
+            dump::read(&[set(version, mode)]).unwrap(),
+            dump::read(&[place.file(&format!("{version}-{mode}"))]).unwrap(),
+        );
+        assert_eq!(members(&a), members(&b));
+        assert_eq!((&a.addresses, &a.sysctls), (&b.addresses, &b.sysctls), "{version}/{mode}");
+        // Slices may be put together otherwise: the endpoints are the same.
+        let services = |s: &Snapshot| {
+            let mut all: Vec<_> = s.cluster.iter().flat_map(|c| &c.services).map(|s| (**s).clone()).collect();
+            all.iter_mut().for_each(|s| s.changed_at = None);
+            all
+        };
+        assert_eq!(services(&a), services(&b), "{version}/{mode}");
+    }
+}
+
+#[test]
+fn what_was_used_is_reported() {
+    let place = Place::new("pasted-report");
+    let saved = read(&set("1.36.2", "iptables-legacy"), "iptables-save-c.txt").unwrap();
+    let file = write(&place, &saved.replacen("*nat", "*nat\nwhat is this", 1));
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_kptop"))
+        .arg("--from")
+        .arg(&file)
+        .arg("files")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert_eq!(out.status.code(), Some(0), "{text}");
+    for wanted in ["iptables-save", "1 line not understood", "add what ip addr prints"] {
+        assert!(text.contains(wanted), "no `{wanted}` in:\n{text}");
+    }
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_kptop"))
+        .args(["files", "-o", "json", "--from"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&json["schema"], &json["parts"][0]["unused"]), (&"kptop.files/1".into(), &1.into()));
+}

@@ -78,6 +78,7 @@ mod statements;
 mod strings;
 mod table;
 mod verdict;
+mod whole;
 
 pub use address::{IpNet, address, address_number, mask_prefix, octets};
 pub use build::{RuleSpec, TableBuilder};

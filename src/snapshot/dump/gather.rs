@@ -1,10 +1,11 @@
 //! Files, directories and archives, walked: every text in them that is of a known form.
 
 use super::archive::{self, DEEPEST_ARCHIVE, Opened};
-use super::forms::{self, Form, Glance};
+use super::forms;
+use super::glance::Glance;
 use super::nodes;
-use super::reader::Reader;
-use crate::snapshot::{Snapshot, SourceId};
+use super::reader::{Form, Found, KNOWN, Reader};
+use crate::snapshot::{Snapshot, SourceId, UnreadKind};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,37 +22,16 @@ const DEEPEST: usize = 12;
 /// Files that a directory or an archive may have.
 const MOST_FILES: usize = 100_000;
 
-/// What is read, for people.
-pub(super) const KNOWN: &str = "it reads iptables-save, -S and -L, nft list ruleset (with -j or without), ipvsadm -Ln and -Sn, ipset save and list, \
-     conntrack -L and -S, ip addr, route, rule and neigh, sysctl -a, ss -tlnp, nstat, kubectl get services,endpointslices,nodes -A (-o json, yaml, wide), \
-     kubectl describe service, kube-proxy's /metrics, /configz, /healthz and log, and /proc/net's files of these; as files, in directories, in tar, tar.gz, tar.xz and zip \
-     (sosreports and other collectors' bundles), and recordings of kptop";
-
-/// The output of one command.
-#[derive(Clone, Debug)]
-pub(super) struct Found {
-    /// The file, with its place in an archive.
-    pub(super) path: PathBuf,
-    /// Its place in what was named: by this nodes are told apart.
-    pub(super) place: PathBuf,
-    /// The command with `_` for blanks, or the file's name.
-    pub(super) name: String,
-    /// True where the text itself names the command.
-    pub(super) by_command: bool,
-    pub(super) form: &'static Form,
-    pub(super) text: String,
-}
-
 /// All that was found.
 #[derive(Default)]
-pub(super) struct Gathered {
-    pub(super) found: Vec<Found>,
-    pub(super) too_large: Vec<(PathBuf, SourceId)>,
+struct Gathered {
+    found: Vec<Found>,
+    too_large: Vec<(PathBuf, SourceId)>,
     /// Files of other forms.
-    pub(super) others: u64,
+    others: u64,
     /// What went wrong with an archive.
-    pub(super) broken: Vec<(PathBuf, String)>,
-    pub(super) newest: Option<SystemTime>,
+    broken: Vec<(PathBuf, String)>,
+    newest: Option<SystemTime>,
     left: u64,
     files: usize,
 }
@@ -339,9 +319,44 @@ pub fn read_of(paths: &[PathBuf], budget: u64, node: Option<&str>) -> Result<Sna
     }
     let found = nodes::of_one(std::mem::take(&mut all.found), node)?;
     let mut reader = Reader::new(paths.iter().all(|p| !p.is_dir()));
-    reader.begin(&all, &empty, &size());
+    reader.begin(all.newest);
+    for (path, source) in &all.too_large {
+        let why = format!("larger than what is left of the {} that are read of all files together", size());
+        reader.note(path, *source, UnreadKind::Failed, why);
+    }
+    for (path, why) in &all.broken {
+        reader.note(path, SourceId::NfTables, UnreadKind::Failed, why.clone());
+    }
+    empty.iter().for_each(|path| reader.holds_nothing(path));
+    reader.left_out(all.others);
     reader.all(found)?;
     reader.finish()
+}
+
+/// The first file of an archive that begins so, with its name; `None` for what is no archive, or has none.
+pub fn find_in_archive(
+    path: &Path,
+    budget: u64,
+    begins: &dyn Fn(&[u8]) -> bool,
+) -> Option<(String, Vec<u8>)> {
+    let mut found = None;
+    let mut look = |name: &str, _: Option<u64>, content: &mut dyn Read| {
+        let mut bytes = Vec::new();
+        if content.take(16).read_to_end(&mut bytes).is_ok()
+            && begins(&bytes)
+            && content.take(budget).read_to_end(&mut bytes).is_ok()
+        {
+            found = Some((name.to_string(), bytes));
+            return false;
+        }
+        true
+    };
+    match archive::open(Box::new(crate::input::open(path).ok()?), budget).ok()? {
+        Opened::Tar(input) => archive::each_of_tar(input, &mut look).ok()?,
+        Opened::Zip(bytes) => archive::each_of_zip(bytes, &mut look).ok()?,
+        Opened::Plain(..) => {}
+    }
+    found
 }
 
 /// Reads texts with the names of their files, for fuzzing and tests.

@@ -6,8 +6,11 @@
 //! `unread`, and what was used of each in `parts`.
 
 mod archive;
+mod finish;
 mod forms;
 mod gather;
+mod glance;
+mod json;
 mod missing;
 mod nodes;
 mod reader;
@@ -16,5 +19,5 @@ mod sections;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use gather::of_texts;
-pub use gather::{BUDGET, read, read_of, read_within};
+pub use gather::{BUDGET, find_in_archive, read, read_of, read_within};
 pub use report::InputPart;

@@ -1,6 +1,6 @@
 //! Several nodes in one bundle, told apart by where their files are.
 
-use super::gather::Found;
+use super::reader::Found;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 

@@ -1,25 +1,71 @@
-//! Texts put together: one snapshot.
+//! What is gathered of texts, and the shape of a form.
 
-use super::forms::Form;
-use super::gather::{Found, Gathered, KNOWN};
+use super::glance::Glance;
 use super::report::InputPart;
-use crate::api::{ApiState, Cluster, read_list};
+use crate::format::plural;
 use crate::kernel::conntrack::{Limits, Stats};
 use crate::kernel::counters::Counters;
 use crate::kernel::ipvs;
 use crate::kernel::links::Link;
 use crate::kernel::nfacct::Object;
 use crate::kernel::node::InterfaceAddress;
-use crate::kernel::ways::{Deaf, RouteKind, WayRoute, Ways};
+use crate::kernel::ways::RouteKind;
 use crate::kube_proxy::KubeProxy;
-use crate::ruleset::{Family, IpFamily, IpNet, NfTable, SavedTable, TableBackend};
-use crate::snapshot::{
-    Conntrack, Flows, Reading, Remembered, Snapshot, SourceId, TableState, Unread, UnreadKind,
-};
+use crate::ruleset::{IpFamily, IpNet, NfTable, SavedTable, TableBackend};
+use crate::snapshot::{Flows, Reading, Remembered, Snapshot, SourceId, TableState, Unread, UnreadKind};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+/// What is read, for people.
+pub(super) const KNOWN: &str = "it reads iptables-save, -S and -L, nft list ruleset (with -j or without), ipvsadm -Ln and -Sn, ipset save and list, \
+     conntrack -L and -S, ip addr, route, rule and neigh, sysctl -a, ss -tlnp, nstat, kubectl get services,endpointslices,nodes -A (-o json, yaml, wide), \
+     kubectl describe service, kube-proxy's /metrics, /configz, /healthz and log, and /proc/net's files of these; as files, in directories, in tar, tar.gz, tar.xz and zip \
+     (sosreports and other collectors' bundles), and recordings of kptop";
+
+/// A form of text.
+pub(super) struct Form {
+    /// The command that prints it.
+    pub(super) words: &'static str,
+    /// What it is of.
+    pub(super) source: SourceId,
+    /// True where several texts of one node are normal. Of another form a second text reports the same once more, or is of another
+    /// namespace.
+    pub(super) repeats: bool,
+    /// True for a text of this form.
+    pub(super) is: fn(&Glance<'_>) -> bool,
+    /// Takes a text. What could not be used it notes; the error says why nothing could.
+    pub(super) read: fn(&mut Reader, &Found) -> Result<(), String>,
+}
+
+impl Form {
+    /// True for rules and virtual servers: what only a node has.
+    pub(super) fn is_of_rules(&self) -> bool {
+        SourceId::RULES.contains(&self.source)
+    }
+}
+
+impl std::fmt::Debug for Form {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.words)
+    }
+}
+
+/// The output of one command.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// The file, with its place in an archive.
+    pub(super) path: PathBuf,
+    /// Its place in what was named: by this nodes are told apart.
+    pub(super) place: PathBuf,
+    /// The command with `_` for blanks, or the file's name.
+    pub(super) name: String,
+    /// True where the text itself names the command.
+    pub(super) by_command: bool,
+    pub(super) form: &'static Form,
+    pub(super) text: String,
+}
 
 /// A route that was given.
 #[derive(Clone, Debug)]
@@ -41,12 +87,12 @@ pub(super) struct GivenRoute {
 pub(super) struct Reader {
     pub(super) snapshot: Snapshot,
     /// True where each file was named: what is wrong with one is an error then.
-    named: bool,
+    pub(super) named: bool,
     /// The first text of each form of which one is enough.
     single: Vec<(&'static Form, PathBuf)>,
-    nft: Vec<SavedTable>,
+    pub(super) nft: Vec<SavedTable>,
     /// True where `nft` was given.
-    nft_given: bool,
+    pub(super) nft_given: bool,
     /// Families of which iptables-nft-save said that iptables-legacy has tables, too.
     pub(super) legacy: Vec<IpFamily>,
     /// Tables that listings give: iptables-save says more of them.
@@ -72,7 +118,7 @@ pub(super) struct Reader {
     /// Whether the rules of routing are the usual ones; `None` where they were not given.
     pub(super) rules_given: Option<bool>,
     pub(super) deaf: Vec<(IpAddr, String)>,
-    parts: Vec<InputPart>,
+    pub(super) parts: Vec<InputPart>,
 }
 
 impl Reader {
@@ -80,35 +126,31 @@ impl Reader {
         Reader { named, ..Reader::default() }
     }
 
-    /// What became of the files before any was understood.
-    pub(super) fn begin(&mut self, all: &Gathered, empty: &[PathBuf], size: &str) {
-        // When it was taken, the newest of the files says.
-        self.snapshot.taken_at = all.newest.and_then(|t| t.try_into().ok()).unwrap_or_default();
-        for (path, source) in &all.too_large {
-            let why = format!("larger than what is left of the {size} that are read of all files together");
-            self.note(path, *source, UnreadKind::Failed, why);
-        }
-        for (path, why) in &all.broken {
-            self.note(path, SourceId::NfTables, UnreadKind::Failed, why.clone());
-        }
-        for path in empty {
-            self.note(path, SourceId::Other, UnreadKind::Missing, "it holds nothing".into());
+    /// When it was taken, the newest of the files says.
+    pub(super) fn begin(&mut self, newest: Option<SystemTime>) {
+        self.snapshot.taken_at = newest.and_then(|t| t.try_into().ok()).unwrap_or_default();
+    }
+
+    /// A file in which nothing is.
+    pub(super) fn holds_nothing(&mut self, path: &Path) {
+        self.note(path, SourceId::Other, UnreadKind::Missing, "it holds nothing".into());
+        let file = path.display().to_string();
+        self.parts.push(InputPart { file, form: "an empty file".into(), ..InputPart::default() });
+    }
+
+    /// Files of other forms.
+    pub(super) fn left_out(&mut self, files: u64) {
+        if files > 0 {
+            let file = plural(files, "other file");
             self.parts.push(InputPart {
-                file: path.display().to_string(),
-                form: "an empty file".into(),
-                ..InputPart::default()
-            });
-        }
-        if all.others > 0 {
-            self.parts.push(InputPart {
-                file: format!("{} other files", all.others),
+                file,
                 form: "nothing that kptop reads".into(),
                 ..InputPart::default()
             });
         }
     }
 
-    fn note(&mut self, file: &Path, source: SourceId, kind: UnreadKind, why: String) {
+    pub(super) fn note(&mut self, file: &Path, source: SourceId, kind: UnreadKind, why: String) {
         self.snapshot.unread.push(Unread::of_files(source, kind, file.display().to_string(), why));
     }
 
@@ -223,185 +265,6 @@ impl Reader {
             }
         }
     }
-
-    /// The snapshot.
-    ///
-    /// # Errors
-    /// Objects that were named, and that are none.
-    pub(super) fn finish(mut self) -> Result<Snapshot, String> {
-        self.put_tables();
-        self.put_ways();
-        let s = &mut self.snapshot;
-        s.kube_proxy = self.kube_proxy.take().map(|mut k| {
-            if k.asked_at == jiff::Timestamp::default() {
-                k.asked_at = s.taken_at;
-            }
-            Arc::new(k)
-        });
-        let (uncounted, unweighted) = (!self.servers_counted, !self.weights_given);
-        s.ipvs = self.ipvs.take().map(|i| reading(ipvs::Ipvs { uncounted, unweighted, ..i }));
-        if self.counters != Counters::default() {
-            s.counters = Some(reading(std::mem::take(&mut self.counters)));
-        }
-        if !self.accounts.is_empty() {
-            s.accounts = Some(reading(std::mem::take(&mut self.accounts)));
-        }
-        if !self.remembered.lists.is_empty() {
-            s.remembered = Some(reading(std::mem::take(&mut self.remembered)));
-        }
-        if let Some(link) = s.routes.iter().find(|r| r.is_default()).map(|r| r.interface.clone()) {
-            Arc::make_mut(&mut s.addresses).sort_by_key(|a| a.interface != link);
-        }
-        let flows = self.flows.take().or(self.ipvs_connections.take());
-        if flows.is_some() || self.limits != Limits::default() || !self.cpus.is_empty() {
-            let mut limits = self.limits;
-            limits.count = limits.count.or(flows.as_ref().map(|f| f.total));
-            if let Some(f) = &flows {
-                limits.accounting = limits.accounting.or(Some(f.accounting));
-            }
-            s.conntrack = Some(Conntrack {
-                at: Duration::ZERO,
-                limits,
-                stats: (!self.cpus.is_empty()).then(|| Stats::sum(&self.cpus)),
-                cpus: std::mem::take(&mut self.cpus),
-                flows: flows.map(reading),
-            });
-        }
-        self.put_objects()?;
-        let s = &mut self.snapshot;
-        let parts = super::missing::parts(&s.tables, &self.legacy);
-        s.unread.extend(parts);
-        not_given(s);
-        s.parts = Arc::new(self.parts);
-        Ok(self.snapshot)
-    }
-
-    fn put_tables(&mut self) {
-        for t in std::mem::take(&mut self.nft) {
-            let (family, name) = (t.table.family, t.table.name.clone());
-            if self.snapshot.table(TableBackend::NfTables, family, &name).is_some() {
-                continue; // iptables-save says more of it
-            }
-            // iptables-nft's rules: nft prints them without comments, probabilities, DNAT targets and more.
-            let of_iptables = ["nat", "filter", "mangle", "raw", "security"].contains(&name.as_str())
-                && matches!(family, Family::Ip | Family::Ip6)
-                && t.table.chains.iter().any(|c| t.table.str(c.name).starts_with("KUBE-"));
-            if of_iptables && !self.listed.iter().any(|l| (l.table.family, &l.table.name) == (family, &name))
-            {
-                self.snapshot.unread.push(Unread {
-                    source: SourceId::NfTables,
-                    what: format!("table {} {name}", family.name()),
-                    kind: UnreadKind::Failed,
-                    why: "iptables-nft wrote it, and nft prints its rules without comments, probabilities and DNAT targets".into(),
-                    hint: Some("add what iptables-save -c prints".into()),
-                });
-            }
-            if !of_iptables {
-                self.push(t);
-            }
-        }
-        for t in std::mem::take(&mut self.listed) {
-            let there = |b| self.snapshot.table(b, t.table.family, &t.table.name).is_some();
-            if !there(TableBackend::XTables) && !there(TableBackend::NfTables) {
-                // Where nft listed a ruleset, iptables is the one that writes there.
-                let backend = if self.nft_given { TableBackend::NfTables } else { TableBackend::XTables };
-                self.push(with_backend(t, backend));
-            }
-        }
-        let family = |f: Family| [Family::Ip, Family::Ip6].iter().position(|x| *x == f).unwrap_or(9);
-        self.snapshot.tables.sort_by(|a, b| {
-            let key = |t: &TableState| (t.backend, family(t.family));
-            key(a).cmp(&key(b)).then_with(|| a.table.name.cmp(&b.table.name))
-        });
-    }
-
-    /// Where packets go on: known only where it is known that main is the one table that is asked, or routes of all are given.
-    fn put_ways(&mut self) {
-        let certain = self.all_tables || self.rules_given == Some(true);
-        if self.routes.is_empty() || !certain || self.snapshot.links.is_empty() {
-            return;
-        }
-        let index = |name: &str| self.snapshot.links.iter().find(|l| l.name == name).map_or(0, |l| l.index);
-        let route = |r: &GivenRoute| WayRoute {
-            net: r.net,
-            kind: r.kind,
-            table: r.table,
-            metric: r.metric,
-            interface: index(&r.interface),
-            gateway: r.gateway,
-        };
-        let deaf = self.deaf.iter().map(|(address, link)| Deaf { address: *address, interface: index(link) });
-        let ways = Ways { routes: self.routes.iter().map(route).collect(), deaf: deaf.collect(), cut: false };
-        self.snapshot.ways = Some(Arc::new(ways));
-    }
-
-    fn put_objects(&mut self) -> Result<(), String> {
-        if self.objects.is_empty() {
-            return Ok(());
-        }
-        let s = &mut self.snapshot;
-        let partial = self.partial_objects;
-        match read_list(std::mem::take(&mut self.objects)) {
-            Ok(mut listed) => {
-                for why in listed.unread {
-                    s.unread.push(of_objects(why));
-                }
-                let own = |a: &IpAddr| s.addresses.iter().any(|x| x.address == *a);
-                let by_name = s.node.hostname.as_deref().map(str::to_lowercase);
-                let node = listed
-                    .nodes
-                    .iter()
-                    .position(|n| n.addresses.iter().any(own))
-                    .or_else(|| listed.nodes.iter().position(|n| Some(&n.name) == by_name.as_ref()));
-                let endpoints = listed.services.iter().any(|s| !s.endpoints.is_empty());
-                if let Some(i) = node.filter(|_| s.node.hostname.is_none()) {
-                    Arc::make_mut(&mut s.node).hostname = Some(listed.nodes[i].name.clone());
-                }
-                s.cluster = Some(Arc::new(Cluster {
-                    state: ApiState { access: "files".into(), ..ApiState::default() },
-                    complete: endpoints && !listed.services.is_empty() && !partial && !listed.partial,
-                    services: listed.services,
-                    node: node.map(|i| listed.nodes.swap_remove(i)),
-                    removed: Vec::new(),
-                }));
-            }
-            Err(why) if self.named => return Err(format!("{why} (was the file cut off?)")),
-            Err(why) => s.unread.push(of_objects(why)),
-        }
-        Ok(())
-    }
-}
-
-/// What files could have said, and these do not.
-fn not_given(s: &mut Snapshot) {
-    for (source, what, is_there, which) in [
-        (SourceId::Flows, "flows", s.conntrack.as_ref().is_some_and(|c| c.flows.is_some()), "conntrack -L"),
-        (SourceId::Sysctls, "sysctls", !s.sysctls.is_empty(), "sysctl -a"),
-        (SourceId::Addresses, "the node's addresses", !s.addresses.is_empty(), "ip addr"),
-        (
-            SourceId::Api,
-            "EndpointSlices",
-            s.cluster.is_some(),
-            "kubectl get services,endpointslices,nodes -A -o json",
-        ),
-    ] {
-        if !is_there {
-            let hint = Some(format!("add what {which} prints"));
-            let why = "none of the files reports them";
-            s.unread.push(Unread { hint, ..Unread::of_files(source, UnreadKind::NotGiven, what, why) });
-        }
-    }
-    if s.tables.is_empty() && s.ipvs.is_none() {
-        let (what, why) = ("rules and virtual servers", "none of the files holds any");
-        s.unread.push(Unread {
-            hint: Some(KNOWN.into()),
-            ..Unread::of_files(SourceId::NfTables, UnreadKind::Failed, what, why)
-        });
-    }
-}
-
-fn of_objects(why: String) -> Unread {
-    Unread::of_files(SourceId::Api, UnreadKind::Failed, "objects of the Kubernetes API", why)
 }
 
 pub(super) fn reading<T>(value: T) -> Reading<T> {

@@ -312,6 +312,11 @@ fn every_subcommand(dir: &std::path::Path) -> Vec<(&'static str, Vec<String>)> {
         ("completions", words("completions bash")),
         ("man", words("man")),
     ];
+    all.push(("collect", [words("collect --over 0.3"), vec![file("out.rec")]].concat()));
+    all.push((
+        "files",
+        vec!["--from".into(), "tests/rules/1.36.2/iptables-legacy/small".into(), "files".into()],
+    ));
     all.push(("record", [words("record --for 0.5 --every 0.2"), vec![file("out.rec")]].concat()));
     all.push(("replay", vec!["replay".into(), recording.clone(), "--info".into()]));
     all.push(("replay", vec!["replay".into(), recording]));

@@ -10,4 +10,6 @@ mod tokens;
 mod value;
 
 pub(crate) use elements::as_ends;
+pub(crate) use value::type_name;
+
 pub use tables::{LenientNft, parse_nft, parse_nft_json, parse_nft_lenient};

@@ -11,6 +11,32 @@ pub(super) fn arg<'a>(v: &'a Value, name: &str) -> Option<&'a str> {
     v.get(name)?.as_str()
 }
 
+/// The names that [`named_type`] knows.
+const TYPE_NAMES: [&str; 17] = [
+    "ipv4_addr",
+    "ipv6_addr",
+    "ether_addr",
+    "ether_type",
+    "inet_proto",
+    "inet_service",
+    "icmp_type",
+    "icmpv6_type",
+    "tcp_flag",
+    "mark",
+    "iface_index",
+    "ifname",
+    "ct_state",
+    "ct_status",
+    "uid",
+    "gid",
+    "arp_op",
+];
+
+/// The name of a type; `integer` for one that has none here.
+pub(crate) fn type_name(id: u32) -> &'static str {
+    TYPE_NAMES.into_iter().find(|n| named_type(n).0 == id).unwrap_or("integer")
+}
+
 /// Type of a field, as nft names it (`src/datatype.c` of nftables): number and kind.
 pub(super) fn named_type(name: &str) -> (u32, Kind) {
     use data_type::*;

@@ -1,11 +1,10 @@
 //! `nfacct list`.
 
-use super::{Form, Glance};
 use crate::kernel::nfacct::Object;
 use crate::ruleset::Counter;
 use crate::snapshot::SourceId;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 
 pub(super) static FORM: Form =
     Form { words: "nfacct list", source: SourceId::Accounts, repeats: false, is, read };

@@ -1,10 +1,9 @@
 //! `iptables -S`: rules as commands, of a table or of single chains.
 
-use super::{Form, Glance};
 use crate::ruleset::Family;
 use crate::snapshot::SourceId;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 
 pub(super) static FORM: Form =
     Form { words: "iptables -S", source: SourceId::Tables(Family::Ip), repeats: true, is, read };

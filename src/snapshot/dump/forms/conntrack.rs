@@ -1,10 +1,9 @@
 //! `conntrack -L` (also `-o extended,id`, and `/proc/net/nf_conntrack`).
 
-use super::{Form, Glance};
 use crate::format::plural;
 use crate::kernel::conntrack::{ASSURED, Flow, SEEN_REPLY, Traffic, Tuple};
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 use crate::snapshot::{Flows, SourceId, TCP_STATES, UnreadKind};
 
 pub(super) static FORM: Form =

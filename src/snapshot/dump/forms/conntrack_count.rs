@@ -1,9 +1,8 @@
 //! `conntrack -C`, and `nf_conntrack_count` and `nf_conntrack_max` of procfs: a number alone.
 
-use super::{Form, Glance};
 use crate::snapshot::SourceId;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 
 pub(super) static FORM: Form =
     Form { words: "conntrack -C", source: SourceId::ConntrackStats, repeats: true, is, read };

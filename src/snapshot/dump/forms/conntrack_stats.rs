@@ -1,10 +1,9 @@
 //! `conntrack -S`, and `/proc/net/stat/nf_conntrack`.
 
-use super::{Form, Glance};
 use crate::kernel::conntrack::{ConntrackStat, Stats, parse_proc_stats};
 use crate::snapshot::SourceId;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 
 pub(super) static FORM: Form =
     Form { words: "conntrack -S", source: SourceId::ConntrackStats, repeats: false, is, read };

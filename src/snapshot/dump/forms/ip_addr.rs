@@ -1,11 +1,10 @@
 //! `ip addr` or `ip -d addr`, `ip link`: interfaces with their addresses.
 
-use super::{Form, Glance};
 use crate::kernel::links::Link;
 use crate::kernel::node::InterfaceAddress;
 use crate::snapshot::SourceId;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 
 pub(super) static FORM: Form =
     Form { words: "ip addr", source: SourceId::Addresses, repeats: true, is, read };

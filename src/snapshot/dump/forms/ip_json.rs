@@ -1,10 +1,10 @@
 //! `ip -j addr` and `ip -j route`.
 
-use super::{Form, Glance, json};
 use crate::kernel::links::Link;
 use crate::kernel::node::InterfaceAddress;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::json;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 use crate::snapshot::{SourceId, UnreadKind};
 use serde_json::Value;
 

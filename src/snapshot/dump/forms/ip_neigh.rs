@@ -1,9 +1,8 @@
 //! `ip neigh`: neighbours that do not answer.
 
-use super::{Form, Glance};
 use crate::snapshot::SourceId;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 use std::net::IpAddr;
 
 pub(super) static FORM: Form = Form { words: "ip neigh", source: SourceId::Routes, repeats: true, is, read };

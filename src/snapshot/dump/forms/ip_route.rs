@@ -1,19 +1,21 @@
 //! `ip route`, of the main table or of all.
 
-use super::{Form, Glance};
 use crate::kernel::node::Route;
 use crate::kernel::ways::RouteKind;
 use crate::ruleset::IpNet;
 use crate::snapshot::SourceId;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::{GivenRoute, Reader};
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, GivenRoute, Reader};
 use std::sync::Arc;
 
 pub(super) static FORM: Form = Form { words: "ip route", source: SourceId::Routes, repeats: true, is, read };
 
 fn is(g: &Glance<'_>) -> bool {
-    let named = g.name.starts_with("ip_") && g.name.contains("_r");
-    g.any(50, |l| l.starts_with("default ") && l.contains(" dev "))
+    let words = [" via ", " proto ", " scope ", " metric ", " table "];
+    let full =
+        |l: &str| l.contains(" dev ") && words.iter().any(|w| l.contains(w)) && route(l, false).is_some();
+    let named = g.name.starts_with("ip") && g.name.contains("_r");
+    g.any(50, |l| l.starts_with("default ") && l.contains(" dev ") || full(l))
         || named && g.any(5, |l| route(l, false).is_some())
 }
 
@@ -30,7 +32,7 @@ fn read(to: &mut Reader, f: &Found) -> Result<(), String> {
             r.by_gateway = true;
         }
     }
-    to.all_tables |= f.name.contains("table_all") || lines().any(|l| l.contains(" table "));
+    to.all_tables |= f.name.replace('-', "_").contains("table_all") || lines().any(|l| l.contains(" table "));
     to.take_routes(routes);
     Ok(())
 }

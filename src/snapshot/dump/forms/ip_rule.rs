@@ -1,9 +1,8 @@
 //! `ip rule`: whether another table than main is asked.
 
-use super::{Form, Glance};
 use crate::snapshot::SourceId;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 
 pub(super) static FORM: Form = Form { words: "ip rule", source: SourceId::Routes, repeats: true, is, read };
 

@@ -1,11 +1,10 @@
 //! `ipset save` and `ipset list` (ipset 7.17).
 
-use super::{Form, Glance};
 use crate::format::plural;
 use crate::kernel::ipset::{AS_TEXT, Ipset, Member, icmp_number};
 use crate::ruleset::{Counter, IpFamily, protocol_number};
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::{Reader, reading};
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader, reading};
 use crate::snapshot::{SourceId, UnreadKind};
 use std::collections::HashMap;
 

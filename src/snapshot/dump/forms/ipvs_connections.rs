@@ -1,11 +1,10 @@
 //! `ipvsadm -Lnc` and `/proc/net/ip_vs_conn`: connections of IPVS, taken for flows where conntrack's were not given.
 
-use super::{Form, Glance};
 use crate::format::plural;
 use crate::kernel::conntrack::{Flow, SEEN_REPLY, Tuple};
 use crate::ruleset::protocol_number;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 use crate::snapshot::{Flows, SourceId, UnreadKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

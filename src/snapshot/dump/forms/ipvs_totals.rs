@@ -1,9 +1,8 @@
 //! `/proc/net/ip_vs_stats`: sums over all virtual servers, of which kptop shows nothing that the servers do not say themselves.
 
-use super::{Form, Glance};
 use crate::snapshot::SourceId;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 
 pub(super) static FORM: Form =
     Form { words: "/proc/net/ip_vs_stats", source: SourceId::Other, repeats: true, is, read };

@@ -1,14 +1,13 @@
 //! `ipvsadm -Sn` and `-Ln`, with `--stats`, `--rate`, `--thresholds`, `--persistent-conn`, or of one address (ipvsadm 1.31); and
 //! `/proc/net/ip_vs`.
 
-use super::{Form, Glance, rounded};
 use crate::format::plural;
 use crate::kernel::ipvs::{
     Forwarding, Ipvs, IpvsStats, RealServer, SVC_ONE_PACKET, SVC_PERSISTENT, VirtualAddress, VirtualServer,
 };
 use crate::ruleset::{IpFamily, protocol_number};
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::{Glance, rounded};
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 use crate::snapshot::{SourceId, UnreadKind};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

@@ -1,10 +1,9 @@
 //! What kube-proxy answers on its ports: `/metrics`, `/configz`, `/healthz`.
 
-use super::{Form, Glance};
 use crate::kube_proxy::Answer;
 use crate::snapshot::SourceId;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 
 const fn form(
     words: &'static str,

@@ -1,9 +1,8 @@
 //! kube-proxy's log: of it kptop uses the lines that name its mode and its version.
 
-use super::{Form, Glance};
 use crate::snapshot::SourceId;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 
 pub(super) static FORM: Form =
     Form { words: "kube-proxy's log", source: SourceId::KubeProxy, repeats: true, is, read };

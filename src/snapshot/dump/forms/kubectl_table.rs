@@ -1,9 +1,8 @@
 //! `kubectl get services`, `endpoints`, `endpointslices` and `nodes` as tables, with `-o wide` or without, `-A` or without.
 
-use super::{Form, Glance};
 use crate::snapshot::SourceId;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 use serde_json::{Value, json};
 
 pub(super) static FORM: Form =

@@ -3,10 +3,9 @@
 //! What a listing prints of a match is read back where kube-proxy writes it; anything else stays as text, as a match that
 //! is not known.
 
-use super::{Form, Glance, rounded};
 use crate::ruleset::{Family, Hook, IpFamily, SavedTable, TableBackend, parse_save_lenient, protocol_name};
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::{Reader, with_backend};
+use crate::snapshot::dump::glance::{Glance, rounded};
+use crate::snapshot::dump::reader::{Form, Found, Reader, with_backend};
 use crate::snapshot::{SourceId, UnreadKind};
 use std::fmt::Write as _;
 

@@ -1,10 +1,10 @@
 //! `nft list ruleset`, whole or single tables and chains, with handles or without (`-a`, `-n`, `-nn`, `-s`, `-t`); and its JSON.
 
-use super::{Form, Glance, json, without_handles};
 use crate::format::plural;
 use crate::ruleset::{parse_nft_json, parse_nft_lenient};
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::{Glance, without_handles};
+use crate::snapshot::dump::json;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 use crate::snapshot::{SourceId, UnreadKind};
 
 pub(super) static FORM: Form =

@@ -1,10 +1,9 @@
 //! `nstat -az` and `netstat -s`: the counters of `/proc/net/snmp` and `netstat`, one a line.
 
-use super::{Form, Glance};
 use crate::kernel::counters::NAMES;
 use crate::snapshot::SourceId;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 use std::borrow::Cow;
 
 pub(super) static FORM: Form = Form { words: "nstat", source: SourceId::Counters, repeats: false, is, read };

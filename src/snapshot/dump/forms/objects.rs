@@ -1,8 +1,8 @@
 //! `kubectl get … -o json`: Services, Endpoints, EndpointSlices, Nodes.
 
-use super::{Form, Glance, json};
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::json;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 use crate::snapshot::{SourceId, UnreadKind};
 
 pub(super) static FORM: Form =

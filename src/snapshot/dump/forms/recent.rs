@@ -1,9 +1,8 @@
 //! `/proc/net/xt_recent/NAME`: clients that a rule remembers.
 
-use super::{Form, Glance};
 use crate::kernel::recent;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 use crate::snapshot::{MemoryList, RememberedClient, SourceId};
 
 pub(super) static FORM: Form =

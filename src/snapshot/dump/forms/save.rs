@@ -1,10 +1,9 @@
 //! `iptables-save` and `ip6tables-save`, with and without counters, whole or of single tables.
 
-use super::{Form, Glance};
 use crate::format::plural;
 use crate::ruleset::{Family, IpFamily, LenientSave, TableBackend, parse_save_lenient};
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::{Reader, with_backend};
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader, with_backend};
 use crate::snapshot::{SourceId, UnreadKind};
 
 pub(super) static FORM: Form =

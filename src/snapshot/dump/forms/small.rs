@@ -1,9 +1,8 @@
 //! Small files that say what node it is: os-release, hostname, uname.
 
-use super::{Form, Glance};
 use crate::snapshot::SourceId;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 use std::sync::Arc;
 
 pub(super) static FORM: Form =

@@ -1,10 +1,9 @@
 //! `/proc/net/snmp` and `/proc/net/netstat`.
 
-use super::{Form, Glance};
 use crate::kernel::counters;
 use crate::snapshot::SourceId;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 
 pub(super) static FORM: Form =
     Form { words: "/proc/net/snmp", source: SourceId::Counters, repeats: true, is, read };

@@ -1,10 +1,9 @@
 //! `/proc/net/softnet_stat`: columns of eight hexadecimal digits, a line for each CPU.
 
-use super::{Form, Glance};
 use crate::kernel::counters;
 use crate::snapshot::SourceId;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 
 pub(super) static FORM: Form =
     Form { words: "/proc/net/softnet_stat", source: SourceId::Counters, repeats: false, is, read };

@@ -1,10 +1,9 @@
 //! `ss -tlnp`: who listens; kptop uses of it whether kube-proxy does.
 
-use super::{Form, Glance};
 use crate::kube_proxy::Process;
 use crate::snapshot::SourceId;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 
 pub(super) static FORM: Form =
     Form { words: "ss -tlnp", source: SourceId::KubeProxy, repeats: true, is, read };

@@ -1,11 +1,10 @@
 //! `sysctl -a`, sysctl.conf, and files of `/proc/sys/net` that were saved one by one.
 
-use super::{Form, Glance};
 use crate::kernel::conntrack::Limits;
 use crate::kernel::sysctl;
 use crate::snapshot::SourceId;
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 use std::sync::Arc;
 
 pub(super) static FORM: Form =

@@ -1,8 +1,7 @@
 //! `kubectl get … -o yaml`.
 
-use super::{Form, Glance};
-use crate::snapshot::dump::gather::Found;
-use crate::snapshot::dump::reader::Reader;
+use crate::snapshot::dump::glance::Glance;
+use crate::snapshot::dump::reader::{Form, Found, Reader};
 use crate::snapshot::{SourceId, UnreadKind};
 use serde_json::Value;
 use std::borrow::Cow;
