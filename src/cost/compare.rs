@@ -178,6 +178,8 @@ const WORTH_SAYING: f64 = 0.15;
 fn portable(model: &Model) -> (Vec<Service>, Vec<String>) {
     let mut notes = Vec::new();
     let mut services: Vec<Service> = model.services.iter().filter(|s| !s.stale).cloned().collect();
+    // No other mode goes by marks.
+    services.retain(|s| !s.frontends.iter().any(|f| f.kind.is_some_and(FrontendKind::is_mark)));
     let mut unnamed = 0;
     for s in &mut services {
         if s.name.is_none() {

@@ -75,7 +75,8 @@ impl ProbeSources {
 
     /// The packet that looks a Service up: to its first frontend, from a pod.
     pub(super) fn packet(&self, service: &Service) -> Option<Packet> {
-        let f = service.frontends.first()?;
+        let f =
+            service.frontends.first().filter(|f| !f.kind.is_some_and(crate::proxy::FrontendKind::is_mark))?;
         let to = f.address.or(self.node[service.family as usize])?;
         let from = (self.pod[service.family as usize], 40_000);
         let entrance = Ingress::Interface(Some(POD_LINK.into()));

@@ -121,6 +121,12 @@ fn one(snapshot: &Snapshot, s: &Service, reach: &ServiceReach) -> ServiceHealth 
             &["no_endpoints"],
             "no endpoints behind some of its addresses: new flows to them are refused",
         )),
+        RulesState::Balancing
+            if s.frontends.iter().all(|f| f.kind.is_some_and(crate::proxy::FrontendKind::is_mark)) =>
+        {
+            let why = "which packets have its firewall mark is not followed";
+            return state(HealthState::Unknown, None, &[], why);
+        }
         RulesState::Balancing => None,
     };
     // What a network policy shuts out is no loss: whom it means, only the policy knows.

@@ -82,7 +82,10 @@ pub fn read(ipvs: &Ipvs, addresses: &[InterfaceAddress], ipsets: &[Ipset]) -> Ve
     (0..)
         .zip(&ipvs.servers)
         .filter_map(|(place, server)| {
-            let VirtualAddress::Socket { protocol, address, port } = server.address else { return None };
+            let (protocol, address, port) = match server.address {
+                VirtualAddress::Socket { protocol, address, port } => (protocol, address, port),
+                VirtualAddress::Mark(mark) => return Some((place, marked(server, mark, ipvs.unweighted))),
+            };
             let protocol = Protocol::from_number(protocol)?;
             let index = if server.family == IpFamily::V4 { &v4 } else { &v6 };
             let known = index.kinds.get(&(address, protocol, port)).or_else(|| {
@@ -186,6 +189,18 @@ impl Index {
     }
 }
 
+/// The Service of a firewall mark: kube-proxy makes none, others do.
+fn marked(server: &VirtualServer, mark: u32, unweighted: bool) -> Service {
+    let nowhere = std::net::Ipv4Addr::UNSPECIFIED.into();
+    let kind = Some(FrontendKind::FirewallMark(mark));
+    let mut service = service(server, Protocol::Any, nowhere, 0, kind);
+    service.frontends[0].address = None;
+    if unweighted {
+        service.backends.iter_mut().for_each(|b| (b.weight, b.share) = (None, None));
+    }
+    service
+}
+
 fn service(
     server: &VirtualServer,
     protocol: Protocol,
@@ -263,20 +278,18 @@ pub fn write(services: &[Service], node_addresses: &[IpAddr]) -> Vec<VirtualServ
                 })
                 .map(real_server)
                 .collect();
-            let addresses = match f.address {
-                Some(a) => vec![a],
-                None => {
-                    node_addresses.iter().copied().filter(|a| IpFamily::of(*a) == service.family).collect()
-                }
+            let protocol = u16::from(service.protocol.number());
+            let at = |address| VirtualAddress::Socket { protocol, address, port: f.port };
+            let of_family = |a: &IpAddr| IpFamily::of(*a) == service.family;
+            let addresses: Vec<VirtualAddress> = match (f.kind, f.address) {
+                (Some(FrontendKind::FirewallMark(mark)), _) => vec![VirtualAddress::Mark(mark)],
+                (_, Some(a)) => vec![at(a)],
+                (_, None) => node_addresses.iter().copied().filter(of_family).map(at).collect(),
             };
             for address in addresses {
                 servers.push(VirtualServer {
                     family: service.family,
-                    address: VirtualAddress::Socket {
-                        protocol: u16::from(service.protocol.number()),
-                        address,
-                        port: f.port,
-                    },
+                    address,
                     scheduler: service.scheduler.clone().unwrap_or_else(|| "rr".into()),
                     flags: if service.session_affinity_s.is_some() { SVC_PERSISTENT } else { 0 },
                     timeout: service.session_affinity_s.unwrap_or(0),

@@ -48,6 +48,8 @@ pub enum Protocol {
     Udp,
     /// SCTP.
     Sctp,
+    /// Whatever has a firewall mark (IPVS): the mark says nothing of the protocol.
+    Any,
 }
 
 impl Protocol {
@@ -67,6 +69,7 @@ impl Protocol {
             Protocol::Tcp => 6,
             Protocol::Udp => 17,
             Protocol::Sctp => 132,
+            Protocol::Any => 0,
         }
     }
 
@@ -81,6 +84,7 @@ impl Protocol {
             Protocol::Tcp => "tcp",
             Protocol::Udp => "udp",
             Protocol::Sctp => "sctp",
+            Protocol::Any => "any",
         }
     }
 }

@@ -231,7 +231,7 @@ fn of_ipvs(snapshot: &Snapshot, service: &Service) -> Vec<Part> {
         let flag = match service.protocol {
             super::Protocol::Tcp => "-t",
             super::Protocol::Udp => "-u",
-            super::Protocol::Sctp => "--sctp-service",
+            super::Protocol::Sctp | super::Protocol::Any => "--sctp-service",
         };
         let to = super::endpoint_text(address, port);
         let persistent = match v.flags & crate::snapshot::facts::SVC_PERSISTENT {

@@ -37,9 +37,16 @@ pub enum FrontendKind {
     LoadBalancerIp,
     /// Node port.
     NodePort,
+    /// Packets with this firewall mark (IPVS), whatever their address.
+    FirewallMark(u32),
 }
 
 impl FrontendKind {
+    /// True for packets with a mark: which ones have it the rules say that set it.
+    pub fn is_mark(self) -> bool {
+        matches!(self, FrontendKind::FirewallMark(_))
+    }
+
     /// For people: `cluster IP`.
     pub fn words(self) -> &'static str {
         match self {
@@ -47,6 +54,7 @@ impl FrontendKind {
             FrontendKind::ExternalIp => "external IP",
             FrontendKind::LoadBalancerIp => "load balancer IP",
             FrontendKind::NodePort => "node port",
+            FrontendKind::FirewallMark(_) => "firewall mark",
         }
     }
 
@@ -318,9 +326,10 @@ impl Service {
 
 /// A frontend as people write it: `10.96.0.10:53`, `[fd00::a]:53`, `*:30080`.
 pub fn frontend_text(f: &Frontend) -> String {
-    match f.address {
-        Some(a) => endpoint_text(a, f.port),
-        None => format!("*:{}", f.port),
+    match (f.kind, f.address) {
+        (Some(FrontendKind::FirewallMark(mark)), _) => format!("fwmark {mark}"),
+        (_, Some(a)) => endpoint_text(a, f.port),
+        (_, None) => format!("*:{}", f.port),
     }
 }
 

@@ -86,7 +86,8 @@ impl Services {
         let first = first.collect();
         let mut at = HashMap::default();
         for (i, s) in (0..).zip(&all).filter(|(_, s)| !s.stale) {
-            at.extend(s.frontends.iter().map(|f| ((s.protocol.number(), f.address, f.port), i)));
+            let by_address = s.frontends.iter().filter(|f| !f.kind.is_some_and(super::FrontendKind::is_mark));
+            at.extend(by_address.map(|f| ((s.protocol.number(), f.address, f.port), i)));
         }
         Services { all, modes, first, servers, frontends, backends, at, behind: OnceLock::new() }
     }

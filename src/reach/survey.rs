@@ -170,6 +170,9 @@ impl Surveyor<'_> {
 
     /// The first packet of a flow; `None` where such a sender does not send there, or nobody knows from where.
     fn packet(&self, s: &Service, f: &Frontend, kind: SenderKind, always: bool) -> Option<Packet> {
+        if f.kind.is_some_and(FrontendKind::is_mark) {
+            return None;
+        }
         let senders = &self.senders[s.family as usize];
         let mut source = senders.address(kind)?;
         match (&f.source_ranges, kind) {

@@ -120,6 +120,9 @@ pub const MAX_SOURCES: usize = 16 * 1024;
 /// Flows that are kept one by one, where a user asked for those of a destination.
 pub const MAX_FOLLOWED: usize = 500;
 
+/// The same of a file.
+pub(super) const MAX_KEPT: usize = 20_000;
+
 /// A destination whose flows are kept one by one: protocol number, address (`None`: any that the flow's packets were
 /// translated from), port.
 pub type Followed = (u8, Option<IpAddr>, u16);
@@ -175,6 +178,8 @@ pub struct Flows {
     pub followed: Vec<Flow>,
     /// Flows that it asked for, all of them.
     pub followed_count: u64,
+    /// True where flows of every destination are kept one by one, as many as there is room for: those of a file.
+    pub all_kept: bool,
     wanted: Vec<Followed>,
 }
 
@@ -203,6 +208,11 @@ impl Flows {
         &self.wanted
     }
 
+    /// Keeps flows one by one wherever they go, as those of a file that nobody reads again.
+    pub fn keep_all(&mut self) {
+        self.all_kept = true;
+    }
+
     /// Counts one flow.
     pub fn add(&mut self, flow: &Flow) {
         self.total += 1;
@@ -221,9 +231,10 @@ impl Flows {
             None if room => drop(self.sources.insert(flow.original.source, 1)),
             None => self.other_sources += 1,
         }
-        if self.wanted.iter().any(|w| is_to(flow, w)) {
+        let most = if self.all_kept { MAX_KEPT } else { MAX_FOLLOWED };
+        if self.all_kept || self.wanted.iter().any(|w| is_to(flow, w)) {
             self.followed_count += 1;
-            if self.followed.len() < MAX_FOLLOWED {
+            if self.followed.len() < most {
                 self.followed.push(*flow);
             }
         }

@@ -256,4 +256,108 @@ mod kernel {
             same_tables(&format!("{what} JSON"), &live, &parse_nft_json(&json).unwrap());
         }
     }
+
+    /// Every tool's own words, of a namespace with something of everything, against what the live reader says of it.
+    #[test]
+    fn what_the_tools_print_is_what_the_live_reader_says() {
+        use kptop::snapshot::live::{Live, Wanted};
+        let dir = set("1.36.2", "iptables-legacy");
+        let place = Place::new("dump-tools");
+        let to = place.0.clone();
+        let live = in_new_netns(move || {
+            load_legacy(&dir);
+            for line in [
+                "link set lo up",
+                "link add br0 type bridge",
+                "link add d0 type veth peer name d1",
+                "link set d0 master br0",
+                "link set br0 up",
+                "link set d0 up",
+                "addr add 192.168.50.10/24 dev br0",
+                "addr add fd00:50::10/64 dev br0 nodad",
+                "route add 10.244.1.0/24 via 192.168.50.11 dev br0",
+                "route add blackhole 10.9.0.0/16",
+                "route add default via 192.168.50.1 dev br0 metric 50",
+                "neigh add 192.168.50.77 dev br0 nud failed",
+            ] {
+                run("ip", &line.split(' ').collect::<Vec<_>>());
+            }
+            std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+            let flow = "-I -p tcp -s 10.0.0.1 -d 10.96.0.1 --sport 9 --dport 443 --reply-src 10.244.0.2 --reply-dst 10.0.0.1 --reply-port-src 6443 --reply-port-dst 9 --state ESTABLISHED -u SEEN_REPLY,ASSURED -t 300";
+            run("conntrack", &flow.split(' ').collect::<Vec<_>>());
+            for (file, command) in [
+                ("a", "iptables-legacy -t nat -S"),
+                ("b", "iptables-legacy -t filter -S -v"),
+                ("c", "iptables-legacy -t mangle -nvxL"),
+                ("d", "ip -d addr"),
+                ("e", "ip route show table all"),
+                ("f", "ip rule"),
+                ("g", "ip neigh"),
+                ("h", "conntrack -L -o extended,id"),
+                ("i", "conntrack -S"),
+                ("j", "sysctl -a"),
+                ("k", "nstat -az"),
+                ("l", "ss -tlnp"),
+            ] {
+                let words: Vec<&str> = command.split(' ').collect();
+                // sysctl complains of what nobody may read.
+                let out = std::process::Command::new(words[0]).args(&words[1..]).output().unwrap();
+                let text = String::from_utf8_lossy(&out.stdout);
+                std::fs::write(to.join(file), format!("# {command}\n{text}")).unwrap();
+            }
+            std::fs::write(to.join("json"), run("ip", &["-j", "-d", "addr"])).unwrap();
+            std::fs::write(to.join("snmp"), std::fs::read("/proc/thread-self/net/snmp").unwrap()).unwrap();
+            Live::open(None).unwrap().snapshot(Wanted::ALL)
+        });
+        let read = dump::read(std::slice::from_ref(&place.0)).unwrap();
+        let unused: Vec<_> = read.parts.iter().filter(|p| p.unused > 0).collect();
+        assert!(unused.is_empty(), "{unused:#?}");
+        let links = |s: &kptop::snapshot::Snapshot| {
+            let mut all: Vec<_> =
+                s.links.iter().map(|l| (l.index, l.name.clone(), l.kind.clone(), l.master, l.up)).collect();
+            all.sort();
+            all
+        };
+        assert_eq!(links(&read), links(&live));
+        let addresses = |s: &kptop::snapshot::Snapshot| {
+            let mut all: Vec<_> =
+                s.addresses.iter().map(|a| (a.interface.clone(), a.address, a.prefix)).collect();
+            all.sort();
+            all
+        };
+        assert_eq!(addresses(&read), addresses(&live));
+        let ways = |s: &kptop::snapshot::Snapshot| {
+            let w = s.ways.as_ref().unwrap();
+            let is_named = |r: &&kptop::snapshot::facts::WayRoute| !r.net.addr.is_multicast();
+            let mut all: Vec<String> = w
+                .routes
+                .iter()
+                .filter(is_named)
+                .map(|r| format!("{} {:?} {} {} {:?}", r.net, r.kind, r.table, r.interface, r.gateway))
+                .collect();
+            all.sort();
+            (all, w.deaf.clone())
+        };
+        assert_eq!(ways(&read), ways(&live));
+        let flows = |s: &kptop::snapshot::Snapshot| {
+            let f = &s.conntrack.as_ref().unwrap().flows.as_ref().unwrap().value;
+            let mut groups: Vec<_> =
+                f.groups.iter().map(|(k, v)| (*k, v.flows, v.assured, v.established)).collect();
+            groups.sort();
+            (f.total, groups)
+        };
+        assert_eq!(flows(&read), flows(&live));
+        assert_eq!(read.sysctls, live.sysctls);
+        assert_eq!(read.conntrack.as_ref().unwrap().cpus.len(), live.conntrack.as_ref().unwrap().cpus.len());
+        let names = |s: &kptop::snapshot::Snapshot| {
+            s.counters.as_ref().unwrap().value.named.keys().cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(names(&read), names(&live));
+        for t in read.tables.iter().filter(|t| t.family == Family::Ip) {
+            let i = live.table(t.backend, t.family, &t.table.name).unwrap();
+            let rules = |t: &Table| t.rules.iter().map(|r| t.rule_text(r).to_string()).collect::<Vec<_>>();
+            assert_eq!(rules(&t.table), rules(&live.tables[i].table), "{}", t.table.name);
+        }
+        assert!(read.tables.len() >= 3);
+    }
 }

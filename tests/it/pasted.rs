@@ -383,3 +383,21 @@ fn what_was_used_is_reported() {
     let json: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!((&json["schema"], &json["parts"][0]["unused"]), (&"kptop.files/1".into(), &1.into()));
 }
+
+/// A virtual server of a firewall mark is a Service; of statistics alone no weight is known; flows are there one by one.
+#[test]
+fn marks_weights_and_flows_of_files() {
+    let place = Place::new("pasted-ipvs");
+    let list = "IP Virtual Server version 1.2.1 (size=4096)\nProt LocalAddress:Port Scheduler Flags\n  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\nFWM  4096 wlc\n  -> 10.244.0.3:0                 Tunnel  1      2          0\n";
+    let json = crate::common::recordings::json(dump::read(&[write(&place, list)]).unwrap());
+    let all: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let s = &all["services"][0];
+    assert_eq!((&s["mode"], &s["frontends"][0]["kind"]), (&"ipvs".into(), &"firewall_mark".into()), "{s}");
+    assert_eq!(
+        (&s["health"]["state"], &s["backends"][0]["counters"]["active"]),
+        (&"unknown".into(), &2.into())
+    );
+    let snapshot = dump::read(&[set("1.36.2", "iptables-legacy").join("conntrack-L.txt.gz")]).unwrap();
+    let flows = &snapshot.conntrack.as_ref().unwrap().flows.as_ref().unwrap().value;
+    assert!(flows.all_kept && flows.followed.len() as u64 == flows.total);
+}

@@ -138,7 +138,7 @@ impl Writer<'_> {
                 self.nat.jump(nodeports, masqueraded, chain::MARK_MASQ);
                 self.nat.jump(nodeports, matches, to);
             }
-            None => {}
+            Some(FrontendKind::FirewallMark(_)) | None => {}
         }
     }
 

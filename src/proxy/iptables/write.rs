@@ -305,7 +305,7 @@ impl Writer<'_> {
                         self.source_ranges(service, f, ranges, &label, &hash);
                     }
                 }
-                None => {}
+                Some(FrontendKind::FirewallMark(_)) | None => {}
             }
         }
         if externals {
@@ -548,6 +548,8 @@ fn transport(service: &Service, destination: PortRange) -> Match {
             let flags = if destination == PortRange::ANY { 0 } else { 2 }; // XT_SCTP_DEST_PORTS
             Match::Sctp { source, destination, flags, invert: 0 }
         }
+        // Rules go by addresses: a Service of a mark has none.
+        Protocol::Any => Match::Protocol { number: 0, invert: false },
     }
 }
 

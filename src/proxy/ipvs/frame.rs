@@ -152,7 +152,7 @@ fn sets(services: &[Service], family: IpFamily, options: &FrameOptions<'_>) -> V
                     let (end, member) = match s.protocol {
                         Protocol::Tcp => ("TCP", Some(port)),
                         Protocol::Udp => ("UDP", Some(port)),
-                        Protocol::Sctp => ("SCTP-HASH", None),
+                        Protocol::Sctp | Protocol::Any => ("SCTP-HASH", None),
                     };
                     let mut put = |member: Member| {
                         add(&format!("NODE-PORT-{end}"), member.clone());

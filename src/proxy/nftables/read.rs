@@ -33,9 +33,20 @@ pub fn read(family: IpFamily, table: &Table) -> Vec<Service> {
     }
     // Maps keep no order.
     for (s, _) in &mut r.services {
-        s.frontends.sort_by_key(|f| (f.kind.map_or(1, |k| k as u8 * 2), f.address, f.port));
+        s.frontends.sort_by_key(|f| (f.kind.map_or(1, place_of), f.address, f.port));
     }
     r.services.into_iter().map(|(s, _)| s).collect()
+}
+
+/// The order of frontends; those of which the kind is not known come behind cluster IPs.
+fn place_of(kind: FrontendKind) -> u8 {
+    match kind {
+        FrontendKind::ClusterIp => 0,
+        FrontendKind::ExternalIp => 2,
+        FrontendKind::LoadBalancerIp => 4,
+        FrontendKind::NodePort => 6,
+        FrontendKind::FirewallMark(_) => 8,
+    }
 }
 
 struct Reader<'a> {

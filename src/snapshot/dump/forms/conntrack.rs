@@ -30,6 +30,7 @@ fn take(to: &mut Reader, f: &Found) -> Result<(), String> {
 /// Flows, and how many lines are none. The first ones are kept one by one.
 fn read(text: &str) -> (Flows, u64) {
     let (mut flows, mut other) = (Flows::default(), 0);
+    flows.keep_all();
     for line in text.lines().filter(|l| !l.trim().is_empty()) {
         match flow(line) {
             Some(f) => flows.add(&f),

@@ -20,8 +20,10 @@ fn is(g: &Glance<'_>) -> bool {
 }
 
 fn read(to: &mut Reader, f: &Found) -> Result<(), String> {
-    let v6 =
-        f.text.lines().any(|l| l.split_whitespace().any(|w| w.contains("::"))) || f.name.starts_with("ip_-6");
+    // A default route without a gateway is of the family of the others.
+    let first = |l: &str, c: char| l.split_whitespace().next().is_some_and(|w| w.contains(c));
+    let all_v6 = f.text.lines().any(|l| first(l, ':')) && !f.text.lines().any(|l| first(l, '.'));
+    let v6 = all_v6 || f.name.starts_with("ip_-6");
     let lines = || f.text.lines().filter(|l| !l.trim().is_empty());
     // Hops of a route with several are lines of their own.
     to.unused(lines().filter(|l| route(l, v6).is_none() && !l.trim_start().starts_with("nexthop ")).count());
@@ -68,12 +70,13 @@ pub(super) fn route(line: &str, v6: bool) -> Option<GivenRoute> {
         words.remove(0);
     }
     let first = *words.first()?;
+    let after = |key: &str| words.iter().position(|w| *w == key).and_then(|i| words.get(i + 1).copied());
+    let v6 = after("via").map_or(v6, |g| g.contains(':'));
     let net: IpNet = match first {
         "default" if v6 => "::/0".parse().ok()?,
         "default" => "0.0.0.0/0".parse().ok()?,
         net => net.parse::<IpNet>().ok().or_else(|| net.parse().ok().map(IpNet::host))?,
     };
-    let after = |key: &str| words.iter().position(|w| *w == key).and_then(|i| words.get(i + 1).copied());
     let is_route = kind != RouteKind::Unicast
         || after("dev").is_some()
         || first == "default"

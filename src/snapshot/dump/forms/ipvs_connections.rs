@@ -94,6 +94,7 @@ fn connection(words: &[&str]) -> Option<Flow> {
 /// Flows, and how many lines are none.
 fn connections(text: &str) -> (Flows, usize) {
     let (mut flows, mut wrong) = (Flows::default(), 0);
+    flows.keep_all();
     for line in text.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         let is_head = matches!(words[..], [] | ["IPVS", ..] | ["pro", ..] | ["Pro", ..]);

@@ -67,6 +67,7 @@ fn frontend_words(f: &Frontend) -> String {
         Some(FrontendKind::ExternalIp) => "external IP",
         Some(FrontendKind::LoadBalancerIp) => "load balancer",
         Some(FrontendKind::NodePort) => "node port",
+        Some(FrontendKind::FirewallMark(_)) => "firewall mark",
         None => "address",
     };
     let mut text = format!("{} {kind}", frontend_text(f));

@@ -126,7 +126,8 @@ pub(super) fn draw(
     }
     let flows = update.snapshot.followed_flows().cloned();
     let wanted = |f: &Flows| {
-        f.wanted().iter().any(|w| service.frontends.iter().any(|s| (s.address, s.port) == (w.1, w.2)))
+        f.all_kept
+            || f.wanted().iter().any(|w| service.frontends.iter().any(|s| (s.address, s.port) == (w.1, w.2)))
     };
     let Some(flows) = flows.filter(|f| wanted(f)) else {
         rows.fit(0, rest);
@@ -140,6 +141,12 @@ pub(super) fn draw(
         frame.render_widget(text, rest);
         return;
     };
+    // Of a file all flows are kept: those of this Service are shown.
+    let mine: Vec<&ConntrackFlow> = flows
+        .followed
+        .iter()
+        .filter(|f| !flows.all_kept || f.is_dnat() && is_to(service, &update.snapshot, &FlowKey::of(f)))
+        .collect();
     let v6 = service.family == IpFamily::V6;
     let address = if v6 { 41 } else { 21 };
     let wide = area.width >= address as u16 * 3 + 34;
@@ -154,14 +161,17 @@ pub(super) fn draw(
     }
     put(frame, Rect { height: 1, ..rest }, &head, theme.head(), false);
     let list = Rect { y: rest.y + 1, height: rest.height.saturating_sub(1), ..rest };
-    let more = flows.followed_count.saturating_sub(flows.followed.len() as u64);
+    let more = match flows.all_kept {
+        true => 0,
+        false => flows.followed_count.saturating_sub(mine.len() as u64),
+    };
     let extra = usize::from(more > 0);
-    rows.fit(flows.followed.len() + extra, list);
-    if flows.followed.is_empty() {
+    rows.fit(mine.len() + extra, list);
+    if mine.is_empty() {
         frame.render_widget(Paragraph::new(" No flow to it right now.").style(theme.dim()), list);
     }
     draw_list(frame, theme, rows, Some(true), |frame, line, at| {
-        let Some(f) = flows.followed.get(line) else {
+        let Some(f) = mine.get(line) else {
             let text = format!(" … and {} more", plural(more, "flow"));
             put(frame, at, &text, theme.dim(), false);
             return;
