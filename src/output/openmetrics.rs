@@ -393,9 +393,9 @@ fn backend(
 ) {
     let endpoint = view.snapshot.cluster.as_deref().and_then(|c| cluster_endpoint(c, x, b.address, b.port));
     let place = endpoint_text(b.address, b.port);
-    // Only IPVS has figures for each frontend.
+    // Of virtual servers that nobody names the address is all that distinguishes them.
     let frontend = match (x.engine.mode(), x.frontends.first()) {
-        (crate::proxy::Mode::Ipvs, Some(f)) => crate::proxy::frontend_text(f),
+        (crate::proxy::Mode::Ipvs, Some(f)) if x.name.is_none() => crate::proxy::frontend_text(f),
         _ => String::new(),
     };
     let pod = endpoint.and_then(|e| e.target.as_deref()).unwrap_or_default();

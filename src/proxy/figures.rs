@@ -81,6 +81,12 @@ impl Column {
 }
 
 impl Column {
+    /// Adds to a figure of `len` ones, which begins with this where nothing is known yet.
+    fn sum(&mut self, len: usize, i: usize, value: Option<u64>) {
+        let known = self.get(i);
+        self.set(len, i, value.map(|n| n + known.unwrap_or(0)));
+    }
+
     /// Adds to a figure that is there.
     fn add(&mut self, i: usize, n: u64) {
         if let Some(place) = self.0.get_mut(i).filter(|p| **p != NONE) {
@@ -411,18 +417,25 @@ impl ByServers {
         let mut all = ByServers::default();
         // What a dump without statistics does not say is not 0.
         let reported = |n: u64| Some(n).filter(|_| !ipvs.uncounted);
-        for (i, server) in services.servers.iter().enumerate() {
-            let Some(server) = ipvs.servers.get(*server as usize) else { continue };
-            let (f, b) = services.first[i];
-            all.hits.set(frontends, f as usize, reported(server.stats.connections));
-            for (i, real) in (b as usize..).zip(&server.real_servers) {
-                let s = &real.stats;
-                all.flows.set(backends, i, reported(s.connections));
-                all.packets.set(backends, i, reported(s.in_packets + s.out_packets));
-                all.bytes.set(backends, i, reported(s.in_bytes + s.out_bytes));
-                if !ipvs.unweighted {
-                    all.active.set(backends, i, Some(u64::from(real.active)));
-                    all.inactive.set(backends, i, Some(u64::from(real.inactive)));
+        for (i, s) in services.iter().enumerate() {
+            let (first, backend) = (services.first[i].0 as usize, services.first[i].1 as usize);
+            for place in first..first + s.frontends.len() {
+                let server = services.servers.get(place).and_then(|n| ipvs.servers.get(*n as usize));
+                let Some(server) = server else { continue };
+                all.hits.set(frontends, place, reported(server.stats.connections));
+                for (n, real) in server.real_servers.iter().enumerate() {
+                    let is = |b: &super::Backend| (b.address, b.port) == (real.address, real.port);
+                    // Most are where they are in the kernel's list.
+                    let here = s.backends.get(n).filter(|b| is(b)).map(|_| n);
+                    let Some(b) = here.or_else(|| s.backends.iter().position(is)) else { continue };
+                    let (i, st) = (backend + b, &real.stats);
+                    all.flows.sum(backends, i, reported(st.connections));
+                    all.packets.sum(backends, i, reported(st.in_packets + st.out_packets));
+                    all.bytes.sum(backends, i, reported(st.in_bytes + st.out_bytes));
+                    if !ipvs.unweighted {
+                        all.active.sum(backends, i, Some(u64::from(real.active)));
+                        all.inactive.sum(backends, i, Some(u64::from(real.inactive)));
+                    }
                 }
             }
         }

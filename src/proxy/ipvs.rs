@@ -1,6 +1,7 @@
 //! kube-proxy's ipvs mode: virtual servers -> Services and back.
 //!
-//! IPVS carries no names: each virtual server is a Service of its own here, known by its address. What kind of
+//! IPVS carries no names: each virtual server is a Service of its own, known by its address, until the API names it: those of one
+//! Service port are one Service then, with a frontend for each. What kind of
 //! frontend it is, its policy and its source ranges are in kube-proxy's ipsets (`pkg/proxy/ipvs/ipset.go`).
 
 mod frame;
@@ -8,7 +9,8 @@ mod frame;
 pub use frame::{FrameOptions, frame};
 
 use super::{
-    Action, Backend, CounterSource, Engine, Frontend, FrontendKind, Protocol, Service, TrafficPolicy,
+    Action, Backend, CounterSource, Engine, Frontend, FrontendKind, Protocol, Service, ServiceName,
+    TrafficPolicy,
 };
 use crate::ruleset::{IpFamily, IpNet};
 use crate::snapshot::facts::{
@@ -186,6 +188,74 @@ impl Index {
             whole(ranges);
         }
         index
+    }
+}
+
+/// The Service port that a virtual server was found to be of.
+type PortKey = (ServiceName, Protocol, IpFamily);
+
+/// Virtual servers that are of one Service port, as one Service with a frontend for each; those that nobody names stay single. Each
+/// with the places of its virtual servers, in the order of its frontends.
+pub(super) fn joined(servers: impl Iterator<Item = (Service, u32)>) -> Vec<(Service, Vec<u32>)> {
+    let mut of_port: HashMap<PortKey, usize> = HashMap::new();
+    let mut groups: Vec<Vec<(Service, u32)>> = Vec::new();
+    for (service, place) in servers {
+        let key = service.name.clone().map(|n| (n, service.protocol, service.family));
+        let at = match key {
+            Some(key) => *of_port.entry(key).or_insert(groups.len()),
+            None => groups.len(),
+        };
+        match groups.get_mut(at) {
+            Some(group) => group.push((service, place)),
+            None => groups.push(vec![(service, place)]),
+        }
+    }
+    groups.into_iter().filter_map(join).collect()
+}
+
+/// Of a Service port, its virtual servers as one Service: cluster IPs first.
+fn join(mut group: Vec<(Service, u32)>) -> Option<(Service, Vec<u32>)> {
+    let local = |s: &Service| s.frontends.iter().any(|f| f.traffic_policy == Some(TrafficPolicy::Local));
+    group.sort_by_key(|(s, _)| s.frontends.first().map(|f| (f.kind.is_none(), f.kind, f.address, f.port)));
+    let places = group.iter().map(|g| g.1).collect();
+    if group.len() == 1 {
+        return group.pop().map(|g| (g.0, places));
+    }
+    let any_local = group.iter().any(|g| local(&g.0));
+    let mut rest = group.into_iter().map(|g| g.0);
+    let mut one = rest.next()?;
+    let is_local = local(&one);
+    for b in &mut one.backends {
+        settle(b, is_local, any_local);
+    }
+    for s in rest {
+        let is_local = local(&s);
+        for mut b in s.backends {
+            settle(&mut b, is_local, any_local);
+            match one.backends.iter_mut().find(|o| (o.address, o.port) == (b.address, b.port)) {
+                Some(known) => {
+                    known.share = known.share.or(b.share);
+                    known.local_share = known.local_share.or(b.local_share);
+                    let new = b.traffic_policies.iter().filter(|p| !known.traffic_policies.contains(p));
+                    let new: Vec<TrafficPolicy> = new.copied().collect();
+                    known.traffic_policies.extend(new);
+                }
+                None => one.backends.push(b),
+            }
+        }
+        one.frontends.extend(s.frontends);
+        one.session_affinity_s = one.session_affinity_s.or(s.session_affinity_s);
+    }
+    Some((one, places))
+}
+
+/// Puts the share of a backend under the policy of its virtual server; where others of the Service are local, those of which
+/// IPVS says nothing go by the cluster policy.
+fn settle(b: &mut Backend, is_local: bool, any_local: bool) {
+    if is_local {
+        b.local_share = b.share.take();
+    } else if any_local && b.traffic_policies.is_empty() {
+        b.traffic_policies = vec![TrafficPolicy::Cluster];
     }
 }
 

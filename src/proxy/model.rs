@@ -2,7 +2,7 @@
 
 use super::cluster::ApiNames;
 use super::figures::same_arc;
-use super::services::{ModeState, NO_SERVER, Services, State};
+use super::services::{ModeState, Services, State};
 use super::{
     CounterSource, Engine, Figures, Mode, Names, Service, ServiceFigures, Variant, chain, iptables, ipvs,
     nftables, userspace,
@@ -46,7 +46,7 @@ impl Model {
 
     /// Services of which nobody counted anything, in this order.
     pub fn of(services: Vec<Service>) -> Model {
-        let all = services.into_iter().map(|s| (s, NO_SERVER)).collect();
+        let all = services.into_iter().map(|s| (s, Vec::new())).collect();
         Model { services: Arc::new(Services::new(all, Vec::new())), ..Model::default() }
     }
 
@@ -123,14 +123,17 @@ impl Made {
 
     fn services(&self, snapshot: &Snapshot, names: &Names) -> Services {
         let mut all = read_tables(snapshot, names);
-        let servers = read_ipvs(snapshot);
-        let places = std::iter::repeat_n(NO_SERVER, all.len());
-        let places: Vec<u32> = places.chain(servers.iter().map(|s| s.0)).collect();
-        all.extend(servers.into_iter().map(|s| s.1));
+        let (places, mut servers): (Vec<u32>, Vec<Service>) = read_ipvs(snapshot).into_iter().unzip();
         self.api.name(&mut all);
+        self.api.name(&mut servers);
+        let mut places_of: Vec<Vec<u32>> = vec![Vec::new(); all.len()];
+        for (service, places) in ipvs::joined(servers.into_iter().zip(places)) {
+            all.push(service);
+            places_of.push(places);
+        }
         let modes = modes(snapshot, &all);
         mark_stale(&mut all, &modes);
-        let mut all: Vec<(Service, u32)> = all.into_iter().zip(places).collect();
+        let mut all: Vec<(Service, Vec<u32>)> = all.into_iter().zip(places_of).collect();
         all.sort_by(|a, b| order(&a.0, &b.0));
         Services::new(all, modes)
     }

@@ -51,7 +51,7 @@ pub struct Services {
     pub modes: Vec<ModeState>,
     /// Where each Service's frontends and backends begin among those of all.
     pub(super) first: Vec<(u32, u32)>,
-    /// The virtual server of each Service, in IPVS's order; `NO_SERVER` for those of other modes.
+    /// The virtual server of each frontend, in IPVS's order; `NO_SERVER` for those of other modes.
     pub(super) servers: Vec<u32>,
     frontends: usize,
     pub(super) backends: usize,
@@ -73,9 +73,14 @@ impl std::ops::Deref for Services {
 }
 
 impl Services {
-    /// Services in their order, each with its virtual server.
-    pub(super) fn new(all: Vec<(Service, u32)>, modes: Vec<ModeState>) -> Services {
-        let (all, servers): (Vec<Service>, Vec<u32>) = all.into_iter().unzip();
+    /// Services in their order, each with the virtual servers of its frontends, where it has any.
+    pub(super) fn new(all: Vec<(Service, Vec<u32>)>, modes: Vec<ModeState>) -> Services {
+        let mut servers = Vec::new();
+        let place = |(s, mine): (Service, Vec<u32>)| {
+            servers.extend((0..s.frontends.len()).map(|i| mine.get(i).copied().unwrap_or(NO_SERVER)));
+            s
+        };
+        let all: Vec<Service> = all.into_iter().map(place).collect();
         let (mut frontends, mut backends) = (0, 0);
         let first = all.iter().map(|s| {
             let here = (frontends as u32, backends as u32);

@@ -109,6 +109,41 @@ fn names_come_from_chain_hashes_where_a_list_is_given() {
     assert_eq!(named.services.iter().filter(|s| s.name.is_none()).count(), 0);
 }
 
+/// The same objects in ipvs mode are the same Services as in the other modes.
+#[test]
+fn services_of_ipvs_mode_are_those_of_the_other_modes() {
+    let read = |mode: &str| {
+        let snapshot = kptop::snapshot::dump::read(&[set("1.36.2", mode)]).unwrap();
+        Model::read(&snapshot, &Names::default())
+    };
+    let keys = |m: &Model| -> std::collections::BTreeSet<String> {
+        let named = m.services.iter().filter(|s| s.is_used());
+        named.map(|s| format!("{} {} {}", s.label(), s.protocol.name(), s.family)).collect()
+    };
+    for mode in ["ipvs-legacy", "ipvs-nft"] {
+        let (ipvs, iptables) = (read(mode), read("iptables-legacy"));
+        assert!(keys(&ipvs).len() > 30);
+        assert_eq!(keys(&ipvs), keys(&iptables), "{mode}");
+        let used = ipvs.services.iter().filter(|s| s.is_used()).count();
+        assert_eq!(used, keys(&ipvs).len(), "{mode}: each Service port is one entry");
+        // All of its addresses are there, and its backends once.
+        for s in iptables.services.iter().filter(|s| s.is_used()) {
+            let mine = ipvs
+                .services
+                .iter()
+                .find(|i| (i.label(), i.protocol, i.family) == (s.label(), s.protocol, s.family));
+            let mine = mine.unwrap();
+            for f in s.frontends.iter().filter(|f| f.address.is_some()) {
+                let there = mine.frontends.iter().any(|m| (m.address, m.port) == (f.address, f.port));
+                assert!(there, "{mode}: {} lacks {:?}", s.label(), f);
+            }
+            let places: std::collections::BTreeSet<_> =
+                mine.backends.iter().map(|b| (b.address, b.port)).collect();
+            assert_eq!(places.len(), mine.backends.len(), "{mode}: {}", s.label());
+        }
+    }
+}
+
 fn with_ipvs(mut snapshot: Snapshot) -> Snapshot {
     use kptop::snapshot::facts::{Ipvs, IpvsStats, VirtualAddress, VirtualServer};
     let server = VirtualServer {
