@@ -14,7 +14,11 @@ pub(super) const CHECK: Check =
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     if cx.active(Mode::Ipvs) {
-        let n = cx.active_services().filter(|(_, s)| s.engine.mode() == Mode::Ipvs).count();
+        let servers: u64 = cx
+            .active_services()
+            .filter(|(_, s)| s.engine.mode() == Mode::Ipvs)
+            .map(|(_, s)| s.frontends.len() as u64)
+            .sum();
         found.push(
             Finding::node(
                 CHECK.id,
@@ -22,7 +26,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
                 "ipvs mode",
                 "ipvs mode is deprecated since Kubernetes 1.35",
             )
-            .proved_by(format!("{} in ipvs mode here", plural(n as u64, "virtual server")))
+            .proved_by(format!("{} in ipvs mode here", plural(servers, "virtual server")))
             .advise(
                 "from 1.40 on it is behind a feature gate and nftables is the default; 1.43 has it no more",
             )
