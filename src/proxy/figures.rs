@@ -324,6 +324,26 @@ impl<'a> ServiceFigures<'a> {
         }
     }
 
+    /// New flows to a backend; `None` where nothing counts them.
+    pub fn new_flows_to(&self, backend: usize) -> Option<u64> {
+        self.counts(backend)[0]
+    }
+
+    /// As [`BackendFigures::flows`] of a backend.
+    fn flows_to(&self, backend: usize) -> Option<u64> {
+        match self.services[self.service].backends[backend].source {
+            CounterSource::Conntrack => {
+                let i = self.services.first[self.service].1 as usize + backend;
+                self.figures.by_flows.flows.get(i)
+            }
+            CounterSource::NatRule | CounterSource::Ipvs => self.new_flows_to(backend),
+        }
+    }
+
+    fn places(&self) -> std::ops::Range<usize> {
+        0..self.services[self.service].backends.len()
+    }
+
     /// Of every frontend, in the Service's order.
     pub fn frontends(self) -> impl Iterator<Item = FrontendFigures> + 'a {
         (0..self.services[self.service].frontends.len()).map(move |i| self.frontend(i))
@@ -331,7 +351,7 @@ impl<'a> ServiceFigures<'a> {
 
     /// Of every backend, in the Service's order.
     pub fn backends(self) -> impl Iterator<Item = BackendFigures> + 'a {
-        (0..self.services[self.service].backends.len()).map(move |i| self.backend(i))
+        self.places().map(move |i| self.backend(i))
     }
 
     /// Packets that its frontends refused; `None` where nothing counts them.
@@ -342,7 +362,7 @@ impl<'a> ServiceFigures<'a> {
     /// New flows over its backends; of [`CounterSource::Conntrack`] the flows that it holds. `None` where nothing
     /// counts them.
     pub fn flows(self) -> Option<u64> {
-        self.backends().filter_map(|b| b.flows).reduce(|a, b| a + b)
+        self.places().filter_map(|b| self.flows_to(b)).reduce(|a, b| a + b)
     }
 
     /// Times from the first packet of a flow to a backend to its first answer, of the last minute or two; `None` where none was
@@ -354,21 +374,20 @@ impl<'a> ServiceFigures<'a> {
 
     /// The same over all of its backends; empty where none was seen.
     pub fn all_latencies(self) -> Latencies {
-        let backends = 0..self.services[self.service].backends.len();
         let mut sum = Latencies::default();
-        backends.filter_map(|b| self.latencies(b)).for_each(|l| sum.merge(l));
+        self.places().filter_map(|b| self.latencies(b)).for_each(|l| sum.merge(l));
         sum
     }
 
     /// New flows over its backends; `None` where nothing counts them.
     pub fn new_flows(self) -> Option<u64> {
-        self.backends().filter_map(|b| b.new_flows).reduce(|a, b| a + b)
+        self.places().filter_map(|b| self.new_flows_to(b)).reduce(|a, b| a + b)
     }
 
     /// The flows by which its spread over backends is judged: new ones where they are counted, else those that conntrack holds.
     pub fn spread(self) -> impl Iterator<Item = u64> + 'a {
         let new = self.new_flows().is_some();
-        self.backends().map(move |b| if new { b.new_flows } else { b.flows }.unwrap_or(0))
+        self.places().map(move |b| if new { self.new_flows_to(b) } else { self.flows_to(b) }.unwrap_or(0))
     }
 
     /// Flows that conntrack holds for its frontends; `None` where conntrack was not read.

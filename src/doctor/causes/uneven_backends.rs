@@ -19,23 +19,26 @@ pub(super) const CHECK: Check =
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for (i, s) in cx.active_services() {
-        let figures = || cx.model.figures(i).backends();
-        // IPVS' schedulers spread as they see fit.
-        let counted = s.engine.mode() != Mode::Ipvs && figures().all(|b| b.new_flows.is_some());
+        let figures = cx.model.figures(i);
+        let new = || (0..s.backends.len()).map(|b| figures.new_flows_to(b));
+        // Most Services have too few: nothing else of them is looked at.
+        let Some(sum) = new().sum::<Option<u64>>().filter(|sum| *sum >= FEW) else { continue };
         // Under both policies flows fall by two probability, and the rules count them together.
         let two = s.frontends.iter().any(|f| f.traffic_policy == Some(TrafficPolicy::Local))
             && s.backends.iter().any(|b| b.local_share.is_some());
-        if s.backends.len() < 2 || s.session_affinity_s.is_some() || !counted || two {
+        // IPVS' schedulers spread as they see fit.
+        let is_ipvs = s.engine.mode() == Mode::Ipvs;
+        if s.backends.len() < 2 || s.session_affinity_s.is_some() || is_ipvs || two {
             continue;
         }
-        let got: Vec<u64> = figures().map(|b| b.new_flows.unwrap_or(0)).collect();
-        let sum: u64 = got.iter().sum();
-        // A sample spreads by chance so much more than all of them do.
-        let sampled = figures().filter_map(|b| b.new_flows_variance).sum::<u64>() as f64 / sum.max(1) as f64;
+        let got: Vec<u64> = new().flatten().collect();
         let expected: Vec<f64> = s.backends.iter().map(|b| b.share.unwrap_or(0.0) * sum as f64).collect();
-        if sum < FEW || expected.iter().any(|e| *e < 5.0) {
+        if expected.iter().any(|e| *e < 5.0) {
             continue;
         }
+        // A sample spreads by chance so much more than all of them do.
+        let variance: u64 = figures.backends().filter_map(|b| b.new_flows_variance).sum();
+        let sampled = variance as f64 / sum as f64;
         let chi: f64 = got.iter().zip(&expected).map(|(g, e)| (*g as f64 - e).powi(2) / e).sum::<f64>()
             / (1.0 + sampled);
         let df = (got.len() - 1) as f64;
