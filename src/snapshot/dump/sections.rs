@@ -12,7 +12,7 @@ pub(super) struct Section {
 }
 
 /// Programs whose output is read.
-const PROGRAMS: [&str; 25] = [
+const PROGRAMS: [&str; 27] = [
     "iptables-legacy-save",
     "ip6tables-legacy-save",
     "iptables-nft-save",
@@ -38,6 +38,8 @@ const PROGRAMS: [&str; 25] = [
     "ss",
     "uname",
     "nfacct",
+    "curl",
+    "wget",
 ];
 
 /// The command in a line, where the line is one: `iptables -t nat -S`. What the tools print begins otherwise, but for `ip`,
@@ -66,6 +68,8 @@ fn command(line: &str) -> Option<&str> {
             }) && args.len() <= 5
         }
         "nft" => args.contains(&"list"),
+        // Of kube-proxy's ports.
+        "curl" | "wget" => ["/metrics", "/configz", "/healthz"].iter().any(|w| rest.contains(w)),
         "cat" => args.first().is_some_and(|a| a.starts_with('/')),
         "conntrack" | "ipvsadm" | "sysctl" | "iptables" | "ip6tables" => {
             args.iter().all(|a| !a.ends_with(':'))

@@ -32,9 +32,15 @@ fn is_proc(g: &Glance<'_>) -> bool {
 }
 
 fn read_proc(to: &mut Reader, f: &Found) -> Result<(), String> {
-    to.cpus = parse_proc_stats(&f.text).ok_or("a table whose figures are none")?;
+    let is_hex = |w: &str| w.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_row = |l: &&str| !l.trim().is_empty() && l.split_whitespace().all(is_hex);
+    let head = f.text.lines().find(|l| l.trim_start().starts_with("entries"));
+    let rows: Vec<&str> = f.text.lines().filter(is_row).collect();
+    let table: String = head.iter().chain(&rows).flat_map(|l| [l, "\n"]).collect();
+    to.unused(f.text.lines().filter(|l| !l.trim().is_empty()).count() - table.lines().count());
+    to.cpus = parse_proc_stats(&table).ok_or("a table whose figures are none")?;
     // The first column is the same on each line: the entries of all.
-    let entries = f.text.lines().nth(1).and_then(|l| l.split_whitespace().next());
+    let entries = rows.first().and_then(|l| l.split_whitespace().next());
     let entries = entries.and_then(|n| u64::from_str_radix(n, 16).ok());
     to.limits.count = to.limits.count.or(entries);
     Ok(())

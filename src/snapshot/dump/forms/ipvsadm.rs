@@ -109,10 +109,8 @@ fn read(text: &str, into: &mut Ipvs) -> Vec<String> {
 /// `/proc/net/ip_vs` as `ipvsadm -Ln` prints it: the kernel prints addresses and ports in hexadecimal
 /// (`ip_vs_info_seq_show`, net/netfilter/ipvs/ip_vs_ctl.c). `None` for another text.
 fn from_proc(text: &str) -> Option<String> {
-    let head = text.lines().nth(2)?;
-    if head.trim_end() != "  -> RemoteAddress:Port Forward Weight ActiveConn InActConn" {
-        return None;
-    }
+    let is_head = |l: &str| l.trim() == "-> RemoteAddress:Port Forward Weight ActiveConn InActConn";
+    let head = text.lines().take(6).position(is_head)?;
     let place = |word: &str| -> Option<String> {
         let (address, port) = word.rsplit_once(':')?;
         let port = u16::from_str_radix(port, 16).ok()?;
@@ -140,7 +138,7 @@ fn from_proc(text: &str) -> Option<String> {
         new.unwrap_or_else(|| l.to_string()) + "\n"
     };
     let mut lines = text.lines();
-    let head: String = lines.by_ref().take(3).map(|l| format!("{l}\n")).collect();
+    let head: String = lines.by_ref().take(head + 1).map(|l| format!("{l}\n")).collect();
     Some(head + &lines.map(line).collect::<String>())
 }
 

@@ -8,15 +8,22 @@ use crate::snapshot::dump::reader::{Form, Found, Reader};
 pub(super) static FORM: Form =
     Form { words: "ss -tlnp", source: SourceId::KubeProxy, repeats: true, is, read };
 
+fn is_head(line: &str) -> bool {
+    line.contains("Recv-Q") && line.contains("Send-Q") && line.contains("Local Address")
+}
+
+/// `LISTEN 0 4096 …`, or netstat's `tcp 0 0 …`
+fn is_row(line: &str) -> bool {
+    let numbers = line.split_whitespace().skip(1).take(2).filter(|w| w.parse::<u64>().is_ok());
+    numbers.count() == 2
+}
+
 fn is(g: &Glance<'_>) -> bool {
-    g.any(3, |l| {
-        l.contains("Recv-Q")
-            && l.contains("Send-Q")
-            && (l.contains("Local Address:Port") || l.contains("Local Address"))
-    })
+    g.any(3, is_head)
 }
 
 fn read(to: &mut Reader, f: &Found) -> Result<(), String> {
+    to.unused(f.text.lines().filter(|l| !l.trim().is_empty() && !is_head(l) && !is_row(l)).count());
     let pid = f.text.lines().find_map(|l| {
         // `users:(("kube-proxy",pid=1234,fd=8))`, or netstat's `1234/kube-proxy`
         let (front, rest) = l.split_once("kube-proxy")?;
