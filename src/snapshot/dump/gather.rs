@@ -16,6 +16,9 @@ pub const BUDGET: u64 = 1 << 30;
 /// The beginning of a file, which says what it is.
 const GLANCE: usize = 64 << 10;
 
+/// The same of metrics: kube-proxy gives some 100 KiB of them.
+const LONG_GLANCE: u64 = 4 << 20;
+
 /// How deep directories are looked into: a must-gather has its files eight deep.
 const DEEPEST: usize = 12;
 
@@ -131,8 +134,14 @@ impl Gathered {
             return Ok(Taken::Other);
         }
         let name = name_of(path);
-        let glance = text(bytes.clone());
-        let known = understood(&name, &glance).first().map(|u| u.form);
+        let mut glance = text(bytes.clone());
+        let mut known = understood(&name, &glance).first().map(|u| u.form);
+        // Metrics are in the order of their names: kube-proxy's own come late.
+        if known.is_none() && glance.contains("# TYPE ") {
+            rest.by_ref().take(LONG_GLANCE.min(self.left)).read_to_end(&mut bytes)?;
+            glance = text(bytes.clone());
+            known = understood(&name, &glance).first().map(|u| u.form);
+        }
         if known.is_none() && !is_empty(&glance) {
             return Ok(Taken::Other);
         }
