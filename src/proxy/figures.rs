@@ -3,7 +3,7 @@
 use super::{CounterSource, RuleRef, Services};
 use crate::ruleset::{L4Endpoint, TableCounters};
 use crate::snapshot::facts::{InterfaceAddress, Ipvs};
-use crate::snapshot::{FlowEvents, FlowFigures, FlowKey, Flows, Latencies, Recent, Snapshot};
+use crate::snapshot::{FlowEvents, FlowFigures, FlowKey, FlowTurnover, Flows, Latencies, Recent, Snapshot};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -86,13 +86,6 @@ impl Column {
         let known = self.get(i);
         self.set(len, i, value.map(|n| n + known.unwrap_or(0)));
     }
-
-    /// Adds to a figure that is there.
-    fn add(&mut self, i: usize, n: u64) {
-        if let Some(place) = self.0.get_mut(i).filter(|p| **p != NONE) {
-            *place = place.saturating_add(n);
-        }
-    }
 }
 
 /// Figures that rules counted.
@@ -127,10 +120,10 @@ struct ByServers {
 /// Figures that conntrack's notices give.
 #[derive(Debug, Default)]
 struct ByNotices {
-    new: Column,
-    refused: Column,
-    answered: Column,
-    variance: Column,
+    /// Whether notices are listened to: a backend that is not among them then had none.
+    listens: bool,
+    /// By backend: most have none, and several readings are held.
+    flows: HashMap<usize, FlowTurnover, foldhash::fast::FixedState>,
     /// Times to the first answer, by backend.
     latencies: HashMap<usize, Latencies, foldhash::fast::FixedState>,
 }
@@ -280,13 +273,14 @@ impl<'a> ServiceFigures<'a> {
     pub fn backend(&self, backend: usize) -> BackendFigures {
         let i = self.services.first[self.service].1 as usize + backend;
         let f = self.figures;
-        let (r, c, s, n) = (&f.by_rules, &f.by_flows, &f.by_servers, &f.by_notices);
+        let (r, c, s) = (&f.by_rules, &f.by_flows, &f.by_servers);
+        let notices = f.by_notices.get(i);
         let held = BackendFigures {
             conntrack_flows: c.flows.get(i),
             unreplied_flows: c.unreplied.get(i),
-            refused_flows: n.refused.get(i),
-            answered_flows: n.answered.get(i),
-            new_flows_variance: n.variance.get(i),
+            refused_flows: notices.map(|n| n.refused),
+            answered_flows: notices.map(|n| n.answered),
+            new_flows_variance: notices.map(|n| n.variance),
             ..BackendFigures::default()
         };
         match self.services[self.service].backends[backend].source {
@@ -295,7 +289,7 @@ impl<'a> ServiceFigures<'a> {
             }
             CounterSource::Conntrack => BackendFigures {
                 flows: held.conntrack_flows,
-                new_flows: n.new.get(i),
+                new_flows: notices.map(|n| n.began),
                 packets: c.packets.get(i),
                 bytes: c.bytes.get(i),
                 ..held
@@ -319,7 +313,9 @@ impl<'a> ServiceFigures<'a> {
         let (r, c, s) = (&f.by_rules, &f.by_flows, &f.by_servers);
         match self.services[self.service].backends[backend].source {
             CounterSource::NatRule => [r.flows.get(i), None, None],
-            CounterSource::Conntrack => [f.by_notices.new.get(i), c.packets.get(i), c.bytes.get(i)],
+            CounterSource::Conntrack => {
+                [f.by_notices.get(i).map(|n| n.began), c.packets.get(i), c.bytes.get(i)]
+            }
             CounterSource::Ipvs => [s.flows.get(i), s.packets.get(i), s.bytes.get(i)],
         }
     }
@@ -508,12 +504,13 @@ impl ByFlows {
 }
 
 impl ByNotices {
+    /// Of a backend; `None` where nothing listens.
+    fn get(&self, place: usize) -> Option<FlowTurnover> {
+        self.listens.then(|| self.flows.get(&place).copied().unwrap_or_default())
+    }
+
     fn read(services: &Services, events: &FlowEvents, own: &[InterfaceAddress]) -> ByNotices {
-        let (_, backends) = services.sizes();
-        let mut all = ByNotices::default();
-        for column in [&mut all.new, &mut all.refused, &mut all.answered, &mut all.variance] {
-            column.fill(backends, 0..backends);
-        }
+        let mut all = ByNotices { listens: true, ..ByNotices::default() };
         let place_of = |key: &FlowKey| {
             let i = services.reached_at(key.frontend(), own)?;
             let to = (key.backend, key.backend_port);
@@ -522,10 +519,11 @@ impl ByNotices {
         };
         for (key, t) in &events.pairs {
             let Some(place) = place_of(key) else { continue };
-            all.new.add(place, t.began);
-            all.refused.add(place, t.refused);
-            all.answered.add(place, t.answered);
-            all.variance.add(place, t.variance);
+            let of = all.flows.entry(place).or_default();
+            of.began += t.began;
+            of.refused += t.refused;
+            of.answered += t.answered;
+            of.variance += t.variance;
         }
         for (key, l) in &events.latencies {
             let place = place_of(key);
