@@ -78,9 +78,7 @@ impl Column {
             *place = value;
         }
     }
-}
 
-impl Column {
     /// Adds to a figure of `len` ones, which begins with this where nothing is known yet.
     fn sum(&mut self, len: usize, i: usize, value: Option<u64>) {
         let known = self.get(i);
@@ -269,46 +267,36 @@ impl<'a> ServiceFigures<'a> {
         }
     }
 
+    /// The place of a backend among those of all Services.
+    fn place(&self, backend: usize) -> usize {
+        self.services.first[self.service].1 as usize + backend
+    }
+
     /// Of a backend, by its place.
     pub fn backend(&self, backend: usize) -> BackendFigures {
-        let i = self.services.first[self.service].1 as usize + backend;
+        let i = self.place(backend);
         let f = self.figures;
-        let (r, c, s) = (&f.by_rules, &f.by_flows, &f.by_servers);
+        let [new_flows, packets, bytes] = self.counts(backend);
         let notices = f.by_notices.get(i);
-        let held = BackendFigures {
-            conntrack_flows: c.flows.get(i),
-            unreplied_flows: c.unreplied.get(i),
+        BackendFigures {
+            flows: self.flows_to(backend),
+            new_flows,
             refused_flows: notices.map(|n| n.refused),
             answered_flows: notices.map(|n| n.answered),
             new_flows_variance: notices.map(|n| n.variance),
-            ..BackendFigures::default()
-        };
-        match self.services[self.service].backends[backend].source {
-            CounterSource::NatRule => {
-                BackendFigures { flows: r.flows.get(i), new_flows: r.flows.get(i), ..held }
-            }
-            CounterSource::Conntrack => BackendFigures {
-                flows: held.conntrack_flows,
-                new_flows: notices.map(|n| n.began),
-                packets: c.packets.get(i),
-                bytes: c.bytes.get(i),
-                ..held
-            },
-            CounterSource::Ipvs => BackendFigures {
-                flows: s.flows.get(i),
-                new_flows: s.flows.get(i),
-                packets: s.packets.get(i),
-                bytes: s.bytes.get(i),
-                active: s.active.get(i),
-                inactive: s.inactive.get(i),
-                ..held
-            },
+            packets,
+            bytes,
+            // Of servers of IPVS alone these are there.
+            active: f.by_servers.active.get(i),
+            inactive: f.by_servers.inactive.get(i),
+            conntrack_flows: f.by_flows.flows.get(i),
+            unreplied_flows: f.by_flows.unreplied.get(i),
         }
     }
 
     /// New flows, packets and bytes of a backend, as [`ServiceFigures::backend`] has them.
     pub(crate) fn counts(&self, backend: usize) -> [Option<u64>; 3] {
-        let i = self.services.first[self.service].1 as usize + backend;
+        let i = self.place(backend);
         let f = self.figures;
         let (r, c, s) = (&f.by_rules, &f.by_flows, &f.by_servers);
         match self.services[self.service].backends[backend].source {
@@ -328,10 +316,7 @@ impl<'a> ServiceFigures<'a> {
     /// As [`BackendFigures::flows`] of a backend.
     fn flows_to(&self, backend: usize) -> Option<u64> {
         match self.services[self.service].backends[backend].source {
-            CounterSource::Conntrack => {
-                let i = self.services.first[self.service].1 as usize + backend;
-                self.figures.by_flows.flows.get(i)
-            }
+            CounterSource::Conntrack => self.figures.by_flows.flows.get(self.place(backend)),
             CounterSource::NatRule | CounterSource::Ipvs => self.new_flows_to(backend),
         }
     }
@@ -364,7 +349,7 @@ impl<'a> ServiceFigures<'a> {
     /// Times from the first packet of a flow to a backend to its first answer, of the last minute or two; `None` where none was
     /// seen.
     pub fn latencies(self, backend: usize) -> Option<&'a Latencies> {
-        let i = self.services.first[self.service].1 as usize + backend;
+        let i = self.place(backend);
         self.figures.by_notices.latencies.get(&i)
     }
 

@@ -41,8 +41,8 @@ pub mod facts {
     pub use crate::kernel::ebpf::{Hook, Program, Programs, learn_names};
     pub use crate::kernel::ipset::{AS_TEXT, Ipset, Member};
     pub use crate::kernel::ipvs::{
-        Forwarding, Ipvs, IpvsStats, RealServer, SVC_PERSISTENT, Timeouts, VirtualAddress, VirtualServer,
-        version as ipvs_version,
+        Forwarding, Ipvs, IpvsStats, RealServer, SVC_ONE_PACKET, SVC_PERSISTENT, Timeouts, VirtualAddress,
+        VirtualServer, version as ipvs_version,
     };
     pub use crate::kernel::job::stop;
     pub use crate::kernel::links::Link;

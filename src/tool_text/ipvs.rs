@@ -2,13 +2,11 @@
 
 use crate::ruleset::protocol_name;
 use crate::snapshot::facts::{
-    AS_TEXT, Forwarding, Ipset, Ipvs, IpvsStats, RealServer, SVC_PERSISTENT, VirtualAddress, VirtualServer,
+    AS_TEXT, Forwarding, Ipset, Ipvs, IpvsStats, RealServer, SVC_ONE_PACKET, SVC_PERSISTENT, VirtualAddress,
+    VirtualServer,
 };
 use std::fmt::Write;
 use std::net::SocketAddr;
-
-/// `SVC_F_ONEPACKET` (`linux/ip_vs.h`)
-const ONE_PACKET: u32 = 4;
 
 fn at(r: &RealServer) -> SocketAddr {
     SocketAddr::new(r.address, r.port)
@@ -47,7 +45,7 @@ pub(super) fn save(ipvs: &Ipvs) -> String {
         if v.flags & SVC_PERSISTENT != 0 {
             let _ = write!(out, " -p {}", v.timeout);
         }
-        if v.flags & ONE_PACKET != 0 {
+        if v.flags & SVC_ONE_PACKET != 0 {
             out.push_str(" -o");
         }
         if let Some(engine) = &v.persistence_engine {
@@ -84,7 +82,7 @@ pub(super) fn list(ipvs: &Ipvs) -> String {
         if v.flags & SVC_PERSISTENT != 0 {
             let _ = write!(out, " persistent {}", v.timeout);
         }
-        if v.flags & ONE_PACKET != 0 {
+        if v.flags & SVC_ONE_PACKET != 0 {
             out.push_str(" ops");
         }
         out.push('\n');

@@ -158,14 +158,7 @@ impl Gathered {
             return Ok(Taken::Empty);
         }
         let before = self.found.len();
-        self.found.extend(understood(&name, &text).into_iter().map(|u| Found {
-            path: path.to_path_buf(),
-            place: place.to_path_buf(),
-            name: u.name,
-            by_command: u.by_command,
-            form: u.form,
-            text: u.text,
-        }));
+        self.found.extend(understood(&name, &text).into_iter().map(|u| u.of(path, place)));
         Ok(if self.found.len() > before { Taken::Used } else { Taken::Other })
     }
 
@@ -193,6 +186,14 @@ pub(super) struct Understood {
     pub(super) by_command: bool,
     pub(super) form: &'static Form,
     pub(super) text: String,
+}
+
+impl Understood {
+    /// Of this file; `place` is where that is in what was named.
+    fn of(self, path: &Path, place: &Path) -> Found {
+        let Understood { name, by_command, form, text } = self;
+        Found { path: path.to_path_buf(), place: place.to_path_buf(), name, by_command, form, text }
+    }
 }
 
 /// What a text holds: the outputs of commands that are known, each with the name of its command or of the file.
@@ -269,14 +270,6 @@ fn files_in(dir: &Path, depth: usize, out: &mut Vec<PathBuf>) {
 /// As [`read_of`].
 pub fn read(paths: &[PathBuf]) -> Result<Snapshot, String> {
     read_of(paths, BUDGET, None)
-}
-
-/// Reads files and directories: of all together no more than `budget` bytes, unpacked.
-///
-/// # Errors
-/// As [`read_of`].
-pub fn read_within(paths: &[PathBuf], budget: u64) -> Result<Snapshot, String> {
-    read_of(paths, budget, None)
 }
 
 /// Reads files, directories and archives: of all together no more than `budget` bytes, unpacked; where they hold several nodes, of
@@ -373,14 +366,7 @@ pub fn find_in_archive(
 pub(crate) fn of_texts(texts: impl Iterator<Item = (String, String)>) -> Result<Snapshot, String> {
     let found = texts.flat_map(|(file, text)| {
         let path = PathBuf::from(&file);
-        understood(&file, &text).into_iter().map(move |u| Found {
-            path: path.clone(),
-            place: path.clone(),
-            name: u.name,
-            by_command: u.by_command,
-            form: u.form,
-            text: u.text,
-        })
+        understood(&file, &text).into_iter().map(move |u| u.of(&path, &path))
     });
     let mut reader = Reader::new(false);
     reader.all(found.collect())?;

@@ -19,5 +19,5 @@ mod sections;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use gather::of_texts;
-pub use gather::{BUDGET, find_in_archive, read, read_of, read_within};
+pub use gather::{BUDGET, find_in_archive, read, read_of};
 pub use report::InputPart;

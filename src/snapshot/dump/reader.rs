@@ -174,6 +174,11 @@ impl Reader {
         }
     }
 
+    /// The same of all lines but those that are `used`; blank ones do not count.
+    pub(super) fn unused_but(&mut self, f: &Found, used: impl Fn(&str) -> bool) {
+        self.unused(f.text.lines().filter(|l| !l.trim().is_empty() && !used(l)).count());
+    }
+
     /// The same was given before.
     pub(super) fn again(&mut self, f: &Found, what: &str, before: Option<&Path>) {
         let from = before.map_or("another file".into(), |b| b.display().to_string());

@@ -15,7 +15,7 @@ fn is(g: &Glance<'_>) -> bool {
 
 fn read(to: &mut Reader, f: &Found) -> Result<(), String> {
     to.accounts.extend(f.text.lines().filter_map(object));
-    to.unused(f.text.lines().filter(|l| !l.trim().is_empty() && object(l).is_none()).count());
+    to.unused_but(f, |l| object(l).is_some());
     Ok(())
 }
 

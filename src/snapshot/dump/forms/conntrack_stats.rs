@@ -17,12 +17,12 @@ pub(super) static PROC: Form = Form {
 };
 
 fn is(g: &Glance<'_>) -> bool {
-    g.any(3, |l| l.trim_start().starts_with("cpu=") && l.contains("insert"))
+    g.any(3, |l| is_cpu(l) && l.contains("insert"))
 }
 
 fn read(to: &mut Reader, f: &Found) -> Result<(), String> {
     to.cpus = stats(&f.text);
-    to.unused(f.text.lines().filter(|l| !l.trim().is_empty()).count() - to.cpus.len());
+    to.unused_but(f, is_cpu);
     Ok(())
 }
 
@@ -46,10 +46,14 @@ fn read_proc(to: &mut Reader, f: &Found) -> Result<(), String> {
     Ok(())
 }
 
+fn is_cpu(line: &str) -> bool {
+    line.trim_start().starts_with("cpu=")
+}
+
 /// `cpu=0 found=0 invalid=0 insert=0 …`
 fn stats(text: &str) -> Vec<Stats> {
     text.lines()
-        .filter(|l| l.trim_start().starts_with("cpu="))
+        .filter(|l| is_cpu(l))
         .map(|line| {
             let mut s = Stats::default();
             for (key, value) in line.split_whitespace().filter_map(|w| w.split_once('=')) {

@@ -23,9 +23,8 @@ fn is(g: &Glance<'_>) -> bool {
 }
 
 fn read(to: &mut Reader, f: &Found) -> Result<(), String> {
-    let lines = || f.text.lines().filter(|l| !l.trim().is_empty());
-    to.unused(lines().filter(|l| neighbour(l).is_none()).count());
-    let failed = lines().filter_map(neighbour).filter(|n| n.2 == "FAILED");
+    to.unused_but(f, |l| neighbour(l).is_some());
+    let failed = f.text.lines().filter_map(neighbour).filter(|n| n.2 == "FAILED");
     to.deaf.extend(failed.map(|(a, link, _)| (a, link.to_string())));
     Ok(())
 }

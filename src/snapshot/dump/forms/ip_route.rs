@@ -24,17 +24,16 @@ fn read(to: &mut Reader, f: &Found) -> Result<(), String> {
     let first = |l: &str, c: char| l.split_whitespace().next().is_some_and(|w| w.contains(c));
     let all_v6 = f.text.lines().any(|l| first(l, ':')) && !f.text.lines().any(|l| first(l, '.'));
     let v6 = all_v6 || f.name.starts_with("ip_-6");
-    let lines = || f.text.lines().filter(|l| !l.trim().is_empty());
     // Hops of a route with several are lines of their own.
-    to.unused(lines().filter(|l| route(l, v6).is_none() && !l.trim_start().starts_with("nexthop ")).count());
-    let mut routes: Vec<GivenRoute> = lines().filter_map(|l| route(l, v6)).collect();
+    to.unused_but(f, |l| route(l, v6).is_some() || l.trim_start().starts_with("nexthop "));
+    let mut routes: Vec<GivenRoute> = f.text.lines().filter_map(|l| route(l, v6)).collect();
     for (i, hop) in hops(&f.text) {
         if let Some(r) = routes.get_mut(i).filter(|r| r.interface.is_empty()) {
             r.interface = hop;
             r.by_gateway = true;
         }
     }
-    to.all_tables |= f.name.replace('-', "_").contains("table_all") || lines().any(|l| l.contains(" table "));
+    to.all_tables |= f.name.replace('-', "_").contains("table_all") || f.text.contains(" table ");
     to.take_routes(routes);
     Ok(())
 }

@@ -18,10 +18,10 @@ fn is(g: &Glance<'_>) -> bool {
 }
 
 fn read(to: &mut Reader, f: &Found) -> Result<(), String> {
-    let lines = || f.text.lines().filter(|l| !l.trim().is_empty());
-    to.unused(lines().filter(|l| !is_rule(l)).count());
+    let mut rules = f.text.lines().filter(|l| is_rule(l));
+    to.unused_but(f, is_rule);
     let usual = ["from all lookup local", "from all lookup main", "from all lookup default"];
     let is_usual = |l: &str| l.split_once(':').is_some_and(|r| usual.contains(&r.1.trim()));
-    to.rules_given = Some(to.rules_given.unwrap_or(true) && lines().filter(|l| is_rule(l)).all(is_usual));
+    to.rules_given = Some(to.rules_given.unwrap_or(true) && rules.all(is_usual));
     Ok(())
 }

@@ -19,7 +19,7 @@ fn read(to: &mut Reader, f: &Found) -> Result<(), String> {
         packets: Some(c.packets),
     };
     let clients: Vec<_> = f.text.lines().filter_map(recent::parse).map(client).collect();
-    to.unused(f.text.lines().filter(|l| !l.trim().is_empty()).count() - clients.len());
+    to.unused_but(f, |l| recent::parse(l).is_some());
     // `cat /proc/net/xt_recent/KUBE-SEP-X` names the list.
     let name = f.name.rsplit_once("xt_recent_").map_or(f.name.as_str(), |n| n.1);
     to.remembered.lists.push((MemoryList::Recent(name.to_string()), clients));

@@ -12,15 +12,14 @@ fn is(g: &Glance<'_>) -> bool {
     g.any(3, |l| l.starts_with("Ip: ") && l.contains("Forwarding") || l.starts_with("TcpExt: "))
 }
 
+fn is_pair(line: &str) -> bool {
+    line.split_once(": ").is_some_and(|p| !p.0.contains(' '))
+}
+
 fn read(to: &mut Reader, f: &Found) -> Result<(), String> {
     // What stands before or between is no pair of lines.
-    let pairs: String = f
-        .text
-        .lines()
-        .filter(|l| l.split_once(": ").is_some_and(|p| !p.0.contains(' ')))
-        .map(|l| format!("{l}\n"))
-        .collect();
-    to.unused(f.text.lines().filter(|l| !l.trim().is_empty()).count() - pairs.lines().count());
+    let pairs: String = f.text.lines().filter(|l| is_pair(l)).map(|l| format!("{l}\n")).collect();
+    to.unused_but(f, is_pair);
     counters::parse(&pairs, &mut to.counters.named);
     Ok(())
 }

@@ -19,7 +19,7 @@ fn is(g: &Glance<'_>) -> bool {
 
 fn read(to: &mut Reader, f: &Found) -> Result<(), String> {
     let lines: String = f.text.lines().filter(|l| is_line(l)).map(|l| format!("{l}\n")).collect();
-    to.unused(f.text.lines().filter(|l| !l.trim().is_empty()).count() - lines.lines().count());
+    to.unused_but(f, is_line);
     to.counters.softnet = counters::parse_softnet(&lines);
     Ok(())
 }

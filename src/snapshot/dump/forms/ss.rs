@@ -23,7 +23,7 @@ fn is(g: &Glance<'_>) -> bool {
 }
 
 fn read(to: &mut Reader, f: &Found) -> Result<(), String> {
-    to.unused(f.text.lines().filter(|l| !l.trim().is_empty() && !is_head(l) && !is_row(l)).count());
+    to.unused_but(f, |l| is_head(l) || is_row(l));
     let pid = f.text.lines().find_map(|l| {
         // `users:(("kube-proxy",pid=1234,fd=8))`, or netstat's `1234/kube-proxy`
         let (front, rest) = l.split_once("kube-proxy")?;

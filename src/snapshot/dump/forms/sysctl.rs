@@ -37,8 +37,7 @@ fn is(g: &Glance<'_>) -> bool {
 }
 
 fn read(to: &mut Reader, f: &Found) -> Result<(), String> {
-    let lines = f.text.lines().filter(|l| !l.trim().is_empty() && !l.starts_with(['#', ';']));
-    to.unused(lines.filter(|l| pair(l).is_none() && !l.starts_with("sysctl: ")).count());
+    to.unused_but(f, |l| l.starts_with(['#', ';']) || l.starts_with("sysctl: ") || pair(l).is_some());
     let text: String =
         f.text.lines().filter_map(pair).map(|(k, v)| format!("{} = {v}\n", dotted(k))).collect();
     // What a file of configuration holds is what should be, and of what is only a few.
