@@ -4,6 +4,7 @@ use crate::ruleset::Family;
 use crate::snapshot::SourceId;
 use crate::snapshot::dump::glance::Glance;
 use crate::snapshot::dump::reader::{Form, Found, Reader};
+use std::collections::HashSet;
 
 pub(super) static FORM: Form =
     Form { words: "iptables -S", source: SourceId::Tables(Family::Ip), repeats: true, is, read };
@@ -47,7 +48,7 @@ fn as_save(name: &str, text: &str) -> (String, bool, usize) {
     for lines in tables {
         let table = named.unwrap_or_else(|| table_of(&lines));
         out.push_str(&format!("*{table}\n"));
-        let mut known: Vec<&str> = Vec::new();
+        let mut known: HashSet<&str> = HashSet::new();
         let declare = |out: &mut String, chain: &str, policy: &str| {
             out.push_str(&format!(":{chain} {policy} [0:0]\n"));
         };
@@ -56,11 +57,11 @@ fn as_save(name: &str, text: &str) -> (String, bool, usize) {
             match words[..] {
                 ["-P", chain, policy, ..] => {
                     declare(&mut out, chain, policy);
-                    known.push(chain);
+                    known.insert(chain);
                 }
                 ["-N", chain, ..] => {
                     declare(&mut out, chain, "-");
-                    known.push(chain);
+                    known.insert(chain);
                 }
                 _ => {}
             }
@@ -72,9 +73,8 @@ fn as_save(name: &str, text: &str) -> (String, bool, usize) {
                 words.windows(2).filter(|w| matches!(w[0], "-j" | "-g") && w[1].contains('-')).map(|w| w[1]);
             let own = words.get(1).copied().filter(|_| words.first() == Some(&"-A"));
             for chain in own.into_iter().chain(led) {
-                if !known.contains(&chain) {
+                if known.insert(chain) {
                     declare(&mut out, chain, "-");
-                    known.push(chain);
                 }
             }
         }

@@ -7,6 +7,7 @@ use crate::ruleset::{Family, Hook, IpFamily, SavedTable, TableBackend, parse_sav
 use crate::snapshot::dump::glance::{Glance, rounded};
 use crate::snapshot::dump::reader::{Form, Found, Reader, with_backend};
 use crate::snapshot::{SourceId, UnreadKind};
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 pub(super) static FORM: Form =
@@ -46,15 +47,15 @@ fn take(to: &mut Reader, f: &Found) -> Result<(), String> {
 /// table has.
 fn tables(text: &str) -> Vec<&str> {
     let mut starts = vec![0];
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     let mut at = 0;
     for line in text.split_inclusive('\n') {
-        if let Some(name) = line.strip_prefix("Chain ").and_then(|r| r.split_once(" (")).map(|r| r.0) {
-            if seen.contains(&name) {
-                starts.push(at);
-                seen.clear();
-            }
-            seen.push(name);
+        let name = line.strip_prefix("Chain ").and_then(|r| r.split_once(" (")).map(|r| r.0);
+        if let Some(name) = name
+            && !seen.insert(name)
+        {
+            starts.push(at);
+            seen = HashSet::from([name]);
         }
         at += line.len();
     }
