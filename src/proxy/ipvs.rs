@@ -86,7 +86,7 @@ pub fn read(ipvs: &Ipvs, addresses: &[InterfaceAddress], ipsets: &[Ipset]) -> Ve
         .filter_map(|(place, server)| {
             let (protocol, address, port) = match server.address {
                 VirtualAddress::Socket { protocol, address, port } => (protocol, address, port),
-                VirtualAddress::Mark(mark) => return Some((place, marked(server, mark, ipvs.unweighted))),
+                VirtualAddress::Mark(mark) => return Some((place, marked(server, mark))),
             };
             let protocol = Protocol::from_number(protocol)?;
             let index = if server.family == IpFamily::V4 { &v4 } else { &v6 };
@@ -98,10 +98,6 @@ pub fn read(ipvs: &Ipvs, addresses: &[InterfaceAddress], ipsets: &[Ipset]) -> Ve
                 None => (on_dummy.get(&address) == Some(&false)).then_some(FrontendKind::NodePort),
             };
             let mut service = service(server, protocol, address, port, kind);
-            if ipvs.unweighted {
-                // Statistics alone: neither weights nor the scheduler are said.
-                service.backends.iter_mut().for_each(|b| (b.weight, b.share) = (None, None));
-            }
             let f = &mut service.frontends[0];
             f.traffic_policy = known.and_then(|k| k.1);
             f.source_ranges = index.ranges.get(&(address, protocol, port)).cloned();
@@ -111,6 +107,13 @@ pub fn read(ipvs: &Ipvs, addresses: &[InterfaceAddress], ipsets: &[Ipset]) -> Ve
                 }
             }
             Some((place, service))
+        })
+        .map(|(place, mut service)| {
+            if ipvs.unweighted {
+                // Statistics alone: neither weights nor the scheduler are said.
+                service.backends.iter_mut().for_each(|b| (b.weight, b.share) = (None, None));
+            }
+            (place, service)
         })
         .collect()
 }
@@ -260,14 +263,11 @@ fn settle(b: &mut Backend, is_local: bool, any_local: bool) {
 }
 
 /// The Service of a firewall mark: kube-proxy makes none, others do.
-fn marked(server: &VirtualServer, mark: u32, unweighted: bool) -> Service {
+fn marked(server: &VirtualServer, mark: u32) -> Service {
     let nowhere = std::net::Ipv4Addr::UNSPECIFIED.into();
     let kind = Some(FrontendKind::FirewallMark(mark));
     let mut service = service(server, Protocol::Any, nowhere, 0, kind);
     service.frontends[0].address = None;
-    if unweighted {
-        service.backends.iter_mut().for_each(|b| (b.weight, b.share) = (None, None));
-    }
     service
 }
 

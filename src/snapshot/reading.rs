@@ -56,7 +56,7 @@ pub mod facts {
     };
     pub use crate::kernel::reads::{BPF_READS, BpfRead, READS, Read};
     pub use crate::kernel::recent::RecentEntry;
-    pub use crate::kernel::sysctl::{ANY_ROUTE_LOCALNET, NOT_FORWARDING, STRICT_RP_FILTER, Sysctls};
+    pub use crate::kernel::sysctl::{ANY_ROUTE_LOCALNET, NOT_FORWARDING, STRICT_RP_FILTER, Sysctls, swapped};
     pub use crate::kernel::usage::{Cost, Meter};
     pub use crate::kernel::ways::{Deaf, RouteKind, WayRoute, Ways};
     pub use crate::kernel::xtables::blob_size;

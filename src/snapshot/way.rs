@@ -1,6 +1,7 @@
 //! Where a packet goes on from here, by routes and neighbours.
 
 use super::Snapshot;
+use crate::kernel::links::Link;
 use crate::kernel::ways::{RouteKind, WayRoute};
 use crate::ruleset::IpFamily;
 use std::net::IpAddr;
@@ -58,9 +59,12 @@ fn best(snapshot: &Snapshot, to: IpAddr) -> Option<Option<&WayRoute>> {
     }
 }
 
+fn link(snapshot: &Snapshot, index: u32) -> Option<&Link> {
+    snapshot.links.iter().find(|l| l.index == index)
+}
+
 fn link_name(snapshot: &Snapshot, index: u32) -> String {
-    let link = snapshot.links.iter().find(|l| l.index == index);
-    link.map_or_else(|| format!("interface {index}"), |l| l.name.clone())
+    link(snapshot, index).map_or_else(|| format!("interface {index}"), |l| l.name.clone())
 }
 
 /// The interface of the default route, where nothing else leads to an address: packets to it leave the node.
@@ -73,7 +77,6 @@ pub fn leaves_by(snapshot: &Snapshot, to: IpAddr) -> Option<String> {
 /// read, and where rules of routing (`ip rule`) may lead elsewhere: a table that is not main has a route.
 pub fn obstacle(snapshot: &Snapshot, to: IpAddr) -> Option<Obstacle> {
     let ways = snapshot.ways.as_ref()?;
-    let link = |index: u32| snapshot.links.iter().find(|l| l.index == index);
     let name = |index: u32| link_name(snapshot, index);
     let Some(route) = best(snapshot, to)? else { return Some(Obstacle::NoRoute) };
     match route.kind {
@@ -81,7 +84,7 @@ pub fn obstacle(snapshot: &Snapshot, to: IpAddr) -> Option<Obstacle> {
         RouteKind::Blackhole => return Some(Obstacle::Blackhole(route.clone())),
         RouteKind::Unicast | RouteKind::Throw => {}
     }
-    if link(route.interface).is_some_and(|l| !l.up) {
+    if link(snapshot, route.interface).is_some_and(|l| !l.up) {
         return Some(Obstacle::Down(name(route.interface)));
     }
     let hop = route.gateway.unwrap_or(to);

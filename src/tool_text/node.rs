@@ -1,7 +1,7 @@
 //! `ip`, `sysctl`, `nstat` and `nfacct`.
 
 use crate::snapshot::Snapshot;
-use crate::snapshot::facts::{ANY_ROUTE_LOCALNET, NOT_FORWARDING, RouteKind, STRICT_RP_FILTER};
+use crate::snapshot::facts::{ANY_ROUTE_LOCALNET, NOT_FORWARDING, RouteKind, STRICT_RP_FILTER, swapped};
 use std::fmt::Write;
 
 fn link_name(s: &Snapshot, index: u32) -> Option<&str> {
@@ -83,17 +83,11 @@ pub(super) fn neighbours(s: &Snapshot) -> String {
 
 /// `sysctl -a`, of what kptop reads. What is a sum over interfaces becomes one line for each.
 pub(super) fn sysctls(s: &Snapshot) -> String {
-    let swap = |c| match c {
-        '.' => '/',
-        '/' => '.',
-        c => c,
-    };
     let mut out = String::new();
     for (path, value) in s.sysctls.iter() {
         let per_link = |out: &mut String, name: &str, set: &str| {
             for link in value.split_whitespace() {
-                let link: String = link.chars().map(swap).collect();
-                let _ = writeln!(out, "net.ipv4.conf.{link}.{name} = {set}");
+                let _ = writeln!(out, "net.ipv4.conf.{}.{name} = {set}", swapped(link));
             }
         };
         match path.as_ref() {
@@ -109,8 +103,7 @@ pub(super) fn sysctls(s: &Snapshot) -> String {
                 let _ = writeln!(out, "net.ipv4.conf.default.route_localnet = {value}");
             }
             path => {
-                let name: String = path.chars().map(swap).collect();
-                let _ = writeln!(out, "{name} = {value}");
+                let _ = writeln!(out, "{} = {value}", swapped(path));
             }
         }
     }

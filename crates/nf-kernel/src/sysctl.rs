@@ -106,17 +106,22 @@ pub fn read() -> Sysctls {
     all(|name| fs::read_to_string(format!("/proc/sys/{name}")).ok(), &of_links)
 }
 
-/// The same out of what `sysctl -a` printed, by path: dots and slashes change places (sysctl.d(5)).
-pub fn of_text(text: &str) -> (Sysctls, BTreeMap<String, String>) {
+/// The name of a file below `/proc/sys` as `sysctl` names it, or the other way round: dots and slashes change places (sysctl.d(5)).
+pub fn swapped(name: &str) -> String {
     let swap = |c| match c {
         '.' => '/',
         '/' => '.',
         c => c,
     };
+    name.chars().map(swap).collect()
+}
+
+/// The same out of what `sysctl -a` printed, by path: dots and slashes change places (sysctl.d(5)).
+pub fn of_text(text: &str) -> (Sysctls, BTreeMap<String, String>) {
     let named: BTreeMap<String, String> = text
         .lines()
         .filter_map(|l| l.split_once('='))
-        .map(|(k, v)| (k.trim().chars().map(swap).collect(), v.trim().to_string()))
+        .map(|(k, v)| (swapped(k.trim()), v.trim().to_string()))
         .collect();
     let of_links = |name: &str| {
         let found: Vec<(String, String)> = named

@@ -160,6 +160,23 @@ impl Reader {
         self.note(&f.path, source, kind, why);
     }
 
+    /// The same of lines that were not read, where there are any: how many, and the first of them.
+    pub(super) fn lines_lost(
+        &mut self,
+        f: &Found,
+        lines: &[impl std::fmt::Display],
+        (source, kind): (SourceId, UnreadKind),
+        words: &str,
+    ) {
+        if lines.is_empty() {
+            return;
+        }
+        let first: Vec<String> = lines.iter().take(3).map(ToString::to_string).collect();
+        self.unused(lines.len());
+        let n = plural(lines.len() as u64, "line");
+        self.unread(f, source, kind, format!("{n}{words}: {}", first.join("; ")));
+    }
+
     /// Says something of the text that is taken.
     pub(super) fn say(&mut self, note: &str) {
         if let Some(part) = self.parts.last_mut() {

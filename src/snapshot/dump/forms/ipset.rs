@@ -24,15 +24,7 @@ fn take(to: &mut Reader, f: &Found) -> Result<(), String> {
     if let Some(why) = read.kept {
         to.unread(f, SourceId::Ipsets, UnreadKind::Failed, why);
     }
-    if !read.wrong.is_empty() {
-        let why = format!(
-            "{}: {}",
-            plural(read.wrong.len() as u64, "line"),
-            read.wrong[..read.wrong.len().min(3)].join("; ")
-        );
-        to.unused(read.wrong.len());
-        to.unread(f, SourceId::Ipsets, UnreadKind::Failed, why);
-    }
+    to.lines_lost(f, &read.wrong, (SourceId::Ipsets, UnreadKind::Failed), "");
     to.snapshot.ipsets = Some(reading(read.sets));
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! `ipvsadm -Sn` and `-Ln`, with `--stats`, `--rate`, `--thresholds`, `--persistent-conn`, or of one address (ipvsadm 1.31); and
 //! `/proc/net/ip_vs`.
 
-use crate::format::plural;
 use crate::kernel::ipvs::{
     Forwarding, Ipvs, IpvsStats, RealServer, SVC_ONE_PACKET, SVC_PERSISTENT, VirtualAddress, VirtualServer,
 };
@@ -42,12 +41,7 @@ fn take(to: &mut Reader, f: &Found) -> Result<(), String> {
     if into.servers.is_empty() && !wrong.is_empty() {
         return Err(wrong[0].clone());
     }
-    if !wrong.is_empty() {
-        let why =
-            format!("{}: {}", plural(wrong.len() as u64, "line"), wrong[..wrong.len().min(3)].join("; "));
-        to.unused(wrong.len());
-        to.unread(f, SourceId::Other, UnreadKind::Missing, why);
-    }
+    to.lines_lost(f, &wrong, (SourceId::Other, UnreadKind::Missing), "");
     Ok(())
 }
 

@@ -1,6 +1,5 @@
 //! `nft list ruleset`, whole or single tables and chains, with handles or without (`-a`, `-n`, `-nn`, `-s`, `-t`); and its JSON.
 
-use crate::format::plural;
 use crate::ruleset::{parse_nft_json, parse_nft_lenient};
 use crate::snapshot::dump::glance::{Glance, without_handles};
 use crate::snapshot::dump::json;
@@ -33,17 +32,8 @@ fn read(to: &mut Reader, f: &Found) -> Result<(), String> {
         to.unread(f, SourceId::NfTables, UnreadKind::Failed, why.to_string());
     }
     // What is left out may be a rule; what is kept as text is there.
-    for (list, source, kind) in [
-        (&read.errors, SourceId::NfTables, UnreadKind::Failed),
-        (&read.kept, SourceId::Other, UnreadKind::Missing),
-    ] {
-        if !list.is_empty() {
-            let some: Vec<String> = list.iter().take(3).map(ToString::to_string).collect();
-            let lines = plural(list.len() as u64, "line");
-            to.unused(list.len());
-            to.unread(f, source, kind, format!("{lines} not understood: {}", some.join("; ")));
-        }
-    }
+    to.lines_lost(f, &read.errors, (SourceId::NfTables, UnreadKind::Failed), " not understood");
+    to.lines_lost(f, &read.kept, (SourceId::Other, UnreadKind::Missing), " not understood");
     to.take_nft(f, read.tables);
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! `iptables-save` and `ip6tables-save`, with and without counters, whole or of single tables.
 
-use crate::format::plural;
 use crate::ruleset::{Family, IpFamily, LenientSave, TableBackend, parse_save_lenient};
 use crate::snapshot::dump::glance::Glance;
 use crate::snapshot::dump::reader::{Form, Found, Reader, with_backend};
@@ -44,13 +43,8 @@ pub(super) fn saved(to: &mut Reader, f: &Found, text: &str) -> Result<(), String
     if let Some(why) = &cut {
         to.unread(f, SourceId::Tables(family.into()), UnreadKind::Failed, why.to_string());
     }
-    if !errors.is_empty() {
-        let some: Vec<String> = errors.iter().take(3).map(ToString::to_string).collect();
-        let lines = plural(errors.len() as u64, "line");
-        let why = format!("{lines} not understood, kept as text: {}", some.join("; "));
-        to.unused(errors.len());
-        to.unread(f, SourceId::Other, UnreadKind::Missing, why);
-    }
+    let kept = " not understood, kept as text";
+    to.lines_lost(f, &errors, (SourceId::Other, UnreadKind::Missing), kept);
     // `xtables_restore_main` and its kin print this to the same terminal (iptables/xtables-save.c, since 1.8.0).
     if text.lines().any(|l| l.starts_with("# Warning: ip") && l.contains("-legacy tables present")) {
         to.legacy.push(family);

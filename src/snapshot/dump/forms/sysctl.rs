@@ -16,12 +16,7 @@ const ROOTS: [&str; 10] = ["net", "kernel", "vm", "fs", "abi", "dev", "user", "d
 /// With dots between its parts (sysctl.d(5): what begins with a slash between them has dots in names).
 fn dotted(key: &str) -> String {
     let swaps = key.find(['.', '/']).is_some_and(|i| key.as_bytes()[i] == b'/');
-    let swap = |c| match c {
-        '/' => '.',
-        '.' => '/',
-        c => c,
-    };
-    if swaps { key.chars().map(swap).collect() } else { key.to_string() }
+    if swaps { sysctl::swapped(key) } else { key.to_string() }
 }
 
 /// `net.ipv4.ip_forward = 1`, `net.ipv4.ip_forward=1`
