@@ -3,7 +3,7 @@
 use crate::common::truth::{
     Version, assert_same, iptables_lines, iptables_truth, nftables_truth, userspace_truth,
 };
-use crate::common::{in_new_netns, load_legacy, load_nft, read, run, run_with, set};
+use crate::common::{in_new_netns, load_legacy, load_nft, read, run, run_with, set, versions};
 use kptop::proxy::{Engine, Mode, Model, NamedBy, Names, ServiceName, State, Variant, service_hash};
 use kptop::ruleset::{Family, IpFamily, TableBackend, parse_save};
 use kptop::snapshot::live::{Live, Wanted};
@@ -33,12 +33,8 @@ fn from_text(dir: &Path) -> Snapshot {
 
 #[test]
 fn text_of_every_iptables_set_tells_the_services() {
-    for (version, mode) in [
-        ("1.20.2", "iptables-legacy"),
-        ("1.20.2", "iptables-nft"),
-        ("1.36.2", "iptables-legacy"),
-        ("1.36.2", "iptables-nft"),
-    ] {
+    let of = |mode| versions(mode).into_iter().map(move |version| (version, mode));
+    for (version, mode) in of("iptables-legacy").chain(of("iptables-nft")) {
         let dir = set(version, mode);
         let model = Model::read(&from_text(&dir), &Names::default());
         let truth = iptables_truth(&dir, Version::of(version));
@@ -237,7 +233,7 @@ mod kernel {
 
     #[test]
     fn the_kernel_of_every_iptables_nft_set_tells_the_services() {
-        for version in ["1.20.2", "1.36.2"] {
+        for version in versions("iptables-nft") {
             in_new_netns(move || {
                 let dir = set(version, "iptables-nft");
                 load_nft(&dir);
@@ -247,7 +243,7 @@ mod kernel {
                 assert_same(&iptables_lines(&model.services), &truth, version);
                 assert!(model.services.iter().all(|s| s.engine.variant() == Some(Variant::Nft)));
                 let counted: u64 = model.iter().filter_map(|(_, figures)| figures.flows()).sum();
-                assert!(counted > 100, "the set's counters were loaded");
+                assert!(counted > 20, "{version}: {counted}: the set's counters were loaded");
                 let modes: Vec<_> = model.services.modes.iter().map(|m| (m.engine, m.state)).collect();
                 assert_eq!(modes[0], (Engine::IptablesNft, State::Active));
             });
@@ -256,7 +252,7 @@ mod kernel {
 
     #[test]
     fn the_kernel_of_every_legacy_set_tells_the_services() {
-        for version in ["1.20.2", "1.36.2"] {
+        for version in versions("iptables-legacy") {
             in_new_netns(move || {
                 let dir = set(version, "iptables-legacy");
                 load_legacy(&dir);
@@ -280,14 +276,14 @@ mod kernel {
                     );
                 }
                 let counted: u64 = model.iter().filter_map(|(_, figures)| figures.flows()).sum();
-                assert!(counted > 100, "the set's counters were loaded");
+                assert!(counted > 20, "{version}: {counted}: the set's counters were loaded");
             });
         }
     }
 
     #[test]
     fn the_kernel_of_every_nftables_set_tells_the_services() {
-        for version in ["1.30.5", "1.36.2"] {
+        for version in versions("nftables") {
             in_new_netns(move || {
                 let dir = set(version, "nftables");
                 run_with("nft", &["-f", "-"], &read(&dir, "nft-list-ruleset.txt").unwrap());

@@ -1,5 +1,5 @@
 //! Services -> rules, in the form of kube-proxy 1.36 (`syncProxyRules`, `pkg/proxy/iptables/proxier.go`), or, where asked,
-//! in that of 1.20.
+//! in that of an older one (1.20 to 1.35).
 //!
 //! What only counts in objects of nfacct is left out where the kernel has none, as kube-proxy does.
 
@@ -20,6 +20,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// (kubernetes/kubernetes#109060).
 const WITH_EXT: KubeProxyVersion = KubeProxyVersion::new(1, 24);
 
+/// Before it the kubelet alone keeps other hosts from addresses of the loopback network (`IPTablesOwnershipCleanup`, on by default
+/// from it on; the rule stands in the captured set of 1.28, not in that of 1.25).
+const WITH_LOCALNET: KubeProxyVersion = KubeProxyVersion::new(1, 27);
+
+/// The first that counts in nfacct objects (kubernetes/kubernetes#122812 and #125015).
+const WITH_ACCOUNTS: KubeProxyVersion = KubeProxyVersion::new(1, 31);
+
+/// From it on a `KUBE-FW-` chain ends in a rule that only says who drops the rest (in the captured set of 1.28, not in that of
+/// 1.25; those between were not seen).
+const WITH_LAST_NOTE: KubeProxyVersion = KubeProxyVersion::new(1, 26);
+
 /// What kube-proxy knows beside the Services.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WriteOptions {
@@ -29,7 +40,7 @@ pub struct WriteOptions {
     pub cluster_cidr: Option<IpNet>,
     /// Leave the comments off the endpoints' rules, as kube-proxy does above 1,000 endpoints.
     pub large_cluster: bool,
-    /// Count in nfacct objects, as kube-proxy does since 1.33 where the kernel has them: INVALID packets that are dropped,
+    /// Count in nfacct objects, as kube-proxy does since 1.31 where the kernel has them: INVALID packets that are dropped,
     /// and node ports that are used on localhost, by a rule of its own before each node port's.
     pub accounts: bool,
     /// The node's address. Where source ranges hold it, load balancer addresses are let in too: a node that sends to an
@@ -121,13 +132,20 @@ impl Writer<'_> {
         }
     }
 
+    fn counts_in_accounts(&self) -> bool {
+        self.options.accounts && self.options.version >= WITH_ACCOUNTS
+    }
+
     /// Everything that is there without any Service.
     fn frame(&mut self) {
+        let localnet = self.options.version >= WITH_LOCALNET;
         let f = &mut self.filter;
         base_chains(f, "filter", &[Hook::Input, Hook::Forward, Hook::Output]);
+        if localnet {
+            f.chain(chain::FIREWALL);
+        }
         for name in [
             chain::EXTERNAL_SERVICES,
-            chain::FIREWALL,
             chain::FORWARD,
             chain::NODEPORTS,
             chain::CANARY,
@@ -160,7 +178,7 @@ impl Writer<'_> {
             (Hook::Output, true, Some("kubernetes load balancer firewall"), chain::PROXY_FIREWALL),
             (Hook::Output, true, Some("kubernetes service portals"), chain::SERVICES),
         ];
-        for (hook, only_new, comment, to) in jumps {
+        for (hook, only_new, comment, to) in jumps.into_iter().filter(|j| localnet || j.3 != chain::FIREWALL) {
             let from = f.chain(hook.chain_name());
             let mut matches = Vec::new();
             if only_new {
@@ -171,9 +189,9 @@ impl Writer<'_> {
             }
             f.jump(from, matches, to);
         }
-        let loopback = self.loopback();
+        let (loopback, accounts) = (self.loopback(), self.counts_in_accounts());
         let f = &mut self.filter;
-        if self.family == IpFamily::V4 {
+        if self.family == IpFamily::V4 && localnet {
             let firewall = f.chain(chain::FIREWALL);
             let comment = f.comment("block incoming localnet connections");
             f.rule(
@@ -189,7 +207,7 @@ impl Writer<'_> {
         }
         let forward = f.chain(chain::FORWARD);
         let mut matches = vec![states(ct_state::INVALID, false)];
-        if self.options.accounts {
+        if accounts {
             matches.push(account(f, INVALID_DROPPED));
         }
         f.rule(forward, matches, Target::Verdict(Verdict::Drop));
@@ -280,7 +298,7 @@ impl Writer<'_> {
                         port_match(service, f.port),
                     ];
                     let to = format!("{}{hash}", chain::EXT);
-                    if self.options.accounts && self.family == IpFamily::V4 {
+                    if self.counts_in_accounts() && self.family == IpFamily::V4 {
                         let mut counted = vec![Match::destination(self.loopback(), false)];
                         counted.extend(matches.iter().cloned());
                         counted.push(account(&mut self.nat, LOCALHOST_ACCEPTED));
@@ -380,9 +398,11 @@ impl Writer<'_> {
                     self.nat.jump(fw, matches, &format!("{}{hash}", chain::EXT));
                 }
             }
-            let text = format!("other traffic to {label} will be dropped by KUBE-PROXY-FIREWALL");
-            let comment = self.nat.comment(&text);
-            self.nat.rule(fw, vec![comment], Target::None);
+            if self.options.version >= WITH_LAST_NOTE {
+                let text = format!("other traffic to {label} will be dropped by KUBE-PROXY-FIREWALL");
+                let comment = self.nat.comment(&text);
+                self.nat.rule(fw, vec![comment], Target::None);
+            }
         }
         let firewall = self.filter.chain(chain::PROXY_FIREWALL);
         let comment = self.filter.comment(&format!("{label} traffic not accepted by {fw_name}"));

@@ -1,5 +1,5 @@
 //! Services -> table `kube-proxy`, in the form of kube-proxy 1.36 (`syncProxyRules`,
-//! `pkg/proxy/nftables/proxier.go`), or, where asked, in that of 1.30.
+//! `pkg/proxy/nftables/proxier.go`), or, where asked, in that of an older one (1.30 to 1.35).
 
 use super::expressions::{
     MARK, MASQUERADE_MARK, address_type, byte_order, concat, destination_key, dport, ends, l4proto, mark,
@@ -21,6 +21,14 @@ use std::net::IpAddr;
 /// Before it every endpoint has a chain, and a chain sets the mark that asks for masquerading (rules of 1.30 to 1.35
 /// and of 1.36 as kube-proxy wrote them).
 const WITH_MAPS: KubeProxyVersion = KubeProxyVersion::new(1, 36);
+
+/// Before it the chains of the filter hooks judge before destinations are translated, and what the node sends is judged in two
+/// chains (as in the captured sets of 1.30 and 1.31; 1.33 has them after it, 1.32 was not seen).
+const WITH_LATE_FILTERS: KubeProxyVersion = KubeProxyVersion::new(1, 32);
+
+/// From it on the rule that asks for masquerading does not look at the port again (in the captured set of 1.35, not in that of
+/// 1.33; 1.34 was not seen).
+const WITHOUT_PORT: KubeProxyVersion = KubeProxyVersion::new(1, 34);
 
 /// What kube-proxy knows beside the Services.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +76,7 @@ struct Sets {
 struct Writer {
     b: TableBuilder,
     family: IpFamily,
+    version: KubeProxyVersion,
     /// Rules of before [`WITH_MAPS`].
     old: bool,
     sets: Sets,
@@ -136,7 +145,7 @@ impl Writer {
             ),
             service_nodeports: set(name::SERVICE_NODEPORTS, &port, true, "NodePort traffic"),
         };
-        Writer { b, family, old, sets, known: HashSet::new(), affinity: HashMap::new() }
+        Writer { b, family, version, old, sets, known: HashSet::new(), affinity: HashMap::new() }
     }
 
     fn add(&mut self, set: SetId, element: Element) {
@@ -206,7 +215,8 @@ impl Writer {
             ("filter-output", Hook::Output, 0, &["service-endpoints-check", "cluster-ips-check"]),
         ];
         let old = self.old;
-        for (name, hook, priority, jumps) in if old { chains_of_1_30 } else { chains } {
+        let early = self.version < WITH_LATE_FILTERS;
+        for (name, hook, priority, jumps) in if early { chains_of_1_30 } else { chains } {
             let chain = self.base(name, filter, hook, priority);
             for to in jumps {
                 self.b.jump(chain, vec![new()], to);
@@ -486,18 +496,18 @@ impl Writer {
         }
     }
 
-    /// Masquerading of those outside the cluster (until 1.32 in the Service's own chain).
+    /// Masquerading of those outside the cluster (until 1.35 in the Service's own chain).
     fn outsiders(&mut self, service: &Service, f: &Frontend, chain: &str, options: &WriteOptions) {
         let (Some(net), Some(address)) = (options.cluster_cidr, f.address) else { return };
         let chain = self.b.chain(chain);
         let number = u16::from(service.protocol.number());
         let port = Test::Compare { op: Comparison::Equal, value: Box::new(f.port.to_be_bytes()) };
-        let matches = vec![
-            Match::destination(IpNet::host(address), false),
-            Match::Protocol { number, invert: false },
-            native(vec![dport()], port),
-            Match::source(net, true),
-        ];
+        let mut matches = vec![Match::destination(IpNet::host(address), false)];
+        if self.version < WITHOUT_PORT {
+            matches.push(Match::Protocol { number, invert: false });
+            matches.push(native(vec![dport()], port));
+        }
+        matches.push(Match::source(net, true));
         self.ask(chain, matches, None);
     }
 

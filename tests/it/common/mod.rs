@@ -32,6 +32,25 @@ pub fn set(version: &str, mode: &str) -> PathBuf {
     rules_dir().join(version).join(mode).join("small")
 }
 
+/// Versions of kube-proxy whose rules in a mode were captured, oldest first. A set that is added to `tests/rules` is tried by every
+/// test that goes through them.
+pub fn versions(mode: &str) -> Vec<&'static str> {
+    let mut found: Vec<(u32, &'static str)> = fs::read_dir(rules_dir())
+        .expect("tests/rules")
+        .map(|e| e.expect("an entry of tests/rules").file_name().into_string().expect("a name"))
+        .filter(|version| set(version, mode).is_dir())
+        .map(|version| (minor(&version), &*version.leak()))
+        .collect();
+    found.sort_unstable();
+    assert!(found.len() >= 2 || mode == "userspace-legacy" || mode == "ipvs-nft", "{mode}: {found:?}");
+    found.into_iter().map(|v| v.1).collect()
+}
+
+/// The 36 of `1.36.2`.
+pub fn minor(version: &str) -> u32 {
+    version.split('.').nth(1).and_then(|v| v.parse().ok()).expect("a version")
+}
+
 /// A file of a set, unpacked where it is gzipped; `None` where the set has none.
 pub fn read(dir: &Path, name: &str) -> Option<String> {
     if let Ok(text) = fs::read_to_string(dir.join(name)) {

@@ -14,7 +14,7 @@ pub struct Version(pub u32);
 
 impl Version {
     pub fn of(text: &str) -> Version {
-        Version(text.split('.').nth(1).unwrap().parse().unwrap())
+        Version(super::minor(text))
     }
 }
 
@@ -109,14 +109,18 @@ fn endpoints(slices: &[Value], namespace: &str, name: &str, port: &Value, family
 
 fn usable(all: &[Endpoint], version: Version) -> Vec<Endpoint> {
     let ready: Vec<Endpoint> = all.iter().filter(|e| e.ready).cloned().collect();
-    if !ready.is_empty() || version < Version(22) {
+    // The gate ProxyTerminatingEndpoints is on by default from 1.26 on.
+    if !ready.is_empty() || version < Version(26) {
         return ready;
     }
     all.iter().filter(|e| e.serving && e.terminating).cloned().collect()
 }
 
-fn in_zone(endpoints: Vec<Endpoint>, version: Version) -> Vec<Endpoint> {
-    let hinted = endpoints.iter().all(|e| e.zones.is_some()) && version >= Version(33);
+/// 1.31 began with the hints of Services that ask for a distribution; from 1.33 on all are heeded.
+fn in_zone(endpoints: Vec<Endpoint>, spec: &Value, version: Version) -> Vec<Endpoint> {
+    let heeded =
+        version >= Version(33) || (version >= Version(31) && !spec["trafficDistribution"].is_null());
+    let hinted = heeded && endpoints.iter().all(|e| e.zones.is_some());
     let here = |e: &Endpoint| e.zones.as_ref().is_some_and(|z| z.iter().any(|z| z == ZONE));
     if hinted && endpoints.iter().any(here) {
         return endpoints.into_iter().filter(here).collect();
@@ -150,7 +154,7 @@ pub fn wanted(dir: &Path, version: Version) -> Vec<Wanted> {
                 }
                 let all_endpoints = endpoints(&slices, namespace, name, &port, family);
                 let cluster_all_zones = usable(&all_endpoints, version);
-                let cluster = in_zone(cluster_all_zones.clone(), version);
+                let cluster = in_zone(cluster_all_zones.clone(), spec, version);
                 let here: Vec<Endpoint> = all_endpoints.into_iter().filter(|e| e.local).collect();
                 let local = usable(&here, version);
                 let ingress = service["status"]["loadBalancer"]["ingress"].as_array();

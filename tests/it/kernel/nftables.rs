@@ -1,6 +1,6 @@
 //! nf_tables as the kernel of this machine holds it, against `nft` and `iptables-nft-save`.
 
-use crate::common::{in_new_netns, load_nft, read, run, run_with, set};
+use crate::common::{in_new_netns, load_nft, read, run, run_with, set, versions};
 use kptop::kernel::netns::Netns;
 use kptop::kernel::nftables::{self, Client, Reading, Ruleset};
 use kptop::kernel::{ErrorKind, ipset, nfacct};
@@ -267,7 +267,7 @@ fn odd_rules_survive_the_way_to_the_kernel_and_back() {
 
 #[test]
 fn rules_of_kube_proxys_nftables_mode_agree_with_nft() {
-    for version in ["1.30.5", "1.36.2"] {
+    for version in versions("nftables") {
         in_new_netns(move || {
             let dir = set(version, "nftables");
             run_with("nft", &["-f", "-"], &read(&dir, "nft-list-ruleset.txt").unwrap());
@@ -325,7 +325,7 @@ fn assert_iptables_nft(ruleset: &Ruleset) {
 
 #[test]
 fn every_iptables_nft_set_reads_as_iptables_nft_save_prints_it() {
-    for version in ["1.20.2", "1.36.2"] {
+    for version in versions("iptables-nft") {
         in_new_netns(move || {
             load_nft(&set(version, "iptables-nft"));
             assert_iptables_nft(&picture());
@@ -351,7 +351,7 @@ fn matches_that_iptables_nft_translates_read_as_it_prints_them() {
 #[test]
 fn tables_survive_the_way_to_the_kernel_and_back() {
     let list = || without_expiry(&run("nft", &["list", "ruleset"]));
-    for source in ["1.30.5", "1.36.2", "mixed", "iptables"] {
+    for source in versions("nftables").into_iter().chain(["mixed", "iptables"]) {
         let (ruleset, before) = in_new_netns(move || {
             match source {
                 "mixed" => run_with("nft", &["-f", "-"], MIXED),
