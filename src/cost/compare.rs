@@ -5,10 +5,10 @@ use super::lookup::{FIGURES, ProbeSources, Sizes};
 use super::prices::{Prices, PricesFrom};
 use crate::format::{nanoseconds, plural};
 use crate::proxy::{
-    Engine, FrontendKind, Mode, Model, Service, ServiceName, TrafficPolicy, chain, iptables, ipvs, nftables,
-    node_address, pod_network,
+    Engine, FrontendKind, Mode, Model, RulesForm, Service, ServiceName, TrafficPolicy, chain, iptables, ipvs,
+    nftables, node_address, pod_network, rules_form,
 };
-use crate::ruleset::{Dialect, IpFamily, Table, TableBackend};
+use crate::ruleset::{Dialect, IpFamily, IpNet, Table, TableBackend};
 use crate::snapshot::facts::{Ipvs, blob_size};
 use crate::snapshot::{Reading, Snapshot, TableState};
 use crate::walk::RulesetIndex;
@@ -109,6 +109,8 @@ pub struct Comparison {
     pub gains: Vec<Gain>,
     /// The cheapest mode for first packets.
     pub best: Option<Engine>,
+    /// In whose form the modes that do not run are written.
+    pub form: RulesForm,
     /// What must be known to read it.
     pub notes: Vec<String>,
 }
@@ -234,9 +236,13 @@ fn shown(s: &Service) -> String {
 }
 
 /// The snapshot that a node would give in another mode, with nothing but kube-proxy's rules on it.
-fn written(snapshot: &Snapshot, services: &[Service], engine: Engine) -> Snapshot {
+fn written(snapshot: &Snapshot, services: &[Service], engine: Engine, form: &RulesForm) -> Snapshot {
+    let version = form.version_for(engine.mode());
     let mut made = Snapshot {
-        addresses: snapshot.addresses.clone(),
+        // Other modes have no interface that holds the Services' addresses.
+        addresses: Arc::new(
+            snapshot.addresses.iter().filter(|a| a.interface != ipvs::DUMMY).cloned().collect(),
+        ),
         sysctls: Arc::new(
             snapshot
                 .sysctls
@@ -259,16 +265,20 @@ fn written(snapshot: &Snapshot, services: &[Service], engine: Engine) -> Snapsho
             Engine::Nftables => {
                 let node_port_addresses =
                     nodes.iter().copied().filter(|a| IpFamily::of(*a) == family).collect();
-                let options =
-                    nftables::WriteOptions { cluster_cidr, node_port_addresses, ..Default::default() };
+                let options = nftables::WriteOptions {
+                    version,
+                    cluster_cidr,
+                    node_port_addresses,
+                    service_cidr: around_cluster_ips(services, family),
+                };
                 vec![nftables::write(services, family, &options)]
             }
             Engine::Ipvs => {
                 let options = ipvs::FrameOptions {
+                    version,
                     cluster_cidr,
                     node: nodes.iter().copied().find(|a| IpFamily::of(*a) == family),
                     node_addresses: &nodes,
-                    ..Default::default()
                 };
                 let (tables, sets) = ipvs::frame(services, family, &options);
                 ipsets.extend(sets);
@@ -277,8 +287,8 @@ fn written(snapshot: &Snapshot, services: &[Service], engine: Engine) -> Snapsho
             _ => {
                 let large_cluster = services.iter().map(|s| s.backends.len()).sum::<usize>() > 1000;
                 let node = nodes.iter().copied().find(|a| IpFamily::of(*a) == family);
-                let options =
-                    iptables::WriteOptions { cluster_cidr, large_cluster, node, ..Default::default() };
+                let accounts = form.accounts;
+                let options = iptables::WriteOptions { version, cluster_cidr, large_cluster, accounts, node };
                 iptables::write(services, family, &options)
             }
         };
@@ -291,7 +301,7 @@ fn written(snapshot: &Snapshot, services: &[Service], engine: Engine) -> Snapsho
     }
     if engine == Engine::Ipvs {
         let servers = ipvs::write(services, &nodes);
-        let mut addresses = (*snapshot.addresses).clone();
+        let mut addresses = (*made.addresses).clone();
         addresses.extend(servers.iter().filter_map(|s| match s.address {
             crate::snapshot::facts::VirtualAddress::Socket { address, .. } => {
                 Some(crate::snapshot::facts::InterfaceAddress {
@@ -363,6 +373,32 @@ fn change(snapshot: &Snapshot, engine: Engine, services: &[Service]) -> (u64, u6
         // Its backends are in the process.
         Engine::UserspaceLegacy | Engine::UserspaceNft => (0, 0),
     }
+}
+
+/// Whose form projected modes have, and why.
+fn projected(form: &RulesForm) -> String {
+    let version = form.version;
+    let nftables = form.version_for(Mode::Nftables);
+    let why = if form.reported { "it runs here" } else { "the rules here have its form" };
+    let other = match nftables == version {
+        true => String::new(),
+        false => format!(" It has no nftables mode: that is as kube-proxy {nftables} writes it."),
+    };
+    format!("Projected modes are as kube-proxy {version} writes them: {why}.{other}")
+}
+
+/// The smallest network that holds all cluster IPs: rules of other modes do not say the whole one, and only that a rule for it
+/// is there counts here.
+fn around_cluster_ips(services: &[Service], family: IpFamily) -> Option<IpNet> {
+    let of_family = services.iter().filter(|s| s.family == family).flat_map(|s| &s.frontends);
+    let mut ips = of_family.filter(|f| f.kind == Some(FrontendKind::ClusterIp)).filter_map(|f| f.address);
+    let mut around = IpNet::host(ips.next()?);
+    for ip in ips {
+        while !around.contains(ip) {
+            around = IpNet { prefix: around.prefix.saturating_sub(1), ..around };
+        }
+    }
+    Some(around.masked())
 }
 
 /// Figures of one mode.
@@ -445,6 +481,7 @@ pub fn compare_modes(snapshot: &Snapshot, model: &Model, prices: &Prices) -> Com
         })
         .collect();
     let probes = ProbeSources::new(snapshot);
+    let form = rules_form(snapshot);
     let mut modes = Vec::new();
     let mut costs = Vec::new();
     for engine in Engine::COMPARED {
@@ -455,7 +492,7 @@ pub fn compare_modes(snapshot: &Snapshot, model: &Model, prices: &Prices) -> Com
                 services.iter().filter(|s| Some(s.engine) == Some(engine)).cloned().collect();
             figures(snapshot, &own, engine, true, &probes, prices)
         } else {
-            let made = written(snapshot, &services, engine);
+            let made = written(snapshot, &services, engine, &form);
             figures(&made, &services, engine, false, &probes, prices)
         };
         modes.push(figures);
@@ -484,6 +521,9 @@ pub fn compare_modes(snapshot: &Snapshot, model: &Model, prices: &Prices) -> Com
         _ => Vec::new(),
     };
     gains.sort_by(|a, b| (b.now_ns - b.best_ns).total_cmp(&(a.now_ns - a.best_ns)));
+    if modes.iter().any(|m| !m.running) {
+        notes.push(projected(&form));
+    }
     if present.iter().any(|e| matches!(e, Engine::IptablesLegacy | Engine::IptablesNft)) {
         notes.push(
             "In iptables mode a Service's place in KUBE-SERVICES is drawn again at each full sync: who is slow today may be \
@@ -504,6 +544,7 @@ pub fn compare_modes(snapshot: &Snapshot, model: &Model, prices: &Prices) -> Com
         modes,
         gains,
         best,
+        form,
         notes,
     }
 }

@@ -1,6 +1,6 @@
 //! Addresses that rules and interfaces say: the node's own, and the network of its pods.
 
-use super::{ipvs, nftables};
+use super::{chain, ipvs, nftables};
 use crate::ruleset::{IpFamily, IpNet, Match, RuleId};
 use crate::snapshot::Snapshot;
 use crate::snapshot::facts::{InterfaceAddress, Route};
@@ -39,11 +39,12 @@ pub fn pod_network(snapshot: &Snapshot, family: IpFamily) -> Option<IpNet> {
             let matches = t.table.matches_of(rule);
             let outside = matches.iter().filter_map(Match::address).find(|a| a.invert && !a.destination);
             let Some(outside) = outside else { continue };
-            let chain = t.table.chain_of(RuleId(i as u32));
-            let chain = chain.map_or("", |c| t.table.chain_name(c));
+            let within = t.table.chain_of(RuleId(i as u32));
+            let within = within.map_or("", |c| t.table.chain_name(c));
             let to = t.table.jump_of(rule).map_or("", |c| t.table.chain_name(c));
-            let own = t.table.name == nftables::TABLE && chain == "services";
-            if to == "KUBE-MARK-MASQ" || own {
+            let of_nftables = t.table.name == nftables::TABLE
+                && (within == nftables::name::SERVICES || to == nftables::name::MARK);
+            if to == chain::MARK_MASQ || of_nftables {
                 return Some(outside.net);
             }
         }

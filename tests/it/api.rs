@@ -2,7 +2,7 @@
 
 use crate::common::api_server::{Manner, Server, objects, until};
 use crate::common::recordings::{Place, json};
-use crate::common::{in_new_netns, load_legacy, read, say, set};
+use crate::common::{in_new_netns, load_legacy, read, say, set, sets};
 use kptop::api::{ApiOptions, ApiWatch};
 use kptop::doctor::Severity;
 use kptop::observe::Observer;
@@ -21,17 +21,7 @@ use std::time::{Duration, Instant};
 /// kernel does not name gets the name that the objects say.
 #[test]
 fn captured_sets_and_their_objects_agree() {
-    for (version, mode) in [
-        ("1.20.2", "iptables-legacy"),
-        ("1.20.2", "iptables-nft"),
-        ("1.20.2", "ipvs-legacy"),
-        ("1.30.5", "nftables"),
-        ("1.36.2", "iptables-legacy"),
-        ("1.36.2", "iptables-nft"),
-        ("1.36.2", "ipvs-legacy"),
-        ("1.36.2", "ipvs-nft"),
-        ("1.36.2", "nftables"),
-    ] {
+    for (version, mode) in sets(&["iptables-legacy", "iptables-nft", "nftables", "ipvs-legacy", "ipvs-nft"]) {
         let what = format!("{version}/{mode}");
         let snapshot = dump::read(&[set(version, mode)]).unwrap();
         let cluster = snapshot.cluster.clone().unwrap();

@@ -261,15 +261,7 @@ mod kernel {
     /// Sets that the real kube-proxy wrote: nothing is alarming about them but the Services that have no endpoints.
     #[test]
     fn captured_sets_raise_no_false_alarm() {
-        for (version, mode) in [
-            ("1.20.2", "iptables-legacy"),
-            ("1.20.2", "iptables-nft"),
-            ("1.20.2", "userspace-legacy"),
-            ("1.30.5", "nftables"),
-            ("1.36.2", "iptables-legacy"),
-            ("1.36.2", "iptables-nft"),
-            ("1.36.2", "nftables"),
-        ] {
+        for (version, mode) in crate::common::sets(&crate::common::MODES[..4]) {
             crate::common::in_new_netns(move || {
                 let dir = crate::common::set(version, mode);
                 crate::common::run("ip", &["link", "set", "lo", "up"]);

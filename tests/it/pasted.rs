@@ -2,7 +2,7 @@
 //! it. One line costs one line.
 
 use crate::common::recordings::Place;
-use crate::common::{read, set};
+use crate::common::{read, set, sets};
 use kptop::snapshot::{Snapshot, dump};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
@@ -348,14 +348,7 @@ fn bundles_are_read_as_their_files() {
 #[test]
 fn what_kptop_writes_as_text_is_read_back() {
     let place = Place::new("pasted-as-text");
-    for (version, mode) in [
-        ("1.20.2", "iptables-legacy"),
-        ("1.30.5", "nftables"),
-        ("1.36.2", "iptables-legacy"),
-        ("1.36.2", "iptables-nft"),
-        ("1.36.2", "ipvs-legacy"),
-        ("1.36.2", "nftables"),
-    ] {
+    for (version, mode) in sets(&["iptables-legacy", "iptables-nft", "nftables", "ipvs-legacy"]) {
         let first = dump::read(&[set(version, mode)]).unwrap();
         let dir = place.file(&format!("{version}-{mode}"));
         std::fs::create_dir_all(&dir).unwrap();

@@ -3,7 +3,7 @@
 use crate::common::truth::{
     Version, assert_same, iptables_lines, iptables_truth, nftables_truth, userspace_truth,
 };
-use crate::common::{in_new_netns, load_legacy, load_nft, read, run, run_with, set, versions};
+use crate::common::{in_new_netns, load_legacy, load_nft, read, run, run_with, set, sets, versions};
 use kptop::proxy::{Engine, Mode, Model, NamedBy, Names, ServiceName, State, Variant, service_hash};
 use kptop::ruleset::{Family, IpFamily, TableBackend, parse_save};
 use kptop::snapshot::live::{Live, Wanted};
@@ -33,8 +33,7 @@ fn from_text(dir: &Path) -> Snapshot {
 
 #[test]
 fn text_of_every_iptables_set_tells_the_services() {
-    let of = |mode| versions(mode).into_iter().map(move |version| (version, mode));
-    for (version, mode) in of("iptables-legacy").chain(of("iptables-nft")) {
+    for (version, mode) in sets(&["iptables-legacy", "iptables-nft"]) {
         let dir = set(version, mode);
         let model = Model::read(&from_text(&dir), &Names::default());
         let truth = iptables_truth(&dir, Version::of(version));

@@ -178,7 +178,8 @@ impl Writer<'_> {
             (Hook::Output, true, Some("kubernetes load balancer firewall"), chain::PROXY_FIREWALL),
             (Hook::Output, true, Some("kubernetes service portals"), chain::SERVICES),
         ];
-        for (hook, only_new, comment, to) in jumps.into_iter().filter(|j| localnet || j.3 != chain::FIREWALL) {
+        for (hook, only_new, comment, to) in jumps.into_iter().filter(|j| localnet || j.3 != chain::FIREWALL)
+        {
             let from = f.chain(hook.chain_name());
             let mut matches = Vec::new();
             if only_new {

@@ -41,9 +41,6 @@ pub(super) fn dport() -> Load {
     Load::new(Field::Payload { base: payload_base::TRANSPORT, offset: 2, len: 2 }, 2)
 }
 
-/// The chain of 1.30 that sets the mark.
-pub(super) const MARK: &str = "mark-for-masquerade";
-
 /// `masquerade fully-random`
 pub(super) fn masquerade() -> Target {
     let flags = nat_flags::PROTO_RANDOM_FULLY;

@@ -1,7 +1,7 @@
 //! kube-proxy's nftables mode: table `kube-proxy` -> Services and back.
 //!
 //! Source of every chain, set and map: `pkg/proxy/nftables/proxier.go` of kube-proxy 1.29 to 1.36, and the
-//! rules that 1.30.5 and 1.36.2 wrote (`tests/rules`). Nothing in them counts.
+//! rules that 1.30 to 1.36 wrote (`tests/rules`). Nothing in them counts.
 
 mod expressions;
 mod names;

@@ -16,6 +16,10 @@ pub(crate) mod name {
     pub(crate) const SERVICE_IPS: &str = "service-ips";
     pub(crate) const SERVICE_NODEPORTS: &str = "service-nodeports";
     pub(crate) const SERVICES: &str = "services";
+    /// Asks for masquerading (until 1.35).
+    pub(crate) const MARK: &str = "mark-for-masquerade";
+    /// What the node sends, once translated (until 1.31).
+    pub(crate) const EARLY_FILTER: &str = "filter-output-post-dnat";
     /// Endpoints under the cluster policy.
     pub(crate) const SERVICE: &str = "service-";
     /// Endpoints under the local policy.

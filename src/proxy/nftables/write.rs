@@ -2,7 +2,7 @@
 //! `pkg/proxy/nftables/proxier.go`), or, where asked, in that of an older one (1.30 to 1.35).
 
 use super::expressions::{
-    MARK, MASQUERADE_MARK, address_type, byte_order, concat, destination_key, dport, ends, l4proto, mark,
+    MASQUERADE_MARK, address_type, byte_order, concat, destination_key, dport, ends, l4proto, mark,
     masquerade, merged, native, padded, port_key, unmark,
 };
 use super::{TABLE, chain_base, endpoint_base, name};
@@ -205,7 +205,7 @@ impl Writer {
             ("filter-input", Hook::Input, -110, &["nodeport-endpoints-check", "service-endpoints-check"]),
             ("filter-forward", Hook::Forward, -110, &["service-endpoints-check", "cluster-ips-check"]),
             ("filter-output", Hook::Output, -110, &["service-endpoints-check", "firewall-check"]),
-            ("filter-output-post-dnat", Hook::Output, -90, &["cluster-ips-check"]),
+            (name::EARLY_FILTER, Hook::Output, -90, &["cluster-ips-check"]),
         ];
         let chains = [
             ("filter-prerouting-pre-dnat", Hook::Prerouting, -110, &["firewall-check"][..]),
@@ -278,7 +278,7 @@ impl Writer {
     fn ask(&mut self, chain: ChainId, mut matches: Vec<Match>, comment: Option<&str>) {
         let comment = comment.map(|c| self.b.comment(c));
         let target = match self.old {
-            true => Target::Verdict(Verdict::Jump(self.b.chain(MARK))),
+            true => Target::Verdict(Verdict::Jump(self.b.chain(name::MARK))),
             false => {
                 matches.push(mark());
                 Target::None
@@ -289,7 +289,7 @@ impl Writer {
     }
 
     fn masquerading_of_1_30(&mut self) {
-        let asks = self.b.chain(MARK);
+        let asks = self.b.chain(name::MARK);
         self.b.rule(asks, vec![mark()], Target::None);
         let chain = self.b.chain("masquerading");
         let unmarked = Match::Mark { mark: 0, mask: MASQUERADE_MARK, invert: false };

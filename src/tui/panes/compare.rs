@@ -69,7 +69,8 @@ impl Pane for Compare {
             Constraint::Min(0),
         ])
         .areas(area);
-        let inner = part(frame, theme, table, TITLE, "projected: what kube-proxy 1.36 writes", true);
+        let projected = format!("projected: what kube-proxy {} writes", c.form.version);
+        let inner = part(frame, theme, table, TITLE, &projected, true);
         draw_table(frame, theme, inner, &c);
         if plot.height > 0 {
             let title = "First packet of a flow, over the number of Services";

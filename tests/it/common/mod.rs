@@ -46,6 +46,15 @@ pub fn versions(mode: &str) -> Vec<&'static str> {
     found.into_iter().map(|v| v.1).collect()
 }
 
+/// Every captured set of these modes, as version and mode.
+pub fn sets(modes: &[&'static str]) -> Vec<(&'static str, &'static str)> {
+    modes.iter().flat_map(|mode| versions(mode).into_iter().map(|version| (version, *mode))).collect()
+}
+
+/// Modes of the sets, and of those that a kernel without IPVS takes.
+pub const MODES: [&str; 6] =
+    ["iptables-legacy", "iptables-nft", "userspace-legacy", "nftables", "ipvs-legacy", "ipvs-nft"];
+
 /// The 36 of `1.36.2`.
 pub fn minor(version: &str) -> u32 {
     version.split('.').nth(1).and_then(|v| v.parse().ok()).expect("a version")

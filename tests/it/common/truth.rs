@@ -118,8 +118,7 @@ fn usable(all: &[Endpoint], version: Version) -> Vec<Endpoint> {
 
 /// 1.31 began with the hints of Services that ask for a distribution; from 1.33 on all are heeded.
 fn in_zone(endpoints: Vec<Endpoint>, spec: &Value, version: Version) -> Vec<Endpoint> {
-    let heeded =
-        version >= Version(33) || (version >= Version(31) && !spec["trafficDistribution"].is_null());
+    let heeded = version >= Version(33) || (version >= Version(31) && !spec["trafficDistribution"].is_null());
     let hinted = heeded && endpoints.iter().all(|e| e.zones.is_some());
     let here = |e: &Endpoint| e.zones.as_ref().is_some_and(|z| z.iter().any(|z| z == ZONE));
     if hinted && endpoints.iter().any(here) {

@@ -2,7 +2,7 @@
 //! they fail, not pass, if something is missing.
 
 use crate::common::truth::{Version, assert_same, ipvs_lines, ipvs_truth};
-use crate::common::{in_new_netns, load_ipsets, load_legacy, load_nft, read, run, run_with, set};
+use crate::common::{in_new_netns, load_ipsets, load_legacy, load_nft, read, run, run_with, set, sets};
 use kptop::kernel::ipvs::{
     Client, Forwarding, IpvsStats, RealServer, SVC_PERSISTENT, VirtualAddress, VirtualServer,
 };
@@ -37,7 +37,7 @@ fn load_ipvs(dir: &std::path::Path, mode: &str) {
 #[test]
 #[ignore = "needs IPVS: run by tests/run, in the VM"]
 fn every_ipvs_set_tells_its_virtual_servers() {
-    for (version, mode) in [("1.20.2", "ipvs-legacy"), ("1.36.2", "ipvs-legacy"), ("1.36.2", "ipvs-nft")] {
+    for (version, mode) in sets(&["ipvs-legacy", "ipvs-nft"]) {
         in_new_netns(move || {
             let dir = set(version, mode);
             load_ipvs(&dir, mode);
@@ -342,7 +342,7 @@ fn dummy_addresses(dir: &std::path::Path) {
 #[test]
 #[ignore = "needs IPVS: run by tests/run, in the VM"]
 fn packets_go_as_told_through_ipvs_mode() {
-    for (version, mode) in [("1.20.2", "ipvs-legacy"), ("1.36.2", "ipvs-legacy"), ("1.36.2", "ipvs-nft")] {
+    for (version, mode) in sets(&["ipvs-legacy", "ipvs-nft"]) {
         let dir = set(version, mode);
         let report = crate::common::walking::walk_beside_the_kernel(
             5,
@@ -381,7 +381,7 @@ fn stand_in_for_the_node(dir: &std::path::Path, mode: &str) {
 fn rules_beside_ipvs_are_as_long_as_kube_proxys() {
     use kptop::snapshot::{Reading, TableState};
     use kptop::walk::{Ingress, Options, Packet, RulesetIndex};
-    for (version, mode) in [("1.20.2", "ipvs-legacy"), ("1.36.2", "ipvs-legacy"), ("1.36.2", "ipvs-nft")] {
+    for (version, mode) in sets(&["ipvs-legacy", "ipvs-nft"]) {
         in_new_netns(move || {
             let dir = set(version, mode);
             stand_in_for_the_node(&dir, mode);
@@ -448,7 +448,7 @@ fn rules_beside_ipvs_are_as_long_as_kube_proxys() {
 #[test]
 #[ignore = "needs IPVS: run by tests/run, in the VM"]
 fn captured_sets_raise_no_false_alarm() {
-    for (version, mode) in [("1.20.2", "ipvs-legacy"), ("1.36.2", "ipvs-legacy"), ("1.36.2", "ipvs-nft")] {
+    for (version, mode) in sets(&["ipvs-legacy", "ipvs-nft"]) {
         in_new_netns(move || {
             let dir = set(version, mode);
             stand_in_for_the_node(&dir, mode);
@@ -467,7 +467,7 @@ fn a_recording_replays_as_it_was() {
 #[test]
 #[ignore = "needs IPVS: run by tests/run, in the VM"]
 fn dump_files_are_as_good_as_the_kernel() {
-    for (version, mode) in [("1.20.2", "ipvs-legacy"), ("1.36.2", "ipvs-legacy"), ("1.36.2", "ipvs-nft")] {
+    for (version, mode) in sets(&["ipvs-legacy", "ipvs-nft"]) {
         let what = format!("{version}/{mode}");
         let place = crate::common::recordings::Place::new(&format!("dump-{version}-{mode}"));
         let dir = place.0.clone();

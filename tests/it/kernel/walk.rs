@@ -2,7 +2,9 @@
 //! ways that the walk says. The sets of ipvs mode run in the VM (`tests/it/kernel/ipvs.rs`).
 
 use crate::common::walking::{packets, walk_beside_the_kernel};
-use crate::common::{in_new_netns, load_legacy, load_nft, minor, read, run, run_with, say, set, versions};
+use crate::common::{
+    in_new_netns, load_legacy, load_nft, minor, read, run, run_with, say, set, sets, versions,
+};
 use kptop::kernel::nftables as kernel_nftables;
 use kptop::lab::packets::Sender;
 use kptop::lab::{Lab, Origin, inside, shop};
@@ -217,9 +219,8 @@ fn both_ways(version: &'static str, mode: &'static str) -> [BTreeMap<String, Vec
 /// Ways through what kptop writes for the Services of a set are as long as through what kube-proxy wrote.
 #[test]
 fn written_rules_are_as_long_as_kube_proxys() {
-    let of = |mode| versions(mode).into_iter().map(move |version| (version, mode));
     let (mut ways, mut others) = (0, 0);
-    for (version, mode) in of("iptables-legacy").chain(of("iptables-nft")).chain(of("nftables")) {
+    for (version, mode) in sets(&["iptables-legacy", "iptables-nft", "nftables"]) {
         let [theirs, ours] = both_ways(version, mode);
         assert!(theirs.len() > 150);
         let mut differ = 0;
@@ -230,7 +231,10 @@ fn written_rules_are_as_long_as_kube_proxys() {
                 say(&format!("{version}/{mode}: {way}\n  theirs {lengths:?}\n  ours   {:?}", ours.get(way)));
             }
         }
-        say(&format!("{version}/{mode}: {} ways, {differ} of another length than kube-proxy's", theirs.len()));
+        say(&format!(
+            "{version}/{mode}: {} ways, {differ} of another length than kube-proxy's",
+            theirs.len()
+        ));
         others += differ;
     }
     assert_eq!(others, 0, "of {ways} ways");

@@ -1,16 +1,9 @@
 //! The x_tables reader and writer against the kernel and iptables' own tools.
 
-use crate::common::{in_new_netns, load_ipsets, load_legacy, run, set, versions};
+use crate::common::{in_new_netns, load_ipsets, load_legacy, run, set, sets};
 use kptop::kernel::xtables::{EncodedTable, Socket, TableReader, decode, encode, table_names};
 use kptop::ruleset::{ChainId, IpFamily, SavedTable, Table, TableCounters, parse_save};
 use std::collections::BTreeSet;
-
-/// Sets that iptables-legacy wrote and that this kernel takes; those of ipvs mode are loaded in the VM.
-fn legacy() -> Vec<(&'static str, &'static str)> {
-    let of = |mode| versions(mode).into_iter().map(move |version| (version, mode));
-    of("iptables-legacy").chain(of("userspace-legacy")).collect()
-}
-
 
 /// All lines of a table as `iptables-save -c` prints them.
 fn lines(table: &Table, counters: &TableCounters) -> BTreeSet<String> {
@@ -76,7 +69,7 @@ fn read_all(family: IpFamily) -> Vec<SavedTable> {
 
 #[test]
 fn every_legacy_set_reads_as_iptables_save_prints_it() {
-    for (version, mode) in legacy() {
+    for (version, mode) in sets(&["iptables-legacy", "userspace-legacy"]) {
         in_new_netns(move || {
             let dir = set(version, mode);
             load_ipsets(&dir);
@@ -169,7 +162,7 @@ fn without_kernel_fields(family: IpFamily, blob: &[u8]) -> Vec<u8> {
 
 #[test]
 fn bytes_to_rules_to_bytes_is_the_identity() {
-    for (version, mode) in legacy() {
+    for (version, mode) in sets(&["iptables-legacy", "userspace-legacy"]) {
         in_new_netns(move || {
             let dir = set(version, mode);
             load_ipsets(&dir);
