@@ -61,10 +61,10 @@ impl Execute for DemoArgs {
         let services = args.services.map(|n| n as usize);
         let lab =
             start(args.mode.unwrap_or_else(usual_mode), services, args.backends as usize, args.traffic)?;
-        let (node, count_flows) = (lab.node().clone(), globals.source.new_flows);
+        let (node, objects, count_flows) = (lab.node().clone(), lab.objects(), globals.source.new_flows);
         if let Some(format) = args.output {
             std::thread::sleep(Duration::from_secs(args.seconds));
-            let live = Box::new(Live::enter(&node).map_err(|e| with_hint(&e))?);
+            let live = Box::new(Live::enter(&node).map_err(|e| with_hint(&e))?.with_objects(objects));
             return print_snapshot(
                 Source::Live { live, api: None, _demo: Some(lab) },
                 Names::default(),
@@ -73,7 +73,10 @@ impl Execute for DemoArgs {
             );
         }
         show(
-            Input::Live(Box::new(move || Ok(Live::enter(&node)?.counting_new_flows(count_flows)))),
+            Input::Live(Box::new(move || {
+                let live = Live::enter(&node)?.with_objects(objects.clone());
+                Ok(live.counting_new_flows(count_flows))
+            })),
             Names::default(),
             options,
         )

@@ -86,7 +86,7 @@ impl DemoOf {
     pub(super) fn open(self) -> Result<(Live, Running), String> {
         become_root()?;
         let lab = start(self.mode, self.services.map(|n| n as usize), 4, self.traffic)?;
-        let live = Live::enter(lab.node()).map_err(|e| with_hint(&e))?;
+        let live = Live::enter(lab.node()).map_err(|e| with_hint(&e))?.with_objects(lab.objects());
         Ok((live, lab))
     }
 }

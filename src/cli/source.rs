@@ -39,7 +39,8 @@ pub(super) struct SourceArgs {
     /// With --from: bytes that are read of all files together, unpacked: 500M, 4G.
     #[arg(long, global = true, value_name = "BYTES", default_value = "1G", value_parser = parse_size)]
     pub(super) max_input: u64,
-    /// File with one `namespace/name[:port]` a line: names for rules whose comments kube-proxy left off.
+    /// File of names: what `kubectl get svc -A` prints (also as YAML or JSON), or one `namespace/name[:port]` a line, for rules
+    /// whose comments kube-proxy left off.
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) names: Option<PathBuf>,
     /// Ask the Kubernetes API that this file leads to for names [default: KUBECONFIG, the pod's service account, kube-proxy's or
@@ -80,11 +81,22 @@ impl SourceArgs {
         Ok(ApiWatch::start(&options).map(Arc::new))
     }
 
-    /// The list of names that was asked for.
+    /// The names that were asked for.
     pub(super) fn names(&self) -> Result<Names, String> {
         let Some(path) = &self.names else { return Ok(Names::default()) };
         let text = crate::input::small_text(path).map_err(|e| format!("reading {}: {e}", path.display()))?;
-        Names::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+        let no_list = match Names::parse(&text) {
+            Ok(names) => return Ok(names),
+            Err(e) => e,
+        };
+        // Objects say addresses, too.
+        let read = dump::read(std::slice::from_ref(path)).ok().and_then(|s| s.cluster);
+        match read.filter(|c| !c.services.is_empty()) {
+            Some(cluster) => Ok(Names::of_cluster(&cluster)),
+            None => {
+                Err(format!("{}: {no_list}, nor are there Services as kubectl prints them", path.display()))
+            }
+        }
     }
 
     /// An error where something is asked for that only a live node has.

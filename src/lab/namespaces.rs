@@ -1,35 +1,15 @@
 //! The namespaces of a demo, and what runs in them.
 
+use super::addresses::{CLIENT_IP, NODE_IP, net, parse, sysctl};
+use super::install::{put, put_ipvs_mode, written};
 use super::traffic::{Counts, Origin, Plan, Stream};
 use crate::kernel::netns::{Netns, enter_user_namespace};
-use crate::kernel::{Error, Result, ipvs, nftables, xtables};
-use crate::proxy::iptables::WriteOptions;
-use crate::proxy::{Engine, Mode, Service, Variant, iptables, nftables as proxy_nftables};
-use crate::ruleset::{Dialect, IpFamily, IpNet, Table, TableCounters};
-use std::fs;
-use std::net::IpAddr;
+use crate::kernel::{Error, Result};
+use crate::proxy::{Engine, Mode, Service};
+use crate::snapshot::facts::Cluster;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-
-/// Pods of all nodes. Those that serve live in one namespace, those that only ask in another: an answer must
-/// come back through the node.
-pub const POD_CIDR: &str = "10.244.0.0/16";
-
-/// The same for IPv6.
-pub const POD_CIDR6: &str = "fd00:10:244::/48";
-
-/// The node's address on the outside network.
-pub const NODE_IP: &str = "192.168.50.10";
-
-/// The same for IPv6.
-pub const NODE_IP6: &str = "fd00:50::10";
-
-/// The outside client.
-pub const CLIENT_IP: &str = "192.168.50.1";
-
-/// Another address of the outside client, within the source ranges of the shop's load balancer.
-pub const FRIEND_IP: &str = "203.0.113.9";
 
 /// What to build.
 #[derive(Clone, Debug)]
@@ -53,6 +33,7 @@ pub struct Lab {
     clients: Vec<JoinHandle<()>>,
     servers: Vec<JoinHandle<()>>,
     counts: Counts,
+    objects: Option<Arc<Cluster>>,
 }
 
 /// Becomes root of a user namespace where the caller is an ordinary user. To be called before the first thread.
@@ -104,15 +85,6 @@ pub(super) fn new_netns() -> Result<Arc<Netns>> {
     Ok(Arc::new(made))
 }
 
-/// Sets a sysctl of the calling thread's namespace. Those that the kernel does not have are left out.
-pub(super) fn sysctl(name: &str, value: &str) -> Result<()> {
-    let path = format!("/proc/sys/net/{name}");
-    match fs::write(&path, value) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(|e| Error::io(format!("setting {path}"), e)),
-    }
-}
-
 impl Lab {
     /// Builds the namespaces and nothing in them.
     pub fn bare() -> Result<Lab> {
@@ -128,6 +100,7 @@ impl Lab {
             clients: Vec::new(),
             servers: Vec::new(),
             counts: Counts::default(),
+            objects: None,
         })
     }
 
@@ -135,6 +108,9 @@ impl Lab {
     pub fn start(options: &LabOptions) -> Result<Lab> {
         let mut lab = Lab::bare()?;
         lab.install(options.engine, &options.services)?;
+        if options.engine == Engine::Ipvs {
+            lab.objects = Some(Arc::new(super::objects::objects(&options.services)?));
+        }
         if !options.plan.streams.is_empty() {
             lab.serve(&options.services)?;
             lab.send(&options.plan)?;
@@ -161,6 +137,11 @@ impl Lab {
         }
     }
 
+    /// What the Kubernetes API would report of the Services, in ipvs mode: virtual servers have no names of their own.
+    pub fn objects(&self) -> Option<Arc<Cluster>> {
+        self.objects.clone()
+    }
+
     /// What the servers have counted.
     pub fn counts(&self) -> &Counts {
         &self.counts
@@ -182,7 +163,7 @@ impl Lab {
             }
             Mode::Ipvs => {
                 let services = services.to_vec();
-                inside(&self.node, move || put_ipvs(&services))
+                inside(&self.node, move || put_ipvs_mode(&services))
             }
             Mode::Userspace => Err(Error::missing(
                 "installing userspace mode",
@@ -238,82 +219,6 @@ impl Drop for Lab {
             let _ = thread.join();
         }
     }
-}
-
-pub(super) fn parse(address: &str) -> Result<IpAddr> {
-    address.parse().map_err(|_| Error::protocol("the lab's network", format!("{address} is no address")))
-}
-
-pub(super) fn net(text: &str) -> Result<IpNet> {
-    text.parse().map_err(|e| Error::protocol("the lab's network", format!("{text}: {e}")))
-}
-
-/// What kube-proxy would write for these Services on the lab's node, in iptables or nftables mode.
-pub fn written(mode: Mode, services: &[Service]) -> Result<Vec<(Table, TableCounters)>> {
-    let mut all = Vec::new();
-    for (family, cidr) in [(IpFamily::V4, POD_CIDR), (IpFamily::V6, POD_CIDR6)] {
-        let cluster_cidr = cidr.parse::<IpNet>().ok();
-        if mode == Mode::Nftables {
-            let options = proxy_nftables::WriteOptions {
-                cluster_cidr,
-                node_port_addresses: vec![parse(NODE_IP)?, parse(NODE_IP6)?],
-                ..Default::default()
-            };
-            all.push(proxy_nftables::write(services, family, &options));
-        } else {
-            let large_cluster = services.iter().map(|s| s.backends.len()).sum::<usize>() > 1000;
-            let options = WriteOptions { cluster_cidr, large_cluster, ..Default::default() };
-            all.extend(iptables::write(services, family, &options));
-        }
-    }
-    Ok(all)
-}
-
-/// Puts tables into the kernel, in the calling thread's namespace: iptables' by the variant of this engine.
-pub fn put(engine: Engine, tables: &[(Table, TableCounters)]) -> Result<()> {
-    for (table, counters) in tables {
-        let family = table.family.ip().unwrap_or(IpFamily::V4);
-        let legacy = table.dialect == Dialect::Iptables && engine.variant() == Some(Variant::Legacy);
-        match if legacy { install_table(family, table) } else { nftables::create(table, counters) } {
-            // A kernel without IPv6 tables still shows the rest.
-            Err(e) if family == IpFamily::V6 && legacy && (e.is_missing() || no_such_table(&e)) => break,
-            other => other?,
-        }
-    }
-    Ok(())
-}
-
-/// True where the kernel knows no such table: its module is not there.
-pub(super) fn no_such_table(e: &Error) -> bool {
-    matches!(e.errno(), Some(libc::ENOPROTOOPT | libc::ENOENT))
-}
-
-/// Puts Services into IPVS, in the calling thread's namespace.
-pub fn put_ipvs(services: &[Service]) -> Result<()> {
-    let node: IpAddr = parse(NODE_IP)?;
-    let mut client = ipvs::Client::open()?;
-    // Without conntrack, `ctstate INVALID` and masquerading would not see IPVS flows; kube-proxy sets it.
-    sysctl("ipv4/vs/conntrack", "1")?;
-    // As kube-proxy does, too.
-    sysctl("ipv4/vs/expire_nodest_conn", "1")?;
-    sysctl("ipv4/vs/expire_quiescent_template", "1")?;
-    super::links::add_dummy(crate::proxy::ipvs::DUMMY)?;
-    for server in &crate::proxy::ipvs::write(services, &[node]) {
-        if let ipvs::VirtualAddress::Socket { address, .. } = server.address
-            && address != node
-        {
-            super::links::add_address(crate::proxy::ipvs::DUMMY, IpNet::host(address))?;
-        }
-        client.add(server)?;
-    }
-    Ok(())
-}
-
-/// Puts a table into the kernel, in the calling thread's namespace.
-pub fn install_table(family: IpFamily, table: &Table) -> Result<()> {
-    let encoded = xtables::encode(table)
-        .map_err(|why| Error::protocol(format!("laying out the table {}", table.name), why))?;
-    xtables::Socket::open(family)?.replace(&encoded)
 }
 
 /// node --pods0/eth0-- pods, node --apps0/eth0-- apps, node --ext0/eth0-- client

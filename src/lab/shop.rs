@@ -52,7 +52,7 @@ const SHOP: &[Line] = &[
     line("default/kubernetes:https", Tcp, 443, 6443, 1, Plain, 3.0),
     line("kube-system/kube-dns:dns", Udp, 53, 53, 2, Dual, 40.0),
     line("kube-system/kube-dns:dns-tcp", Tcp, 53, 53, 2, Dual, 1.0),
-    line("kube-system/kube-dns:metrics", Tcp, 9153, 9153, 2, Plain, 0.5),
+    line("kube-system/kube-dns:metrics", Tcp, 9153, 9153, 2, Dual, 0.5),
     line("kube-system/metrics-server:https", Tcp, 443, 10250, 1, Plain, 0.5),
     line(
         "ingress-nginx/controller:http",
@@ -142,8 +142,22 @@ fn v6(a: Ipv4Addr) -> Ipv6Addr {
     Ipv6Addr::new(0xfd00, 0x10, 0x244, u16::from(c), 0, 0, 0, u16::from(d))
 }
 
+/// Where the Service of a line begins: all of its ports have one cluster IP.
+fn first_port(i: usize) -> usize {
+    let service = |l: &Line| l.name.split(':').next();
+    SHOP.get(i).and_then(|l| SHOP.iter().position(|o| service(o) == service(l))).unwrap_or(i)
+}
+
 fn cluster_ip(i: usize) -> Ipv4Addr {
-    Ipv4Addr::new(10, 96, (i / 250) as u8 + 2, (i % 250) as u8 + 1)
+    match SHOP.get(i).map_or("", |l| l.name) {
+        // Where kubeadm puts them.
+        "default/kubernetes:https" => Ipv4Addr::new(10, 96, 0, 1),
+        n if n.starts_with("kube-system/kube-dns") => Ipv4Addr::new(10, 96, 0, 10),
+        _ => {
+            let i = first_port(i);
+            Ipv4Addr::new(10, 96, (i / 250) as u8 + 2, (i % 250) as u8 + 1)
+        }
+    }
 }
 
 fn frontend(
@@ -264,7 +278,7 @@ fn shop_services(i: usize, l: &Line, pods: &mut Pods) -> Vec<Service> {
     if l.extra == Dual {
         let v6_endpoints: Vec<(IpAddr, bool)> =
             endpoints.iter().map(|e| (IpAddr::V6(v6(e.0)), e.1)).collect();
-        let address = Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, i as u16 + 1);
+        let address = Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, first_port(i) as u16 + 1);
         let frontends = vec![(ClusterIp, Some(IpAddr::V6(address)), l.port, Cluster)];
         all.push(build(name, l.protocol, IpFamily::V6, l.target, &v6_endpoints, frontends));
     }

@@ -1,24 +1,20 @@
 //! What the Kubernetes API reports, joined with what the kernel holds: names by hash and by address, pods behind backends,
 //! and the endpoints that a Service should have here.
 
-use super::{NamedBy, Protocol, Service, ServiceName, service_hash};
+use super::{FrontendKind, NamedBy, Names, Protocol, Service, ServiceName, service_hash};
 use crate::ruleset::IpFamily;
 use crate::snapshot::facts::{Cluster, ClusterEndpoint, ClusterNode, ClusterPort, ClusterService};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
-
-type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
 /// Names of Services as the API reports them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ApiNames {
     /// What they were made of, to see whether they are others.
     fingerprint: u64,
-    by_hash: Map<String, ServiceName>,
-    by_address: Map<(IpAddr, Protocol, u16), ServiceName>,
-    by_node_port: Map<(Protocol, u16), ServiceName>,
+    names: Names,
 }
 
 impl Protocol {
@@ -46,8 +42,21 @@ impl ApiNames {
         if new == self.fingerprint {
             return None;
         }
-        let mut names = ApiNames { fingerprint: new, ..ApiNames::default() };
-        for s in cluster.iter().flat_map(|c| &c.services) {
+        let names = cluster.map_or_else(Names::default, |c| Names::of_cluster(c));
+        Some(ApiNames { fingerprint: new, names })
+    }
+
+    /// Gives Services their names, where the kernel does not say them.
+    pub(super) fn name(&self, services: &mut [Service]) {
+        self.names.name(services);
+    }
+}
+
+impl Names {
+    /// Those of a cluster's Services, with their addresses.
+    pub fn of_cluster(cluster: &Cluster) -> Names {
+        let mut names = Names::default();
+        for s in &cluster.services {
             for p in &s.ports {
                 let Some(protocol) = Protocol::from_kubernetes(&p.protocol) else { continue };
                 let name = name_of(s, p);
@@ -60,12 +69,12 @@ impl ApiNames {
                 names.by_hash.insert(service_hash(&name, protocol), name);
             }
         }
-        Some(names)
+        names
     }
 
     /// Gives Services their names, where the kernel does not say them.
     pub(super) fn name(&self, services: &mut [Service]) {
-        if self.fingerprint == 0 {
+        if self.by_hash.is_empty() {
             return;
         }
         for s in services.iter_mut().filter(|s| s.name.is_none()) {
@@ -77,7 +86,7 @@ impl ApiNames {
                     exact.or_else(|| {
                         self.by_node_port
                             .get(&(s.protocol, f.port))
-                            .filter(|_| f.address.is_none() || f.kind == Some(super::FrontendKind::NodePort))
+                            .filter(|_| f.address.is_none() || f.kind == Some(FrontendKind::NodePort))
                     })
                 })
             };
@@ -180,7 +189,7 @@ pub fn expected(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::{Action, Engine, Frontend, FrontendKind};
+    use crate::proxy::{Action, Engine, Frontend};
 
     fn cluster() -> Cluster {
         let port = |name: &str, protocol: &str, port, node_port| ClusterPort {

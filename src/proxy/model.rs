@@ -126,6 +126,7 @@ impl Made {
         let (places, mut servers): (Vec<u32>, Vec<Service>) = read_ipvs(snapshot).into_iter().unzip();
         self.api.name(&mut all);
         self.api.name(&mut servers);
+        names.name(&mut servers);
         let mut places_of: Vec<Vec<u32>> = vec![Vec::new(); all.len()];
         for (service, places) in ipvs::joined(servers.into_iter().zip(places)) {
             all.push(service);

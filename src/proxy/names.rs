@@ -4,6 +4,7 @@ use super::Protocol;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 
 /// Name of a Service port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,11 +69,16 @@ pub fn endpoint_chain(name: &ServiceName, protocol: Protocol, endpoint: &str) ->
     format!("KUBE-SEP-{}", hash16(&format!("{name}{}{endpoint}", protocol.lower())))
 }
 
-/// Names by their hash: for rules whose comments were left off.
+/// Names of Services, by what the kernel holds of them: by hash for rules whose comments were left off, and, where objects say it,
+/// by address for virtual servers.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
-    by_hash: HashMap<String, ServiceName>,
+    pub(super) by_hash: Map<String, ServiceName>,
+    pub(super) by_address: Map<(IpAddr, Protocol, u16), ServiceName>,
+    pub(super) by_node_port: Map<(Protocol, u16), ServiceName>,
 }
+
+type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
 impl Names {
     /// Adds a name, for every protocol.

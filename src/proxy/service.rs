@@ -14,7 +14,7 @@ pub enum NamedBy {
     Comment,
     /// The name of a chain (its hash, with a list of names; or the name inside, in nftables mode).
     Chain,
-    /// The Kubernetes API.
+    /// The Kubernetes API, or its objects given as a file.
     Api,
 }
 

@@ -6,7 +6,7 @@ use super::{
     Conntrack, FlowWatch, Flows, Followed, MemoryList, NetnsFact, ReadCost, Reading, Recent, Remembered,
     RememberedClient, Snapshot, SourceId, TableState, Unread, UnreadKind,
 };
-use crate::api::ApiWatch;
+use crate::api::{ApiWatch, Cluster};
 use crate::kernel::netns::Netns;
 use crate::kernel::usage::{Cost, Meter};
 use crate::kernel::xtables::{self, TableReader};
@@ -104,6 +104,7 @@ pub struct Live {
     ways: Option<(Instant, Arc<ways::Ways>)>,
     ebpf: Option<(Instant, Arc<ebpf::Programs>)>,
     api: Option<Arc<ApiWatch>>,
+    objects: Option<Arc<Cluster>>,
     kube_proxy: Option<KubeProxyWatch>,
     writers: Option<nftables::Writers>,
     written_by: Arc<Vec<nftables::Writer>>,
@@ -245,6 +246,7 @@ impl Live {
             ways: None,
             ebpf: None,
             api: None,
+            objects: None,
             kube_proxy: None,
             writers: None,
             written_by: Arc::default(),
@@ -256,6 +258,12 @@ impl Live {
     /// From now on each snapshot holds what the Kubernetes API says.
     pub fn with_api(mut self, api: Option<Arc<ApiWatch>>) -> Live {
         self.api = api;
+        self
+    }
+
+    /// From now on each snapshot holds these objects, where no API reports any.
+    pub fn with_objects(mut self, objects: Option<Arc<Cluster>>) -> Live {
+        self.objects = objects;
         self
     }
 
@@ -286,7 +294,7 @@ impl Live {
             node: self.node.clone(),
             sysctls: self.sysctls(),
             api_heard_at: self.api.as_ref().and_then(|a| a.heard_at()),
-            cluster: self.api.as_ref().map(|a| a.get()),
+            cluster: self.api.as_ref().map(|a| a.get()).or_else(|| self.objects.clone()),
             kube_proxy: self.kube_proxy.as_ref().and_then(KubeProxyWatch::get),
             netns: self.netns.clone(),
             ..Snapshot::default()

@@ -104,6 +104,56 @@ fn names_come_from_chain_hashes_where_a_list_is_given() {
     assert_eq!(named.services.iter().filter(|s| s.name.is_none()).count(), 0);
 }
 
+/// Without an API: what kubectl printed names virtual servers, as a table and as objects.
+#[test]
+fn virtual_servers_get_names_from_what_kubectl_printed() {
+    let dir = set("1.36.2", "ipvs-legacy");
+    let place = crate::common::recordings::Place::new("names-of-virtual-servers");
+    for file in ["ipvsadm-Ln.txt", "ip-addr.txt", "ipset-save.txt"] {
+        std::fs::write(place.file(file), read(&dir, file).unwrap()).unwrap();
+    }
+    let snapshot = kptop::snapshot::dump::read(std::slice::from_ref(&place.0)).unwrap();
+    let list = serde_json::from_str::<serde_json::Value>(&read(&dir, "services.json").unwrap()).unwrap();
+    let mut table = String::from("NAMESPACE  NAME  TYPE  CLUSTER-IP  EXTERNAL-IP  PORT(S)  AGE\n");
+    for s in list["items"].as_array().unwrap() {
+        let (m, spec) = (&s["metadata"], &s["spec"]);
+        let word = |v: &serde_json::Value| v.as_str().unwrap_or("<none>").to_string();
+        let join = |all: Vec<String>| if all.is_empty() { "<none>".into() } else { all.join(",") };
+        let ports = spec["ports"].as_array().into_iter().flatten().map(|p| match p["nodePort"].as_u64() {
+            Some(n) if n > 0 => format!("{}:{n}/{}", p["port"], p["protocol"].as_str().unwrap()),
+            _ => format!("{}/{}", p["port"], p["protocol"].as_str().unwrap()),
+        });
+        let external = spec["externalIPs"].as_array().into_iter().flatten().map(word);
+        let given = s["status"]["loadBalancer"]["ingress"].as_array().into_iter().flatten();
+        let external = external.chain(given.filter_map(|i| i["ip"].as_str().map(str::to_string)));
+        table.push_str(&format!(
+            "{}  {}  {}  {}  {}  {}  3d\n",
+            word(&m["namespace"]),
+            word(&m["name"]),
+            word(&spec["type"]),
+            word(&spec["clusterIP"]),
+            join(external.collect()),
+            join(ports.collect())
+        ));
+    }
+    let of = |text: &str| {
+        let file = place.file("names");
+        std::fs::write(&file, text).unwrap();
+        let read = kptop::snapshot::dump::read(std::slice::from_ref(&file)).unwrap();
+        Model::read(&snapshot, &Names::of_cluster(&read.cluster.unwrap()))
+    };
+    let unnamed = |m: &Model| m.services.iter().filter(|s| s.name.is_none()).count();
+    assert!(unnamed(&Model::read(&snapshot, &Names::default())) > 80);
+    let objects = of(&read(&dir, "services.json").unwrap());
+    assert_eq!((unnamed(&objects), objects.services.len()), (0, 45));
+    // A table has only the first of two cluster IPs, and no names of ports.
+    let tabled = of(&table);
+    assert_eq!(tabled.services.iter().filter(|s| s.family == IpFamily::V4 && s.name.is_none()).count(), 0);
+    let label =
+        |m: &Model| m.services.iter().any(|s| s.label() == "shop/frontend:443" && s.frontends.len() > 2);
+    assert!(label(&tabled));
+}
+
 /// The same objects in ipvs mode are the same Services as in the other modes.
 #[test]
 fn services_of_ipvs_mode_are_those_of_the_other_modes() {

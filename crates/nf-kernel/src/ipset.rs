@@ -1,5 +1,8 @@
 //! ipset by nfnetlink: sets that rules of x_tables look into (`linux/netfilter/ipset/ip_set.h`).
 
+#[cfg(feature = "write")]
+mod write;
+
 use super::netlink::{
     Message, NETLINK_NETFILTER, Request, Socket, attrs, be_uint, nfnetlink_body, retry, str_of,
 };

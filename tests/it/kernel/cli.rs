@@ -412,7 +412,7 @@ fn recordings_and_files_are_read_by_every_command() {
     let more = kptop(&["record", made, "--demo", "iptables", "--for", "1", "--append"]);
     assert_eq!(more.status.code(), Some(0), "{}", text(&more.stderr));
     let info = text(&kptop(&["replay", made, "--info"]).stdout);
-    assert!(info.contains("whole") && info.matches(": 34 Services, ").count() == 2, "{info}");
+    assert!(info.contains("whole") && info.matches(": 35 Services, ").count() == 2, "{info}");
     // Every command, with the flag before and behind.
     let snapshot = json(&kptop(&["--from", made, "snapshot", "-o", "json"]));
     assert_eq!(snapshot["modes"][0]["mode"], "iptables", "the newest session's");

@@ -325,6 +325,42 @@ fn ipvs_figures_equal_what_the_servers_counted() {
     assert_eq!(counts.values().map(|c| c.flows).sum::<u64>(), sent);
 }
 
+/// The lab's ipvs mode, and with it the demo's, is a node as kube-proxy leaves it: names as the API would report them, sets and rules,
+/// flows in conntrack, traffic that arrives, and nothing for the doctor to find but the shop's Services without endpoints.
+#[test]
+#[ignore = "needs IPVS: run by tests/run, in the VM"]
+fn the_labs_ipvs_mode_is_a_whole_node() {
+    let services = shop::services(None, 4);
+    let used = services.len();
+    let mut plan = shop::plan(&services, 1.0);
+    plan.flows_per_stream = Some(4);
+    let mut lab = Lab::start(&LabOptions { engine: Engine::Ipvs, services, plan }).unwrap();
+    lab.wait();
+    std::thread::sleep(Duration::from_secs(3));
+    let (node, objects) = (lab.node().clone(), lab.objects());
+    let snapshot =
+        std::thread::spawn(move || Live::enter(&node).unwrap().with_objects(objects).snapshot(Wanted::ALL))
+            .join()
+            .unwrap();
+    let view = kptop::observe::Observer::new(Names::default()).observe(snapshot);
+    let services = &view.model.services;
+    assert_eq!(services.len(), used, "each Service port is one entry");
+    assert!(services.iter().all(|s| s.name.is_some() && s.scheduler.is_some()));
+    let frontend = services.iter().find(|s| s.label() == "shop/frontend:http").unwrap();
+    assert_eq!((frontend.frontends.len(), frontend.backends.len()), (2, 6));
+    let rules: usize = services.modes.iter().map(|m| m.rules).sum();
+    let sets = view.snapshot.ipsets.as_ref().unwrap().value.len();
+    assert_eq!((rules, sets), (70, 34), "{:?}", services.modes);
+    let flows = view.snapshot.conntrack.as_ref().unwrap().flows.as_ref().unwrap().value.total;
+    assert!(flows > 100, "{flows}");
+    let found: BTreeSet<&str> = view.examination.findings.iter().map(|f| f.id).collect();
+    let expected = ["deprecated", "ipvs_arp", "ipvs_timeouts", "no_endpoints"];
+    assert!(found.iter().all(|id| expected.contains(id)), "{:#?}", view.examination.findings);
+    let counted: u64 = lab.counts().get().values().map(|c| c.flows).sum();
+    assert!(counted > 100, "{counted}");
+    assert_eq!(view.model.iter().filter_map(|(_, f)| f.flows()).sum::<u64>(), counted);
+}
+
 /// Addresses of `kube-ipvs0`: those of all virtual servers but the node's own.
 fn dummy_addresses(dir: &std::path::Path) {
     run("ip", &["link", "add", "kube-ipvs0", "type", "dummy"]);

@@ -335,6 +335,53 @@ fn nft_prints_our_nftables_mode_as_kube_proxys() {
     assert_eq!(ours.len(), theirs.len());
 }
 
+/// The ipsets and rules that we write for ipvs mode are printed by the node's tools as what kube-proxy 1.36.2 wrote. Virtual servers
+/// need the VM, and rules that ask IPVS with them: those of source ranges.
+#[test]
+fn ipset_and_iptables_print_our_ipvs_mode_as_kube_proxys() {
+    use kptop::proxy::FrontendKind;
+    let dir = set("1.36.2", "ipvs-legacy");
+    let snapshot = kptop::snapshot::dump::read(&[dir]).unwrap();
+    let mut services = Model::read(&snapshot, &Names::default()).services.to_vec();
+    for f in services.iter_mut().flat_map(|s| &mut s.frontends) {
+        f.source_ranges = None;
+        // The lab's node has one address: a node port is one frontend for all.
+        if f.kind == Some(FrontendKind::NodePort) {
+            f.address = None;
+        }
+    }
+    let text = |name: &str| read(&set("1.36.2", "ipvs-legacy"), name).unwrap();
+    let (members, rules) = in_new_netns({
+        let services = services.clone();
+        move || {
+            kptop::lab::put_beside_ipvs(&services).unwrap();
+            (run("ipset", &["save"]), run("iptables-legacy-save", &[]))
+        }
+    });
+    // By source ranges, or by the addresses of their node.
+    let other =
+        ["LOAD-BALANCER-FW", "SOURCE-CID", "SOURCE-IP", "SCTP-HASH", "LOOP-BACK", "ICMP", "HEALTH-CHECK"];
+    let sorted = |text: &str| -> BTreeSet<String> {
+        let lines = text.lines().filter(|l| l.starts_with("add ") || l.starts_with("create "));
+        let kept = lines.filter(|l| !other.iter().any(|o| l.contains(o)));
+        kept.map(|l| l.split(' ').take(3).collect::<Vec<_>>().join(" ")).collect()
+    };
+    let (ours, theirs) = (sorted(&members), sorted(&text("ipset-save.txt")));
+    let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>();
+    assert_eq!((only(&ours, &theirs), only(&theirs, &ours)), (vec![], vec![]));
+    assert!(ours.len() > 100, "{}", ours.len());
+    let sorted = |text: &str| -> BTreeSet<String> {
+        let rules = text.lines().map(|l| l.split_once("] ").map_or(l, |r| r.1));
+        let own = rules.filter(|l| l.starts_with("-A") && l.contains("KUBE-"));
+        own.filter(|l| !["LOAD-BALANCER-FW", "vproto", "SOURCE-RANGES"].iter().any(|o| l.contains(o)))
+            .map(str::to_string)
+            .collect()
+    };
+    let (ours, theirs) = (sorted(&rules), sorted(&text("iptables-save-c.txt")));
+    assert_eq!((only(&ours, &theirs), only(&theirs, &ours)), (vec![], vec![]));
+    assert!(ours.len() > 25, "{}", ours.len());
+}
+
 /// What is read only while a user looks at it, beside the node's own tools: the flows of a Service one by one, and
 /// the clients that its rules remember.
 fn looked_at(live: &mut Live, snapshot: &Snapshot) {

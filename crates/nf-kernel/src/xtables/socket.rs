@@ -153,18 +153,27 @@ impl Socket {
     /// The name of an ipset, from its index.
     pub fn set_name(&self, index: u16) -> Result<String> {
         let what = || format!("reading the name of ipset {index}");
-        let mut bytes = [0u8; 40];
-        // struct ip_set_req_version { op, version }
-        bytes[0..4].copy_from_slice(&IP_SET_OP_VERSION.to_ne_bytes());
-        self.get(plain(libc::SOL_IP, SO_IP_SET), &mut bytes[..8]).map_err(|e| Error::io(what(), e))?;
-        // struct ip_set_req_get_set { op, version, union { name[32], index } }; the version stays as reported.
-        bytes[0..4].copy_from_slice(&IP_SET_OP_GET_BYINDEX.to_ne_bytes());
-        bytes[8..10].copy_from_slice(&index.to_ne_bytes());
-        self.get(plain(libc::SOL_IP, SO_IP_SET), &mut bytes).map_err(|e| Error::io(what(), e))?;
-        match c_str(&bytes[8..40]) {
+        let found =
+            self.ask_ipset(IP_SET_OP_GET_BYINDEX, &index.to_ne_bytes()).map_err(|e| Error::io(what(), e))?;
+        match c_str(&found) {
             Some(name) if !name.is_empty() => Ok(name.to_string()),
             _ => Err(Error::protocol(what(), "no name")),
         }
+    }
+
+    /// Asks for an ipset by its name or index; the answer stands where the question stood.
+    fn ask_ipset(&self, operation: u32, question: &[u8]) -> io::Result<[u8; 32]> {
+        let mut bytes = [0u8; 40];
+        // struct ip_set_req_version { op, version }
+        bytes[0..4].copy_from_slice(&IP_SET_OP_VERSION.to_ne_bytes());
+        self.get(plain(libc::SOL_IP, SO_IP_SET), &mut bytes[..8])?;
+        // struct ip_set_req_get_set { op, version, union { name[32], index } }; the version stays as reported.
+        bytes[0..4].copy_from_slice(&operation.to_ne_bytes());
+        bytes[8..8 + question.len()].copy_from_slice(question);
+        self.get(plain(libc::SOL_IP, SO_IP_SET), &mut bytes)?;
+        let mut answer = [0; 32];
+        answer.copy_from_slice(&bytes[8..40]);
+        Ok(answer)
     }
 }
 

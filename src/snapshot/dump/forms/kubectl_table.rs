@@ -42,9 +42,11 @@ impl<'a> Columns<'a> {
     fn new(head: &'a str) -> Columns<'a> {
         let mut heads: Vec<(&str, usize)> = Vec::new();
         let mut at = 0;
+        // A chat may leave one blank of each gap.
+        let gap = if head.trim().contains("  ") { "  " } else { " " };
         while let Some(start) = head[at..].find(|c: char| c != ' ').map(|i| at + i) {
             // Heads of two words (`NOMINATED NODE`) have one blank.
-            let end = head[start..].find("  ").map_or(head.len(), |i| start + i);
+            let end = head[start..].find(gap).map_or(head.len(), |i| start + i);
             heads.push((head[start..end].trim(), start));
             at = end;
         }
@@ -53,8 +55,14 @@ impl<'a> Columns<'a> {
 
     fn get<'b>(&self, line: &'b str, name: &str) -> Option<&'b str> {
         let i = self.heads.iter().position(|h| h.0 == name)?;
-        let end = self.heads.get(i + 1).map_or(line.len(), |h| h.1.min(line.len()));
-        let value = line.get(self.heads[i].1..end)?.trim();
+        // A value for each head: whatever became of the gaps.
+        let values = || line.split_whitespace();
+        let value = if values().count() == self.heads.len() {
+            values().nth(i)?
+        } else {
+            let end = self.heads.get(i + 1).map_or(line.len(), |h| h.1.min(line.len()));
+            line.get(self.heads[i].1..end)?.trim()
+        };
         (!value.is_empty() && value != "<none>" && value != "<unset>").then_some(value)
     }
 }
@@ -230,6 +238,10 @@ mod tests {
             (&s["spec"]["ports"][0]["port"], &s["spec"]["ports"][1]["nodePort"]),
             (&json!(443), &json!(30053))
         );
+        // As a chat leaves it.
+        let squeezed = |t: &str| t.split_whitespace().collect::<Vec<_>>().join(" ");
+        let c = Columns::new(Box::leak(squeezed(head).into_boxed_str()));
+        assert_eq!(service(&c, &squeezed(line), "default", "kubernetes").unwrap(), s);
         let mut more = 0;
         let e = endpoints("10.1.0.1:80,10.1.0.2:80,10.1.0.1:81 + 3 more...", "a", "b", &mut more).unwrap();
         assert_eq!((e["subsets"].as_array().unwrap().len(), more), (2, 3));

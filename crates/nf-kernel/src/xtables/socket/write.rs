@@ -11,7 +11,22 @@ use std::os::fd::AsRawFd;
 /// `IPT_SO_SET_REPLACE` (the same for IPv6)
 const SET_REPLACE: i32 = 64;
 
+/// `IP_SET_OP_GET_BYNAME` (`linux/netfilter/ipset/ip_set.h`)
+const IP_SET_OP_GET_BYNAME: u32 = 0x6;
+
 impl Socket {
+    /// The index of an ipset, by which rules name it. For what is written (feature `write`).
+    pub fn set_index(&self, name: &str) -> Result<u16> {
+        let what = || format!("reading the index of ipset {name}");
+        let named = table_name(name).ok_or_else(|| Error::protocol(what(), "a name over 31 bytes"))?;
+        let found = self.ask_ipset(IP_SET_OP_GET_BYNAME, &named).map_err(|e| Error::io(what(), e))?;
+        match u16::from_ne_bytes([found[0], found[1]]) {
+            // IPSET_INVALID_ID
+            u16::MAX => Err(Error::protocol(what(), "there is none")),
+            index => Ok(index),
+        }
+    }
+
     /// `IPT_SO_SET_REPLACE`: puts a whole table in the place of the present one. For tests and demos in namespaces of their own (feature `write`).
     pub fn replace(&self, table: &EncodedTable) -> Result<()> {
         let what = || format!("writing the {} table {}", self.layout.family, table.name);
