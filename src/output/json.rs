@@ -6,10 +6,10 @@ use crate::cost::Lookup;
 use crate::observe::View;
 use crate::proxy::{
     Backend, BackendFigures, Frontend, FrontendFigures, Model, RuleRef, Service, cluster_endpoint, is_local,
-    owners,
+    owners, unused_endpoints,
 };
 use crate::ruleset::{Hook, TABLE_DORMANT};
-use crate::snapshot::facts::{Cluster, Stats};
+use crate::snapshot::facts::{Cluster, ClusterEndpoint, Stats};
 use crate::snapshot::{Conntrack, Latencies, Snapshot, TableState};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -140,6 +140,8 @@ struct ServiceOut<'a> {
     /// Port of the kube-proxy process that takes its traffic (userspace mode).
     proxy_port: Option<u16>,
     backends: Vec<BackendOut<'a>>,
+    /// Endpoints that the Kubernetes API reports and that are not used here; `None` where it reports nothing of the Service.
+    unused_endpoints: Option<Vec<UnusedOut<'a>>>,
     /// True where another mode is active.
     leftover: bool,
     health: HealthOut<'a>,
@@ -224,6 +226,28 @@ struct EndpointOut<'a> {
     ready: bool,
     serving: bool,
     terminating: bool,
+}
+
+impl EndpointOut<'_> {
+    fn of(e: &ClusterEndpoint) -> EndpointOut<'_> {
+        EndpointOut {
+            pod: e.target.as_deref(),
+            node: e.node.as_deref(),
+            zone: e.zone.as_deref(),
+            ready: e.ready,
+            serving: e.serving,
+            terminating: e.terminating,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct UnusedOut<'a> {
+    address: Option<IpAddr>,
+    port: u16,
+    #[serde(flatten)]
+    endpoint: EndpointOut<'a>,
+    reason: &'static str,
 }
 
 /// How the connection to the Kubernetes API is.
@@ -447,6 +471,16 @@ fn service<'a>(view: &'a View, row: &ServiceRow<'a>, cluster: Option<&'a Cluster
                 backend(s, b, (n, row.figures.latencies(i)), lost, cluster)
             })
             .collect(),
+        unused_endpoints: cluster.and_then(|c| unused_endpoints(c, s)).map(|all| {
+            all.iter()
+                .map(|u| UnusedOut {
+                    address: u.endpoint.address,
+                    port: u.endpoint.port,
+                    endpoint: EndpointOut::of(u.endpoint),
+                    reason: u.why.name(),
+                })
+                .collect()
+        }),
         lookup: lookup.map(|l| LookupOut {
             rules: RulesOut { min: l.min, mean: l.mean, max: l.max },
             estimated_ns: l.ns,
@@ -514,14 +548,7 @@ fn backend<'a>(
         latency_us: latencies.map(LatencyOut::of),
         conntrack_flows: c.conntrack_flows,
         lost,
-        endpoint: endpoint.map(|e| EndpointOut {
-            pod: e.target.as_deref(),
-            node: e.node.as_deref(),
-            zone: e.zone.as_deref(),
-            ready: e.ready,
-            serving: e.serving,
-            terminating: e.terminating,
-        }),
+        endpoint: endpoint.map(EndpointOut::of),
     }
 }
 

@@ -4,7 +4,7 @@
 use super::{FrontendKind, NamedBy, Names, Protocol, Service, ServiceName, service_hash};
 use crate::ruleset::IpFamily;
 use crate::snapshot::facts::{Cluster, ClusterEndpoint, ClusterNode, ClusterPort, ClusterService};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -153,37 +153,142 @@ pub fn expected(
     family: IpFamily,
     node: Option<&ClusterNode>,
 ) -> Expected {
+    let place = |e: &ClusterEndpoint| e.address.map(|a| (a, e.port));
+    let all = endpoints_of(s, p, family);
+    let usable = |e: &&&ClusterEndpoint| e.ready || (e.serving && e.terminating);
+    let may = all.iter().filter(usable).filter_map(|e| place(e)).collect();
+    let keeps = Keeps::new(s, p, &all, node);
+    let ready = all.iter().filter(|e| e.ready);
+    let must = match (node, keeps.only_local || keeps.hinted) {
+        (None, true) => None,
+        _ => Some(ready.filter(|e| keeps.away(e).is_none()).filter_map(|e| place(e)).collect()),
+    };
+    Expected { may, must }
+}
+
+fn endpoints_of<'a>(s: &'a ClusterService, p: &ClusterPort, family: IpFamily) -> Vec<&'a ClusterEndpoint> {
     let mine = |e: &&ClusterEndpoint| {
         e.port_name == p.name
             && e.protocol == p.protocol
             && e.address.is_some_and(|a| IpFamily::of(a) == family)
     };
-    let place = |e: &ClusterEndpoint| e.address.map(|a| (a, e.port));
-    let all: Vec<&ClusterEndpoint> = s.endpoints.iter().filter(mine).collect();
-    let usable = |e: &&&ClusterEndpoint| e.ready || (e.serving && e.terminating);
-    let may = all.iter().filter(usable).filter_map(|e| place(e)).collect();
-    let ready: Vec<&ClusterEndpoint> = all.iter().copied().filter(|e| e.ready).collect();
-    let external = p.node_port.is_some() || !s.external_ips.is_empty() || !s.load_balancer_ips.is_empty();
-    // What policies leave is the local ones alone only where no frontend follows the cluster policy.
-    let only_local = s.internal_local && (!external || s.external_local);
-    let hinted =
-        !ready.is_empty() && ready.iter().all(|e| !e.for_zones.is_empty() || !e.for_nodes.is_empty());
-    let must = match (node, only_local || hinted) {
-        (None, true) => None,
-        (_, false) => Some(ready.iter().filter_map(|e| place(e)).collect()),
-        (Some(node), true) => {
-            let is_local = |e: &ClusterEndpoint| e.node.as_deref() == Some(&node.name);
-            let is_meant = |e: &ClusterEndpoint| {
-                let zone = node.zone.as_ref().is_some_and(|z| e.for_zones.contains(z));
-                zone || e.for_nodes.contains(&node.name)
-            };
-            // Hints of which none is for this node are ignored by kube-proxy.
-            let hints = hinted && ready.iter().any(|e| is_meant(e));
-            let kept = ready.iter().filter(|e| (!only_local || is_local(e)) && (!hints || is_meant(e)));
-            Some(kept.filter_map(|e| place(e)).collect())
+    s.endpoints.iter().filter(mine).collect()
+}
+
+/// What policies and hints keep of a port's ready endpoints on this node.
+struct Keeps<'a> {
+    node: Option<&'a ClusterNode>,
+    /// What policies leave is the local ones alone only where no frontend follows the cluster policy.
+    only_local: bool,
+    /// Every ready endpoint has hints.
+    hinted: bool,
+    /// Hints of which none is for this node are ignored by kube-proxy.
+    heeded: bool,
+}
+
+impl<'a> Keeps<'a> {
+    fn new(
+        s: &ClusterService,
+        p: &ClusterPort,
+        all: &[&ClusterEndpoint],
+        node: Option<&'a ClusterNode>,
+    ) -> Keeps<'a> {
+        let external = p.node_port.is_some() || !s.external_ips.is_empty() || !s.load_balancer_ips.is_empty();
+        let only_local = s.internal_local && (!external || s.external_local);
+        let ready = || all.iter().filter(|e| e.ready);
+        let hinted =
+            ready().next().is_some() && ready().all(|e| !e.for_zones.is_empty() || !e.for_nodes.is_empty());
+        let heeded = hinted && node.is_some_and(|n| ready().any(|e| is_meant(n, e)));
+        Keeps { node, only_local, hinted, heeded }
+    }
+
+    /// Why a ready endpoint is not used here; `None` where nothing that is known keeps it away.
+    fn away(&self, e: &ClusterEndpoint) -> Option<UnusedBecause> {
+        let Some(node) = self.node else {
+            return (self.only_local || self.hinted).then_some(UnusedBecause::NodeUnknown);
+        };
+        if self.only_local && e.node.as_deref() != Some(&node.name) {
+            return Some(UnusedBecause::LocalPolicy);
         }
+        if !self.heeded || is_meant(node, e) {
+            return None;
+        }
+        Some(if e.for_zones.is_empty() { UnusedBecause::OtherNode } else { UnusedBecause::OtherZone })
+    }
+}
+
+/// True where hints say that this node should use an endpoint.
+fn is_meant(node: &ClusterNode, e: &ClusterEndpoint) -> bool {
+    node.zone.as_ref().is_some_and(|z| e.for_zones.contains(z)) || e.for_nodes.contains(&node.name)
+}
+
+/// Why an endpoint of a Service is not among its backends here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum UnusedBecause {
+    /// Its pod is not ready.
+    NotReady,
+    /// Its pod ends, and others are ready.
+    Terminating,
+    /// Its hints are for other zones (`hints.forZones`).
+    OtherZone,
+    /// Its hints are for other nodes (`hints.forNodes`).
+    OtherNode,
+    /// A local traffic policy leaves only this node's.
+    LocalPolicy,
+    /// A policy or hints may keep it away, and this node was not found in the API.
+    NodeUnknown,
+    /// Nothing that is known: kube-proxy has not written it.
+    NotWritten,
+}
+
+impl UnusedBecause {
+    /// As in JSON: `other_zone`.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// For people.
+    pub fn words(self) -> &'static str {
+        match self {
+            UnusedBecause::NotReady => "not ready",
+            UnusedBecause::Terminating => "terminating",
+            UnusedBecause::OtherZone => "meant for another zone",
+            UnusedBecause::OtherNode => "meant for another node",
+            UnusedBecause::LocalPolicy => "on another node: local policy",
+            UnusedBecause::NodeUnknown => "policy or hints: this node is not in the API",
+            UnusedBecause::NotWritten => "not written by kube-proxy",
+        }
+    }
+}
+
+/// An endpoint that the API reports and that is not among a Service's backends here.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UnusedEndpoint<'a> {
+    /// It.
+    pub endpoint: &'a ClusterEndpoint,
+    /// Why.
+    pub why: UnusedBecause,
+}
+
+/// The endpoints of a Service that are not used here, by reason; `None` where the API reports nothing of this Service.
+pub fn unused_endpoints<'a>(cluster: &'a Cluster, service: &Service) -> Option<Vec<UnusedEndpoint<'a>>> {
+    let name = service.name.as_ref()?;
+    let of = cluster_service(cluster, name)?;
+    let port = of.ports.iter().find(|p| p.name == name.port && p.protocol == service.protocol.name())?;
+    let all = endpoints_of(of, port, service.family);
+    let used: HashSet<(IpAddr, u16)> = service.backends.iter().map(|b| (b.address, b.port)).collect();
+    let keeps = Keeps::new(of, port, &all, cluster.node.as_ref());
+    let why = |e: &ClusterEndpoint| match (e.ready, e.terminating) {
+        (true, _) => keeps.away(e).unwrap_or(UnusedBecause::NotWritten),
+        (_, true) => UnusedBecause::Terminating,
+        _ => UnusedBecause::NotReady,
     };
-    Expected { may, must }
+    let unused = all.into_iter().filter(|e| e.address.is_some_and(|a| !used.contains(&(a, e.port))));
+    let mut unused: Vec<UnusedEndpoint<'_>> =
+        unused.map(|endpoint| UnusedEndpoint { endpoint, why: why(endpoint) }).collect();
+    unused.sort_by_key(|u| (u.why, u.endpoint.address, u.endpoint.port));
+    Some(unused)
 }
 
 #[cfg(test)]
@@ -281,6 +386,31 @@ mod tests {
         assert_eq!(of(&local, node).must, Some(set(&["10.244.0.1"])));
         let mixed = ClusterService { internal_local: true, ..plain.clone() };
         assert_eq!(of(&mixed, node).must, Some(set(&["10.244.0.1", "10.244.1.1"])));
+        // Those that are not there, and why.
+        let cluster = |s: &ClusterService| Cluster { services: vec![Arc::new(s.clone())], ..cluster() };
+        let mut here = Service::new(Protocol::Tcp, IpFamily::V4, Engine::Nftables);
+        here.name = ServiceName::parse("shop/frontend:http");
+        here.backends = vec![crate::proxy::Backend::new(
+            "10.244.0.1".parse().unwrap(),
+            8080,
+            crate::proxy::CounterSource::Ipvs,
+        )];
+        let unused = |c: &Cluster| -> Vec<(String, UnusedBecause)> {
+            let all = unused_endpoints(c, &here).unwrap();
+            all.iter().map(|u| (u.endpoint.address.unwrap().to_string(), u.why)).collect()
+        };
+        let both = |why| {
+            vec![("10.244.1.2".to_string(), UnusedBecause::Terminating), ("10.244.1.1".to_string(), why)]
+        };
+        assert_eq!(unused(&cluster(&s)), both(UnusedBecause::OtherZone));
+        assert_eq!(unused(&cluster(&local)), both(UnusedBecause::LocalPolicy));
+        assert_eq!(unused(&cluster(&plain)), both(UnusedBecause::NotWritten));
+        let lost = Cluster { node: None, ..cluster(&s) };
+        assert_eq!(unused(&lost), both(UnusedBecause::NodeUnknown));
+        let mut down = plain.clone();
+        down.endpoints[1].ready = false;
+        assert_eq!(unused(&cluster(&down))[0], ("10.244.1.1".to_string(), UnusedBecause::NotReady));
+        assert_eq!(unused_endpoints(&Cluster::default(), &here), None);
         // None ready: nothing must be there.
         let mut none = plain;
         none.endpoints.iter_mut().for_each(|e| e.ready = false);

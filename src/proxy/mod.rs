@@ -24,7 +24,9 @@ pub use addresses::{
     any_pod, local_pod_network, node_address, node_addresses, outside_client, pod_network, pod_networks,
 };
 pub use behind::{Aspect, Behind, Difference, differences, differences_in, without_rules};
-pub use cluster::{Expected, cluster_endpoint, expected, is_local};
+pub use cluster::{
+    Expected, UnusedBecause, UnusedEndpoint, cluster_endpoint, expected, is_local, unused_endpoints,
+};
 pub use engine::{Engine, KubeProxyVersion};
 pub use families::chain_families;
 pub use figures::{BackendFigures, Figures, FrontendFigures, ServiceFigures};

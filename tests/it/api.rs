@@ -2,7 +2,7 @@
 
 use crate::common::api_server::{Manner, Server, objects, until};
 use crate::common::recordings::{Place, json};
-use crate::common::{in_new_netns, load_legacy, read, say, set, sets};
+use crate::common::{in_new_netns, load_legacy, minor, read, say, set, sets};
 use kptop::api::{ApiOptions, ApiWatch};
 use kptop::doctor::Severity;
 use kptop::observe::Observer;
@@ -47,7 +47,22 @@ fn captured_sets_and_their_objects_agree() {
         assert!(view.examination.findings.iter().all(|f| f.id != "kube_proxy_behind"), "{what}");
         let unchecked = view.examination.unchecked.iter().find(|u| u.id == "kube_proxy_behind");
         assert!(unchecked.is_none(), "{what}: {unchecked:?}");
-        say(&format!("{what}: {} Service ports named", model.services.len()));
+        // Endpoints that are not used are so for a reason that the objects show, and there are some of each.
+        let mut unused = std::collections::BTreeMap::<&str, usize>::new();
+        for s in model.services.iter() {
+            for u in kptop::proxy::unused_endpoints(&cluster, s).unwrap() {
+                *unused.entry(u.why.name()).or_default() += 1;
+            }
+        }
+        let expected: &[&str] = match minor(version) {
+            20 => &["not_ready"],
+            v if v >= 31 && mode != "ipvs-legacy" => {
+                &["local_policy", "not_ready", "other_zone", "terminating"]
+            }
+            _ => &["local_policy", "not_ready", "terminating"],
+        };
+        assert!(unused.keys().eq(expected), "{what}: {unused:?}");
+        say(&format!("{what}: {} Service ports named, not used {unused:?}", model.services.len()));
     }
 }
 

@@ -4,7 +4,8 @@ use crate::columns::{API_ONLY, BACKENDS, BackendRow, Backends, Column, expected_
 use crate::format::{clip, clip_end, plural};
 use crate::health::{HealthState, ServiceHealth};
 use crate::proxy::screen_label;
-use crate::proxy::{Action, Frontend, FrontendKind, Mode, Service, TrafficPolicy, frontend_text};
+use crate::proxy::{Action, Frontend, FrontendKind, Mode, Service, TrafficPolicy, UnusedEndpoint};
+use crate::proxy::{endpoint_text, frontend_text, unused_endpoints};
 use crate::tui::list::List;
 use crate::tui::pane::Context;
 use crate::tui::panes::widgets::state_style;
@@ -178,6 +179,39 @@ fn backend_style(theme: Theme, key: &str, row: &BackendRow<'_>, few: bool) -> St
     }
 }
 
+/// Endpoints that are not used here, one a line under a head; in one line where there is room for no more.
+fn draw_unused(frame: &mut Frame<'_>, area: Rect, theme: Theme, unused: &[UnusedEndpoint<'_>]) {
+    if area.height == 0 || unused.is_empty() {
+        return;
+    }
+    let mut reasons: Vec<(&str, usize)> = Vec::new();
+    for u in unused {
+        match reasons.iter_mut().find(|r| r.0 == u.why.words()) {
+            Some(r) => r.1 += 1,
+            None => reasons.push((u.why.words(), 1)),
+        }
+    }
+    let sums: Vec<String> = reasons.iter().map(|(words, n)| format!("{n} {words}")).collect();
+    let head = format!(" Not used here: {}", sums.join(", "));
+    let width = usize::from(area.width);
+    put(frame, Rect { height: 1, ..area }, &clip_end(&head, width), theme.dim(), false);
+    let rows = usize::from(area.height - 1);
+    // The last line says how many more there are.
+    let shown = if unused.len() > rows { rows.saturating_sub(1) } else { unused.len() };
+    let at = |i: usize| Rect { y: area.y + 1 + i as u16, height: 1, ..area };
+    for (i, u) in unused.iter().take(shown).enumerate() {
+        let e = u.endpoint;
+        let address = e.address.map_or_else(String::new, |a| endpoint_text(a, e.port));
+        let words = [Some(u.why.words()), e.target.as_deref(), e.node.as_deref(), e.zone.as_deref()];
+        let words: Vec<&str> = words.into_iter().flatten().collect();
+        let text = format!("  {address:<24} {}", words.join(" · "));
+        put(frame, at(i), &clip_end(&text, width), theme.dim(), false);
+    }
+    if shown < unused.len() && rows > 0 {
+        put(frame, at(shown), &format!("  and {} more", unused.len() - shown), theme.dim(), false);
+    }
+}
+
 pub(super) fn draw(
     frame: &mut Frame<'_>,
     rest: Rect,
@@ -192,13 +226,28 @@ pub(super) fn draw(
         rows.hide();
         return;
     }
+    let unused =
+        update.snapshot.cluster.as_deref().and_then(|c| unused_endpoints(c, service)).unwrap_or_default();
     if service.backends.is_empty() {
         rows.fit(0, rest);
         let style = if service.proxy_port.is_some() { theme.text() } else { theme.bad() };
         let text = Paragraph::new(no_backends(service)).style(style).wrap(Wrap { trim: false });
-        frame.render_widget(text, Rect { height: rest.height.min(3), ..rest });
+        frame.render_widget(text, Rect { height: rest.height.min(2), ..rest });
+        draw_unused(
+            frame,
+            Rect { y: rest.y + 2, height: rest.height.saturating_sub(2), ..rest },
+            theme,
+            &unused,
+        );
         return;
     }
+    // Below the backends, in what they leave; one line at least where the Service is open.
+    let left = usize::from(rest.height).saturating_sub(service.backends.len() + 1);
+    let least = usize::from(rest.height >= 8);
+    let height = left.clamp(least, unused.len() + 1) * usize::from(!unused.is_empty());
+    let below = Rect { y: rest.bottom() - height as u16, height: height as u16, ..rest };
+    draw_unused(frame, below, theme, &unused);
+    let rest = Rect { height: rest.height - height as u16, ..rest };
     let list = Rect { y: rest.y + 1, height: rest.height - 1, ..rest };
     rows.fit(service.backends.len(), list);
     let place = Rect { x: rest.x + 1, width: rest.width.saturating_sub(2), ..rest };
