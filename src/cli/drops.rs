@@ -116,7 +116,7 @@ impl Execute for DropsArgs {
                 {
                     writeln!(
                         out,
-                        "  (kube-proxy's rules of nftables mode count nothing: what they refuse is not here)"
+                        "  (kube-proxy's rules of nftables mode count nothing: what they refuse is known for the node alone)"
                     )?;
                 }
                 Ok(())

@@ -1,7 +1,7 @@
 //! What the node as a whole does: conntrack, and packets that die, by cause.
 
 use super::{NoRate, Rate, Rates, Rise, SHORTEST, Session};
-use crate::proxy::{Model, RulesState, Services, rule_owner};
+use crate::proxy::{Mode, Model, RulesState, Service, Services, rule_owner};
 use crate::ruleset::{ChainId, Policy, RuleId, Table, Target, Verdict};
 use crate::snapshot::facts::{ConntrackStat, Stats};
 use crate::snapshot::{Conntrack, Snapshot, TableState};
@@ -123,8 +123,12 @@ pub(super) struct NodeTracker {
     conntrack: Option<Conntrack>,
     rates: ConntrackRates,
     drops: Vec<Drops>,
+    unreachables: Option<(Duration, Cause)>,
     seen: Option<Duration>,
 }
+
+/// What the node answered with "destination unreachable" (`net/ipv4/icmp.c`, `net/ipv6/icmp.c`): rules that reject among them.
+const UNREACHABLES: [&str; 2] = ["Icmp.OutDestUnreachs", "Icmp6.OutDestUnreachs"];
 
 impl NodeTracker {
     pub(super) fn update(&mut self, snapshot: &Snapshot, model: &Model, rates: &Rates) -> NodeRates {
@@ -146,6 +150,7 @@ impl NodeTracker {
             Arc::make_mut(&mut self.total).push(at, n);
         }
         let mut causes = self.refusals(model, rates);
+        causes.extend(self.unreachables(snapshot, model));
         causes.extend(self.table_drops(snapshot, model));
         if let Some(stats) = snapshot.conntrack.as_ref().and_then(|c| c.stats) {
             for stat in ConntrackStat::all().filter(|s| s.loses_packets()) {
@@ -239,6 +244,28 @@ impl NodeTracker {
             }
         }
         causes
+    }
+
+    /// What the node refused by ICMP, where neither rules nor virtual servers count what each Service refuses.
+    fn unreachables(&mut self, snapshot: &Snapshot, model: &Model) -> Option<Cause> {
+        let counted = |s: &Service| !matches!(s.engine.mode(), Mode::Nftables | Mode::Ipvs);
+        if model.services.iter().any(|s| s.is_used() && counted(s)) {
+            self.unreachables = None;
+            return None;
+        }
+        let reading = snapshot.counters.as_ref()?;
+        let named = UNREACHABLES.iter().filter_map(|n| reading.value.named.get(*n));
+        let total = named.copied().reduce(|a, b| a + b)?;
+        let elapsed = self.unreachables.as_ref().map(|u| reading.at.saturating_sub(u.0));
+        if elapsed.is_none_or(|e| e >= SHORTEST) {
+            let rate = match (&self.unreachables, elapsed) {
+                (Some((_, before)), Some(e)) => Rise::between(before.total, total, e).map(Rise::per_second),
+                _ => Err(NoRate::FirstSample),
+            };
+            let name = "refused by this node with ICMP errors: this mode does not count whose".into();
+            self.unreachables = Some((reading.at, Cause { kind: CauseKind::Rejected, name, rate, total }));
+        }
+        self.unreachables.as_ref().map(|u| u.1.clone())
     }
 
     /// What DROP rules and policies took, by whose they are, apart from those of Services' frontends.

@@ -6,8 +6,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 
-/// Those that kptop reads, as `PREFIX.NAME` of `/proc/net/snmp` and `/proc/net/netstat` (`net/ipv4/proc.c`).
-pub const NAMES: [&str; 16] = [
+/// Those that kptop reads, as `PREFIX.NAME` of `/proc/net/snmp` and `/proc/net/netstat` (`net/ipv4/proc.c`), and of
+/// `/proc/net/snmp6` (`net/ipv6/proc.c`).
+pub const NAMES: [&str; 18] = [
+    "Icmp.OutDestUnreachs",
+    "Icmp6.OutDestUnreachs",
     "Ip.ForwDatagrams",
     "Ip.InAddrErrors",
     "Ip.InDiscards",
@@ -56,6 +59,8 @@ pub fn read() -> Result<Counters> {
         let text = fs::read_to_string(&path).map_err(|e| Error::io(format!("reading {path}"), e))?;
         parse(&text, &mut counters.named);
     }
+    // Kernels without IPv6 have none.
+    parse_six(&fs::read_to_string("/proc/thread-self/net/snmp6").unwrap_or_default(), &mut counters.named);
     let softnet = fs::read_to_string("/proc/thread-self/net/softnet_stat").unwrap_or_default();
     counters.softnet = parse_softnet(&softnet);
     Ok(counters)
@@ -77,6 +82,18 @@ pub fn parse(text: &str, into: &mut BTreeMap<Cow<'static, str>, u64>) {
             if let (Some(known), Ok(value)) = (known, value.parse()) {
                 into.insert(Cow::Borrowed(*known), value);
             }
+        }
+    }
+}
+
+/// Reads `/proc/net/snmp6`: one name and value a line.
+pub fn parse_six(text: &str, into: &mut BTreeMap<Cow<'static, str>, u64>) {
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let name = words.next().and_then(|w| w.strip_prefix("Icmp6"));
+        let known = name.and_then(|w| NAMES.iter().find(|n| n.strip_prefix("Icmp6.") == Some(w)));
+        if let (Some(known), Some(Ok(value))) = (known, words.next().map(str::parse)) {
+            into.insert(Cow::Borrowed(*known), value);
         }
     }
 }
@@ -114,6 +131,8 @@ mod tests {
         assert_eq!(named["TcpExt.ListenOverflows"], 22);
         assert_eq!(named["TcpExt.IPReversePathFilter"], 333);
         assert_eq!((named["Ip.InDiscards"], named.len()), (7, 3));
+        parse_six("Ip6InReceives  \t5\nIcmp6OutDestUnreachs            \t9\nIcmp6OutEchos\t1\n", &mut named);
+        assert_eq!((named["Icmp6.OutDestUnreachs"], named.len()), (9, 4));
         let softnet = parse_softnet(
             "0000f0a1 00000003 0000002a 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000005 0 0\n",
         );
@@ -125,6 +144,7 @@ mod tests {
         #[test]
         fn any_text_is_survived(text in "([A-Za-z]{1,6}: ?[ 0-9a-zA-Z]{0,40}\n){0,6}.{0,40}") {
             parse(&text, &mut BTreeMap::new());
+            parse_six(&text, &mut BTreeMap::new());
             let _ = parse_softnet(&text);
         }
     }

@@ -7,7 +7,7 @@ use crate::doctor::Severity;
 use crate::format::{clip, clip_end, count, duration, plural, short};
 use crate::health::HealthState;
 use crate::proxy::{Mode, Service, chain_families, screen_label};
-use crate::rates::rate_text;
+use crate::rates::{CauseKind, rate_text};
 use crate::tui::keys::Action;
 use crate::tui::pane::{Clicks, Context, Effect, Pane, Subscriptions};
 use crate::tui::reader::Update;
@@ -284,7 +284,9 @@ fn draw_causes(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect)
         put(frame, at, &clip_end(&cause.name, room), if moving { theme.text() } else { theme.dim() }, false);
         put(frame, at, &total, theme.dim(), true);
     }
+    let by_node = update.node.causes.iter().any(|c| c.kind == CauseKind::Rejected);
     let (text, style) = match (n, uncounted) {
+        (_, true) if by_node => ("whose they are is not counted in this mode", theme.dim()),
         (_, true) => ("refusals are not counted in this mode", theme.warn()),
         (0, false) => ("nothing was dropped or refused so far", theme.good()),
         _ => return,

@@ -382,6 +382,42 @@ fn ipset_and_iptables_print_our_ipvs_mode_as_kube_proxys() {
     assert!(ours.len() > 25, "{}", ours.len());
 }
 
+/// Rules of nftables mode count nothing: what they refuse is known for the node, by the errors that it sent.
+#[test]
+fn refusals_of_nftables_mode_are_counted_for_the_node() {
+    use kptop::observe::Observer;
+    let services = shop::services(None, 0);
+    let payments = services.iter().find(|s| s.label() == "shop/payments:http").unwrap();
+    let to = std::net::SocketAddr::new(payments.frontends[0].address.unwrap(), payments.frontends[0].port);
+    let lab = Lab::bare().unwrap();
+    let refused = |engine: Engine| {
+        lab.install(engine, &services).unwrap();
+        kptop::lab::inside(lab.node(), move || {
+            let mut observer = Observer::new(Names::default());
+            let mut live = Live::open(None)?;
+            observer.observe(live.snapshot(Wanted::ALL));
+            for _ in 0..20 {
+                std::net::TcpStream::connect_timeout(&to, Duration::from_secs(2)).unwrap_err();
+            }
+            std::thread::sleep(Duration::from_millis(300));
+            let view = observer.observe(live.snapshot(Wanted::ALL));
+            for family in [Family::Ip, Family::Ip6] {
+                kernel_nftables::delete(family, nftables::TABLE).ok();
+            }
+            Ok(view.node.causes.clone())
+        })
+        .unwrap()
+    };
+    let of_node = |c: &&kptop::rates::Cause| c.name.contains("ICMP errors");
+    let causes = refused(Engine::Nftables);
+    let cause = causes.iter().find(of_node).unwrap();
+    assert_eq!((cause.total, cause.rate.is_ok_and(|r| r > 5.0)), (20, true), "{causes:?}");
+    // Where rules count it, nothing is counted twice.
+    let causes = refused(Engine::IptablesNft);
+    assert!(causes.iter().find(of_node).is_none(), "{causes:?}");
+    assert!(causes.iter().any(|c| c.name.starts_with("rejected") && c.total == 20), "{causes:?}");
+}
+
 /// What is read only while a user looks at it, beside the node's own tools: the flows of a Service one by one, and
 /// the clients that its rules remember.
 fn looked_at(live: &mut Live, snapshot: &Snapshot) {
