@@ -229,6 +229,8 @@ pub struct Service {
     pub session_affinity_s: Option<u32>,
     /// Port on which kube-proxy answers health checks of load balancers.
     pub health_check_node_port: Option<u16>,
+    /// Backends of which only the number is known: their map was not read yet ([`Live::outline`](crate::snapshot::live::Live::outline)).
+    pub unread_backends: u32,
     /// Port of the kube-proxy process that takes its traffic (userspace mode).
     pub proxy_port: Option<u16>,
     /// Hash in its chain names (iptables and nftables mode).
@@ -287,6 +289,7 @@ impl Service {
             scheduler: None,
             session_affinity_s: None,
             health_check_node_port: None,
+            unread_backends: 0,
             proxy_port: None,
             chain_hash: None,
             stale: false,
@@ -316,6 +319,11 @@ impl Service {
         } else {
             RulesState::Balancing
         }
+    }
+
+    /// How many backends it has, also where only their number is known.
+    pub fn backend_count(&self) -> usize {
+        self.backends.len() + self.unread_backends as usize
     }
 
     /// True where packets take its rules.

@@ -28,6 +28,8 @@ pub struct PathCost {
 /// What of the rules walks did not have, what matters most first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Missing {
+    /// The map of its endpoints.
+    Endpoints,
     /// Chains on hooks: a listing of some chains does not say what leads to them.
     BaseChains,
     /// The filter table.
@@ -40,6 +42,7 @@ impl Missing {
     /// For people.
     pub fn words(self) -> &'static str {
         match self {
+            Missing::Endpoints => "its endpoints are being read",
             Missing::BaseChains => "the chains on hooks were not given: what leads to Services is not known",
             Missing::Filter => "the table filter was not given: what it drops is not known",
             Missing::Rules => "not all rules were read",
@@ -129,6 +132,11 @@ impl Surveyor<'_> {
     fn service(&self, s: &Service) -> ServiceReach {
         let mut found = ServiceReach::default();
         if s.stale {
+            return found;
+        }
+        if s.unread_backends > 0 {
+            // Where its packets go is in what was not read.
+            found.missing = Some(Missing::Endpoints);
             return found;
         }
         found.missing = self.missing;

@@ -287,6 +287,39 @@ impl Live {
         self
     }
 
+    /// Rules of a large node in nftables mode, to be shown until the first whole [`Live::snapshot`] is there: names, frontends and
+    /// numbers of backends are known without the maps of endpoints, and come in a fifth of the time. `None` on every other node.
+    pub fn outline(&mut self) -> Option<Snapshot> {
+        let client = match self.nftables.take() {
+            Some(client) => Ok(client),
+            None => nftables::Client::open(),
+        };
+        let client = self.nftables.insert(client.ok()?);
+        // What fails here fails in the whole reading, too, and is said there.
+        let ruleset = client.outline().ok()??;
+        let at = self.began.elapsed();
+        let tables = ruleset.tables.into_iter().map(|t| TableState::new(at, t.table, t.counters)).collect();
+        let unread = Unread {
+            source: SourceId::NfTables,
+            what: "endpoints of Services".into(),
+            kind: UnreadKind::NotGiven,
+            why: "they are being read".into(),
+            hint: None,
+        };
+        Some(Snapshot {
+            taken_at: jiff::Timestamp::now(),
+            node: self.node.clone(),
+            sysctls: self.sysctls(),
+            addresses: Arc::new(node::addresses().unwrap_or_default()),
+            cluster: self.api.as_ref().map(|a| a.get()).or_else(|| self.objects.clone()),
+            netns: self.netns.clone(),
+            tables,
+            generation: Some(ruleset.generation),
+            unread: vec![unread],
+            ..Snapshot::default()
+        })
+    }
+
     /// Takes a snapshot.
     pub fn snapshot(&mut self, wanted: Wanted) -> Snapshot {
         let mut snapshot = Snapshot {

@@ -321,6 +321,15 @@ impl LiveReader {
     /// Reads and shows until the screen goes.
     fn run(mut self, to_screen: &mpsc::Sender<Update>, commands: &Receiver<ReaderCommand>) {
         let mut next = Next::Read;
+        let meter = Meter::start();
+        if let Some(outline) = self.live.outline() {
+            // By an observer of its own: what comes with the whole reading is no change.
+            let view = self.understanding.observer().observe(outline);
+            let update = Update::now(view, meter.stop().wall, Duration::ZERO);
+            if to_screen.blocking_send(update).is_err() {
+                return;
+            }
+        }
         loop {
             if next == Next::Read {
                 self.read();

@@ -346,6 +346,7 @@ impl<'a> Reader<'a> {
         let service = &mut self.services[i].0;
         for (policy, balance) in [(TrafficPolicy::Cluster, &cluster), (TrafficPolicy::Local, &local)] {
             let Some(balance) = balance else { continue };
+            service.unread_backends = service.unread_backends.max(balance.unread);
             service.session_affinity_s = service.session_affinity_s.or(balance.affinity_s);
             for (address, port, share) in &balance.endpoints {
                 let known = service.backends.iter().position(|b| b.address == *address && b.port == *port);
@@ -410,6 +411,9 @@ impl<'a> Reader<'a> {
     /// Endpoints of a map over a random number: to each its part of the numbers.
     fn spread(&self, key: &[Load], set: SetId, balance: &mut Balance) {
         let [Load { field: Field::Numgen { modulus, .. }, .. }] = key else { return };
+        if self.table.set(set).elements.is_none() {
+            balance.unread = *modulus;
+        }
         let mut elements: Vec<&Element> =
             self.table.set(set).elements.iter().flatten().filter(|e| !e.end).collect();
         elements.sort_by_key(|e| e.key.first_chunk::<4>().map(|b| u32::from_ne_bytes(*b)));
@@ -461,6 +465,8 @@ impl<'a> Reader<'a> {
 struct Balance {
     endpoints: Vec<(IpAddr, u16, f64)>,
     affinity_s: Option<u32>,
+    /// Endpoints whose map was not read.
+    unread: u32,
 }
 
 fn frontend(

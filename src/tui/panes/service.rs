@@ -322,7 +322,7 @@ impl Pane for Service {
             chart(frame, theme, below, &update.history.session(i));
         }
         let label = |s: Section| match s {
-            Section::Backends => format!(" Backends {} ", service.backends.len()),
+            Section::Backends => format!(" Backends {} ", service.backend_count()),
             Section::Flows => {
                 format!(" Flows {} ", update.model.figures(i).held().map_or("-".into(), count))
             }

@@ -382,6 +382,49 @@ fn ipset_and_iptables_print_our_ipvs_mode_as_kube_proxys() {
     assert!(ours.len() > 25, "{}", ours.len());
 }
 
+/// The first picture of a large node in nftables mode has the Services of the whole reading, without the endpoints themselves, and
+/// judges nothing by what it did not read.
+#[test]
+fn a_first_picture_knows_all_but_the_endpoints() {
+    use kptop::health::HealthState;
+    use kptop::observe::Observer;
+    for (count, is_large) in [(100, false), (700, true)] {
+        let services = shop::services(Some(count), 3);
+        let lab = Lab::bare().unwrap();
+        lab.install(Engine::Nftables, &services).unwrap();
+        let (outline, whole) = kptop::lab::inside(lab.node(), || {
+            let mut live = Live::open(None)?;
+            let outline = live.outline();
+            Ok((outline, live.snapshot(Wanted::ALL)))
+        })
+        .unwrap();
+        assert_eq!(outline.is_some(), is_large);
+        let Some(outline) = outline else { continue };
+        let view = Observer::new(Names::default()).observe(outline);
+        let whole = Observer::new(Names::default()).observe(whole);
+        let lines = |v: &kptop::observe::View| -> Vec<String> {
+            let one =
+                |s: &Service| format!("{} {} {:?} {}", s.label(), s.family, s.frontends, s.backend_count());
+            v.model.services.iter().map(one).collect()
+        };
+        assert_eq!(lines(&view), lines(&whole));
+        let unread: u32 = view.model.services.iter().map(|s| s.unread_backends).sum();
+        let backends: usize = whole.model.services.iter().map(|s| s.backends.len()).sum();
+        assert!(unread > 2000 && unread as usize <= backends, "{unread} of {backends}");
+        assert!(whole.model.services.iter().all(|s| s.unread_backends == 0));
+        // What cannot be judged is not said to fail, nor to be well.
+        for (i, s) in view.model.services.iter().enumerate().filter(|(_, s)| s.unread_backends > 0) {
+            let health = view.health.get(i).unwrap();
+            assert_eq!(health.state, HealthState::Unknown, "{}: {health:?}", s.label());
+        }
+        let of_rules = ["foreign_drop", "uneven_backends", "no_services"];
+        let said = &view.examination.findings;
+        assert!(said.iter().all(|f| !of_rules.contains(&f.id)), "{said:?}");
+        let unread = view.snapshot.unread.iter().find(|u| u.what == "endpoints of Services").unwrap();
+        assert_eq!(unread.why, "they are being read");
+    }
+}
+
 /// Rules of nftables mode count nothing: what they refuse is known for the node, by the errors that it sent.
 #[test]
 fn refusals_of_nftables_mode_are_counted_for_the_node() {

@@ -12,7 +12,7 @@ use crate::{Error, ErrorKind, Result};
 use hashbrown::{HashMap, HashSet};
 use nf_ruleset::{
     BaseChain, Chain, ChainId, Counter, Element, Family, Hook, RuleId, Set, SetId, Strings, Table,
-    TableBackend, TableCounters, set_flag,
+    TableBackend, TableCounters, data_type, set_flag,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,9 @@ const SMALL_SET: u64 = 20_000;
 const SHORT: usize = 8 * 1024;
 const FEW_RULES: u32 = 16;
 const FEW_ELEMENTS: u64 = 40;
+
+/// Sets that never change up to which [`Client::outline`] does not pay.
+const MANY_CONSTANT: usize = 500;
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -137,6 +140,35 @@ impl Client {
         Err(Error { what: WHAT.into(), kind: ErrorKind::Interrupted { tries: TRIES } })
     }
 
+    /// Everything but the elements of sets without a name that never change, for a first picture: kube-proxy makes one for the
+    /// endpoints of each Service, and asking for them is most of the time. Their [`Set::elements`] are `None`. `None` where there
+    /// are few of them, and [`Client::read`] is as quick.
+    pub fn outline(&mut self) -> Result<Option<Ruleset>> {
+        for _ in 0..TRIES {
+            match self.outline_once() {
+                Ok(ruleset) => return Ok(ruleset),
+                Err(Stop::Error(e)) => return Err(e),
+                Err(Stop::Moved) => std::thread::sleep(PAUSE),
+            }
+        }
+        Err(Error { what: WHAT.into(), kind: ErrorKind::Interrupted { tries: TRIES } })
+    }
+
+    fn outline_once(&mut self) -> Step<Option<Ruleset>> {
+        let generation = self.generation()?;
+        let growing = self.chains_and_sets(generation)?;
+        let constant =
+            growing.iter().map(|g| (0..g.table.sets.len()).filter(|i| g.constant_key(*i).is_some()).count());
+        if constant.sum::<usize>() < MANY_CONSTANT {
+            return Ok(None);
+        }
+        let ruleset = self.tables(generation, growing, false)?;
+        match self.generation()? == generation {
+            true => Ok(Some(ruleset)),
+            false => Err(Stop::Moved),
+        }
+    }
+
     fn once(&mut self) -> Step<Ruleset> {
         let generation = self.generation()?;
         let same = self.last.as_ref().is_some_and(|l| l.generation == generation);
@@ -158,6 +190,15 @@ impl Client {
 
     fn all(&mut self, generation: u32) -> Step<Ruleset> {
         self.round = self.round.wrapping_add(1);
+        let growing = self.chains_and_sets(generation)?;
+        let ruleset = self.tables(generation, growing, true)?;
+        let round = self.round;
+        self.constant.retain(|_, c| c.round == round);
+        Ok(ruleset)
+    }
+
+    /// Tables with their chains and sets, without rules and elements.
+    fn chains_and_sets(&mut self, generation: u32) -> Step<Vec<Growing>> {
         let mut growing: Vec<Growing> = Vec::new();
         self.dump(generation, get(message::GETTABLE, 0), &mut |m| {
             if let (Some(family), Some(head)) = (family_of(m.payload), parse::table(body(m.payload))) {
@@ -174,17 +215,19 @@ impl Client {
                 return Err(Stop::Moved); // see `once_each`
             }
         }
+        Ok(growing)
+    }
+
+    fn tables(&mut self, generation: u32, mut growing: Vec<Growing>, whole: bool) -> Step<Ruleset> {
         self.flowtables(generation, &mut growing)?;
         let mut tables = Vec::with_capacity(growing.len());
         for mut g in growing {
             g.table.dialect = dialect(&g.table);
-            self.elements(generation, &mut g)?;
+            self.elements(generation, &mut g, whole)?;
             self.rules(generation, &mut g)?;
             once_each(g.handles.iter())?;
             tables.push(g.finish());
         }
-        let round = self.round;
-        self.constant.retain(|_, c| c.round == round);
         Ok(Ruleset { generation, tables })
     }
 
@@ -243,9 +286,9 @@ impl Client {
         }
     }
 
-    fn elements(&mut self, generation: u32, g: &mut Growing) -> Step<()> {
+    fn elements(&mut self, generation: u32, g: &mut Growing, whole: bool) -> Step<()> {
         for i in 0..g.table.sets.len() {
-            if !is_read(&g.table.sets[i]) {
+            if !is_read(&g.table.sets[i]) || (!whole && g.constant_key(i).is_some()) {
                 continue;
             }
             let mut found = self.known_elements(g, i);
@@ -284,6 +327,14 @@ impl Client {
         let reported = set.count.filter(|_| !ranges && set.timeout_ms.is_none());
         let few = set.count.is_some_and(|n| n <= FEW_ELEMENTS);
         let key = g.constant_key(i);
+        if let (Some(key), Some(n)) = (key, by_number(set))
+            && let Some(messages) = numbered(&mut self.short, generation, &request, n)?
+        {
+            let mut found = Vec::new();
+            messages.iter().for_each(|m| g.parse_elements(i, m, &mut found));
+            self.constant.insert(key, Constant { messages, round: self.round });
+            return Ok(found);
+        }
         let mut found = Vec::new();
         for _ in 0..TRIES {
             found.clear();
@@ -471,6 +522,37 @@ fn rules_request(table: &Table, chain: Option<&str>) -> Request {
     match chain {
         Some(chain) => request.attr_str(2, chain),
         None => request,
+    }
+}
+
+/// Elements up to which a map is asked for them one by one: the kernel finds the set once for all of them, a dump looks for it
+/// three times. System time for 5,000 maps, kernel 6.18, against dumps: 0.47 with one element, 0.55 with four, 0.67 with ten, 0.78
+/// with twenty.
+const FEW_NUMBERS: u64 = 20;
+
+/// How many elements a small map over numbers has, as kube-proxy's of endpoints (`numgen random mod 3 map { 0 : …, 1 : …, 2 : … }`).
+fn by_number(set: &Set) -> Option<u32> {
+    let n = set.count.filter(|n| (1..=FEW_NUMBERS).contains(n))?;
+    (set.is_map() && set.key_len == 4 && set.key_type == data_type::INTEGER && !set.holds_ranges())
+        .then_some(n as u32)
+}
+
+/// The messages with the elements 0 to `n` of a map; `None` where it has others.
+fn numbered(socket: &mut Socket, generation: u32, set: &Request, n: u32) -> Step<Option<Vec<Box<[u8]>>>> {
+    let request = set
+        .clone()
+        .nest(3, |r| (0..n).fold(r, |r, i| r.nest(1, |r| r.nest(1, |r| r.attr(1, &i.to_ne_bytes())))));
+    let (mut messages, mut moved) = (Vec::with_capacity(n as usize), false);
+    let answer = socket.request(WHAT, request, &mut |m| {
+        moved |= generation_of(m.payload) != generation as u16;
+        messages.push(body(m.payload).into());
+    });
+    match answer {
+        _ if moved => Err(Stop::Moved),
+        Ok(()) => Ok((messages.len() == n as usize).then_some(messages)),
+        // A set that is gone shows in the dump that follows.
+        Err(e) if e.errno() == Some(libc::ENOENT) => Ok(None),
+        Err(e) => Err(e.into()),
     }
 }
 

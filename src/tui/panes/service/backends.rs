@@ -140,6 +140,9 @@ pub(super) fn frontends(
 /// Why there are no backends.
 fn no_backends(service: &Service) -> String {
     match (service.frontends.first().map(|f| f.action), service.proxy_port) {
+        _ if service.unread_backends > 0 => {
+            format!(" {}: being read.", plural(u64::from(service.unread_backends), "endpoint"))
+        }
         (_, Some(port)) => {
             format!(" kube-proxy's process takes this traffic on port {port}; it alone knows the endpoints.")
         }
@@ -230,7 +233,8 @@ pub(super) fn draw(
         update.snapshot.cluster.as_deref().and_then(|c| unused_endpoints(c, service)).unwrap_or_default();
     if service.backends.is_empty() {
         rows.fit(0, rest);
-        let style = if service.proxy_port.is_some() { theme.text() } else { theme.bad() };
+        let known = service.proxy_port.is_some() || service.unread_backends > 0;
+        let style = if known { theme.text() } else { theme.bad() };
         let text = Paragraph::new(no_backends(service)).style(style).wrap(Wrap { trim: false });
         frame.render_widget(text, Rect { height: rest.height.min(2), ..rest });
         draw_unused(
