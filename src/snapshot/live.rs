@@ -316,6 +316,7 @@ impl Live {
             tables,
             generation: Some(ruleset.generation),
             unread: vec![unread],
+            outline: true,
             ..Snapshot::default()
         })
     }

@@ -114,6 +114,8 @@ pub struct Snapshot {
     pub sysctls: Arc<Sysctls>,
     /// Of files: the parts that were found in them, and what was used of each.
     pub parts: Arc<Vec<InputPart>>,
+    /// Only the beginning of a reading: rules without the maps of endpoints, and nothing of conntrack.
+    pub outline: bool,
     /// What could not be read.
     pub unread: Vec<Unread>,
     /// What each read cost; only those that were done for this snapshot.

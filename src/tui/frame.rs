@@ -239,6 +239,9 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
 
 fn conntrack_gauge(app: &App, screen: u16, numbers: bool, time: bool) -> Vec<Span<'static>> {
     let theme = app.cx.theme;
+    if app.cx.update.as_ref().is_some_and(|u| u.snapshot.outline) {
+        return vec![Span::styled("endpoints and flows are being read ", theme.dim())];
+    }
     let limits = app.cx.update.as_ref().and_then(|u| u.snapshot.conntrack.as_ref()).map(|c| c.limits);
     let Some((n, max)) = limits.and_then(|l| l.count.zip(l.max)) else {
         return vec![Span::styled("conntrack: not there ", theme.dim())];

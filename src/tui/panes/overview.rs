@@ -190,7 +190,8 @@ fn draw_states(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect)
 fn draw_conntrack(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect) {
     let inner = part(frame, theme, area, "Conntrack", "5 shows more", false);
     let Some(c) = &update.snapshot.conntrack else {
-        spans(frame, line(inner, 0), vec![Span::styled("not there", theme.dim())]);
+        let text = if update.snapshot.outline { "being read" } else { "not there" };
+        spans(frame, line(inner, 0), vec![Span::styled(text, theme.dim())]);
         return;
     };
     let rates = &update.node.conntrack;
