@@ -291,7 +291,7 @@ fn nftables_mode() {
                     cpu_ms(|| {
                         let found = nftables::Client::open().unwrap().outline().unwrap().unwrap();
                         let services = nftables_proxy::read(IpFamily::V4, &found.tables[0].table);
-                        assert_eq!(services.len(), 10_000);
+                        assert!(services.len() >= 10_000);
                     })
                 })
                 .collect(),

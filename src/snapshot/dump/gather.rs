@@ -287,23 +287,25 @@ pub fn read_of(paths: &[PathBuf], budget: u64, node: Option<&str>) -> Result<Sna
     };
     let mut empty = Vec::new();
     for path in paths {
+        let is_input = path == Path::new("-");
+        let path = if is_input { Path::new("standard input") } else { path.as_path() };
         let shown = path.display();
         let before = all.found.len();
-        if path.is_dir() {
+        if path.is_dir() && !is_input {
             all.take_dir(path);
             if all.found.len() == before && all.too_large.is_empty() {
                 return Err(format!("{shown}: no file in it is one that kptop reads\n  -> {KNOWN}"));
             }
             continue;
         }
-        let input: Box<dyn Read> = match path == Path::new("-") {
+        let input: Box<dyn Read> = match is_input {
             true => Box::new(std::io::stdin()),
             false => Box::new(crate::input::open(path).map_err(|e| format!("reading {shown}: {e}"))?),
         };
         let place = PathBuf::from(path.file_name().unwrap_or(path.as_os_str()));
         match all.take(path, &place, input, 0).map_err(|e| format!("reading {shown}: {e}"))? {
             Taken::Used => {}
-            Taken::Empty => empty.push(path.clone()),
+            Taken::Empty => empty.push(path.to_path_buf()),
             Taken::TooLarge => {
                 return Err(format!(
                     "{shown}: kptop reads {} of all files together, and this goes beyond it\n  -> --max-input 4G reads more",
