@@ -16,7 +16,7 @@ pub(super) enum DemoMode {
     IptablesNft,
     /// nftables mode.
     Nftables,
-    /// ipvs mode (needs a kernel with IPVS).
+    /// ipvs mode (needs a kernel with IPVS and ipset).
     Ipvs,
 }
 

@@ -42,7 +42,7 @@ impl Missing {
     /// For people.
     pub fn words(self) -> &'static str {
         match self {
-            Missing::Endpoints => "its endpoints are being read",
+            Missing::Endpoints => "the map of its endpoints was not read",
             Missing::BaseChains => "the chains on hooks were not given: what leads to Services is not known",
             Missing::Filter => "the table filter was not given: what it drops is not known",
             Missing::Rules => "not all rules were read",

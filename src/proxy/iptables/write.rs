@@ -21,7 +21,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 const WITH_EXT: KubeProxyVersion = KubeProxyVersion::new(1, 24);
 
 /// Before it the kubelet alone keeps other hosts from addresses of the loopback network (`IPTablesOwnershipCleanup`, on by default
-/// from it on; the rule stands in the captured set of 1.28, not in that of 1.25).
+/// from it on; the rule is in the captured set of 1.28, not in that of 1.25).
 const WITH_LOCALNET: KubeProxyVersion = KubeProxyVersion::new(1, 27);
 
 /// The first that counts in nfacct objects (kubernetes/kubernetes#122812 and #125015).

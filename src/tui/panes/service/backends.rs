@@ -141,7 +141,10 @@ pub(super) fn frontends(
 fn no_backends(service: &Service) -> String {
     match (service.frontends.first().map(|f| f.action), service.proxy_port) {
         _ if service.unread_backends > 0 => {
-            format!(" {}: being read.", plural(u64::from(service.unread_backends), "endpoint"))
+            format!(
+                " {}; where they are was not read.",
+                plural(u64::from(service.unread_backends), "endpoint")
+            )
         }
         (_, Some(port)) => {
             format!(" kube-proxy's process takes this traffic on port {port}; it alone knows the endpoints.")
