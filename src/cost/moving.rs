@@ -5,8 +5,8 @@
 
 use crate::format::plural;
 use crate::proxy::{
-    FrontendKind, Mode, Model, Service, State, chain as names, chain_owner, nftables, node_address,
-    node_addresses, owners,
+    Frontend, FrontendKind, Mode, Model, Service, State, chain as names, chain_owner, frontend_text,
+    nftables, node_address, node_addresses, owners,
 };
 use crate::ruleset::{ChainId, Dialect, Hook, IpFamily, Match, RuleId, Table, Target, Verdict};
 use crate::snapshot::facts::ANY_ROUTE_LOCALNET;
@@ -33,6 +33,7 @@ pub struct Difference {
 const DOCS: &str = "kubernetes.io: Virtual IPs and Service Proxies";
 const KEP_NFTABLES: &str = "KEP-3866 (nftables mode)";
 const KEP_IPVS: &str = "KEP-5495 (ipvs mode is deprecated)";
+const KEP_EXTERNAL_IPS: &str = "KEP-5707 (externalIPs are deprecated)";
 const KEP_DEFAULT: &str = "KEP-5343 (kube-proxy's default mode)";
 
 /// Lines of evidence beyond which the rest is only counted.
@@ -83,6 +84,7 @@ pub fn moving(snapshot: &Snapshot, model: &Model, to: Mode) -> Vec<Difference> {
         m.entering_iptables();
     }
     m.affinity();
+    m.removals();
     m.find_stale();
     m.found.sort_by_key(|d| !d.blocks);
     m.found
@@ -142,6 +144,35 @@ impl<'a> Move<'a> {
             if let Some(last) = self.found.last_mut() {
                 last.blocks = true;
             }
+        }
+    }
+
+    /// What later versions of Kubernetes take away, as far as it is used here.
+    fn removals(&mut self) {
+        let services = self.services().filter(|s| s.engine.mode() == Mode::Ipvs).count();
+        if services > 0 {
+            self.add(
+                "ipvs-goes",
+                "ipvs mode goes away: deprecated since 1.35, gone with 1.43",
+                vec![format!("{} in ipvs mode here", plural(services as u64, "Service port"))],
+                "From 1.40 on it is behind a feature gate that is off, and 1.43 has it no more. nftables mode takes its place.",
+                KEP_IPVS,
+            );
+        }
+        let external = |f: &&Frontend| f.kind == Some(FrontendKind::ExternalIp);
+        let at = |s: &Service| {
+            let all: Vec<String> = s.frontends.iter().filter(external).map(frontend_text).collect();
+            (!all.is_empty()).then(|| format!("{}: {}", s.label(), all.join(", ")))
+        };
+        let used: Vec<String> = self.services().filter_map(at).collect();
+        if !used.is_empty() {
+            self.add(
+                "external-ips-go",
+                "externalIPs of Services go away: deprecated since 1.36, off from 1.40 on",
+                used,
+                "No mode serves them then. A load balancer that announces addresses, a Gateway or an Ingress takes their place.",
+                KEP_EXTERNAL_IPS,
+            );
         }
     }
 

@@ -232,7 +232,7 @@ pub fn build(
         scheduler: None,
         session_affinity_s: None,
         health_check_node_port: None,
-        unread_backends: 0,
+        unknown_backends: None,
     }
 }
 

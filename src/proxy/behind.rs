@@ -300,6 +300,9 @@ impl<'a> Comparison<'a> {
         family: IpFamily,
         held: &[&Service],
     ) -> Option<Difference> {
+        if held.iter().any(|s| s.unknown_backends.is_some()) {
+            return None;
+        }
         let expected = expected(s, p, family, self.cluster.node.as_ref());
         let mut has: BTreeSet<Socket> = BTreeSet::new();
         let mut draining = BTreeSet::new();

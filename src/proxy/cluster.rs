@@ -271,9 +271,10 @@ pub struct UnusedEndpoint<'a> {
     pub why: UnusedBecause,
 }
 
-/// The endpoints of a Service that are not used here, by reason; `None` where the API reports nothing of this Service.
+/// The endpoints of a Service that are not used here, by reason; `None` where the API reports nothing of this Service, or its backends
+/// here are not known.
 pub fn unused_endpoints<'a>(cluster: &'a Cluster, service: &Service) -> Option<Vec<UnusedEndpoint<'a>>> {
-    let name = service.name.as_ref()?;
+    let name = service.name.as_ref().filter(|_| service.unknown_backends.is_none())?;
     let of = cluster_service(cluster, name)?;
     let port = of.ports.iter().find(|p| p.name == name.port && p.protocol == service.protocol.name())?;
     let all = endpoints_of(of, port, service.family);

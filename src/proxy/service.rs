@@ -25,6 +25,25 @@ impl NamedBy {
     }
 }
 
+/// Why the backends of a Service are not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UnknownBackends {
+    /// The map of so many was not read, as in an outline ([`Live::outline`](crate::snapshot::live::Live::outline)).
+    Unread(u32),
+    /// Its rules have a form that kptop does not know: a kube-proxy newer than it. What of it looks like a backend is left out.
+    Unfamiliar,
+}
+
+impl UnknownBackends {
+    /// For people.
+    pub fn words(self) -> &'static str {
+        match self {
+            UnknownBackends::Unread(_) => "the map of its endpoints was not read",
+            UnknownBackends::Unfamiliar => "its rules have a form that this kptop does not know",
+        }
+    }
+}
+
 /// What kind of address a frontend is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
@@ -229,8 +248,8 @@ pub struct Service {
     pub session_affinity_s: Option<u32>,
     /// Port on which kube-proxy answers health checks of load balancers.
     pub health_check_node_port: Option<u16>,
-    /// Backends of which only the number is known: their map was not read yet ([`Live::outline`](crate::snapshot::live::Live::outline)).
-    pub unread_backends: u32,
+    /// Why its backends are not known, where they are not.
+    pub unknown_backends: Option<UnknownBackends>,
     /// Port of the kube-proxy process that takes its traffic (userspace mode).
     pub proxy_port: Option<u16>,
     /// Hash in its chain names (iptables and nftables mode).
@@ -289,7 +308,7 @@ impl Service {
             scheduler: None,
             session_affinity_s: None,
             health_check_node_port: None,
-            unread_backends: 0,
+            unknown_backends: None,
             proxy_port: None,
             chain_hash: None,
             stale: false,
@@ -323,7 +342,10 @@ impl Service {
 
     /// How many backends it has, also where only their number is known.
     pub fn backend_count(&self) -> usize {
-        self.backends.len() + self.unread_backends as usize
+        match self.unknown_backends {
+            Some(UnknownBackends::Unread(n)) => n as usize,
+            _ => self.backends.len(),
+        }
     }
 
     /// True where packets take its rules.

@@ -4,8 +4,8 @@ use super::certain::least_loss;
 use super::loss::{Loss, LossPart, Taker};
 use super::senders::{SenderKind, Senders};
 use crate::proxy::{
-    Action, Backend, Frontend, FrontendKind, Mode, Model, RuleRef, Service, cluster_endpoint, is_local,
-    node_address, node_addresses, pod_networks,
+    Action, Backend, Frontend, FrontendKind, Mode, Model, RuleRef, Service, UnknownBackends,
+    cluster_endpoint, is_local, node_address, node_addresses, pod_networks,
 };
 use crate::ruleset::{IpFamily, IpNet, RuleId, Target, Terminal};
 use crate::snapshot::{Snapshot, SourceId, Unread};
@@ -28,21 +28,21 @@ pub struct PathCost {
 /// What of the rules walks did not have, what matters most first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Missing {
-    /// The map of its endpoints.
-    Endpoints,
     /// Chains on hooks: a listing of some chains does not say what leads to them.
     BaseChains,
     /// The filter table.
     Filter,
     /// Others.
     Rules,
+    /// What leads to its endpoints.
+    Endpoints(UnknownBackends),
 }
 
 impl Missing {
     /// For people.
     pub fn words(self) -> &'static str {
         match self {
-            Missing::Endpoints => "the map of its endpoints was not read",
+            Missing::Endpoints(why) => why.words(),
             Missing::BaseChains => "the chains on hooks were not given: what leads to Services is not known",
             Missing::Filter => "the table filter was not given: what it drops is not known",
             Missing::Rules => "not all rules were read",
@@ -134,9 +134,9 @@ impl Surveyor<'_> {
         if s.stale {
             return found;
         }
-        if s.unread_backends > 0 {
-            // Where its packets go is in what was not read.
-            found.missing = Some(Missing::Endpoints);
+        if let Some(why) = s.unknown_backends {
+            // Nobody can say which ends are its own.
+            found.missing = Some(Missing::Endpoints(why));
             return found;
         }
         found.missing = self.missing;

@@ -197,6 +197,7 @@ fn a_move_is_told_with_its_reasons() {
         "node-port-addresses",
         "cluster-ip-ports",
         "affinity",
+        "external-ips-go",
         "clean-up",
     ];
     assert_eq!(ids, wanted);

@@ -104,6 +104,42 @@ fn names_come_from_chain_hashes_where_a_list_is_given() {
     assert_eq!(named.services.iter().filter(|s| s.name.is_none()).count(), 0);
 }
 
+/// Forms of kube-proxy after 1.36: single endpoints without a map (1.37) are read, in both spellings; a map that all Services share
+/// (planned for 1.38) is not understood, and gives no backend and no verdict.
+#[test]
+fn forms_of_later_versions_are_read_or_not_understood() {
+    use kptop::health::HealthState;
+    use kptop::proxy::UnknownBackends;
+    let text = include_str!("../later.nft");
+    let judged = |snapshot: Snapshot| {
+        let view = kptop::observe::Observer::new(Names::default()).observe(snapshot);
+        let of = |name: &str| {
+            let i = view.model.services.iter().position(|s| s.label() == name).unwrap();
+            let s = &view.model.services[i];
+            let at: Vec<String> = s.backends.iter().map(|b| format!("{}:{}", b.address, b.port)).collect();
+            (at.join(" "), s.unknown_backends, view.health.get(i).unwrap().state)
+        };
+        assert_eq!(of("shop/single:http").0, "10.244.0.7:8080");
+        assert_eq!(of("shop/single:http").1, None);
+        assert_eq!(of("shop/known:http").0, "10.244.0.8:8080 10.244.1.8:8080");
+        let (shared, why, state) = of("shop/shared:http");
+        assert_eq!((&*shared, why), ("", Some(UnknownBackends::Unfamiliar)));
+        assert_eq!(state, HealthState::Unknown);
+    };
+    let place = crate::common::recordings::Place::new("later-forms");
+    for to in
+        ["dnat to 10.244.0.7:8080", "dnat ip to 10.244.0.7:8080", "dnat ip addr . port to 10.244.0.7 . 8080"]
+    {
+        let text = text.replace("dnat to 10.244.0.7:8080", to);
+        std::fs::write(place.file("rules.nft"), &text).unwrap();
+        judged(kptop::snapshot::dump::read(std::slice::from_ref(&place.0)).unwrap());
+        in_new_netns(move || {
+            run_with("nft", &["-f", "-"], &text);
+            judged(Live::open(None).unwrap().snapshot(Wanted::ALL));
+        });
+    }
+}
+
 /// Without an API: what kubectl printed names virtual servers, as a table and as objects.
 #[test]
 fn virtual_servers_get_names_from_what_kubectl_printed() {

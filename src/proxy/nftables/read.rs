@@ -3,7 +3,7 @@
 use super::{name, parse_base};
 use crate::proxy::{
     Action, Backend, CounterSource, Engine, Frontend, FrontendKind, NamedBy, Protocol, Service, ServiceName,
-    TrafficPolicy,
+    TrafficPolicy, UnknownBackends,
 };
 use crate::ruleset::{
     ChainId, Data, Element, Field, IpFamily, IpNet, Load, Match, Rule, Set, SetId, Statement, Table, Target,
@@ -346,7 +346,7 @@ impl<'a> Reader<'a> {
         let service = &mut self.services[i].0;
         for (policy, balance) in [(TrafficPolicy::Cluster, &cluster), (TrafficPolicy::Local, &local)] {
             let Some(balance) = balance else { continue };
-            service.unread_backends = service.unread_backends.max(balance.unread);
+            service.unknown_backends = service.unknown_backends.or(balance.unknown);
             service.session_affinity_s = service.session_affinity_s.or(balance.affinity_s);
             for (address, port, share) in &balance.endpoints {
                 let known = service.backends.iter().position(|b| b.address == *address && b.port == *port);
@@ -364,6 +364,9 @@ impl<'a> Reader<'a> {
                 };
                 *part = Some(part.unwrap_or(0.0) + share);
             }
+        }
+        if service.unknown_backends == Some(UnknownBackends::Unfamiliar) {
+            service.backends.clear();
         }
         if local.is_some() || service.frontends.iter().any(|f| f.traffic_policy == Some(TrafficPolicy::Local))
         {
@@ -391,13 +394,18 @@ impl<'a> Reader<'a> {
             match &rule.target {
                 Target::Native(t) => match &**t {
                     Terminal::VerdictMap { key, set } => self.spread(key, *set, &mut balance),
-                    Terminal::Nat { destination: true, addr: Some((load, _)), .. } => {
-                        if let Field::Mapped(m) = &load.field {
-                            self.spread(&m.key, m.set, &mut balance);
-                        }
-                    }
+                    Terminal::Nat { destination: true, addr: Some((load, _)), .. } => match &load.field {
+                        Field::Mapped(m) => self.spread(&m.key, m.set, &mut balance),
+                        _ => balance.unknown = Some(UnknownBackends::Unfamiliar),
+                    },
                     _ => {}
                 },
+                // Asking for masquerading comes back; what leads elsewhere may hold endpoints.
+                Target::Verdict(Verdict::Goto(to) | Verdict::Jump(to))
+                    if table.chain_name(*to) != name::MARK =>
+                {
+                    balance.unknown = Some(UnknownBackends::Unfamiliar);
+                }
                 other => {
                     if let Some(to) = other.as_dnat_to() {
                         balance.endpoints.push((to.addr, to.port, 1.0));
@@ -410,9 +418,12 @@ impl<'a> Reader<'a> {
 
     /// Endpoints of a map over a random number: to each its part of the numbers.
     fn spread(&self, key: &[Load], set: SetId, balance: &mut Balance) {
-        let [Load { field: Field::Numgen { modulus, .. }, .. }] = key else { return };
+        let [Load { field: Field::Numgen { modulus, .. }, .. }] = key else {
+            balance.unknown = Some(UnknownBackends::Unfamiliar);
+            return;
+        };
         if self.table.set(set).elements.is_none() {
-            balance.unread = *modulus;
+            balance.unknown = Some(UnknownBackends::Unread(*modulus));
         }
         let mut elements: Vec<&Element> =
             self.table.set(set).elements.iter().flatten().filter(|e| !e.end).collect();
@@ -465,8 +476,7 @@ impl<'a> Reader<'a> {
 struct Balance {
     endpoints: Vec<(IpAddr, u16, f64)>,
     affinity_s: Option<u32>,
-    /// Endpoints whose map was not read.
-    unread: u32,
+    unknown: Option<UnknownBackends>,
 }
 
 fn frontend(

@@ -158,7 +158,11 @@ impl<'a> Parser<'a, '_> {
         match self.peek_word() {
             Some(w) if plain(w) && !w.starts_with('@') => {
                 self.at += 1;
-                let (addr, port) = address_and_port(w)?;
+                let (addr, mut port) = address_and_port(w)?;
+                // `dnat ip addr . port to 10.0.0.1 . 80`
+                if port.is_none() && self.take_word(".") {
+                    port = Some(self.word()?);
+                }
                 o.extend(addr.map(|a| ("addr".to_string(), literal(a))));
                 o.extend(port.map(|p| ("port".to_string(), literal(p))));
             }

@@ -139,13 +139,10 @@ pub(super) fn frontends(
 
 /// Why there are no backends.
 fn no_backends(service: &Service) -> String {
+    if let Some(why) = service.unknown_backends {
+        return format!(" Its endpoints are not known: {}.", why.words());
+    }
     match (service.frontends.first().map(|f| f.action), service.proxy_port) {
-        _ if service.unread_backends > 0 => {
-            format!(
-                " {}; where they are was not read.",
-                plural(u64::from(service.unread_backends), "endpoint")
-            )
-        }
         (_, Some(port)) => {
             format!(" kube-proxy's process takes this traffic on port {port}; it alone knows the endpoints.")
         }
@@ -236,7 +233,7 @@ pub(super) fn draw(
         update.snapshot.cluster.as_deref().and_then(|c| unused_endpoints(c, service)).unwrap_or_default();
     if service.backends.is_empty() {
         rows.fit(0, rest);
-        let known = service.proxy_port.is_some() || service.unread_backends > 0;
+        let known = service.proxy_port.is_some() || service.unknown_backends.is_some();
         let style = if known { theme.text() } else { theme.bad() };
         let text = Paragraph::new(no_backends(service)).style(style).wrap(Wrap { trim: false });
         frame.render_widget(text, Rect { height: rest.height.min(2), ..rest });
