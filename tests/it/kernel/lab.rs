@@ -543,6 +543,39 @@ fn figures_equal_what_the_servers_counted() {
     }
 }
 
+/// What Prometheus gets are the same flows, by Service.
+fn served_new_flows(
+    snapshot: &Snapshot,
+    model: &Model,
+    counts: &std::collections::HashMap<kptop::lab::BackendKey, kptop::lab::Counted>,
+) {
+    use kptop::output::{Cardinality, open_metrics, samples};
+    let view = kptop::observe::Observer::new(Names::default()).observe(snapshot.clone());
+    let limits = Cardinality { services: 1_000, backends: 10_000, namespaces: Vec::new() };
+    let text = open_metrics(samples(&view, Duration::ZERO, Duration::ZERO, &limits)).unwrap();
+    let all = text.lines().filter_map(|l| l.strip_prefix("kptop_service_new_flows_total{"));
+    let all: Vec<(&str, &str)> = all.map(|l| l.rsplit_once("} ").unwrap()).collect();
+    let mut found = 0;
+    for s in model.services.iter().filter(|s| !s.backends.is_empty()) {
+        let name = s.name.as_ref().unwrap();
+        let labels = [
+            format!("namespace=\"{}\"", name.namespace),
+            format!("service=\"{}\"", name.name),
+            format!("port=\"{}\"", name.port),
+            format!("protocol=\"{}\"", s.protocol.lower()),
+            format!("family=\"{}\"", s.family.name()),
+        ];
+        let mine: Vec<&str> =
+            all.iter().filter(|l| labels.iter().all(|w| l.0.contains(w.as_str()))).map(|l| l.1).collect();
+        let of =
+            |b: &kptop::proxy::Backend| counts.get(&(s.protocol, b.address, b.port)).map_or(0, |c| c.flows);
+        let counted: u64 = s.backends.iter().map(of).sum();
+        assert_eq!(mine, [format!("{counted}.0").as_str()], "{}: {labels:?}", s.label());
+        found += 1;
+    }
+    assert!(found > 30, "{found}");
+}
+
 fn figures(engine: Engine) {
     let services = shop::services(None, 0);
     let mut plan = Plan { streams: Vec::new(), flows_per_stream: Some(40) };
@@ -614,6 +647,7 @@ fn figures(engine: Engine) {
         }
     }
     assert_eq!((by_rule, by_server), (sent, sent));
+    served_new_flows(&snapshot, &model, &counts);
     let tracked: u64 = model.iter().filter_map(|(_, figures)| figures.held()).sum();
     assert!(tracked >= sent, "{tracked} flows in conntrack, {sent} sent");
 }
