@@ -135,7 +135,10 @@ pub const SERVICES: &[Column<Services>] = &[
         ..figure("backends", "ENDPTS", "backends", Shape::Count, 0, "endpoints that its rules know", |r| {
             match r.service.engine.mode() {
                 Mode::Userspace => text("?"), // the process alone knows them
-                _ => Value::count(Some(r.service.backend_count() as u64)),
+                _ => match r.service.backend_count() {
+                    Some(n) => Value::count(Some(n as u64)),
+                    None => text("?"), // in rules that are not understood
+                },
             }
         })
     },

@@ -140,6 +140,8 @@ struct ServiceOut<'a> {
     /// Port of the kube-proxy process that takes its traffic (userspace mode).
     proxy_port: Option<u16>,
     backends: Vec<BackendOut<'a>>,
+    /// Why `backends` is empty where they are not known.
+    backends_unknown: Option<&'static str>,
     /// Endpoints that the Kubernetes API reports and that are not used here; `None` where it reports nothing of the Service.
     unused_endpoints: Option<Vec<UnusedOut<'a>>>,
     /// True where another mode is active.
@@ -471,6 +473,7 @@ fn service<'a>(view: &'a View, row: &ServiceRow<'a>, cluster: Option<&'a Cluster
                 backend(s, b, (n, row.figures.latencies(i)), lost, cluster)
             })
             .collect(),
+        backends_unknown: s.unknown_backends.map(|u| u.words()),
         unused_endpoints: cluster.and_then(|c| unused_endpoints(c, s)).map(|all| {
             all.iter()
                 .map(|u| UnusedOut {

@@ -337,7 +337,9 @@ fn services(s: &mut Samples, view: &View, limits: &Cardinality) {
             mine().flat_map(|x| &x.service.backends).map(|b| (b.address, b.port)).collect();
         distinct.sort_unstable();
         distinct.dedup();
-        s.add("kptop_service_backends", &labels, distinct.len() as f64);
+        if mine().all(|x| x.service.unknown_backends.is_none()) {
+            s.add("kptop_service_backends", &labels, distinct.len() as f64);
+        }
         let flows = sum(&|x| x.figures.frontends().filter_map(|f| f.flows).reduce(|a, b| a + b));
         s.add_some("kptop_service_flows", &labels, flows);
         let new = sum(&|x| x.figures.new_flows());

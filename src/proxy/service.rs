@@ -340,11 +340,12 @@ impl Service {
         }
     }
 
-    /// How many backends it has, also where only their number is known.
-    pub fn backend_count(&self) -> usize {
+    /// How many backends it has, also where only their number is known; `None` where not even that is.
+    pub fn backend_count(&self) -> Option<usize> {
         match self.unknown_backends {
-            Some(UnknownBackends::Unread(n)) => n as usize,
-            _ => self.backends.len(),
+            Some(UnknownBackends::Unread(n)) => Some(n as usize),
+            Some(UnknownBackends::Unfamiliar) => None,
+            None => Some(self.backends.len()),
         }
     }
 

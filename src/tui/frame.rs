@@ -183,7 +183,7 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
     // What is stale is counted apart: it holds the same Services once more.
     let active = || services.iter().zip(u.rates.iter()).filter(|(s, _)| s.is_used());
     let stale = services.len() - active().count();
-    let backends: usize = active().map(|(s, _)| s.backend_count()).sum();
+    let backends: usize = active().filter_map(|(s, _)| s.backend_count()).sum();
     let rules: usize = u.snapshot.tables.iter().map(|t| t.table.rules.len()).sum();
     let mut counted = active().filter_map(|(_, r)| r.flows.ok()).peekable();
     // Where nothing counts new flows, conntrack still holds those that are.

@@ -124,6 +124,8 @@ fn forms_of_later_versions_are_read_or_not_understood() {
         assert_eq!(of("shop/known:http").0, "10.244.0.8:8080 10.244.1.8:8080");
         let (shared, why, state) = of("shop/shared:http");
         assert_eq!((&*shared, why), ("", Some(UnknownBackends::Unfamiliar)));
+        let shared = view.model.services.iter().find(|s| s.label() == "shop/shared:http").unwrap();
+        assert_eq!(shared.backend_count(), None, "not known is not 0");
         assert_eq!(state, HealthState::Unknown);
     };
     let place = crate::common::recordings::Place::new("later-forms");

@@ -182,7 +182,7 @@ fn draw_states(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect)
         spans(frame, line(inner, n), vec![Span::styled(clip_end(&text, room), style)]);
     }
     let work = services.iter().filter(|s| s.is_used());
-    let backends: usize = work.map(Service::backend_count).sum();
+    let backends: usize = work.filter_map(Service::backend_count).sum();
     let text = format!("  {:>6} backends", count(backends as u64));
     spans(frame, line(inner, 4), vec![Span::styled(text, theme.dim())]);
 }

@@ -322,7 +322,10 @@ impl Pane for Service {
             chart(frame, theme, below, &update.history.session(i));
         }
         let label = |s: Section| match s {
-            Section::Backends => format!(" Backends {} ", service.backend_count()),
+            Section::Backends => {
+                let known = service.backend_count().map_or("-".into(), |n| n.to_string());
+                format!(" Backends {known} ")
+            }
             Section::Flows => {
                 format!(" Flows {} ", update.model.figures(i).held().map_or("-".into(), count))
             }
