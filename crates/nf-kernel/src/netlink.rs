@@ -130,7 +130,6 @@ impl Request {
     }
 
     /// The bytes of a [`Request::part`].
-    #[cfg(test)]
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }

@@ -51,6 +51,7 @@ fn screen_takes_at_most(mib: u64) {
     let status = std::fs::read_to_string(format!("/proc/{}/status", t.child.id())).unwrap();
     let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
     let kib: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
+    crate::common::say(&format!("the screen at its peak: {kib} KiB of {}", mib * 1024));
     assert!(kib < mib * 1024, "{kib} KiB");
     t.keys("q");
     let began = Instant::now();
