@@ -90,7 +90,8 @@ impl SourceArgs {
             Err(e) => e,
         };
         // Objects say addresses, too.
-        let read = dump::read(std::slice::from_ref(path)).ok().and_then(|s| s.cluster);
+        let texts = std::iter::once((path.display().to_string(), text));
+        let read = dump::of_texts(texts).ok().and_then(|s| s.cluster);
         match read.filter(|c| !c.services.is_empty()) {
             Some(cluster) => Ok(Names::of_cluster(&cluster)),
             None => {

@@ -267,6 +267,10 @@ impl Live {
         self
     }
 
+    fn cluster(&self) -> Option<Arc<Cluster>> {
+        self.api.as_ref().map(|a| a.get()).or_else(|| self.objects.clone())
+    }
+
     /// From now on each snapshot holds what kube-proxy says of itself. It is asked in the namespace that is read.
     pub fn asking_kube_proxy(mut self, ask: bool) -> Live {
         self.kube_proxy = if ask { KubeProxyWatch::start() } else { None };
@@ -311,7 +315,7 @@ impl Live {
             node: self.node.clone(),
             sysctls: self.sysctls(),
             addresses: Arc::new(node::addresses().unwrap_or_default()),
-            cluster: self.api.as_ref().map(|a| a.get()).or_else(|| self.objects.clone()),
+            cluster: self.cluster(),
             netns: self.netns.clone(),
             tables,
             generation: Some(ruleset.generation),
@@ -328,7 +332,7 @@ impl Live {
             node: self.node.clone(),
             sysctls: self.sysctls(),
             api_heard_at: self.api.as_ref().and_then(|a| a.heard_at()),
-            cluster: self.api.as_ref().map(|a| a.get()).or_else(|| self.objects.clone()),
+            cluster: self.cluster(),
             kube_proxy: self.kube_proxy.as_ref().and_then(KubeProxyWatch::get),
             netns: self.netns.clone(),
             ..Snapshot::default()

@@ -363,8 +363,10 @@ pub fn find_in_archive(
     found
 }
 
-/// Reads texts with the names of their files, for fuzzing and tests.
-#[cfg(any(test, feature = "fuzzing"))]
+/// Reads texts with the names of their files.
+///
+/// # Errors
+/// As [`read_of`].
 pub(crate) fn of_texts(texts: impl Iterator<Item = (String, String)>) -> Result<Snapshot, String> {
     let found = texts.flat_map(|(file, text)| {
         let path = PathBuf::from(&file);

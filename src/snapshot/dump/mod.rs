@@ -17,7 +17,6 @@ mod reader;
 mod report;
 mod sections;
 
-#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use gather::of_texts;
 pub use gather::{BUDGET, find_in_archive, read, read_of};
 pub use report::InputPart;

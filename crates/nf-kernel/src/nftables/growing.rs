@@ -7,12 +7,18 @@ use crate::netlink::{attrs, be_uint, str_of};
 use crate::xtables;
 use hashbrown::HashMap;
 use nf_ruleset::{
-    Chain, ChainId, Dialect, Element, Family, Hook, IpFamily, Rule, SetId, Table, TableCounters, set_flag,
+    Chain, ChainId, Dialect, Element, Family, Hook, IpFamily, Rule, Set, SetId, Table, TableCounters,
+    set_flag,
 };
 use std::sync::Arc;
 
 /// Flags of a set whose elements stay as they are.
 const NEVER_CHANGES: u32 = set_flag::ANONYMOUS | set_flag::CONSTANT;
+
+/// True for a set whose elements stay as they are.
+pub(super) fn never_changes(set: &Set) -> bool {
+    set.flags & NEVER_CHANGES == NEVER_CHANGES
+}
 
 /// Family, number of the table, and number of the set in it.
 pub(super) type ConstantKey = (Family, u64, u64);
@@ -124,11 +130,7 @@ impl Growing {
     /// Under which a set's elements are kept, where they never change.
     pub(super) fn constant_key(&self, set: usize) -> Option<ConstantKey> {
         let set = &self.table.sets[set];
-        (set.flags & NEVER_CHANGES == NEVER_CHANGES).then_some((
-            self.table.family,
-            self.head.handle,
-            set.handle,
-        ))
+        never_changes(set).then_some((self.table.family, self.head.handle, set.handle))
     }
 
     /// The elements of a message about a set.

@@ -2,7 +2,7 @@
 
 use super::data::counter_of;
 use super::decode::RuleDecoder;
-use super::growing::{ConstantKey, Growing, Ipsets, Reading, dialect};
+use super::growing::{ConstantKey, Growing, Ipsets, Reading, dialect, never_changes};
 use super::parse::{self, family_number, family_of, generation_of};
 use super::{Index, SUBSYSTEM, message};
 use crate::netlink::{
@@ -130,9 +130,21 @@ impl Client {
     /// Reads everything: counters always, structure where the generation moved. While other programs change
     /// the rules it is tried a bounded number of times, then [`ErrorKind::Interrupted`].
     pub fn read(&mut self) -> Result<Ruleset> {
+        self.until_it_holds(Client::once)
+    }
+
+    /// Everything but the elements of sets without a name that never change, for a first picture: kube-proxy makes one for the
+    /// endpoints of each Service, and asking for them is most of the time. Their [`Set::elements`] are `None`. `None` where there
+    /// are few of them, and [`Client::read`] is as quick.
+    pub fn outline(&mut self) -> Result<Option<Ruleset>> {
+        self.until_it_holds(Client::outline_once)
+    }
+
+    /// Reads until the rules stay as they are meanwhile, a bounded number of times.
+    fn until_it_holds<T>(&mut self, mut once: impl FnMut(&mut Client) -> Step<T>) -> Result<T> {
         for _ in 0..TRIES {
-            match self.once() {
-                Ok(ruleset) => return Ok(ruleset),
+            match once(self) {
+                Ok(read) => return Ok(read),
                 Err(Stop::Error(e)) => return Err(e),
                 // A change that goes on has a moment to end.
                 Err(Stop::Moved) => std::thread::sleep(PAUSE),
@@ -141,28 +153,18 @@ impl Client {
         Err(Error { what: WHAT.into(), kind: ErrorKind::Interrupted { tries: TRIES } })
     }
 
-    /// Everything but the elements of sets without a name that never change, for a first picture: kube-proxy makes one for the
-    /// endpoints of each Service, and asking for them is most of the time. Their [`Set::elements`] are `None`. `None` where there
-    /// are few of them, and [`Client::read`] is as quick.
-    pub fn outline(&mut self) -> Result<Option<Ruleset>> {
-        for _ in 0..TRIES {
-            match self.outline_once() {
-                Ok(ruleset) => return Ok(ruleset),
-                Err(Stop::Error(e)) => return Err(e),
-                Err(Stop::Moved) => std::thread::sleep(PAUSE),
-            }
-        }
-        Err(Error { what: WHAT.into(), kind: ErrorKind::Interrupted { tries: TRIES } })
-    }
-
     fn outline_once(&mut self) -> Step<Option<Ruleset>> {
         let generation = self.generation()?;
-        let growing = self.chains_and_sets(generation)?;
-        let constant =
-            growing.iter().map(|g| (0..g.table.sets.len()).filter(|i| g.constant_key(*i).is_some()).count());
-        if constant.sum::<usize>() < MANY_CONSTANT {
+        // Sets alone say whether it pays: most nodes have few of them, and some very many chains.
+        let (mut strings, mut constant) = (Strings::default(), 0);
+        self.dump(generation, get(message::GETSET, 0), &mut |m| {
+            let set = parse::set(body(m.payload), &mut strings);
+            constant += usize::from(set.is_some_and(|s| never_changes(&s)));
+        })?;
+        if constant < MANY_CONSTANT {
             return Ok(None);
         }
+        let growing = self.chains_and_sets(generation)?;
         let ruleset = self.tables(generation, growing, false)?;
         match self.generation()? == generation {
             true => Ok(Some(ruleset)),
@@ -289,7 +291,7 @@ impl Client {
 
     fn elements(&mut self, generation: u32, g: &mut Growing, whole: bool) -> Step<()> {
         for i in 0..g.table.sets.len() {
-            if !is_read(&g.table.sets[i]) || (!whole && g.constant_key(i).is_some()) {
+            if !is_read(&g.table.sets[i]) || (!whole && never_changes(&g.table.sets[i])) {
                 continue;
             }
             let mut found = self.known_elements(g, i);
