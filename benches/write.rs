@@ -168,11 +168,6 @@ fn iptables_texts(services: &[Service], which: usize) -> (String, String) {
     for name in of_one.clone() {
         of_one.extend(jumps(&name).into_iter().filter(|c| c.starts_with("KUBE-SEP-")));
     }
-    let always = |table: &str, name: &str| match table {
-        "nat" => ["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-MARK-MASQ", "KUBE-POSTROUTING"].contains(&name),
-        "filter" => name.starts_with("KUBE-"),
-        _ => false,
-    };
     let (mut change, mut table) = (String::new(), String::new());
     for line in after.lines() {
         if let Some(name) = line.strip_prefix('*') {
@@ -183,7 +178,7 @@ fn iptables_texts(services: &[Service], which: usize) -> (String, String) {
             Some(rest) => rest.split(' ').next().map(str::to_string),
             None => chain(&line),
         };
-        let kept = name.is_none_or(|n| always(&table, &n) || of_one.contains(&n));
+        let kept = name.is_none_or(|n| iptables::always_written(&table, &n) || of_one.contains(&n));
         if kept && table != "mangle" {
             change.push_str(&line);
             change.push('\n');

@@ -8,7 +8,7 @@ use crate::proxy::{
     Engine, FrontendKind, Mode, Model, RulesForm, Service, ServiceName, TrafficPolicy, chain, iptables, ipvs,
     nftables, node_address, pod_network, rules_form,
 };
-use crate::ruleset::{Dialect, IpFamily, IpNet, Table, TableBackend};
+use crate::ruleset::{Dialect, IpFamily, IpNet, TableBackend};
 use crate::snapshot::facts::{Ipvs, blob_size};
 use crate::snapshot::{Reading, Snapshot, TableState};
 use crate::walk::RulesetIndex;
@@ -332,14 +332,6 @@ fn tables(snapshot: &Snapshot, engine: Engine) -> impl Iterator<Item = &TableSta
     })
 }
 
-/// Chains that iptables mode writes again at each sync, however little changed (seen while kube-proxy 1.20.2, 1.30.5 and 1.36.2 ran: `tests/rules/README.md`).
-fn always_written(table: &Table, name: &str) -> bool {
-    match table.name.as_str() {
-        "nat" => [chain::SERVICES, chain::NODEPORTS, chain::MARK_MASQ, chain::POSTROUTING].contains(&name),
-        _ => chain::is_own(name),
-    }
-}
-
 /// What one changed endpoint of a usual Service costs.
 fn change(snapshot: &Snapshot, engine: Engine, services: &[Service]) -> (u64, u64) {
     // The Service in the middle, by its number of backends.
@@ -357,7 +349,7 @@ fn change(snapshot: &Snapshot, engine: Engine, services: &[Service]) -> (u64, u6
             let fixed: u64 = of_family
                 .flat_map(|t| {
                     let table = &t.table;
-                    table.chains.iter().filter(|c| always_written(table, table.str(c.name)))
+                    table.chains.iter().filter(|c| iptables::always_written(&table.name, table.str(c.name)))
                 })
                 .map(|c| c.rules.len() as u64)
                 .sum();

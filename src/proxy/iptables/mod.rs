@@ -9,6 +9,6 @@ mod read;
 mod write;
 
 pub use read::{Indexed, read};
-pub use write::{WriteOptions, observable, write};
+pub use write::{WriteOptions, always_written, observable, write};
 
 use super::chain;

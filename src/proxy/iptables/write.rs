@@ -574,6 +574,15 @@ fn transport(service: &Service, destination: PortRange) -> Match {
     }
 }
 
+/// Chains of a table that iptables mode writes again at each sync, however little changed (seen while kube-proxy 1.20.2, 1.30.5 and
+/// 1.36.2 ran).
+pub fn always_written(table: &str, name: &str) -> bool {
+    match table {
+        "nat" => [chain::SERVICES, chain::NODEPORTS, chain::MARK_MASQ, chain::POSTROUTING].contains(&name),
+        _ => chain::is_own(name),
+    }
+}
+
 /// A Service as its rules say it: what `read` gives for what `write` wrote. Rules do not say of which kind a
 /// rejected external address is, nor which policy or source ranges it had.
 pub fn observable(service: &Service) -> Service {

@@ -77,8 +77,6 @@ struct Writer {
     b: TableBuilder,
     family: IpFamily,
     version: KubeProxyVersion,
-    /// Rules of before [`WITH_MAPS`].
-    old: bool,
     sets: Sets,
     /// Keys that are in already.
     known: HashSet<(SetId, Box<[u8]>)>,
@@ -145,7 +143,12 @@ impl Writer {
             ),
             service_nodeports: set(name::SERVICE_NODEPORTS, &port, true, "NodePort traffic"),
         };
-        Writer { b, family, version, old, sets, known: HashSet::new(), affinity: HashMap::new() }
+        Writer { b, family, version, sets, known: HashSet::new(), affinity: HashMap::new() }
+    }
+
+    /// Rules of before [`WITH_MAPS`].
+    fn is_old(&self) -> bool {
+        self.version < WITH_MAPS
     }
 
     fn add(&mut self, set: SetId, element: Element) {
@@ -214,7 +217,7 @@ impl Writer {
             ("filter-forward", Hook::Forward, 0, &["service-endpoints-check", "cluster-ips-check"]),
             ("filter-output", Hook::Output, 0, &["service-endpoints-check", "cluster-ips-check"]),
         ];
-        let old = self.old;
+        let old = self.is_old();
         let early = self.version < WITH_LATE_FILTERS;
         for (name, hook, priority, jumps) in if early { chains_of_1_30 } else { chains } {
             let chain = self.base(name, filter, hook, priority);
@@ -277,7 +280,7 @@ impl Writer {
     /// A rule that asks for masquerading.
     fn ask(&mut self, chain: ChainId, mut matches: Vec<Match>, comment: Option<&str>) {
         let comment = comment.map(|c| self.b.comment(c));
-        let target = match self.old {
+        let target = match self.is_old() {
             true => Target::Verdict(Verdict::Jump(self.b.chain(name::MARK))),
             false => {
                 matches.push(mark());
@@ -367,7 +370,7 @@ impl Writer {
         }
         for (chain, backends) in [(&to_cluster, &cluster), (&to_local, &local)] {
             if !backends.is_empty() {
-                if self.old {
+                if self.is_old() {
                     let cluster_ip = |f: &&Frontend| !is_external(f) && f.action == Action::Balance;
                     let to = |f: &Frontend| match f.traffic_policy {
                         Some(TrafficPolicy::Local) => &to_local,
@@ -380,7 +383,7 @@ impl Writer {
                 self.balance(service, svc, chain, backends);
             }
         }
-        if service.session_affinity_s.is_some() || self.old {
+        if service.session_affinity_s.is_some() || self.is_old() {
             self.endpoints(service, svc);
         }
         for b in service.backends.iter().filter(|b| b.local == Some(true)) {
@@ -470,7 +473,7 @@ impl Writer {
         let chain = self.b.chain(chain);
         let goto = |w: &mut Writer, to: &str| Target::Verdict(Verdict::Goto(w.b.chain(to)));
         if !local_policy {
-            let comment = (!self.old).then_some("masquerade");
+            let comment = (!self.is_old()).then_some("masquerade");
             self.ask(chain, Vec::new(), comment);
             let to = goto(self, to_cluster);
             self.b.rule(chain, Vec::new(), to);
@@ -515,7 +518,7 @@ impl Writer {
         let chain = self.b.chain(chain);
         let numgen = Load::new(Field::Numgen { random: true, modulus: backends.len() as u32, offset: 0 }, 4);
         let remembers = service.session_affinity_s.is_some();
-        if remembers || self.old {
+        if remembers || self.is_old() {
             let mut chosen = Vec::new();
             for b in backends {
                 let base = endpoint_base(svc, service.protocol, b.address, b.port);
@@ -598,7 +601,7 @@ impl Writer {
         for b in &service.backends {
             let base = endpoint_base(svc, service.protocol, b.address, b.port);
             let chain = self.b.chain(&format!("{}{base}", name::ENDPOINT));
-            if self.old {
+            if self.is_old() {
                 self.ask(chain, vec![Match::source(IpNet::host(b.address), false)], None);
             }
             if service.session_affinity_s.is_some() {
