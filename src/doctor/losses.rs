@@ -69,7 +69,8 @@ pub fn cause_of(snapshot: &Snapshot, taker: &Taker) -> &'static str {
             let base = snapshot.tables.get(*table).and_then(|t| t.table.chains.get(c.0 as usize)?.base);
             if base.is_some_and(|b| b.hook == Hook::Forward) { "forward_policy" } else { "foreign_drop" }
         }
-        Taker::Rule(rule) if is_in_firewall_chain(snapshot, *rule) => "iptables_versions",
+        Taker::Rule(rule) if is_in(snapshot, *rule, chain::FIREWALL) => "iptables_versions",
+        Taker::Rule(rule) if is_in(snapshot, *rule, chain::IPVS_FILTER) => "ipvs_sets",
         Taker::Rule(_) => "foreign_drop",
         Taker::Elsewhere { to, .. } if to.0.is_unspecified() => "iptables_versions",
         // Two Services with one address: kube-proxy's own rules of the other take the packets.
@@ -81,10 +82,10 @@ pub fn cause_of(snapshot: &Snapshot, taker: &Taker) -> &'static str {
     }
 }
 
-/// True for a rule of the kubelet's and kube-proxy's chain for packets that no Service's path should meet.
-fn is_in_firewall_chain(snapshot: &Snapshot, rule: RuleRef) -> bool {
+/// True for a rule of the chain of this name.
+fn is_in(snapshot: &Snapshot, rule: RuleRef, chain: &str) -> bool {
     let Some(t) = snapshot.tables.get(rule.table) else { return false };
-    t.table.chain_of(rule.rule).is_some_and(|c| t.table.chain_name(c) == chain::FIREWALL)
+    t.table.chain_of(rule.rule).is_some_and(|c| t.table.chain_name(c) == chain)
 }
 
 /// All losses by taker, in the order in which they were found.

@@ -25,6 +25,8 @@ pub(crate) const MARK_MASQ: &str = "KUBE-MARK-MASQ";
 pub(crate) const MARK_DROP: &str = "KUBE-MARK-DROP";
 pub(crate) const FORWARD: &str = "KUBE-FORWARD";
 pub(crate) const FIREWALL: &str = "KUBE-FIREWALL";
+/// Of ipvs mode: what is not let in at its addresses.
+pub(crate) const IPVS_FILTER: &str = "KUBE-IPVS-FILTER";
 pub(crate) const PROXY_FIREWALL: &str = "KUBE-PROXY-FIREWALL";
 /// Shows that nobody flushed the table.
 pub(crate) const CANARY: &str = "KUBE-PROXY-CANARY";

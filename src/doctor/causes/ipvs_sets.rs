@@ -1,12 +1,16 @@
-//! Virtual servers that no ipset of kube-proxy's knows: the rules beside IPVS neither masquerade nor let in what goes there. Sets
-//! are filled after the virtual servers, one member at a time: only what is missing twice is a fault.
+//! Virtual servers that no ipset of kube-proxy's knows: the rules beside IPVS neither masquerade nor let in what goes there, and
+//! the filter of 1.36 rejects it. Sets are filled after the virtual servers, one member at a time: only what is
+//! missing twice is a fault.
 
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
+use crate::doctor::losses::Taken;
+use crate::format::plural;
 use crate::proxy::{Mode, Service, endpoint_text};
 use crate::snapshot::Snapshot;
 use crate::snapshot::SourceId;
 use crate::snapshot::facts::Ipset;
+use std::collections::HashSet;
 
 /// Sets of frontends (`pkg/proxy/ipvs/ipset.go`).
 const SETS: [&str; 3] = ["CLUSTER-IP", "EXTERNAL-IP", "LOAD-BALANCER"];
@@ -19,14 +23,22 @@ fn sets(snapshot: &Snapshot) -> impl Iterator<Item = &Ipset> {
     })
 }
 
+/// A frontend that no set has.
+struct Missing {
+    /// Of the Service that it is a frontend of.
+    service: usize,
+    /// `10.96.0.10:53 udp`
+    frontend: String,
+}
+
 /// Frontends that no set has.
-fn missing<'a>(snapshot: &Snapshot, services: impl Iterator<Item = &'a Service>) -> Vec<String> {
-    let mut known = std::collections::HashSet::new();
+fn missing<'a>(snapshot: &Snapshot, services: impl Iterator<Item = &'a Service>) -> Vec<Missing> {
+    let mut known = HashSet::new();
     for m in sets(snapshot).flat_map(|s| s.members.iter().flatten()) {
         known.insert((m.protocol, m.address, m.port));
     }
     let mut gone = Vec::new();
-    for s in services.filter(|s| s.engine.mode() == Mode::Ipvs && !s.stale) {
+    for (service, s) in services.enumerate().filter(|(_, s)| s.engine.mode() == Mode::Ipvs && !s.stale) {
         for f in &s.frontends {
             // Node ports are on the node's own addresses, and have sets of their own.
             let Some(a) = f.address.filter(|a| {
@@ -38,7 +50,8 @@ fn missing<'a>(snapshot: &Snapshot, services: impl Iterator<Item = &'a Service>)
                 continue;
             };
             if !known.contains(&(Some(s.protocol.number()), Some(a), Some(f.port))) {
-                gone.push(format!("{} {}", endpoint_text(a, f.port), s.protocol.lower()));
+                let frontend = format!("{} {}", endpoint_text(a, f.port), s.protocol.lower());
+                gone.push(Missing { service, frontend });
             }
         }
     }
@@ -57,32 +70,61 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
     if sets(cx.snapshot).any(|s| s.members.is_none()) {
         return Err(NotChecked::new(SourceId::Ipsets, "members of large ipsets are not read"));
     }
-    let before = cx.before()?;
-    let old = missing(before.snapshot, before.model.services.iter());
     let mut gone = missing(cx.snapshot, cx.model.services.iter());
-    gone.retain(|g| old.contains(g));
-    if !gone.is_empty() {
+    let rejected: Vec<&Taken<'_>> = cx.taken_as(CHECK.id).collect();
+    match cx.before() {
+        Ok(before) => {
+            let old = missing(before.snapshot, before.model.services.iter());
+            let old: HashSet<&str> = old.iter().map(|m| &*m.frontend).collect();
+            gone.retain(|m| old.contains(&*m.frontend));
+        }
+        // What a rule rejects is seen in one reading.
+        Err(_) if !rejected.is_empty() => {
+            gone.retain(|m| rejected.iter().any(|t| t.services().contains(&m.service)));
+        }
+        Err(e) => return Err(e),
+    }
+    let advice =
+        "restart kube-proxy: it fills its sets again; who changes them (ipset list KUBE-CLUSTER-IP)?";
+    let proof = |gone: &[Missing]| {
+        let names: Vec<&str> = gone.iter().take(8).map(|m| &*m.frontend).collect();
+        format!("missing in KUBE-CLUSTER-IP, KUBE-EXTERNAL-IP and KUBE-LOAD-BALANCER: {}", names.join(", "))
+    };
+    let is_are = |gone: &[Missing]| {
+        format!(
+            "{} {}",
+            plural(gone.len() as u64, "virtual server"),
+            if gone.len() == 1 { "is" } else { "are" }
+        )
+    };
+    for t in rejected {
+        let losses: Vec<_> =
+            t.losses.iter().filter(|l| gone.iter().any(|m| m.service == l.service)).copied().collect();
+        let t = Taken { taker: t.taker, losses };
+        let services = t.services();
+        let (of_these, others) = gone.into_iter().partition::<Vec<_>, _>(|m| services.contains(&m.service));
+        gone = others;
+        if of_these.is_empty() {
+            continue;
+        }
+        let title = format!(
+            "packets from {} are rejected: {} in no ipset of kube-proxy's",
+            t.senders_text(),
+            is_are(&of_these)
+        );
         found.push(
-            Finding::node(
-                "ipvs_sets",
-                Severity::Warning,
-                "ipsets",
-                format!(
-                    "{} in no ipset of kube-proxy's: neither masqueraded nor let in",
-                    if gone.len() == 1 {
-                        "a virtual server is".into()
-                    } else {
-                        format!("{} virtual servers are", gone.len())
-                    }
-                ),
-            )
-            .proved_by(format!(
-                "missing in KUBE-CLUSTER-IP, KUBE-EXTERNAL-IP and KUBE-LOAD-BALANCER: {}",
-                gone[..gone.len().min(8)].join(", ")
-            ))
-            .advise(
-                "restart kube-proxy: it fills its sets again; who changes them (ipset list KUBE-CLUSTER-IP)?",
-            ),
+            super::shared::lossy(cx, CHECK.id, t.severity(), title, &t)
+                .proved_by(proof(&of_these))
+                .advise(advice)
+                .advise(super::shared::explain_hint(cx, &t)),
+        );
+    }
+    if !gone.is_empty() {
+        let title = format!("{} in no ipset of kube-proxy's: neither masqueraded nor let in", is_are(&gone));
+        found.push(
+            Finding::node(CHECK.id, Severity::Warning, "ipsets", title)
+                .proved_by(proof(&gone))
+                .advise(advice),
         );
     }
     Ok(())

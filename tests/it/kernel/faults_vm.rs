@@ -85,33 +85,10 @@ fn addresses_that_are_missing_or_left_over() {
     silent(&ward.examine(|_| {}), "ipvs_addresses");
 }
 
-/// kube-proxy's ipsets of frontends, and rules that look into them.
-fn fill_sets(ward: &Ward) {
-    for (name, family) in
-        [("KUBE-CLUSTER-IP", "inet"), ("KUBE-LOAD-BALANCER", "inet"), ("KUBE-6-CLUSTER-IP", "inet6")]
-    {
-        ward.node("ipset", &format!("create {name} hash:ip,port family {family}"));
-        let iptables = if family == "inet" { "iptables-legacy" } else { "ip6tables-legacy" };
-        ward.node(iptables, &format!("-t nat -A POSTROUTING -m set --match-set {name} dst,dst -j RETURN"));
-    }
-    for s in &ward.services {
-        for f in s.frontends.iter().filter(|f| f.address.is_some()) {
-            let set = match (f.address.unwrap(), f.kind) {
-                (IpAddr::V6(_), _) => "KUBE-6-CLUSTER-IP",
-                (_, Some(FrontendKind::LoadBalancerIp)) => "KUBE-LOAD-BALANCER",
-                _ => "KUBE-CLUSTER-IP",
-            };
-            let member = format!("{},{}:{}", f.address.unwrap(), s.protocol.lower(), f.port);
-            ward.node("ipset", &format!("add -exist {set} {member}"));
-        }
-    }
-}
-
 #[test]
 #[ignore = "needs IPVS: run by tests/run, in the VM"]
 fn virtual_servers_that_no_ipset_knows() {
     let ward = ipvs();
-    fill_sets(&ward);
     silent(&ward.examine(|_| {}), "ipvs_sets");
     let (address, port) = ward.reached("shop/cart");
     ward.node("ipset", &format!("del KUBE-CLUSTER-IP {address},tcp:{port}"));
@@ -144,7 +121,6 @@ fn sysctls_that_ipvs_needs() {
     ward.sysctl("ipv4/tcp_keepalive_time", "600");
     silent(&ward.examine(|_| {}), "ipvs_timeouts");
     // And now everybody answers for load balancers' addresses, which kube-proxy's ipset knows as such.
-    fill_sets(&ward);
     ward.sysctl("ipv4/conf/all/arp_ignore", "0");
     named_first(&ward.examine(|_| {}), "ipvs_arp", "arp_ignore = 0");
     ward.sysctl("ipv4/conf/all/arp_ignore", "1");
