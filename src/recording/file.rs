@@ -75,7 +75,16 @@ pub(super) fn pack(bytes: &[u8], prefix: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// The opposite of [`pack`].
+/// A value, encoded and compressed in one go: all of its bytes are never there at once, as they may be many.
+pub(super) fn pack_value<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), LEVEL)?;
+    encoder.include_checksum(true)?;
+    let mut out = io::BufWriter::with_capacity(1 << 16, encoder);
+    rmp_serde::encode::write_named(&mut out, value).map_err(io::Error::other)?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.finish()
+}
+
+/// The opposite of [`pack`] and [`pack_value`].
 pub(super) fn unpack(bytes: &[u8], prefix: &[u8]) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     let mut decoder = match prefix.is_empty() {

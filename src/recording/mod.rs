@@ -23,7 +23,7 @@ mod ring;
 mod write;
 
 pub use file::{Head, MAGIC, VERSION};
-use file::{MOST, decode, encode, pack, tag, unpack};
+use file::{MOST, decode, encode, pack, pack_value, tag, unpack};
 pub use read::{Cut, Recording};
 pub use redact::Redactor;
 pub use ring::Ring;

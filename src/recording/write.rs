@@ -1,7 +1,7 @@
 //! Snapshots -> blocks.
 
 use super::frame::{Frame, Piece, PieceId};
-use super::{Head, encode, pack, tag};
+use super::{Head, encode, pack, pack_value, tag, unpack};
 use crate::snapshot::Snapshot;
 use std::fs::File;
 use std::io::{self, Write};
@@ -34,7 +34,26 @@ struct Written {
     id: PieceId,
     piece: Piece,
     /// The whole piece that newer ones of its kin are stored as differences to.
-    base: Option<(PieceId, Arc<Vec<u8>>, usize)>,
+    base: Option<Base>,
+}
+
+/// A whole piece.
+#[derive(Debug)]
+struct Base {
+    id: PieceId,
+    /// Its block: what is never another again, as a table may be, is kept as small as it is written.
+    block: Arc<[u8]>,
+    /// Unpacked for the first difference, and kept for those that follow.
+    open: Vec<u8>,
+}
+
+/// Bytes of a block before what is packed in it: tag, length, and a piece's number.
+const PIECE_FRONT: usize = 9;
+
+impl Base {
+    fn packed(&self) -> &[u8] {
+        &self.block[PIECE_FRONT..]
+    }
 }
 
 /// Makes blocks out of snapshots.
@@ -98,7 +117,7 @@ impl Encoder {
 
     /// Pieces that later ones may be stored as differences to.
     pub(super) fn bases(&self) -> impl Iterator<Item = PieceId> {
-        self.known.iter().filter_map(|k| Some(k.base.as_ref()?.0))
+        self.known.iter().filter_map(|k| Some(k.base.as_ref()?.id))
     }
 
     fn put(&mut self, piece: Piece, blocks: &mut Vec<Block>) -> io::Result<PieceId> {
@@ -107,24 +126,27 @@ impl Encoder {
         }
         let id = self.next;
         self.next += 1;
-        let body = encode(&piece)?;
         let old = self.known.iter().position(|k| k.piece.is_kin(&piece));
         let base = old.and_then(|i| self.known.swap_remove(i).base);
-        if let Some((base_id, prefix, length)) = base {
-            let packed = pack(&body, &prefix)?;
-            if packed.len() * 2 < length {
-                let front: Vec<u8> = [id.to_le_bytes(), base_id.to_le_bytes()].concat();
+        if let Some(mut base) = base {
+            let body = encode(&piece)?;
+            if base.open.is_empty() {
+                base.open = unpack(base.packed(), &[])?;
+            }
+            let packed = pack(&body, &base.open)?;
+            if packed.len() * 2 < base.packed().len() {
+                let front: Vec<u8> = [id.to_le_bytes(), base.id.to_le_bytes()].concat();
                 let bytes = block(tag::PIECE_DIFFERENCE, &front, &packed);
-                blocks.push(Block::Piece { id, base: Some(base_id), bytes });
-                self.known.push(Written { id, piece, base: Some((base_id, prefix, length)) });
+                blocks.push(Block::Piece { id, base: Some(base.id), bytes });
+                self.known.push(Written { id, piece, base: Some(base) });
                 return Ok(id);
             }
         }
-        let packed = pack(&body, &[])?;
+        let packed = pack_value(&piece)?;
         let bytes = block(tag::PIECE, &id.to_le_bytes(), &packed);
-        blocks.push(Block::Piece { id, base: None, bytes });
         // What is small is written whole each time: its bytes need not be kept.
-        let base = (packed.len() > 4096).then(|| (id, Arc::new(body), packed.len()));
+        let base = (packed.len() > 4096).then(|| Base { id, block: bytes.clone(), open: Vec::new() });
+        blocks.push(Block::Piece { id, base: None, bytes });
         self.known.push(Written { id, piece, base });
         Ok(id)
     }
