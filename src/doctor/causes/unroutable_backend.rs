@@ -5,7 +5,8 @@ use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{Backend, Service, cluster_endpoint, endpoint_text, is_local};
 use crate::snapshot::{Obstacle, SourceId, leaves_by, obstacle, routes_beyond};
-use std::collections::HashMap;
+use foldhash::fast::FixedState;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 /// Backends that are named.
@@ -29,21 +30,29 @@ fn is_here(cx: &CheckContext<'_>, s: &Service, b: &Backend) -> bool {
 }
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    let mut known: HashMap<IpAddr, Option<Obstacle>> = HashMap::new();
+    // Addresses that are reached, and the few that are not: there may be very many of the first.
+    let mut clear: HashSet<IpAddr, FixedState> = HashSet::default();
+    let mut blocked: HashMap<IpAddr, Obstacle, FixedState> = HashMap::default();
     let mut open = false;
     for (i, s) in cx.active_services() {
         let mut lost = Vec::new();
         for b in &s.backends {
-            let way = known.entry(b.address).or_insert_with(|| {
-                let outward = || leaves_by(cx.snapshot, b.address).filter(|_| is_here(cx, s, b));
-                obstacle(cx.snapshot, b.address).or_else(|| outward().map(Obstacle::Outward))
-            });
-            match way {
-                // Rules that stand where nothing is routed: no node's own namespace.
-                Some(Obstacle::NoRoute) if !routes_beyond(cx.snapshot, s.family) => open = true,
-                Some(way) => lost.push((b, way.clone())),
-                None => {}
+            if clear.contains(&b.address) {
+                continue;
             }
+            let outward = || leaves_by(cx.snapshot, b.address).filter(|_| is_here(cx, s, b));
+            let found = || obstacle(cx.snapshot, b.address).or_else(|| outward().map(Obstacle::Outward));
+            let Some(way) = blocked.get(&b.address).cloned().or_else(found) else {
+                clear.insert(b.address);
+                continue;
+            };
+            // Rules that stand where nothing is routed: no node's own namespace.
+            if way == Obstacle::NoRoute && !routes_beyond(cx.snapshot, s.family) {
+                open = true;
+                continue;
+            }
+            lost.push((b, way.clone()));
+            blocked.insert(b.address, way);
         }
         let Some((first, way)) = lost.first() else { continue };
         let title = match way {
