@@ -212,7 +212,7 @@ fn portable(model: &Model) -> (Vec<Service>, Vec<String>) {
         });
         for b in &mut s.backends {
             if b.traffic_policies.is_empty() {
-                b.traffic_policies = vec![TrafficPolicy::Cluster];
+                b.traffic_policies = TrafficPolicy::Cluster.into();
             }
         }
     }

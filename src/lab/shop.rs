@@ -3,7 +3,7 @@
 use super::traffic::{Origin, Plan, Stream};
 use crate::proxy::{
     Action, Backend, CounterSource, Engine, Frontend, FrontendKind, NamedBy, Protocol, Service, ServiceName,
-    TrafficPolicy, service_hash,
+    TrafficPolicies, TrafficPolicy, service_hash,
 };
 use crate::ruleset::{IpFamily, IpNet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -189,12 +189,12 @@ pub fn build(
     let uses_cluster = frontends.iter().any(|f| f.3 == Cluster || f.0 != FrontendKind::ClusterIp);
     let mut backends = Vec::new();
     for (address, local) in endpoints {
-        let mut policies = Vec::new();
+        let mut policies = TrafficPolicies::default();
         if uses_cluster {
-            policies.push(Cluster);
+            policies.add(Cluster);
         }
         if any_local && *local {
-            policies.push(Local);
+            policies.add(Local);
         }
         if policies.is_empty() {
             continue;

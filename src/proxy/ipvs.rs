@@ -10,7 +10,7 @@ pub use frame::{FrameOptions, frame};
 
 use super::{
     Action, Backend, CounterSource, Engine, Frontend, FrontendKind, Protocol, Service, ServiceName,
-    TrafficPolicy,
+    TrafficPolicies, TrafficPolicy,
 };
 use crate::ruleset::{IpFamily, IpNet};
 use crate::snapshot::facts::{
@@ -103,7 +103,7 @@ pub fn read(ipvs: &Ipvs, addresses: &[InterfaceAddress], ipsets: &[Ipset]) -> Ve
             f.source_ranges = index.ranges.get(&(address, protocol, port)).cloned();
             if let Some(policy) = f.traffic_policy {
                 for b in &mut service.backends {
-                    b.traffic_policies = vec![policy];
+                    b.traffic_policies = policy.into();
                 }
             }
             Some((place, service))
@@ -239,9 +239,7 @@ fn join(mut group: Vec<(Service, u32)>) -> Option<(Service, Vec<u32>)> {
                 Some(known) => {
                     known.share = known.share.or(b.share);
                     known.local_share = known.local_share.or(b.local_share);
-                    let new = b.traffic_policies.iter().filter(|p| !known.traffic_policies.contains(p));
-                    let new: Vec<TrafficPolicy> = new.copied().collect();
-                    known.traffic_policies.extend(new);
+                    b.traffic_policies.iter().for_each(|p| known.traffic_policies.add(p));
                 }
                 None => one.backends.push(b),
             }
@@ -258,7 +256,7 @@ fn settle(b: &mut Backend, is_local: bool, any_local: bool) {
     if is_local {
         b.local_share = b.share.take();
     } else if any_local && b.traffic_policies.is_empty() {
-        b.traffic_policies = vec![TrafficPolicy::Cluster];
+        b.traffic_policies = TrafficPolicy::Cluster.into();
     }
 }
 
@@ -311,7 +309,7 @@ fn backend(real: &RealServer, share: Option<f64>) -> Backend {
         local_share: None,
         weight: Some(real.weight),
         local: None,
-        traffic_policies: Vec::new(), // which policy a virtual server follows is not in IPVS
+        traffic_policies: TrafficPolicies::default(), // which policy a virtual server follows is not in IPVS
         rule: None,
         source: CounterSource::Ipvs,
     }
@@ -344,7 +342,7 @@ pub fn write(services: &[Service], node_addresses: &[IpAddr]) -> Vec<VirtualServ
                 .iter()
                 .filter(|b| {
                     f.action == Action::Balance
-                        && f.traffic_policy.is_none_or(|p| b.traffic_policies.contains(&p))
+                        && f.traffic_policy.is_none_or(|p| b.traffic_policies.contains(p))
                 })
                 .map(real_server)
                 .collect();

@@ -38,6 +38,6 @@ pub use owners::{chain_owner, enforces_policies, owners, rule_owner};
 pub use parts::{Part, memory_lists, parts};
 pub use service::{
     Action, Backend, CounterSource, Frontend, FrontendKind, Lack, NamedBy, RuleRef, RulesState, Service,
-    TrafficPolicy, UnknownBackends, endpoint_text, frontend_text, screen_label,
+    TrafficPolicies, TrafficPolicy, UnknownBackends, endpoint_text, frontend_text, screen_label,
 };
 pub use services::{ModeState, Services, State};

@@ -119,6 +119,49 @@ impl TrafficPolicy {
     }
 }
 
+/// Policies under which a backend takes traffic. A value, as there is one in each of very many backends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrafficPolicies {
+    cluster: bool,
+    local: bool,
+}
+
+impl TrafficPolicies {
+    /// This one, too.
+    pub fn add(&mut self, policy: TrafficPolicy) {
+        match policy {
+            TrafficPolicy::Cluster => self.cluster = true,
+            TrafficPolicy::Local => self.local = true,
+        }
+    }
+
+    /// True where it takes traffic under this one.
+    pub fn contains(self, policy: TrafficPolicy) -> bool {
+        match policy {
+            TrafficPolicy::Cluster => self.cluster,
+            TrafficPolicy::Local => self.local,
+        }
+    }
+
+    /// True where none is known.
+    pub fn is_empty(self) -> bool {
+        self == TrafficPolicies::default()
+    }
+
+    /// Each of them.
+    pub fn iter(self) -> impl Iterator<Item = TrafficPolicy> {
+        [TrafficPolicy::Cluster, TrafficPolicy::Local].into_iter().filter(move |p| self.contains(*p))
+    }
+}
+
+impl From<TrafficPolicy> for TrafficPolicies {
+    fn from(policy: TrafficPolicy) -> TrafficPolicies {
+        let mut one = TrafficPolicies::default();
+        one.add(policy);
+        one
+    }
+}
+
 /// A rule in a snapshot: index of its table and its id there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleRef {
@@ -185,7 +228,7 @@ pub struct Backend {
     /// Whether it is on this node; `None` where the kernel does not say.
     pub local: Option<bool>,
     /// Policies under which it takes traffic.
-    pub traffic_policies: Vec<TrafficPolicy>,
+    pub traffic_policies: TrafficPolicies,
     /// Its DNAT rule.
     pub rule: Option<RuleRef>,
     /// Where its figures come from.
@@ -218,7 +261,7 @@ impl Backend {
             local_share: None,
             weight: None,
             local: None,
-            traffic_policies: Vec::new(),
+            traffic_policies: TrafficPolicies::default(),
             rule: None,
             source,
         }

@@ -62,7 +62,7 @@ impl Writer<'_> {
             fw: format!("{}{hash}", chain::FW),
         };
         let under = |policy| -> Vec<&Backend> {
-            service.backends.iter().filter(|b| b.traffic_policies.contains(&policy)).collect()
+            service.backends.iter().filter(|b| b.traffic_policies.contains(policy)).collect()
         };
         let (cluster, local) = (under(TrafficPolicy::Cluster), under(TrafficPolicy::Local));
         for f in &service.frontends {

@@ -354,6 +354,9 @@ fn fill_backends(service: &mut Service, hash: &str, table: usize, chains: &Chain
     for (policy, balance) in [(TrafficPolicy::Cluster, &cluster), (TrafficPolicy::Local, &local)] {
         let Some(balance) = balance else { continue };
         service.session_affinity_s = service.session_affinity_s.or(balance.affinity);
+        if service.backends.is_empty() {
+            service.backends.reserve_exact(balance.endpoints.len());
+        }
         // Local endpoints are mostly among the others: look there first.
         let others = service.backends.len();
         for (endpoint, part) in &balance.endpoints {
@@ -368,7 +371,7 @@ fn fill_backends(service: &mut Service, hash: &str, table: usize, chains: &Chain
                 }
             };
             let backend = &mut service.backends[i];
-            backend.traffic_policies.push(policy);
+            backend.traffic_policies.add(policy);
             match policy {
                 TrafficPolicy::Cluster => backend.share = Some(*part),
                 TrafficPolicy::Local => backend.local_share = Some(*part),

@@ -264,7 +264,7 @@ impl Writer<'_> {
         let svc = format!("{}{hash}", chain::SVC);
         let svl = format!("{}{hash}", chain::SVL);
         let under = |policy| -> Vec<&Backend> {
-            service.backends.iter().filter(|b| b.traffic_policies.contains(&policy)).collect()
+            service.backends.iter().filter(|b| b.traffic_policies.contains(policy)).collect()
         };
         let (cluster, local) = (under(TrafficPolicy::Cluster), under(TrafficPolicy::Local));
         let has_endpoints = !service.backends.is_empty();

@@ -33,6 +33,7 @@ pub fn read(family: IpFamily, table: &Table) -> Vec<Service> {
     }
     // Maps keep no order.
     for (s, _) in &mut r.services {
+        s.frontends.shrink_to_fit();
         s.frontends.sort_by_key(|f| (f.kind.map_or(1, place_of), f.address, f.port));
     }
     r.services.into_iter().map(|(s, _)| s).collect()
@@ -346,6 +347,9 @@ impl<'a> Reader<'a> {
         let service = &mut self.services[i].0;
         for (policy, balance) in [(TrafficPolicy::Cluster, &cluster), (TrafficPolicy::Local, &local)] {
             let Some(balance) = balance else { continue };
+            if service.backends.is_empty() {
+                service.backends.reserve_exact(balance.endpoints.len());
+            }
             service.unknown_backends = service.unknown_backends.or(balance.unknown);
             service.session_affinity_s = service.session_affinity_s.or(balance.affinity_s);
             for (address, port, share) in &balance.endpoints {
@@ -355,9 +359,7 @@ impl<'a> Reader<'a> {
                     service.backends.len() - 1
                 });
                 let b = &mut service.backends[at];
-                if !b.traffic_policies.contains(&policy) {
-                    b.traffic_policies.push(policy);
-                }
+                b.traffic_policies.add(policy);
                 let part = match policy {
                     TrafficPolicy::Cluster => &mut b.share,
                     TrafficPolicy::Local => &mut b.local_share,

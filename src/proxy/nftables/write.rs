@@ -319,7 +319,7 @@ impl Writer {
     fn service(&mut self, service: &Service, svc: &ServiceName, options: &WriteOptions) {
         let base = chain_base(svc, service.protocol);
         let under = |policy| -> Vec<&Backend> {
-            service.backends.iter().filter(|b| b.traffic_policies.contains(&policy)).collect()
+            service.backends.iter().filter(|b| b.traffic_policies.contains(policy)).collect()
         };
         let (cluster, local) = (under(TrafficPolicy::Cluster), under(TrafficPolicy::Local));
         let has_endpoints = !service.backends.is_empty();

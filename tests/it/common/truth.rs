@@ -359,7 +359,7 @@ pub fn iptables_lines(services: &[Service]) -> BTreeSet<String> {
         }
         for b in &s.backends {
             let share = |s: Option<f64>| s.map_or("-".into(), |s| format!("{s:.4}"));
-            assert_eq!(b.share.is_some(), b.traffic_policies.contains(&TrafficPolicy::Cluster), "{head}");
+            assert_eq!(b.share.is_some(), b.traffic_policies.contains(TrafficPolicy::Cluster), "{head}");
             lines.insert(format!(
                 "{head} backend {} cluster {} local {}",
                 kptop::proxy::endpoint_text(b.address, b.port),
