@@ -6,7 +6,7 @@ use super::prices::{Prices, PricesFrom};
 use crate::format::{nanoseconds, plural};
 use crate::proxy::{
     Engine, FrontendKind, Mode, Model, RulesForm, Service, ServiceName, TrafficPolicy, chain, iptables, ipvs,
-    nftables, node_address, pod_network, rules_form,
+    nftables, node_address, node_addresses, pod_network, rules_form,
 };
 use crate::ruleset::{Dialect, IpFamily, IpNet, TableBackend};
 use crate::snapshot::facts::{Ipvs, blob_size};
@@ -263,8 +263,15 @@ fn written(snapshot: &Snapshot, services: &[Service], engine: Engine, form: &Rul
         let cluster_cidr = pod_network(snapshot, family);
         let tables = match engine {
             Engine::Nftables => {
-                let node_port_addresses =
-                    nodes.iter().copied().filter(|a| IpFamily::of(*a) == family).collect();
+                let primary = nodes.iter().copied().find(|a| IpFamily::of(*a) == family);
+                let config = snapshot.proxy_config();
+                let serves = |a: &IpAddr| {
+                    let is_primary = Some(*a) == primary;
+                    let set = config.and_then(|c| c.serves_node_ports_on(*a, is_primary));
+                    set.unwrap_or(is_primary)
+                };
+                let own = node_addresses(snapshot, family).map(|a| a.address);
+                let node_port_addresses = own.filter(serves).collect();
                 let options = nftables::WriteOptions {
                     version,
                     cluster_cidr,

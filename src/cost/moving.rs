@@ -12,6 +12,7 @@ use crate::ruleset::{ChainId, Dialect, Hook, IpFamily, Match, RuleId, Table, Tar
 use crate::snapshot::facts::ANY_ROUTE_LOCALNET;
 use crate::snapshot::{Snapshot, SourceId};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// One thing that changes with a move.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -255,7 +256,11 @@ impl<'a> Move<'a> {
         for family in [IpFamily::V4, IpFamily::V6] {
             let primary = node_address(self.snapshot, family);
             let before = lost.len();
-            let others = node_addresses(self.snapshot, family).filter(|a| Some(a.address) != primary);
+            // What is configured holds in each mode.
+            let config = self.snapshot.proxy_config();
+            let is_set = |a: IpAddr| config.is_some_and(|c| c.serves_node_ports_on(a, false).is_some());
+            let others = node_addresses(self.snapshot, family)
+                .filter(|a| Some(a.address) != primary && !is_set(a.address));
             lost.extend(others.map(|a| format!("{} on {}", a.address, a.interface)));
             if let Some(primary) = primary.filter(|_| lost.len() > before) {
                 lost.insert(before, format!("{primary} is taken for the primary one; not these:"));
@@ -360,16 +365,17 @@ impl<'a> Move<'a> {
     /// Others that set or read kube-proxy's mark.
     fn marks(&mut self) {
         let mut users = Vec::new();
+        let ours = self.snapshot.proxy_config().cloned().unwrap_or_default().masquerade_mark();
         for t in &self.snapshot.tables {
             let table = &*t.table;
             for (i, rule) in table.rules.iter().enumerate() {
                 let marks = match &rule.target {
-                    Target::Mark { mark, .. } => mark & 0x4000 != 0,
+                    Target::Mark { mark, .. } => mark & ours != 0,
                     _ => false,
                 } || table
                     .matches_of(rule)
                     .iter()
-                    .any(|m| matches!(m, Match::Mark { mark, mask, .. } if mark & mask & 0x4000 != 0));
+                    .any(|m| matches!(m, Match::Mark { mark, mask, .. } if mark & mask & ours != 0));
                 let Some(chain) = table.chain_of(RuleId(i as u32)).filter(|_| marks) else { continue };
                 let own = chain_owner(table, chain) == Some("kube-proxy")
                     || names::is_own(table.chain_name(chain))
@@ -388,7 +394,7 @@ impl<'a> Move<'a> {
         if !users.is_empty() {
             self.add(
                 "masquerade-mark",
-                "Other programs use the mark 0x4000 by which kube-proxy masquerades",
+                format!("Other programs use the mark {ours:#x} by which kube-proxy masquerades"),
                 users,
                 "The mark is kube-proxy's own affair and may be taken or cleared at another place in another mode.",
                 DOCS,
@@ -397,7 +403,8 @@ impl<'a> Move<'a> {
     }
 
     fn leaving_nftables(&mut self) {
-        if !self.node_ports().is_empty() {
+        let is_set = self.snapshot.proxy_config().is_some_and(|c| !c.node_port_addresses.is_empty());
+        if !self.node_ports().is_empty() && !is_set {
             self.add(
                 "node-ports-everywhere",
                 "Node ports will answer on every address of the node",

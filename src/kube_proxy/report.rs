@@ -2,9 +2,10 @@
 
 use super::process::Process;
 use crate::format::duration;
-use crate::ruleset::IpFamily;
+use crate::ruleset::{IpFamily, IpNet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// What came of a question.
@@ -147,6 +148,33 @@ pub struct Config {
     pub scheduler: String,
 }
 
+/// Bit of the mark that asks for masquerading, where nothing else is configured (`SetDefaults_KubeProxyConfiguration`,
+/// `pkg/proxy/apis/config/v1alpha1/defaults.go`).
+const MASQUERADE_BIT: u8 = 14;
+
+impl Config {
+    /// The network of the cluster's pods.
+    pub fn cluster_cidr(&self, family: IpFamily) -> Option<IpNet> {
+        let mut all = self.cluster_cidrs.iter().filter_map(|c| c.parse::<IpNet>().ok());
+        all.find(|n| IpFamily::of(n.addr) == family)
+    }
+
+    /// Whether node ports are served on an address of the node; `None` where the mode's default decides.
+    pub fn serves_node_ports_on(&self, address: IpAddr, is_primary: bool) -> Option<bool> {
+        let all = &self.node_port_addresses;
+        let matches = |a: &String| match a.as_str() {
+            "primary" => is_primary,
+            net => net.parse::<IpNet>().is_ok_and(|n| n.contains(address)),
+        };
+        (!all.is_empty()).then(|| all.iter().any(matches))
+    }
+
+    /// The mark that asks for masquerading.
+    pub fn masquerade_mark(&self) -> u32 {
+        1u32.checked_shl(self.masquerade_bit.unwrap_or(MASQUERADE_BIT).into()).unwrap_or(0)
+    }
+}
+
 impl KubeProxy {
     /// Its version without the `v`.
     pub fn version(&self) -> Option<&str> {
@@ -183,7 +211,7 @@ impl KubeProxy {
         ended.map(|s| s.last_s - s.queued_s).max_by(f64::total_cmp)
     }
 
-    /// In a few words: `1.36.3, synced 3 s ago, 2 changes pending`, and whether that is as it should be; `None` where there is nothing
+    /// In a few words: `1.36.3, synced 3 s ago in 0.4 s, 2 changes pending`, and whether that is as it should be; `None` where there is nothing
     /// to say.
     pub fn words(&self, now: Timestamp) -> Option<(String, bool)> {
         if matches!(self.metrics, Answer::Silent) || matches!(self.health, Answer::Silent) {
@@ -195,7 +223,9 @@ impl KubeProxy {
         let mut all: Vec<String> = self.version().map(str::to_string).into_iter().collect();
         if let Some(at) = self.synced_at() {
             let ago = Duration::try_from(now.duration_since(at)).unwrap_or_default();
-            all.push(format!("synced {} ago", duration(ago)));
+            let took = self.sync_seconds().and_then(|s| Duration::try_from_secs_f64(s).ok());
+            let took = took.map_or(String::new(), |t| format!(" in {}", duration(t)));
+            all.push(format!("synced {} ago{took}", duration(ago)));
         }
         if let Some(n) = self.metrics.given().and_then(|m| m.pending).filter(|n| *n > 0) {
             all.push(format!("{n} changes pending"));

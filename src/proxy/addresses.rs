@@ -29,8 +29,11 @@ pub fn node_address(snapshot: &Snapshot, family: IpFamily) -> Option<IpAddr> {
     all().find(own).or_else(|| all().next()).map(|a| a.address)
 }
 
-/// The network of the cluster's pods, as the rules that masquerade everything else say it.
+/// The network of the cluster's pods, as kube-proxy's configuration says it, or the rules that masquerade everything else.
 pub fn pod_network(snapshot: &Snapshot, family: IpFamily) -> Option<IpNet> {
+    if let Some(configured) = snapshot.proxy_config().and_then(|c| c.cluster_cidr(family)) {
+        return Some(configured);
+    }
     for t in &snapshot.tables {
         if t.family.ip() != Some(family) {
             continue;

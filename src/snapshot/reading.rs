@@ -272,6 +272,11 @@ pub struct ReadCost {
 }
 
 impl Snapshot {
+    /// kube-proxy's configuration, where it told it.
+    pub fn proxy_config(&self) -> Option<&facts::Config> {
+        self.kube_proxy.as_ref()?.config.as_ref()
+    }
+
     /// Index of a table.
     pub fn table(&self, backend: TableBackend, family: Family, name: &str) -> Option<usize> {
         self.tables.iter().position(|t| t.backend == backend && t.family == family && t.table.name == name)

@@ -2,6 +2,7 @@
 
 use crate::common::{say, set, versions};
 use kptop::cost::{Difference, Prices, compare_modes, moving};
+use kptop::kube_proxy::Config;
 use kptop::lab::shop;
 use kptop::proxy::{Engine, Mode, Model, Names, Service, iptables, nftables};
 use kptop::ruleset::{
@@ -276,6 +277,37 @@ fn what_is_on_the_node_decides_what_a_move_changes() {
     for d in &all {
         assert!(!d.reason.is_empty() && !d.source.is_empty());
     }
+}
+
+/// kube-proxy's own configuration takes the place of what rules and addresses suggest.
+#[test]
+fn what_kube_proxy_is_configured_to_do_decides_a_move() {
+    let mut s = node(&shop::services(None, 4), "6.1.0");
+    let text = |mask: u32, chain: &str| {
+        format!(
+            "*nat\n:{chain} - [0:0]\n-A {chain} -d 192.0.2.81/32 -j MARK --set-xmark {mask:#x}/{mask:#x}\nCOMMIT\n"
+        )
+    };
+    for (mask, chain) in [(0x4000, "USUAL"), (0x20, "OTHER")] {
+        let mine = parse_save(&text(mask, chain), IpFamily::V4).unwrap().remove(0);
+        s.tables.push(TableState::new(Duration::ZERO, Arc::new(mine.table), Arc::new(mine.counters)));
+    }
+    let all = differences(&s, Mode::Nftables);
+    assert!(has(&all, "node-port-addresses", "198.18.0.1") && has(&all, "masquerade-mark", "USUAL"));
+    let of_rules = kptop::proxy::pod_network(&s, IpFamily::V4);
+    assert_ne!(of_rules, "10.99.0.0/16".parse().ok());
+    let config = Config {
+        cluster_cidrs: vec!["fd99::/48".into(), "10.99.0.0/16".into()],
+        node_port_addresses: vec!["primary".into(), "198.18.0.0/24".into()],
+        masquerade_bit: Some(5),
+        ..Config::default()
+    };
+    s.kube_proxy = Some(Arc::new(KubeProxy { config: Some(config), ..KubeProxy::default() }));
+    let all = differences(&s, Mode::Nftables);
+    assert!(!all.iter().any(|d| d.id == "node-port-addresses"), "{all:?}");
+    assert!(has(&all, "masquerade-mark", "OTHER") && !has(&all, "masquerade-mark", "USUAL"), "{all:#?}");
+    assert_eq!(kptop::proxy::pod_network(&s, IpFamily::V4), "10.99.0.0/16".parse().ok());
+    assert_eq!(kptop::proxy::pod_network(&s, IpFamily::V6), "fd99::/48".parse().ok());
 }
 
 #[test]
