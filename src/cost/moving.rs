@@ -219,7 +219,8 @@ impl<'a> Move<'a> {
             title,
             evidence,
             "nftables mode does not serve node ports on 127.0.0.1, nor set route_localnet. Whoever asks there (image \
-             registries reached as localhost:PORT are the usual case) must ask a node address instead.",
+             registries reached as localhost:PORT are the usual case) must ask a node address instead. From 1.37 on a process of \
+             kube-proxy's may serve them there, behind a feature gate (KEP-6032).",
             KEP_NFTABLES,
         );
         if localnet == Some("1") {

@@ -50,6 +50,9 @@ fn place_of(kind: FrontendKind) -> u8 {
     }
 }
 
+/// Bytes to which kube-proxy cuts comments (from 1.37 on, by its release notes): what is so long may be a part of a name.
+const CUT_COMMENT: usize = 128;
+
 struct Reader<'a> {
     family: IpFamily,
     table: &'a Table,
@@ -252,7 +255,8 @@ impl<'a> Reader<'a> {
         port: u16,
     ) {
         let table = self.table;
-        let named = e.comment.and_then(|c| ServiceName::parse(table.str(c)));
+        let whole = e.comment.map(|c| table.str(c)).filter(|c| c.len() < CUT_COMMENT);
+        let named = whole.and_then(ServiceName::parse);
         let action = match e.data {
             Data::Verdict(Verdict::Drop) => Action::Drop,
             _ => Action::Reject,
