@@ -34,8 +34,8 @@ pub struct ServicesConfig {
     pub sort: Option<ColumnName>,
     /// Reversed.
     pub reverse: bool,
-    /// Services with problems first.
-    pub problems_first: bool,
+    /// Services with problems first, as unless it is said otherwise.
+    pub problems_first: Option<bool>,
     /// Filter at the start.
     pub filter: Option<FilterText>,
 }
@@ -239,10 +239,10 @@ pub fn commented_default() -> String {
     }
     text.push_str(
         "\n# The column that sorts, and whether reversed.\n\
-         # sort = \"name\"\n\
+         # sort = \"flows\"\n\
          # reverse = false\n\n\
-         # Services that refuse traffic above all others.\n\
-         # problems_first = false\n\n\
+         # Services that lose or refuse traffic above all others.\n\
+         # problems_first = true\n\n\
          # Filter at the start, as behind the key /: words, ns:shop, proto:udp, state:rejecting, flows>10, -word.\n\
          # filter = \"\"\n",
     );

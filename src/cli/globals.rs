@@ -34,5 +34,5 @@ pub(super) fn options(globals: &Globals) -> Result<Options, String> {
     config.theme = globals.theme.or(config.theme);
     config.pane = globals.pane.or(config.pane);
     let interval = globals.interval.or(config.interval).unwrap_or(Duration::from_secs(1));
-    Ok(Options { interval, config, prices: prices() })
+    Ok(Options { interval, config, prices: prices(), open: None })
 }

@@ -26,8 +26,27 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("KPTOP_BUILD
 struct Cli {
     #[command(flatten)]
     globals: Globals,
+    /// Open this first: a Service (shop/cart), an address (10.96.2.9), with a port or a port alone (30443).
+    #[arg(value_name = "PLACE", value_parser = place)]
+    place: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+/// What may be a place; a word alone is a command that was not typed well.
+fn place(text: &str) -> Result<String, String> {
+    let is_place = text.contains(['/', '.', ':']) || text.parse::<u16>().is_ok();
+    if is_place {
+        return Ok(text.to_string());
+    }
+    let command = Cli::command();
+    let near = command.get_subcommands().map(clap::Command::get_name).filter(|n| !n.starts_with("--"));
+    let near = near.max_by_key(|n| n.chars().zip(text.chars()).take_while(|(a, b)| a == b).count());
+    Err(format!(
+        "neither a command{} nor a place (shop/cart, 10.96.2.9, 30443); `kptop --help` has all commands",
+        near.filter(|n| n.chars().next() == text.chars().next())
+            .map_or(String::new(), |n| format!(" (is it `{n}`?)"))
+    ))
 }
 
 #[derive(Debug, Subcommand)]
@@ -124,7 +143,7 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let command: &dyn Execute = match &cli.command {
         Some(command) => command.of(),
-        None => &top::Top,
+        None => &top::Top { open: cli.place.clone() },
     };
     let needs = command.needs();
     let monitor = needs.monitor && cli.globals.source.from.is_empty();

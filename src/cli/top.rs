@@ -10,7 +10,10 @@ use std::process::ExitCode;
 
 /// The screen: what kptop does without a command.
 #[derive(Debug)]
-pub(super) struct Top;
+pub(super) struct Top {
+    /// The place that is opened first.
+    pub(super) open: Option<String>,
+}
 
 impl Execute for Top {
     fn needs(&self) -> Needs {
@@ -18,7 +21,7 @@ impl Execute for Top {
     }
 
     fn run(&self, globals: &Globals) -> Result<ExitCode, String> {
-        let (source, options) = (&globals.source, options(globals)?);
+        let (source, options) = (&globals.source, Options { open: self.open.clone(), ..options(globals)? });
         show(source.input()?, source.names()?, options)
     }
 }

@@ -2,6 +2,8 @@
 
 use super::services::SERVICES;
 use super::{ServiceRow, Value};
+use crate::health::HealthState;
+use strum::IntoEnumIterator;
 
 /// How a column's value is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,22 +48,50 @@ const OPERATORS: [(&str, Operator); 6] = [
     (":", Operator::Contains),
 ];
 
+/// The column of this name, or with this head: `NEW/s` is `flows`.
+fn column(name: &str) -> Option<usize> {
+    let plain = |s: &str| s.chars().filter(|c| *c != ' ').collect::<String>().to_lowercase();
+    let name = plain(name);
+    let by_key = SERVICES.iter().position(|c| c.key == name);
+    let with_head = || SERVICES.iter().position(|c| !c.head.is_empty() && plain(c.head) == name);
+    let without_unit = || SERVICES.iter().position(|c| plain(c.head).strip_suffix("/s") == Some(&*name));
+    by_key.or_else(with_head).or_else(without_unit)
+}
+
 /// A sentence on what a filter may hold, out of the table of columns.
 pub fn help() -> String {
     let keys: Vec<&str> = SERVICES.iter().map(|c| c.key).filter(|k| *k != "trend").collect();
     format!("words, or COLUMN:text, COLUMN>n, COLUMN<n, -word for not; columns: {}", keys.join(" "))
 }
 
-fn number(text: &str) -> Option<f64> {
-    let (digits, factor) = match text.chars().last()? {
-        'k' => (&text[..text.len() - 1], 1e3),
-        'M' => (&text[..text.len() - 1], 1e6),
-        'G' => (&text[..text.len() - 1], 1e9),
-        '%' => (&text[..text.len() - 1], 0.01),
-        _ => (text, 1.0),
+/// Units that a figure may have behind it, as the screen shows them; times in nanoseconds.
+const UNITS: [(&str, f64); 9] = [
+    ("ns", 1.0),
+    ("us", 1e3),
+    ("µs", 1e3),
+    ("ms", 1e6),
+    ("%", 0.01),
+    ("k", 1e3),
+    ("M", 1e6),
+    ("G", 1e9),
+    ("s", 1e9),
+];
+
+/// A figure in the unit of a column.
+fn number(text: &str, unit: &str) -> Option<f64> {
+    let found = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, unit, *factor)));
+    let (digits, factor) = match found {
+        Some((digits, written, factor)) if written.ends_with('s') && unit == "s" => (digits, factor / 1e9),
+        Some((digits, _, factor)) => (digits, factor),
+        None => (text, 1.0),
     };
-    let n: f64 = digits.parse().ok()?;
+    let n: f64 = digits.trim_end().parse().ok()?;
     n.is_finite().then_some(n * factor)
+}
+
+/// Whether a state of that name may be meant.
+fn is_state(text: &str) -> bool {
+    HealthState::iter().any(|s| s.name().contains(text) || s.words().contains(text))
 }
 
 impl Filter {
@@ -103,7 +133,7 @@ impl Term {
         let Some((key, rest)) = at.map(|at| word.split_at(at)) else {
             return Ok(Some(Term::Word(word.to_lowercase())));
         };
-        let Some(column) = SERVICES.iter().position(|c| c.key == key.to_lowercase()) else {
+        let Some(column) = column(key) else {
             // `shop/cart:http` and `10.96.0.1:53` are words; nothing is named `10>`.
             return match rest.starts_with(':') {
                 true => Ok(Some(Term::Word(word.to_lowercase()))),
@@ -124,12 +154,18 @@ impl Term {
             ("state", "dropping") => "no_local_endpoints",
             _ => wanted,
         };
-        let wanted = match (operator, number(wanted)) {
+        let wanted = match (operator, number(wanted, SERVICES[column].unit)) {
             (Operator::Contains, _) => Wanted::Text(wanted.to_lowercase()),
             (_, Some(n)) => Wanted::Number(n),
             (Operator::Equal, None) => Wanted::Text(wanted.to_lowercase()),
-            _ => return Err(format!("`{word}`: `{wanted}` is not a number (10, 2.5, 3k, 20%)")),
+            _ => return Err(format!("`{word}`: `{wanted}` is not a number (10, 2.5, 3k, 20%, 8us)")),
         };
+        if let ("state", Wanted::Text(text)) = (SERVICES[column].key, &wanted)
+            && !is_state(text)
+        {
+            let all: Vec<&str> = HealthState::iter().map(HealthState::name).collect();
+            return Err(format!("no state `{text}`: {}", all.join(", ")));
+        }
         Ok(Some(Term::Column(column, *operator, wanted, word.to_lowercase())))
     }
 
@@ -147,7 +183,7 @@ impl Term {
                         Operator::LessOrEqual => n <= *w,
                         Operator::Equal | Operator::Contains => n == *w,
                     },
-                    (Value::Number(n), Wanted::Text(t)) => number(t) == Some(n),
+                    (Value::Number(n), Wanted::Text(t)) => number(t, SERVICES[*column].unit) == Some(n),
                     (Value::Text(v) | Value::AsListed(v), Wanted::Text(t)) => {
                         let v = v.to_lowercase();
                         if *operator == Operator::Equal { v == *t } else { v.contains(t) }
@@ -205,6 +241,12 @@ mod tests {
         assert_eq!(passing("frontend:http"), ["shop/frontend:http TCP"]); // a name, not only a column
         assert_eq!(passing("frontend:10.96.2.8:"), ["shop/frontend:http TCP"]);
         assert_eq!(passing("backends:8"), ["shop/catalog:http TCP"]);
+        // By the names and units that the screen shows.
+        assert_eq!(passing("ENDPTS<1 -ns:shop"), passing("backends<1 -ns:shop"));
+        assert_eq!(column("NEW/s"), column("flows"));
+        assert_eq!((column("new"), column("lookup")), (column("flows"), column("lookup_ns")));
+        assert_eq!((number("8us", "ns"), number("1.5 ms", "ns")), (Some(8e3), Some(1.5e6)));
+        assert_eq!((number("5%", "share"), number("90s", "s")), (Some(0.05), Some(90.0)));
     }
 
     #[test]
@@ -212,6 +254,7 @@ mod tests {
         let error = |t: &str| Filter::parse(t).1.unwrap_or_default();
         assert!(error("flow>10").contains("no column `flow`"), "{}", error("flow>10"));
         assert!(error("flows>many").contains("`many` is not a number"));
+        assert!(error("state:broken").contains("no state `broken`: failing, no_endpoints, "));
         assert_eq!(Filter::parse("10.96.0.1:53 shop/cart:http").1, None);
     }
 

@@ -142,6 +142,18 @@ pub const SERVICES: &[Column<Services>] = &[
             }
         })
     },
+    Column {
+        width: 5,
+        ..figure(
+            "loss",
+            "LOSS",
+            "share",
+            Shape::Share,
+            0,
+            "part of the new flows that the rules lose for certain, of the worst of its senders",
+            |r| Value::share(r.health.lost_share),
+        )
+    },
     figure("flows", "NEW/s", "1/s", Shape::Rate, 0, "new flows, over all backends", |r| rate(r, |r| r.flows)),
     figure(
         "packets",
@@ -283,4 +295,5 @@ pub const SERVICES: &[Column<Services>] = &[
         shape: Shape::Trend,
         value: |r| rate(r, |r| r.flows),
     },
+    words("why", "WHY", 24, 150, "why it is not healthy", |r| text(&*r.health.why)),
 ];

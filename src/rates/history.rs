@@ -38,6 +38,17 @@ impl History {
         self.recent(|f| f.services.get(service))
     }
 
+    /// The mean of the last readings of a Service; `None` before there is one. What [`History::service`] shows, steady enough to
+    /// sort by.
+    pub fn mean(&self, service: usize) -> Option<f32> {
+        const LAST: usize = 10;
+        let last = self.frames.iter().rev().take(LAST);
+        let (sum, n) = last
+            .filter_map(|f| f.services.get(service).filter(|v| !v.is_nan()))
+            .fold((0.0, 0u8), |(sum, n), v| (sum + v, n + 1));
+        (n > 0).then(|| sum / f32::from(n))
+    }
+
     /// The same of a backend, by the places of its Service and its own; empty where too many backends are watched.
     pub fn backend(&self, services: &Services, service: usize, backend: usize) -> Recent {
         let place = services.backends_of(service).start + backend;

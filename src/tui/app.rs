@@ -64,6 +64,8 @@ pub struct App {
     monitor: Option<bool>,
     subscribed: Subscriptions,
     clipboard: Option<String>,
+    /// A place that is opened once Services are known.
+    opens: Option<String>,
 }
 
 impl App {
@@ -94,6 +96,22 @@ impl App {
             monitor: None,
             subscribed: Subscriptions::default(),
             clipboard: None,
+            opens: None,
+        }
+    }
+
+    /// Opens a place once Services are known: one by name, an address, a port.
+    pub fn open(&mut self, place: Option<String>) {
+        self.opens = place;
+    }
+
+    /// The first reading with Services is there.
+    fn open_place(&mut self) {
+        let Some(u) = self.cx.update.as_ref().filter(|u| !u.model.services.is_empty()) else { return };
+        let Some(place) = self.opens.take() else { return };
+        match super::places::matching(&u.view, &place).into_iter().next() {
+            Some(target) => self.go(&target.request),
+            None => self.message = Some(format!("there is no `{place}` here: all Services are below")),
         }
     }
 
@@ -188,6 +206,9 @@ impl App {
             self.jumps.clear();
             self.cx.owners = update.snapshot.tables.iter().map(|t| crate::proxy::owners(&t.table)).collect();
         }
+        if let Some(Overlay::Palette(palette)) = &mut self.overlay {
+            palette.look_at(&update.view);
+        }
         self.cx.update = Some(update);
         for pane in &mut self.panes {
             pane.on_view(&self.cx, changed);
@@ -199,6 +220,7 @@ impl App {
                 self.message = Some("the Service that was open is gone".into());
             }
         }
+        self.open_place();
     }
 
     /// Whether the drop monitor could be switched on.

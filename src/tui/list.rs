@@ -39,6 +39,15 @@ impl List {
         self.top = self.top.min(len.saturating_sub(self.height.max(1)));
     }
 
+    /// Which rows are on the screen: `1-29 of 34`, or how many there are.
+    pub(super) fn position(&self) -> String {
+        let last = self.len.min(self.top + self.height);
+        match self.height > 0 && self.len > self.height {
+            true => format!("{}-{last} of {}", self.top + 1, self.len),
+            false => self.len.to_string(),
+        }
+    }
+
     /// Not on the screen.
     pub(super) fn hide(&mut self) {
         self.area = Rect::default();

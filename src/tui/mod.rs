@@ -22,6 +22,7 @@ mod overlays;
 mod palette;
 mod pane;
 mod panes;
+mod places;
 mod reader;
 mod run;
 mod section;

@@ -97,6 +97,15 @@ pub(super) fn matching(typed: &str) -> Vec<Action> {
     found.into_iter().map(|f| f.1).collect()
 }
 
+/// True where a command is called so from its first letter on.
+pub(super) fn starts(action: Action, typed: &str) -> bool {
+    let hint = key(action).map_or("", |k| k.hint);
+    let typed = typed.to_lowercase();
+    let name = words(action).0.to_lowercase();
+    let of_pane = name.strip_prefix("pane: ").is_some_and(|n| n.starts_with(&typed));
+    !typed.is_empty() && (name.starts_with(&typed) || hint.starts_with(&typed) || of_pane)
+}
+
 fn in_order(letters: &str, name: &str) -> bool {
     let mut rest = name.chars();
     letters.chars().filter(|c| !c.is_whitespace()).all(|c| rest.any(|r| r == c))

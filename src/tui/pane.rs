@@ -51,6 +51,12 @@ pub(super) enum Request {
     Service(usize, Section),
     /// The path of a packet to a Service, from a sender to one of its frontends.
     Path(usize, Sender, usize),
+    /// A Service, and the frontend and sender whose path is asked for next.
+    Frontend(usize, Sender, usize),
+    /// A Service, at one of its backends.
+    Backend(usize, usize),
+    /// The list of Services with this search.
+    Search(String),
     /// The opened Service once more, at a section and a line.
     SameService(Section, usize),
     Rule(RuleRef),

@@ -25,6 +25,8 @@ pub struct Options {
     pub config: Config,
     /// Prices of lookups.
     pub prices: Arc<Prices>,
+    /// Opened first: a Service by name, an address, a port.
+    pub open: Option<String>,
 }
 
 /// A thread that keeps what switching the drop monitor on takes, and does nothing else: the others give it up.
@@ -76,6 +78,7 @@ pub fn run(input: Input, names: Names, options: Options) -> Result<(), ScreenErr
         let mut screen = terminal::Screen::enter(options.config.mouse != Some(false))?;
         let mut app =
             App::new(Theme::from_environment(options.config.theme), options.interval, &options.config);
+        app.open(options.open);
         let mut monitor: Option<DropWatch> = None;
         end_when_stuck();
         screen.draw(&mut app)?;

@@ -72,6 +72,7 @@ impl App {
             Outcome::Stay => self.overlay = Some(overlay),
             Outcome::Close => {}
             Outcome::Run(action) => return self.apply(action),
+            Outcome::Go(request) => self.go(&request),
             Outcome::Columns(columns) => {
                 self.overlay = Some(overlay);
                 self.request(PaneName::Services, &Request::Columns(columns));
@@ -95,7 +96,10 @@ impl App {
                 return AppEvent::Redraw;
             }
             Action::Help => self.overlay = Some(Overlay::Help(Help::new())),
-            Action::Palette => self.overlay = Some(Overlay::Palette(Palette::default())),
+            Action::Palette => {
+                let view = self.cx.update.as_ref().map(|u| &u.view);
+                self.overlay = Some(Overlay::Palette(Palette::new(view)));
+            }
             Action::Down => self.move_by(1),
             Action::Up => self.move_by(-1),
             Action::PageDown => self.move_by_page(1),

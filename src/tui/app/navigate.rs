@@ -77,9 +77,13 @@ impl App {
         }
     }
 
-    fn go(&mut self, request: &Request) {
+    pub(super) fn go(&mut self, request: &Request) {
         match request {
-            Request::Service(..) | Request::Path(..) | Request::SameService(..) => {
+            Request::Service(..)
+            | Request::Frontend(..)
+            | Request::Backend(..)
+            | Request::Path(..)
+            | Request::SameService(..) => {
                 self.show(PaneName::Services);
                 self.request(PaneName::Services, request);
                 self.place = Place::Service;
@@ -88,6 +92,10 @@ impl App {
             Request::Rule(_) | Request::Table(_) | Request::TableRow(..) => {
                 self.show(PaneName::Rules);
                 self.request(PaneName::Rules, request);
+            }
+            Request::Search(_) => {
+                self.show(PaneName::Services);
+                self.request(PaneName::Services, request);
             }
             Request::Columns(_) | Request::ClearFilters => self.request(PaneName::Services, request),
         }

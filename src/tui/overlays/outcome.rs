@@ -1,6 +1,7 @@
 //! What an overlay does after a key or a click.
 
 use crate::tui::keys::Action;
+use crate::tui::pane::Request;
 use crossterm::event::{KeyCode, KeyEvent};
 
 /// What an overlay does after a key or a click.
@@ -10,6 +11,8 @@ pub(in crate::tui) enum Outcome {
     Close,
     /// Close, and do this.
     Run(Action),
+    /// Close, and go there.
+    Go(Request),
     /// Show these columns of Services, in order; `None` for the default.
     Columns(Option<Vec<usize>>),
 }

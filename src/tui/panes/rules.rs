@@ -206,7 +206,7 @@ impl Pane for Rules {
     }
 
     fn draw(&mut self, frame: &mut Frame<'_>, area: Rect, cx: &Context, _clicks: &mut Clicks) {
-        let [upper, lower] = super::layout::halves(area, u16::MAX);
+        let [upper, lower] = super::layout::halves(area, u16::MAX, u16::MAX);
         self.draw_tree(frame, upper, cx);
         self.draw_contents(frame, lower, cx);
     }

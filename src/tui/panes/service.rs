@@ -111,7 +111,7 @@ impl Service {
     /// Shows the path; where it is shown already, that of the next sender.
     fn explain(&mut self, cx: &Context) {
         if self.section != Section::Path {
-            (self.asked.frontend, self.asked.ending) = (0, 0);
+            self.asked.ending = 0;
             return self.show(Section::Path, cx);
         }
         self.asked.sender = match self.asked.sender {
@@ -199,11 +199,14 @@ impl Pane for Service {
     fn on_request(&mut self, request: &Request, cx: &Context) {
         let (index, section, line) = match *request {
             Request::Service(i, section) => {
-                if section == Section::Path {
-                    (self.asked.frontend, self.asked.ending) = (0, 0);
-                }
+                (self.asked.frontend, self.asked.ending) = (0, 0);
                 (Some(i), section, 0)
             }
+            Request::Frontend(i, sender, frontend) => {
+                self.asked = Asked { sender, frontend, ending: 0 };
+                (Some(i), Section::OF_SERVICE[0], 0)
+            }
+            Request::Backend(i, backend) => (Some(i), Section::Backends, backend),
             Request::Path(i, sender, frontend) => {
                 self.asked = Asked { sender, frontend, ending: 0 };
                 (Some(i), Section::Path, 0)

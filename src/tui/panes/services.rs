@@ -8,6 +8,7 @@ pub(super) use draw::nothing;
 use super::service::backends;
 use crate::columns::{Filter, NEVER, SERVICES};
 use crate::config::ServicesConfig;
+use crate::health::HealthState;
 use crate::proxy::{Mode, RuleRef, Service, endpoint_text, frontend_text};
 use crate::rates::service_key;
 use crate::tui::keys::Action;
@@ -34,6 +35,8 @@ pub(in crate::tui) struct Services {
     error: Option<String>,
     /// What a search looks through, one text for each Service.
     texts: Vec<String>,
+    /// The most columns that a name takes.
+    widest: u16,
     /// Column that sorts, its index in [`SERVICES`].
     sort: usize,
     reversed: bool,
@@ -59,10 +62,11 @@ impl Services {
             filter: Filter::default(),
             error: None,
             texts: Vec::new(),
-            sort: config.sort.map_or_else(rows::by_name, |c| c.0),
+            widest: 0,
+            sort: config.sort.map_or_else(rows::by_traffic, |c| c.0),
             reversed: config.reverse,
             problems: false,
-            problems_first: config.problems_first,
+            problems_first: config.problems_first.unwrap_or(true),
             namespace: None,
             mode: None,
             columns: config.columns.as_ref().map(|c| c.iter().map(|c| c.0).collect()),
@@ -173,17 +177,31 @@ impl Services {
 
 /// Columns that are shown where the user chose none.
 fn default_columns(cx: &Context, width: u16) -> Vec<usize> {
-    let modes = cx.update.iter().flat_map(|u| &u.model.services.modes);
-    let packets = modes.into_iter().any(|m| m.engine.mode() == Mode::Ipvs);
+    let mut modes: Vec<Mode> =
+        cx.update.iter().flat_map(|u| &u.model.services.modes).map(|m| m.engine.mode()).collect();
+    modes.sort_unstable();
+    modes.dedup();
+    let packets = modes.contains(&Mode::Ipvs);
     let noticed = cx.update.iter().any(|u| u.snapshot.new_flows().is_some());
+    let lookups_differ = cx.update.iter().any(|u| differ(u.lookups.iter().flatten().filter_map(|l| l.ns)));
+    let unwell = cx.update.iter().any(|u| u.rows().any(|r| r.health.state != HealthState::Healthy));
     let is_shown = |i: &usize| {
         let c = &SERVICES[*i];
         c.from != NEVER
             && c.from <= width
             && (packets || !["packets", "bytes"].contains(&c.key))
             && (noticed || c.key != "latency_ns")
+            && (modes.len() > 1 || c.key != "mode")
+            && (lookups_differ || c.key != "lookup_ns")
+            && (unwell || c.key != "why")
     };
     (0..SERVICES.len()).filter(is_shown).collect()
+}
+
+/// True where figures are far enough from each other to be worth a column.
+fn differ(figures: impl Iterator<Item = f64>) -> bool {
+    let (least, most) = figures.fold((f64::MAX, 0.0f64), |(least, most), n| (least.min(n), most.max(n)));
+    most > 1.25 * least
 }
 
 /// A Service and where it is reached, as text.
@@ -261,11 +279,20 @@ impl Pane for Services {
     fn on_request(&mut self, request: &Request, cx: &Context) {
         match request {
             // Chosen here, whatever the filters hold back, and opened elsewhere.
-            Request::Service(i, _) | Request::Path(i, ..) => {
+            Request::Service(i, _)
+            | Request::Path(i, ..)
+            | Request::Frontend(i, ..)
+            | Request::Backend(i, _) => {
                 if !self.rows.contains(i) {
                     self.clear_filters();
                 }
                 self.chosen_key = cx.update.as_ref().and_then(|u| u.model.services.get(*i)).map(service_key);
+            }
+            Request::Search(text) => {
+                self.clear_filters();
+                self.take_search(text.clone());
+                self.list.go_to_top();
+                self.chosen_key = None;
             }
             Request::Columns(columns) => self.columns.clone_from(columns),
             Request::ClearFilters => self.clear_filters(),
@@ -288,7 +315,7 @@ impl Pane for Services {
             text: self.search.clone(),
             found: self.rows.len(),
             error: self.error.clone(),
-            hint: " · ns:x state:x flows>9",
+            hint: " · ns:x state:x NEW/s>9",
         })
     }
 
@@ -317,10 +344,12 @@ impl Pane for Services {
     }
 
     fn draw(&mut self, frame: &mut Frame<'_>, area: Rect, cx: &Context, clicks: &mut Clicks) {
-        let needed = self.chosen_service(cx).map_or(0, backends::needed_height);
-        let [upper, lower] = super::layout::halves(area, needed);
-        self.draw_list(frame, upper, cx, clicks);
         let found = cx.update.as_ref().zip(self.chosen());
+        let needed = found.map_or(0, |(update, i)| backends::needed_height(cx, update, i, area.width));
+        // With its title and heads.
+        let upper_needs = (self.rows.len() as u16).saturating_add(2);
+        let [upper, lower] = super::layout::halves(area, upper_needs, needed);
+        self.draw_list(frame, upper, cx, clicks);
         backends::draw_short(frame, lower, cx, found, &mut self.below, self.lower);
     }
 }

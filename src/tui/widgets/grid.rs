@@ -41,7 +41,12 @@ pub(in crate::tui) fn columns_that_fit<R: Rows>(
     }
     // A wide screen gives room to trends, too; what then is left stays blank at the right.
     if let Some(at) = shown.iter().position(|c| c.key == "trend") {
-        widths[at] += spare.min(TREND.saturating_sub(widths[at]));
+        let more = spare.min(TREND.saturating_sub(widths[at]));
+        widths[at] += more;
+        spare -= more;
+        if let Some(at) = shown.iter().position(|c| c.key == "why") {
+            widths[at] += spare;
+        }
     } else if let Some(at) = shown.iter().position(|c| is_flexible(c)) {
         widths[at] += spare;
     }
@@ -80,6 +85,8 @@ pub(in crate::tui) fn draw_list(
     focus: Option<bool>,
     mut row: impl FnMut(&mut Frame<'_>, usize, Rect),
 ) {
+    let above = list.top > 0;
+    let below = list.top + list.height < list.len;
     for (i, place) in list.shown() {
         row(frame, i, place);
         if i == list.chosen
@@ -87,6 +94,14 @@ pub(in crate::tui) fn draw_list(
         {
             let style = if focus { theme.selected() } else { theme.selected_elsewhere() };
             frame.buffer_mut().set_style(place, style);
+        }
+    }
+    // There is more than is on the screen.
+    let right = list.area.right().saturating_sub(1);
+    for (is_more, y, mark) in [(above, list.area.y, "▲"), (below, list.area.bottom().saturating_sub(1), "▼")]
+    {
+        if is_more && list.area.height > 0 {
+            put(frame, Rect { x: right, y, width: 1, height: 1 }, mark, theme.dim(), false);
         }
     }
 }

@@ -30,9 +30,15 @@ fn meaning(service: &Service) -> &'static str {
     }
 }
 
-/// Lines that the lower part of the list of Services needs for one of them.
-pub(in crate::tui::panes) fn needed_height(service: &Service) -> u16 {
-    (service.backends.len() as u16).saturating_add(4).max(5)
+/// Lines that the lower part of the list of Services needs for one of them: its title, where it is reached, heads and backends.
+pub(in crate::tui::panes) fn needed_height(cx: &Context, update: &Update, i: usize, width: u16) -> u16 {
+    let service = &update.model.services[i];
+    let places = frontends(cx.theme, service, update.health.get(i), width).len() as u16;
+    let rows = match service.backends.len() {
+        0 => 2, // why there are none
+        n => n as u16 + 1,
+    };
+    rows.saturating_add(places + 1)
 }
 
 /// The lower part of the list of Services.

@@ -2,7 +2,7 @@
 
 use super::Services;
 use crate::columns::{self, Column, SERVICES, ServiceRow};
-use crate::format::plural;
+use crate::format::{clip_end, plural};
 use crate::health::HealthState;
 use crate::proxy::Mode;
 use crate::rates::History;
@@ -34,6 +34,11 @@ fn style_of(theme: Theme, key: &str, row: &ServiceRow<'_>) -> Style {
         "flows" => moving(row.rates.and_then(|r| r.flows.ok())),
         "packets" => moving(row.rates.and_then(|r| r.packets.ok())),
         "bytes" => moving(row.rates.and_then(|r| r.bytes.ok())),
+        "loss" => match row.health.lost_share {
+            Some(share) if share > 0.0 => state,
+            _ => theme.dim(),
+        },
+        "why" => theme.text(),
         "refused" => match row.rates.and_then(|r| r.refused.ok()) {
             Some(r) if r > 0.0 => theme.bad(),
             _ => theme.dim(),
@@ -52,20 +57,29 @@ impl Services {
         let theme = cx.theme;
         let focus = !self.lower;
         let total = cx.update.as_ref().map_or(0, |u| u.model.services.len());
+        // The line above, and the heads.
+        let list = Rect { y: area.y + 2, height: area.height.saturating_sub(2), ..area };
+        self.list.fit(self.rows.len(), list);
+        let position = self.list.position();
         let mut title = match self.rows.len() == total {
-            true => format!("Services {total}"),
-            false => format!("Services {} of {total}", self.rows.len()),
+            true => format!("Services {position}"),
+            false if position.contains('-') => format!("Services {position}, {total} in all"),
+            false => format!("Services {position} of {total}"),
         };
         if let Some(filters) = self.filters(cx.searching) {
             title.push_str(&format!(" · {filters}"));
         }
         let order = if self.problems_first { "problems first, then " } else { "" };
-        let note = format!("{order}{}", SERVICES[self.sort].meaning());
+        let by = &SERVICES[self.sort];
+        let note = match by.head.is_empty() {
+            true => by.meaning(),
+            false => format!("{order}{}: {}", by.head, by.meaning()),
+        };
         let inner = part(frame, theme, area, &title, &note, focus);
         let place = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
         let columns: Vec<&'static Column<columns::Services>> =
             self.shown_columns(cx, place.width).into_iter().map(|i| &SERVICES[i]).collect();
-        let places = columns_that_fit(&columns, place, "name", NAME);
+        let places = columns_that_fit(&columns, place, "name", self.widest.min(NAME));
         heads(frame, theme, &places, Some((SERVICES[self.sort].key, self.reversed)));
         self.heads.clear();
         for (column, place) in &places {
@@ -74,8 +88,6 @@ impl Services {
                 clicks.push((*place, Action::SortBy(i)));
             }
         }
-        let list = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };
-        self.list.fit(self.rows.len(), list);
         let Some(update) = &cx.update else {
             frame.render_widget(Paragraph::new(" Reading the kernel …").style(theme.dim()), list);
             return;
@@ -108,6 +120,7 @@ fn draw_row(
             "name" if row.service.family == IpFamily::V6 && row.service.name.is_some() => {
                 column.text(row, width.saturating_sub(3)) + " v6"
             }
+            "why" => clip_end(&row.health.why, width),
             "trend" => sparkline(&history.service(row.place), width),
             _ => column.text(row, width),
         };

@@ -6,10 +6,31 @@ use crate::health::HealthState;
 use crate::proxy::{endpoint_text, frontend_text};
 use crate::rates::service_key;
 use crate::tui::pane::Context;
+use unicode_width::UnicodeWidthStr;
 
-/// The column of names.
-pub(super) fn by_name() -> usize {
-    SERVICES.iter().position(|c| c.key == "name").unwrap_or(0)
+/// Columns of ` v6` behind a name.
+const FAMILY: u16 = 3;
+
+/// The column of names: the order in which Services come.
+fn by_name() -> usize {
+    place("name")
+}
+
+/// The column of new flows a second.
+pub(super) fn by_traffic() -> usize {
+    place("flows")
+}
+
+fn place(key: &str) -> usize {
+    SERVICES.iter().position(|c| c.key == key).unwrap_or(0)
+}
+
+/// How much goes to a Service, in steps of a quarter: those with nearly the same keep their order, and rows do not jump.
+fn step(mean: Option<f32>) -> Value {
+    match mean {
+        Some(n) if n > 0.0 => Value::Number((f64::from(n).ln() / 1.25f64.ln()).round()),
+        _ => Value::Number(f64::MIN),
+    }
 }
 
 impl Services {
@@ -23,6 +44,8 @@ impl Services {
             }
             text
         };
+        let widths = cx.update.iter().flat_map(|u| u.model.services.iter()).map(|s| s.label().width());
+        self.widest = widths.max().unwrap_or(0) as u16 + FAMILY;
         self.texts = cx.update.iter().flat_map(|u| u.model.services.iter()).map(text).collect();
     }
 
@@ -50,10 +73,12 @@ impl Services {
         let mut rows: Vec<usize> = (0..services.len()).filter(passes).collect();
         if self.sort != by_name() {
             let value = SERVICES[self.sort].value;
-            let mut keyed: Vec<(Value, usize)> = rows
-                .into_iter()
-                .map(|i| (update.row(i).map_or(Value::AsListed(String::new()), |r| value(&r)), i))
-                .collect();
+            let by_traffic = self.sort == by_traffic();
+            let key = |i: usize| match by_traffic {
+                true => step(update.history.mean(i)),
+                false => update.row(i).map_or(Value::AsListed(String::new()), |r| value(&r)),
+            };
+            let mut keyed: Vec<(Value, usize)> = rows.into_iter().map(|i| (key(i), i)).collect();
             keyed.sort_by(|a, b| a.0.order(&b.0).then(a.1.cmp(&b.1)));
             rows = keyed.into_iter().map(|k| k.1).collect();
         }
