@@ -9,6 +9,7 @@ mod facts;
 mod finding;
 mod group;
 mod losses;
+mod spread;
 mod steady;
 mod syncs;
 
@@ -17,4 +18,5 @@ pub use facts::{Before, Facts, Had};
 pub use finding::{Finding, Severity, Subject};
 pub use group::SHOWN;
 pub use losses::cause_of;
+pub use spread::Spread;
 pub use steady::{QUIET, Steady};

@@ -7,7 +7,9 @@ use std::io::{self, Write};
 
 /// Writes every Service with every column that holds a figure or words.
 pub fn write_snapshot(view: &View, out: &mut dyn Write) -> io::Result<()> {
-    let columns: Vec<&Column<Services>> = SERVICES.iter().filter(|c| c.key != "trend").collect();
+    // A trend is a picture, and words have commas that scripts stumble over.
+    let columns: Vec<&Column<Services>> =
+        SERVICES.iter().filter(|c| !["trend", "why"].contains(&c.key)).collect();
     let heads: Vec<String> = columns.iter().map(|c| csv_field(&c.title())).collect();
     write!(out, "{}\r\n", heads.join(","))?;
     for row in view.rows() {

@@ -2,6 +2,7 @@
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::tui) enum Section {
+    Picture,
     Backends,
     Flows,
     Rules,
@@ -14,13 +15,20 @@ pub(in crate::tui) enum Section {
 }
 
 impl Section {
-    pub(in crate::tui) const OF_SERVICE: [Section; 5] =
-        [Section::Backends, Section::Flows, Section::Rules, Section::Clients, Section::Path];
+    pub(in crate::tui) const OF_SERVICE: [Section; 6] = [
+        Section::Picture,
+        Section::Backends,
+        Section::Flows,
+        Section::Rules,
+        Section::Clients,
+        Section::Path,
+    ];
     pub(in crate::tui) const OF_CONNTRACK: [Section; 4] =
         [Section::Summary, Section::Cpus, Section::Sources, Section::Services];
 
     pub(in crate::tui) fn title(self) -> &'static str {
         match self {
+            Section::Picture => "Picture",
             Section::Backends => "Backends",
             Section::Flows => "Flows",
             Section::Rules => "Rules",

@@ -1,6 +1,8 @@
 //! Each pane on a small, a usual and a large screen, with colours and without, and what keys and the mouse do.
 
-use crate::common::screens::{busy_node, changing_node, dropped_packets, moved_node, new_app, readings};
+use crate::common::screens::{
+    busy_node, changing_node, dropped_packets, losing_node, moved_node, new_app, readings,
+};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use kptop::config::{Config, ThemeName};
 use kptop::tui::{App, AppEvent, ReaderCommand, Theme, draw, svg};
@@ -31,6 +33,12 @@ fn moved(theme: ThemeName) -> App {
 fn changing(theme: ThemeName) -> App {
     let mut app = new_app(theme);
     changing_node().into_iter().for_each(|u| app.on_update(u));
+    app
+}
+
+fn losing(theme: ThemeName) -> App {
+    let mut app = new_app(theme);
+    losing_node().into_iter().for_each(|u| app.on_update(u));
     app
 }
 
@@ -79,19 +87,21 @@ fn screen(app: &mut App, width: u16, height: u16) -> String {
 /// What it takes to see a pane: its name, the node, and the keys.
 type Sight = (&'static str, fn(ThemeName) -> App, &'static str);
 
-const SIGHTS: [Sight; 28] = [
+const SIGHTS: [Sight; 30] = [
     ("overview", busy, "1"),
     ("overview-moved", moved, "1"),
     ("services", app, ""),
     ("services-moved", moved, ""),
-    ("services-filtered", busy, "P/ns:shop flows>0\n"),
-    ("service-backends", busy, "/sessions\n\n"),
-    ("service-flows", busy, "/sessions\n\n]"),
-    ("service-rules", busy, "/sessions\n\n]]"),
-    ("service-affinity", busy, "/sessions\n\n]]]"),
-    ("service-path", busy, "/sessions\n\n]]]]"),
+    ("services-filtered", busy, "/ns:shop NEW/s>0\n"),
+    ("service-picture", losing, "/cart\n\n"),
+    ("service-picture-policies", busy, "/partners\n\n"),
+    ("service-backends", busy, "/sessions\n\n]"),
+    ("service-flows", busy, "/sessions\n\n]]"),
+    ("service-rules", busy, "/sessions\n\n]]]"),
+    ("service-affinity", busy, "/sessions\n\n]]]]"),
+    ("service-path", busy, "/sessions\n\n]]]]]"),
     ("service-path-outside", busy, "/partners\neef"),
-    ("service-rules-nftables", moved, "/mode:nftables cart\n\n]]"),
+    ("service-rules-nftables", moved, "/mode:nftables cart\n\n]]]"),
     ("rules", app, "3jjjjjjjjj\n"),
     ("rules-sets", moved, "3/cluster\njjjjjj"),
     ("compare", busy, "4"),
@@ -155,6 +165,16 @@ fn services_moved_looks_as_it_did() {
 #[test]
 fn services_filtered_looks_as_it_did() {
     look("services-filtered");
+}
+
+#[test]
+fn service_picture_looks_as_it_did() {
+    look("service-picture");
+}
+
+#[test]
+fn service_picture_policies_looks_as_it_did() {
+    look("service-picture-policies");
 }
 
 #[test]
@@ -519,12 +539,12 @@ fn what_is_looked_at_is_asked_for_and_nothing_else() {
         a.take_commands().into_iter().filter(|o| matches!(o, ReaderCommand::LookAt(_))).collect()
     };
     assert_eq!(asked(&mut a), []);
-    press(&mut a, "/sessions\n\n]");
+    press(&mut a, "/sessions\n\n");
     match &asked(&mut a)[..] {
         [ReaderCommand::LookAt(what)] => assert_eq!((what.flows.len(), what.memory.len()), (1, 0)),
         other => panic!("{other:?}"),
     }
-    press(&mut a, "]]");
+    press(&mut a, "]]]]");
     match &asked(&mut a)[..] {
         [ReaderCommand::LookAt(what)] => assert_eq!((what.flows.len(), what.memory.len()), (0, 3)),
         other => panic!("{other:?}"),
@@ -603,7 +623,12 @@ fn the_pictures_are_current() {
     let mut main = new_app(ThemeName::Dark);
     readings(60).into_iter().for_each(|u| main.on_update(u));
     let overview = busy(ThemeName::Dark);
-    for (name, mut a, keys) in [("screen", main, "/frontend:http\n↓⎋"), ("overview", overview, "1")] {
+    let losing = losing(ThemeName::Dark);
+    for (name, mut a, keys) in [
+        ("screen", main, "/frontend:http\n↓⎋"),
+        ("overview", overview, "1"),
+        ("picture", losing, "/cart\n\n"),
+    ] {
         for key in keys.chars() {
             buffer(&mut a, 124, 36);
             press(&mut a, &key.to_string());

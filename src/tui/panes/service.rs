@@ -4,6 +4,7 @@ mod affinity;
 pub(super) mod backends;
 mod flows;
 mod path;
+mod picture;
 mod rules;
 
 use super::services::{line_of, watched_of};
@@ -52,7 +53,7 @@ impl Service {
         Service {
             key: None,
             index: None,
-            section: Section::Backends,
+            section: Section::OF_SERVICE[0],
             list: List::default(),
             parts: Vec::new(),
             asked: Asked { sender: Sender::Pod, frontend: 0, ending: 0 },
@@ -237,7 +238,7 @@ impl Pane for Service {
                     _ => None,
                 }));
             }
-            Section::Flows => {
+            Section::Flows | Section::Picture => {
                 let of = |f: &Frontend| -> Followed { (s.protocol.number(), f.address, f.port) };
                 looked.flows = s.frontends.iter().map(of).collect();
                 let own = u.snapshot.addresses.iter().map(|a| a.address);
@@ -274,7 +275,7 @@ impl Pane for Service {
                     false => all.join("\n"),
                 })
             }
-            Section::Backends => {
+            Section::Backends | Section::Picture => {
                 let b = s.backends.get(self.list.chosen)?;
                 Some(endpoint_text(b.address, b.port))
             }
@@ -299,8 +300,12 @@ impl Pane for Service {
         let inner = part(frame, theme, area, &title, "Esc goes back", true);
         let lines = backends::frontends(theme, service, update.health.get(i), inner.width);
         let chart_height = match inner.height {
-            // A path is read from its begin to its end.
+            // A path is read from its begin to its end; the picture has where it is reached itself.
             _ if self.section == Section::Path => 0,
+            height if self.section == Section::Picture => {
+                let spare = height.saturating_sub(lines.len() as u16 + 1 + picture::needed_height(update, i));
+                if spare < 5 { 0 } else { spare.min(12) }
+            }
             0..16 => 0,
             16..26 => 5,
             _ => 9,
@@ -336,6 +341,7 @@ impl Pane for Service {
         };
         section_strip(frame, theme, strip, &Section::OF_SERVICE, self.section, &label, clicks);
         match self.section {
+            Section::Picture => picture::draw(frame, list, cx, (update, i), &mut self.list),
             Section::Flows => flows::draw(frame, list, cx, update, service, &mut self.list),
             Section::Rules => rules::draw(frame, list, cx, update, service, &self.parts, &mut self.list),
             Section::Path => {

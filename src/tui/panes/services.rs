@@ -244,7 +244,7 @@ impl Pane for Services {
                 let section = match action {
                     Action::Section(section) => section,
                     Action::Explain => Section::Path,
-                    _ => Section::Backends,
+                    _ => Section::OF_SERVICE[0],
                 };
                 return match self.chosen_service(cx).and(self.chosen()) {
                     Some(i) => Effect::Go(Request::Service(i, section)),

@@ -92,10 +92,37 @@ fn flow(protocol: u8, from: (IpAddr, u16), to: (IpAddr, u16), backend: (IpAddr, 
 
 /// A node with the shop in iptables mode, traffic, and a conntrack that loses packets: three readings.
 pub fn busy_node() -> Vec<Update> {
+    busy_with("shop/sessions:redis", None)
+}
+
+/// The same with a firewall that drops what goes to one of four backends of shop/cart.
+pub fn losing_node() -> Vec<Update> {
+    let services = shop::services(None, 4);
+    let cart = services.iter().find(|s| s.label() == "shop/cart").unwrap();
+    let mut b = TableBuilder::new(Family::Inet, TableBackend::NfTables, "quarantine");
+    b.dialect = Dialect::Nft;
+    let chain = b.chain("forward");
+    let base =
+        BaseChain { hook: Hook::Forward, kind: ChainKind::Filter, priority: 10, policy: Policy::Accept };
+    b.base(chain, base, Counter::default());
+    let IpAddr::V4(addr) = cart.backends[1].address else { panic!("{cart:?}") };
+    let to = Match::Address4 { addr, prefix: 32, destination: true, invert: false };
+    let counter = Counter { packets: 1_204, bytes: 72_240 };
+    let target = Target::Verdict(Verdict::Drop);
+    b.push(chain, RuleSpec { matches: vec![to, Match::Counter], target, counter });
+    let (table, counters) = b.finish();
+    busy_with("shop/cart", Some(state(table, counters, TableBackend::NfTables)))
+}
+
+/// With the flows of one Service read one by one, and one more table.
+fn busy_with(followed: &str, more: Option<TableState>) -> Vec<Update> {
     let services = shop::services(None, 4);
     let mut tables: Vec<TableState> = Vec::new();
     for family in [IpFamily::V4, IpFamily::V6] {
-        let written = iptables::write(&services, family, &iptables::WriteOptions::default());
+        let pods = more.is_some() && family == IpFamily::V4;
+        let cluster_cidr = pods.then(|| "10.244.0.0/16".parse().unwrap());
+        let options = iptables::WriteOptions { cluster_cidr, ..Default::default() };
+        let written = iptables::write(&services, family, &options);
         tables.extend(written.into_iter().map(|(t, c)| state(t, c, TableBackend::XTables)));
     }
     let mut observer = Observer::new(Names::default());
@@ -113,7 +140,8 @@ pub fn busy_node() -> Vec<Update> {
         }
         let mut flows = Flows::default();
         let redis = services.iter().find(|s| s.label() == "shop/sessions:redis").unwrap();
-        flows.follow(redis.frontends.iter().map(|f| (6, f.address, f.port)).collect());
+        let looked_at = services.iter().find(|s| s.label() == followed).unwrap();
+        flows.follow(looked_at.frontends.iter().map(|f| (6, f.address, f.port)).collect());
         for (i, s) in services.iter().enumerate().filter(|(_, s)| s.family == IpFamily::V4) {
             let Some(to) = s.frontends[0].address else { continue };
             for (n, b) in s.backends.iter().enumerate() {
@@ -158,7 +186,7 @@ pub fn busy_node() -> Vec<Update> {
         };
         let snapshot = Snapshot {
             taken_at: jiff::Timestamp::from_second(1_700_000_060).unwrap(),
-            tables: tables.clone(),
+            tables: tables.iter().chain(&more).cloned().collect(),
             conntrack: Some(conntrack),
             remembered: Some(Reading { at, value: Arc::new(remembered) }),
             ..Snapshot::default()

@@ -105,7 +105,7 @@ fn a_picture_is_drawn_of_what_the_keys_show() {
     in_new_netns(|| {
         load_legacy(&set("1.36.2", "iptables-legacy"));
         let path = file("shot", "");
-        let args = ["shot", path.to_str().unwrap(), "--for", "1", "--keys", "/cart<Enter><Enter>]]"];
+        let args = ["shot", path.to_str().unwrap(), "--for", "1", "--keys", "/cart<Enter><Enter>]]]"];
         let out = kptop(&[&args[..], &["--size", "100x30", "--theme", "light"]].concat());
         assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
         let svg = std::fs::read_to_string(&path).unwrap();
