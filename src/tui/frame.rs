@@ -1,6 +1,7 @@
 //! Header and footer.
 
 use crate::config::PaneName;
+use crate::doctor::Severity;
 use crate::format::{clip, clip_end, count, duration};
 use crate::health::HealthState;
 use crate::proxy::State;
@@ -285,8 +286,12 @@ fn tabs_line(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
         };
         let mut style = theme.dim();
         if pane == PaneName::Findings && !found.is_empty() {
-            if area.width >= 110 {
-                label.push_str(&format!("{} ", found.len()));
+            // What is worth knowing is no alarm.
+            let alarms = found.iter().filter(|f| f.severity != Severity::Info).count();
+            match area.width {
+                _ if alarms == 0 => {}
+                ..100 => label = format!("{} {} {alarms}", i + 1, pane.short_title()),
+                _ => label.push_str(&format!("{alarms} ")),
             }
             style = severity_style(theme, found[0].severity);
         }

@@ -87,7 +87,7 @@ fn screen(app: &mut App, width: u16, height: u16) -> String {
 /// What it takes to see a pane: its name, the node, and the keys.
 type Sight = (&'static str, fn(ThemeName) -> App, &'static str);
 
-const SIGHTS: [Sight; 30] = [
+const SIGHTS: [Sight; 32] = [
     ("overview", busy, "1"),
     ("overview-moved", moved, "1"),
     ("services", app, ""),
@@ -106,6 +106,8 @@ const SIGHTS: [Sight; 30] = [
     ("rules-sets", moved, "3/cluster\njjjjjj"),
     ("compare", busy, "4"),
     ("compare-moved", moved, "4"),
+    ("compare-move", busy, "4\n"),
+    ("findings-ruled-out", busy, "6G"),
     ("conntrack", busy, "5"),
     ("conntrack-cpus", busy, "5]"),
     ("conntrack-sources", busy, "5]]"),
@@ -220,6 +222,16 @@ fn rules_looks_as_it_did() {
 #[test]
 fn rules_sets_looks_as_it_did() {
     look("rules-sets");
+}
+
+#[test]
+fn compare_move_looks_as_it_did() {
+    look("compare-move");
+}
+
+#[test]
+fn findings_ruled_out_looks_as_it_did() {
+    look("findings-ruled-out");
 }
 
 #[test]
@@ -623,8 +635,9 @@ fn the_pictures_are_current() {
     let mut main = new_app(ThemeName::Dark);
     readings(60).into_iter().for_each(|u| main.on_update(u));
     let overview = busy(ThemeName::Dark);
-    let losing = losing(ThemeName::Dark);
+    let (losing, compared) = (losing(ThemeName::Dark), busy(ThemeName::Dark));
     for (name, mut a, keys) in [
+        ("compare", compared, "4"),
         ("screen", main, "/frontend:http\n↓⎋"),
         ("overview", overview, "1"),
         ("picture", losing, "/cart\n\n"),

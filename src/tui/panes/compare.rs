@@ -4,13 +4,15 @@
 mod chart;
 mod latest;
 
-use crate::cost::{Comparison, ModeFigures};
-use crate::format::{bytes, count, nanoseconds, plural};
-use crate::proxy::State;
-use crate::tui::pane::{Clicks, Context, Pane};
+use crate::cost::{Comparison, Difference, ModeFigures};
+use crate::format::{bytes, count, nanoseconds, plural, wrapped};
+use crate::proxy::{Engine, Mode, State};
+use crate::tui::keys::Action;
+use crate::tui::list::List;
+use crate::tui::pane::{Clicks, Context, Effect, Lists, Pane};
 use crate::tui::reader::Update;
 use crate::tui::theme::Theme;
-use crate::tui::widgets::{part, put};
+use crate::tui::widgets::{draw_list, part, put};
 use chart::draw_chart;
 use latest::Latest;
 use ratatui::Frame;
@@ -18,18 +20,107 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Wrap};
+use unicode_width::UnicodeWidthStr;
 
 /// The modes side by side.
 #[derive(Debug, Default)]
 pub(in crate::tui) struct Compare {
     latest: Latest,
+    /// The modes.
+    list: List,
+    /// In the order of the table.
+    engines: Vec<Engine>,
+    /// True once a mode was chosen by the user.
+    chosen: bool,
+    /// The mode whose move is shown, and what it would change.
+    moving: Option<(Mode, Vec<Difference>)>,
+    /// Lines of it.
+    below: List,
+    lower: bool,
+}
+
+impl Compare {
+    /// What one most likely asks for: the mode that kube-proxy's default becomes, or another where it runs already.
+    fn choose(&mut self, c: &Comparison) {
+        self.engines = c.modes.iter().map(|m| m.engine).collect();
+        if !self.chosen {
+            let idle = |m: &&ModeFigures| !m.running;
+            let wanted = c.modes.iter().filter(idle).find(|m| m.engine == Engine::Nftables);
+            let wanted = wanted.or_else(|| c.modes.iter().find(idle)).map(|m| m.engine);
+            self.list.chosen = wanted.and_then(|w| self.engines.iter().position(|e| *e == w)).unwrap_or(0);
+        }
+    }
+
+    fn find_moves(&mut self, to: Mode, cx: &Context) {
+        let Some(u) = &cx.update else { return };
+        self.moving = Some((to, crate::cost::moving(&u.snapshot, &u.model, to)));
+    }
+}
+
+/// What a move changes, a line for a line.
+fn move_lines(theme: Theme, differences: &[Difference], width: usize) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    for d in differences {
+        let (mark, style) = if d.blocks { ("✗", theme.bad()) } else { ("▲", theme.strong()) };
+        let paragraph = |texts: &str, first: &str, style: Style| -> Vec<Line<'static>> {
+            let room = width.saturating_sub(first.width() + 1);
+            let all = wrapped(texts, room).into_iter().enumerate();
+            let indent = " ".repeat(first.width());
+            all.map(|(i, l)| Line::styled(format!("{}{l}", if i == 0 { first } else { &indent }), style))
+                .collect()
+        };
+        lines.extend(paragraph(&d.title, &format!(" {mark} "), style));
+        lines.extend(paragraph(d.reason, "   ", theme.text()));
+        for e in &d.evidence {
+            lines.extend(paragraph(e, "   · ", theme.dim()));
+        }
+    }
+    lines
 }
 
 impl Pane for Compare {
-    fn on_view(&mut self, _cx: &Context, changed: bool) {
+    fn on_view(&mut self, cx: &Context, changed: bool) {
         if changed {
             self.latest.outdate();
+            if let Some((to, _)) = self.moving {
+                self.find_moves(to, cx);
+            }
         }
+    }
+
+    fn on_action(&mut self, action: Action, cx: &Context) -> Effect {
+        match action {
+            Action::Enter => {
+                let Some(engine) = self.engines.get(self.list.chosen).copied() else {
+                    return Effect::Nothing;
+                };
+                self.find_moves(engine.mode(), cx);
+                self.below.go_to_top();
+                self.lower = true;
+                Effect::Nothing
+            }
+            Action::Focus => {
+                self.lower = self.moving.is_some();
+                Effect::Nothing
+            }
+            Action::Back if self.moving.is_some() => {
+                (self.moving, self.lower) = (None, false);
+                Effect::Nothing
+            }
+            _ => Effect::Ignored,
+        }
+    }
+
+    fn lists(&mut self) -> Lists<'_> {
+        Lists { upper: Some(&mut self.list), lower: Some(&mut self.below), in_lower: Some(&mut self.lower) }
+    }
+
+    fn on_chosen(&mut self, _cx: &Context) {
+        self.chosen = true;
+    }
+
+    fn hints(&self) -> &'static [Action] {
+        &[Action::Enter]
     }
 
     fn draw(&mut self, frame: &mut Frame<'_>, area: Rect, cx: &Context, _clicks: &mut Clicks) {
@@ -51,13 +142,17 @@ impl Pane for Compare {
                 return;
             }
         };
+        self.choose(&c);
         let said = sentences(theme, update, &c);
         let width = usize::from(area.width.saturating_sub(2)).max(20);
         let lines: usize = said.iter().map(|s| (s.width() + 6).div_ceil(width).max(1)).sum();
         let table_height = c.modes.len() as u16 + 2;
         let rest = area.height.saturating_sub(table_height);
         // The chart takes what the sentences leave, but not their first ones' place.
-        let said_height = (lines as u16 + 1).min(rest);
+        let said_height = match self.moving {
+            Some(_) => rest,
+            None => (lines as u16 + 1).min(rest),
+        };
         let chart_height = match rest.saturating_sub(said_height) {
             n if n >= 7 => n,
             _ if rest >= 13 => rest - 6,
@@ -71,16 +166,66 @@ impl Pane for Compare {
         .areas(area);
         let projected = format!("projected: what kube-proxy {} writes", c.form.version);
         let inner = part(frame, theme, table, TITLE, &projected, true);
-        draw_table(frame, theme, inner, &c);
+        self.list
+            .fit(c.modes.len(), Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner });
+        draw_table(frame, theme, inner, &c, &self.list, !self.lower);
         if plot.height > 0 {
             let title = "First packet of a flow, over the number of Services";
             let inner = part(frame, theme, plot, title, "mean, estimated", false);
             draw_chart(frame, theme, inner, &c, &update.prices);
         }
-        let inner = part(frame, theme, words, "What it means here", "", false);
+        if let Some((to, differences)) = &self.moving {
+            let n = plural(differences.len() as u64, "difference");
+            let runs = c.modes.iter().any(|m| m.running && m.engine.mode() == *to);
+            let title = match runs {
+                true => format!("{} runs here", to.name()),
+                false => format!("What a move to {} changes: {n}", to.name()),
+            };
+            let inner = part(frame, theme, words, &title, "Esc closes", self.lower);
+            let gain = gain_words(&c, *to);
+            let mut all: Vec<Line<'static>> = wrapped(&gain, width)
+                .into_iter()
+                .map(|l| Line::styled(format!(" {l}"), theme.good()))
+                .collect();
+            all.extend(move_lines(theme, differences, width));
+            self.below.fit(all.len(), inner);
+            // Its lines are read, not chosen: the chosen one is the first.
+            let last = all.len().saturating_sub(usize::from(inner.height));
+            self.below.top = self.below.chosen.min(last);
+            draw_list(frame, theme, &self.below, None, |frame, i, at| {
+                frame.render_widget(Paragraph::new(all[i].clone()), at);
+            });
+            return;
+        }
+        self.below.hide();
+        let inner = part(frame, theme, words, "What it means here", "Enter: what a move changes", false);
         let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
         frame.render_widget(Paragraph::new(said).wrap(Wrap { trim: true }), inner);
     }
+}
+
+/// What a first packet and one change cost in a mode, against the one that runs.
+fn gain_words(c: &Comparison, to: Mode) -> String {
+    let of = |engine: &ModeFigures| engine.first_packet_ns.map(|s| s.mean);
+    let now = c.modes.iter().find(|m| m.running);
+    let then = c.modes.iter().filter(|m| m.engine.mode() == to && !m.running);
+    let then = then.min_by(|a, b| of(a).unwrap_or(f64::MAX).total_cmp(&of(b).unwrap_or(f64::MAX)));
+    let (Some(now), Some(then)) = (now, then) else { return String::new() };
+    let first = match (of(now), of(then)) {
+        (Some(a), Some(b)) => {
+            format!("the first packet of a flow {} instead of {}", nanoseconds(b), nanoseconds(a))
+        }
+        _ => "the first packet of a flow is not known".into(),
+    };
+    format!(
+        "{} instead of {}: {first}; one changed endpoint {} instead of {}; {} instead of {}.",
+        then.engine.words(),
+        now.engine.words(),
+        then.change_text(),
+        now.change_text(),
+        plural(then.rules, "rule"),
+        count(now.rules)
+    )
 }
 
 /// The verdict, what is stale, and where the prices come from.
@@ -117,7 +262,7 @@ const CELLS: [Cell; 9] = [
     ("LATER", 8, 0, |m| m.per_packet_ns.map_or("-".into(), nanoseconds)),
 ];
 
-fn draw_table(frame: &mut Frame<'_>, theme: Theme, area: Rect, c: &Comparison) {
+fn draw_table(frame: &mut Frame<'_>, theme: Theme, area: Rect, c: &Comparison, list: &List, focus: bool) {
     let wide = area.width;
     let shown: Vec<&Cell> = CELLS.iter().filter(|cell| wide >= cell.2).collect();
     let row = |first: &str, state: &str, cells: &dyn Fn(&Cell) -> String| {
@@ -129,14 +274,11 @@ fn draw_table(frame: &mut Frame<'_>, theme: Theme, area: Rect, c: &Comparison) {
     };
     let head = row("MODE", "", &|cell| cell.0.to_string());
     put(frame, Rect { height: 1, ..area }, &head, theme.head(), false);
-    for (i, m) in c.modes.iter().enumerate() {
-        let y = area.y + 1 + i as u16;
-        if y >= area.bottom() {
-            return;
-        }
+    draw_list(frame, theme, list, Some(focus), |frame, i, at| {
+        let m = &c.modes[i];
         let state = if m.running { "active" } else { "projected" };
         let text = row(m.engine.words(), state, &|cell| cell.3(m));
         let style = if m.running { theme.strong() } else { theme.text() };
-        put(frame, Rect { y, height: 1, ..area }, &text, style, false);
-    }
+        put(frame, at, &text, style, false);
+    });
 }

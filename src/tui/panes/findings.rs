@@ -1,12 +1,13 @@
 //! What is wrong: a list, and the proof for the chosen one.
 
 use super::widgets::severity_style;
-use crate::doctor::{self, Subject};
+use crate::doctor::{self, Finding, Subject};
 use crate::format::{clip, clip_end, duration, share_text, short, time_of_day, wrapped};
 use crate::tui::keys::Action;
 use crate::tui::list::List;
 use crate::tui::pane::{Clicks, Context, Effect, Lists, Pane, Request};
 use crate::tui::section::Section;
+use crate::tui::theme::Theme;
 use crate::tui::widgets::{draw_list, part};
 use jiff::Timestamp;
 use ratatui::Frame;
@@ -21,7 +22,7 @@ pub(in crate::tui) struct Findings {
 }
 
 impl Findings {
-    fn chosen<'a>(&self, cx: &'a Context) -> Option<&'a doctor::Finding> {
+    fn chosen<'a>(&self, cx: &'a Context) -> Option<&'a Finding> {
         cx.update.as_ref()?.examination.findings.get(self.list.chosen)
     }
 }
@@ -35,7 +36,9 @@ impl Pane for Findings {
     fn on_action(&mut self, action: Action, cx: &Context) -> Effect {
         let subject = self.chosen(cx).map(|f| &f.subject);
         match (action, subject) {
-            (Action::Enter, Some(Subject::Service(i))) => Effect::Go(Request::Service(*i, Section::Backends)),
+            (Action::Enter, Some(Subject::Service(i))) => {
+                Effect::Go(Request::Service(*i, Section::OF_SERVICE[0]))
+            }
             (Action::Enter, Some(Subject::Rule(r))) => Effect::Go(Request::Rule(*r)),
             (Action::Enter, Some(Subject::Table(i))) => Effect::Go(Request::Table(*i)),
             (Action::Enter, Some(Subject::Node)) => {
@@ -62,93 +65,178 @@ impl Pane for Findings {
 
     fn draw(&mut self, frame: &mut Frame<'_>, area: Rect, cx: &Context, _clicks: &mut Clicks) {
         let theme = cx.theme;
-        let examination = cx.update.as_ref().map(|u| u.examination.clone()).unwrap_or_default();
+        let Some(update) = &cx.update else {
+            let inner = part(frame, theme, area, "Findings", "", true);
+            frame.render_widget(Paragraph::new(" Reading the kernel …").style(theme.dim()), inner);
+            return;
+        };
+        let examination = update.examination.clone();
         let findings = &examination.findings;
         let lower = (area.height * 2 / 5).clamp(5, 14);
         let [upper, lower] = Layout::vertical([Constraint::Min(4), Constraint::Length(lower)]).areas(area);
-        let unchecked = &examination.unchecked;
-        let note = match unchecked.len() {
+        let unchecked = examination.unchecked.len();
+        let note = match unchecked {
             0 => format!("{} causes looked for", doctor::causes().count()),
             n => format!("{} causes looked for, {n} could not be", doctor::causes().count() - n),
         };
         let inner = part(frame, theme, upper, &format!("Findings {}", findings.len()), &note, true);
-        self.list.fit(findings.len(), inner);
-        let Some(chosen) = findings.get(self.list.chosen) else {
-            let text = match cx.update {
-                Some(ref u) if !u.snapshot.rules_read() => {
-                    " Nothing can be said: what holds Services could not be read (pane 2 says why)."
-                }
-                Some(_) => " Nothing wrong was found among what is looked for.",
-                None => " Reading the kernel …",
-            };
-            let read = cx.update.as_ref().is_none_or(|u| u.snapshot.rules_read());
-            let style = if read { theme.good() } else { theme.bad() };
-            frame.render_widget(Paragraph::new(text).style(style), inner);
-            let inner = part(frame, theme, lower, "Ruled out", "", false);
-            let ruled_out = examination.checked().collect::<Vec<_>>().join(", ");
-            let mut lines = vec![Line::from(Span::styled(format!(" {ruled_out}"), theme.dim()))];
-            for u in unchecked {
-                lines.push(Line::from(Span::styled(
-                    format!(" not looked for: {}: {}", u.id, u.why),
-                    theme.dim(),
-                )));
-            }
-            frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), inner);
-            return;
-        };
+        let rest = rest(&examination);
+        self.list.fit(findings.len() + rest.len(), inner);
         let width = usize::from(inner.width);
         let about = (width / 3).clamp(18, 50);
         draw_list(frame, theme, &self.list, Some(true), |frame, i, place| {
-            let f = &findings[i];
-            let line = Line::from(vec![
-                Span::styled(format!(" {:<11}", f.severity.mark()), severity_style(theme, f.severity)),
-                Span::styled(format!("{:<about$} ", clip(&f.about, about)), theme.text()),
-                Span::styled(clip_end(&f.title, width.saturating_sub(about + 13)), theme.dim()),
-            ]);
+            let line = match findings.get(i) {
+                Some(f) => finding_line(theme, f, width, about),
+                None => match rest[i - findings.len()] {
+                    Rest::Nothing(read) => {
+                        let style = if read { theme.good() } else { theme.bad() };
+                        Line::styled(format!(" {}", nothing_found(read)), style)
+                    }
+                    Rest::Unchecked => {
+                        Line::styled(format!(" ?  {unchecked} causes could not be looked for"), theme.warn())
+                    }
+                    Rest::RuledOut => {
+                        let n = ruled_out(&examination).count();
+                        Line::styled(format!(" ●  {n} causes ruled out"), theme.good())
+                    }
+                },
+            };
             frame.render_widget(Paragraph::new(line), place);
         });
-        let hint =
-            if width < 100 { "Enter goes there" } else { "Enter goes there, y copies what is behind $" };
-        let title = format!("{}: {}", chosen.about, chosen.title);
-        let title = clip_end(&title, width.saturating_sub(hint.len() + 8));
-        let inner = part(frame, theme, lower, &title, hint, false);
-        let mut lines: Vec<Line<'_>> = Vec::new();
-        if title.ends_with('…') {
-            let whole = wrapped(&chosen.title, usize::from(inner.width).saturating_sub(2));
-            lines.extend(whole.into_iter().map(|l| Line::styled(format!(" {l}"), theme.text())));
+        match (findings.get(self.list.chosen), self.list.chosen.checked_sub(findings.len())) {
+            (Some(chosen), _) => draw_finding(frame, cx, lower, chosen),
+            (None, Some(at)) => draw_rest(frame, theme, lower, &examination, rest.get(at).copied()),
+            (None, None) => {}
         }
-        let now = cx.update.as_ref().map(|u| u.snapshot.taken_at).unwrap_or_default();
-        let mut when = Vec::new();
-        if let Some(at) = chosen.since {
-            when.push(format!("since {} ({})", time_of_day(at), ago(now, at)));
-        }
-        if let Some(share) = chosen.lost_share {
-            when.push(format!("{} of new flows lost", share_text(Some(share))));
-        }
-        if let Some(rate) = chosen.lost_rate {
-            when.push(format!("{} packets a second", short(rate)));
-        }
-        if let Some(at) = chosen.quiet_since {
-            when.push(format!("not seen for {}: it goes after a minute", ago(now, at)));
-        }
-        if !when.is_empty() {
-            lines.push(Line::styled(format!(" {}", when.join(" · ")), theme.strong()));
-        }
-        let room = usize::from(inner.width).saturating_sub(4);
-        for (mark, style, texts) in [
-            (" · ", theme.dim(), &chosen.evidence),
-            (" → ", theme.key(), &chosen.advice),
-            (" $ ", theme.dim(), &chosen.commands),
-        ] {
-            for text in texts {
-                for (i, line) in wrapped(text, room).into_iter().enumerate() {
-                    lines.push(Line::from(vec![
-                        Span::styled(if i == 0 { mark } else { "   " }, style),
-                        Span::raw(line),
-                    ]));
-                }
+    }
+}
+
+/// Rows below the findings.
+#[derive(Clone, Copy, Debug)]
+enum Rest {
+    /// Nothing was found; whether what holds Services was read.
+    Nothing(bool),
+    Unchecked,
+    RuledOut,
+}
+
+fn rest(examination: &doctor::Examination) -> Vec<Rest> {
+    let checked = examination.checked().next().is_some();
+    let mut rest = Vec::new();
+    if examination.findings.is_empty() {
+        rest.push(Rest::Nothing(checked));
+    }
+    if !examination.unchecked.is_empty() {
+        rest.push(Rest::Unchecked);
+    }
+    if checked {
+        rest.push(Rest::RuledOut);
+    }
+    rest
+}
+
+/// Causes that were looked for and not found.
+fn ruled_out(examination: &doctor::Examination) -> impl Iterator<Item = &'static str> {
+    let is_found = |id: &&str| examination.findings.iter().any(|f| f.id == *id);
+    examination.checked().filter(move |id| !is_found(id))
+}
+
+fn nothing_found(read: bool) -> &'static str {
+    match read {
+        true => "Nothing wrong was found among what is looked for.",
+        false => "Nothing can be said: what holds Services could not be read (pane 2 says why).",
+    }
+}
+
+/// How bad it is, the part that is lost, what it is about, and its title, which is brightest.
+fn finding_line(theme: Theme, f: &Finding, width: usize, about: usize) -> Line<'static> {
+    let lost = f.lost_share.map_or(String::new(), |s| share_text(Some(s)));
+    let title = clip_end(&f.title, width.saturating_sub(about + 19));
+    let bright = if f.quiet_since.is_some() { theme.dim() } else { theme.strong() };
+    Line::from(vec![
+        Span::styled(format!(" {:<11}", f.severity.mark()), severity_style(theme, f.severity)),
+        Span::styled(format!("{lost:>5} "), severity_style(theme, f.severity)),
+        Span::styled(format!("{:<about$} ", clip(&f.about, about)), theme.text()),
+        Span::styled(title, bright),
+    ])
+}
+
+/// Causes that were ruled out, or that could not be looked for with the reason.
+fn draw_rest(
+    frame: &mut Frame<'_>,
+    theme: Theme,
+    area: Rect,
+    examination: &doctor::Examination,
+    what: Option<Rest>,
+) {
+    let title = match what {
+        Some(Rest::Unchecked) => "Not looked for",
+        _ => "Ruled out",
+    };
+    let inner = part(frame, theme, area, title, "", false);
+    let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
+    let not_looked_for = || {
+        let line = |u: &doctor::Unchecked| {
+            Line::from(vec![
+                Span::styled(u.id, theme.text()),
+                Span::styled(format!(": {}", u.why), theme.dim()),
+            ])
+        };
+        examination.unchecked.iter().map(line)
+    };
+    let ruled_out = || Line::styled(ruled_out(examination).collect::<Vec<_>>().join(", "), theme.dim());
+    let lines: Vec<Line<'_>> = match what {
+        Some(Rest::Unchecked) => not_looked_for().collect(),
+        Some(Rest::RuledOut) => vec![ruled_out()],
+        _ => std::iter::once(ruled_out()).chain(not_looked_for()).collect(),
+    };
+    frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), inner);
+}
+
+/// The proof of a finding, what to do, and commands.
+fn draw_finding(frame: &mut Frame<'_>, cx: &Context, area: Rect, chosen: &Finding) {
+    let theme = cx.theme;
+    let width = usize::from(area.width);
+    let hint = if width < 100 { "Enter goes there" } else { "Enter goes there, y copies what is behind $" };
+    let title = format!("{}: {}", chosen.about, chosen.title);
+    let title = clip_end(&title, width.saturating_sub(hint.len() + 8));
+    let inner = part(frame, theme, area, &title, hint, false);
+    let mut lines: Vec<Line<'_>> = Vec::new();
+    if title.ends_with('…') {
+        let whole = wrapped(&chosen.title, usize::from(inner.width).saturating_sub(2));
+        lines.extend(whole.into_iter().map(|l| Line::styled(format!(" {l}"), theme.text())));
+    }
+    let now = cx.update.as_ref().map(|u| u.snapshot.taken_at).unwrap_or_default();
+    let mut when = Vec::new();
+    if let Some(at) = chosen.since {
+        when.push(format!("since {} ({})", time_of_day(at), ago(now, at)));
+    }
+    if let Some(share) = chosen.lost_share {
+        when.push(format!("{} of new flows lost", share_text(Some(share))));
+    }
+    if let Some(rate) = chosen.lost_rate {
+        when.push(format!("{} packets a second", short(rate)));
+    }
+    if let Some(at) = chosen.quiet_since {
+        when.push(format!("not seen for {}: it goes after a minute", ago(now, at)));
+    }
+    if !when.is_empty() {
+        lines.push(Line::styled(format!(" {}", when.join(" · ")), theme.strong()));
+    }
+    let room = usize::from(inner.width).saturating_sub(4);
+    for (mark, style, texts) in [
+        (" · ", theme.dim(), &chosen.evidence),
+        (" → ", theme.key(), &chosen.advice),
+        (" $ ", theme.dim(), &chosen.commands),
+    ] {
+        for text in texts {
+            for (i, line) in wrapped(text, room).into_iter().enumerate() {
+                lines.push(Line::from(vec![
+                    Span::styled(if i == 0 { mark } else { "   " }, style),
+                    Span::raw(line),
+                ]));
             }
         }
-        frame.render_widget(Paragraph::new(lines), inner);
     }
+    frame.render_widget(Paragraph::new(lines), inner);
 }

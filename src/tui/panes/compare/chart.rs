@@ -27,6 +27,14 @@ fn series_style(theme: Theme, engine: Engine) -> Style {
     }
 }
 
+/// Round figures on a logarithmic scale: 1, 2 and 5 of each decade where there are few, else the decades.
+fn ticks(bottom: f64, top: f64) -> Vec<f64> {
+    let steps: &[f64] = if top / bottom > 300.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+    let decades = bottom.log10().floor() as i32..=top.log10().ceil() as i32;
+    let all = decades.flat_map(|d| steps.iter().map(move |s| s * 10f64.powi(d)));
+    all.filter(|t| (bottom..=top).contains(t)).collect()
+}
+
 pub(super) fn draw_chart(frame: &mut Frame<'_>, theme: Theme, area: Rect, c: &Comparison, prices: &Prices) {
     if area.height < 5 || area.width < AXIS + NAMES + 20 {
         return;
@@ -42,35 +50,50 @@ pub(super) fn draw_chart(frame: &mut Frame<'_>, theme: Theme, area: Rect, c: &Co
         .map(|m| (m.engine, cost_over_services(m, c.services, prices, &counts)))
         .filter(|s| !s.1.is_empty())
         .collect();
-    let top = series.iter().flat_map(|s| &s.1).map(|p| p.1).fold(1_000.0, f64::max);
+    let all = || series.iter().flat_map(|s| &s.1).map(|p| p.1).filter(|n| *n > 0.0);
+    let (Some(least), Some(most)) = (all().reduce(f64::min), all().reduce(f64::max)) else { return };
+    // A list grows a hundredfold while a map stays: only logarithms show both.
+    let (bottom, top) = (least / 1.3, most * 1.2);
+    let (y_low, y_high) = (bottom.ln(), top.ln());
+    let y = |ns: f64| ns.max(bottom).ln();
     let (low, high) = (FEWEST.ln(), MOST.ln());
     let x = |n: usize| (n.max(1) as f64).ln();
     let here = x(c.services.clamp(FEWEST as usize, MOST as usize));
     let canvas =
-        Canvas::default().marker(Marker::Braille).x_bounds([low, high]).y_bounds([0.0, top * 1.02]).paint(
+        Canvas::default().marker(Marker::Braille).x_bounds([low, high]).y_bounds([y_low, y_high]).paint(
             |ctx| {
                 let ink = |style: Style| style.fg.unwrap_or(ratatui::style::Color::Reset);
-                ctx.draw(&Stroke { x1: here, y1: 0.0, x2: here, y2: top * 1.02, color: ink(theme.dim()) });
+                ctx.draw(&Stroke { x1: here, y1: y_low, x2: here, y2: y_high, color: ink(theme.dim()) });
                 ctx.layer();
                 for (engine, points) in &series {
                     for w in points.windows(2) {
                         let color = ink(series_style(theme, *engine));
-                        ctx.draw(&Stroke { x1: x(w[0].0), y1: w[0].1, x2: x(w[1].0), y2: w[1].1, color });
+                        let (y1, y2) = (y(w[0].1), y(w[1].1));
+                        ctx.draw(&Stroke { x1: x(w[0].0), y1, x2: x(w[1].0), y2, color });
                     }
                 }
             },
         );
     frame.render_widget(canvas, plot);
-    let label = |y: u16| Rect { x: area.x, y, width: AXIS - 1, height: 1 };
-    put(frame, label(plot.y), &nanoseconds(top), theme.dim(), true);
-    put(frame, label(plot.bottom() - 1), "0", theme.dim(), true);
+    let down = |ns: f64| {
+        let part = (y_high - y(ns)) / (y_high - y_low);
+        (part * (f64::from(plot.height) - 1.0)).round() as u16
+    };
+    let mut last = None;
+    for tick in ticks(bottom, top).into_iter().rev() {
+        let at = down(tick);
+        if last.is_none_or(|l| at > l + 1) {
+            let place = Rect { x: area.x, y: plot.y + at, width: AXIS, height: 1 };
+            put(frame, place, &format!("{} ┤", nanoseconds(tick)), theme.dim(), true);
+            last = Some(at);
+        }
+    }
     // Names at the right, as high as the lines end, and none on another.
     let mut ends: Vec<(u16, Engine, f64)> = series
         .iter()
         .filter_map(|(e, p)| {
             let last = p.last()?.1;
-            let down = (f64::from(plot.height) - 1.0) * (1.0 - last / (top * 1.02));
-            Some((down.round() as u16, *e, last))
+            Some((down(last), *e, last))
         })
         .collect();
     ends.sort_by_key(|e| (e.0, std::cmp::Reverse(e.2 as u64)));
