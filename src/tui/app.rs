@@ -5,9 +5,11 @@ mod navigate;
 mod time;
 
 use super::overlays::Overlay;
-use super::pane::{Clicks, Context, MonitorEvent, Pane, Request, Search, Subscriptions};
+use super::pane::{Clicks, Context, MonitorEvent, Pane, Search, Subscriptions};
 use super::panes::{self, Service};
 use super::reader::{ReaderCommand, Update};
+use super::request::Request;
+use super::strip::Strip;
 use super::theme::Theme;
 use crate::config::{Config, PaneName};
 use crate::rates::RuleRates;
@@ -66,6 +68,9 @@ pub struct App {
     clipboard: Option<String>,
     /// A place that is opened once Services are known.
     opens: Option<String>,
+    /// The first line of help was shown.
+    greeted: bool,
+    pub(super) strip: Strip,
 }
 
 impl App {
@@ -97,12 +102,35 @@ impl App {
             subscribed: Subscriptions::default(),
             clipboard: None,
             opens: None,
+            greeted: false,
+            strip: Strip::default(),
         }
     }
 
     /// Opens a place once Services are known: one by name, an address, a port.
     pub fn open(&mut self, place: Option<String>) {
         self.opens = place;
+    }
+
+    /// The first minute: what is wrong and where that is explained, or where the keys are. The next key takes it away.
+    fn greet(&mut self) {
+        let Some(u) = self.cx.update.as_ref().filter(|u| !u.model.services.is_empty()) else { return };
+        if u.snapshot.outline || std::mem::replace(&mut self.greeted, true) {
+            return;
+        }
+        // What could not be read is said in this place, and is never hidden.
+        if self.message.is_some() || u.moment.is_some() || u.snapshot.failed().next().is_some() {
+            return;
+        }
+        let bad = u.rows().filter(|r| r.service.is_used() && r.health.state.is_bad()).count() as u64;
+        self.message = Some(match bad {
+            0 => "? has the keys · : goes to a Service, an address, a port".into(),
+            n => format!(
+                "{} {} new flows: 6 says why · ? has the keys · : goes to a Service",
+                crate::format::plural(n, "Service"),
+                if n == 1 { "loses or refuses" } else { "lose or refuse" }
+            ),
+        });
     }
 
     /// The first reading with Services is there.
@@ -209,6 +237,7 @@ impl App {
         if let Some(Overlay::Palette(palette)) = &mut self.overlay {
             palette.look_at(&update.view);
         }
+        self.strip.on_update(&update);
         self.cx.update = Some(update);
         for pane in &mut self.panes {
             pane.on_view(&self.cx, changed);
@@ -221,6 +250,7 @@ impl App {
             }
         }
         self.open_place();
+        self.greet();
     }
 
     /// Whether the drop monitor could be switched on.

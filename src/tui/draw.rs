@@ -10,6 +10,9 @@ use ratatui::widgets::Paragraph;
 /// The smallest screen on which something sensible fits.
 const SMALLEST: (u16, u16) = (60, 15);
 
+/// Lines from which on the last minutes have one of them.
+const ROOMY: u16 = 36;
+
 /// Draws one frame.
 pub fn draw(frame: &mut Frame<'_>, app: &mut App) {
     let area = frame.area();
@@ -17,14 +20,25 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App) {
         too_small(frame, area);
         return;
     }
-    let [top, body, bottom] =
-        Layout::vertical([Constraint::Length(3), Constraint::Min(8), Constraint::Length(1)]).areas(area);
+    // Time has a line of its own in the past, and where there is room.
+    let in_past = app.cx.moment().is_some();
+    let strip = u16::from(app.cx.update.is_some() && (in_past || area.height >= ROOMY));
+    let [top, body, time, bottom] = Layout::vertical([
+        Constraint::Length(3),
+        Constraint::Min(8),
+        Constraint::Length(strip),
+        Constraint::Length(1),
+    ])
+    .areas(area);
     app.clicks.clear();
     header(frame, app, top);
     let (pane, cx, clicks) = app.pane_mut();
     pane.draw(frame, body, cx, clicks);
-    footer(frame, app, bottom);
     let theme = app.cx.theme;
+    if let (1, Some(u)) = (strip, &app.cx.update) {
+        app.strip.draw(frame, theme, time, u, &mut app.clicks);
+    }
+    footer(frame, app, bottom);
     if let Some(overlay) = &mut app.overlay {
         overlay.draw(frame, theme, area);
     }

@@ -308,6 +308,19 @@ fn tabs_line(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     frame.render_widget(Paragraph::new(Line::from(spans)), area);
 }
 
+/// Keys of the past, as the bottom of the screen shows them while one is there.
+const PAST: [(&str, &str); 9] = [
+    ("0", "newest"),
+    (", .", "reading"),
+    ("( )", "minute"),
+    ("{ }", "finding"),
+    ("space", "play"),
+    ("@", "to a time"),
+    ("W", "save"),
+    ("?", "help"),
+    ("q", "quit"),
+];
+
 pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let theme = app.cx.theme;
     let room = usize::from(area.width);
@@ -354,6 +367,17 @@ pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
     if let Some(u) = app.cx.update.as_ref().and_then(|u| u.snapshot.failed().next()) {
         let text = clip_end(&format!("{}: {}", u.what, u.why), room.saturating_sub(12));
         spans.push(Span::styled(format!("{text}  "), theme.bad()));
+    }
+    if let Some(moment) = app.cx.moment() {
+        for (keys, word) in PAST {
+            let word = if moment.live && keys == "0" { "live" } else { word };
+            let hint = [Span::styled(keys, theme.key()), Span::styled(format!(" {word}  "), theme.dim())];
+            if width(&spans) + width(&hint) <= room + 2 {
+                spans.extend(hint);
+            }
+        }
+        frame.render_widget(Paragraph::new(Line::from(spans)), area);
+        return;
     }
     let hints = app.pane().hints();
     let is_shown = |k: &&Key| match k.action {

@@ -54,6 +54,8 @@ pub(super) enum Action {
     GoTo,
     Newest,
     Save,
+    /// To a place of the strip of time, in thousandths.
+    ToPart(u16),
     /// Sort by this column, its index in [`SERVICES`](crate::columns::SERVICES).
     SortBy(usize),
     /// Show the Services that pass this filter.

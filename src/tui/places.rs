@@ -1,6 +1,6 @@
 //! Where the palette goes: `cart`, `10.96.2.9`, `30443`, `ns shop`, `explain 203.0.113.9 30443`.
 
-use super::pane::Request;
+use super::request::Request;
 use crate::explain::Sender;
 use crate::format::plural;
 use crate::observe::View;

@@ -6,9 +6,10 @@ use crate::replay::Travel;
 use crate::tui::keys::{Action, action};
 use crate::tui::list::neighbour;
 use crate::tui::overlays::{Help, Outcome, Overlay, Palette};
-use crate::tui::pane::Request;
 use crate::tui::reader::ReaderCommand;
+use crate::tui::request::Request;
 use crate::tui::section::Section;
+use crate::tui::strip::Strip;
 use crossterm::event::{
     KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
@@ -146,6 +147,12 @@ impl App {
             Action::FindingBack => self.travel(Travel::Finding(false)),
             Action::FindingOn => self.travel(Travel::Finding(true)),
             Action::Newest => self.travel(Travel::Newest),
+            Action::ToPart(part) => {
+                let to = self.cx.update.as_ref().and_then(|u| Strip::time_at(u, part));
+                if let Some(time) = to {
+                    self.travel(Travel::To(time));
+                }
+            }
             Action::GoTo => self.going_to = Some(String::new()),
             Action::Save => self.save(),
             Action::Once => self.commands.push(ReaderCommand::Once),

@@ -3,7 +3,8 @@
 use super::{App, Place};
 use crate::config::PaneName;
 use crate::tui::keys::Action;
-use crate::tui::pane::{Effect, Pane, Request};
+use crate::tui::pane::{Effect, Pane};
+use crate::tui::request::Request;
 
 impl App {
     pub(super) fn show(&mut self, pane: PaneName) {

@@ -1,7 +1,7 @@
 //! What an overlay does after a key or a click.
 
 use crate::tui::keys::Action;
-use crate::tui::pane::Request;
+use crate::tui::request::Request;
 use crossterm::event::{KeyCode, KeyEvent};
 
 /// What an overlay does after a key or a click.

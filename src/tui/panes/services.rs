@@ -14,7 +14,9 @@ use crate::rates::service_key;
 use crate::tui::keys::Action;
 use crate::tui::list::{List, neighbour};
 use crate::tui::overlays::{Columns, Overlay};
-use crate::tui::pane::{Clicks, Context, Effect, Lists, MOST_WATCHED, Pane, Request, Search, Subscriptions};
+use crate::tui::pane::{Clicks, Context, Effect, Lists, MOST_WATCHED, Pane, Search, Subscriptions};
+use crate::tui::reader::Update;
+use crate::tui::request::Request;
 use crate::tui::section::Section;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -48,6 +50,8 @@ pub(in crate::tui) struct Services {
     columns: Option<Vec<usize>>,
     /// Columns that are on the screen, in order.
     heads: Vec<usize>,
+    /// Columns that would say the same of every Service.
+    idle: Vec<&'static str>,
 }
 
 impl Services {
@@ -71,6 +75,7 @@ impl Services {
             mode: None,
             columns: config.columns.as_ref().map(|c| c.iter().map(|c| c.0).collect()),
             heads: Vec::new(),
+            idle: Vec::new(),
         };
         if let Some(filter) = &config.filter {
             pane.take_search(filter.0.clone());
@@ -121,7 +126,17 @@ impl Services {
 
     /// Columns on a screen of this width, by index.
     fn shown_columns(&self, cx: &Context, width: u16) -> Vec<usize> {
-        self.columns.clone().unwrap_or_else(|| default_columns(cx, width))
+        self.columns.clone().unwrap_or_else(|| self.default_columns(cx, width))
+    }
+
+    /// Columns that are shown where the user chose none.
+    fn default_columns(&self, cx: &Context, width: u16) -> Vec<usize> {
+        let idle = |key: &str| cx.update.is_some() && self.idle.contains(&key);
+        let is_shown = |i: &usize| {
+            let c = &SERVICES[*i];
+            c.from != NEVER && c.from <= width && !idle(c.key)
+        };
+        (0..SERVICES.len()).filter(is_shown).collect()
     }
 
     fn sort_by(&mut self, column: usize) {
@@ -175,27 +190,28 @@ impl Services {
     }
 }
 
-/// Columns that are shown where the user chose none.
-fn default_columns(cx: &Context, width: u16) -> Vec<usize> {
-    let mut modes: Vec<Mode> =
-        cx.update.iter().flat_map(|u| &u.model.services.modes).map(|m| m.engine.mode()).collect();
+/// Columns that would say the same of every Service.
+fn idle_columns(u: &Update) -> Vec<&'static str> {
+    let mut modes: Vec<Mode> = u.model.services.modes.iter().map(|m| m.engine.mode()).collect();
     modes.sort_unstable();
     modes.dedup();
-    let packets = modes.contains(&Mode::Ipvs);
-    let noticed = cx.update.iter().any(|u| u.snapshot.new_flows().is_some());
-    let lookups_differ = cx.update.iter().any(|u| differ(u.lookups.iter().flatten().filter_map(|l| l.ns)));
-    let unwell = cx.update.iter().any(|u| u.rows().any(|r| r.health.state != HealthState::Healthy));
-    let is_shown = |i: &usize| {
-        let c = &SERVICES[*i];
-        c.from != NEVER
-            && c.from <= width
-            && (packets || !["packets", "bytes"].contains(&c.key))
-            && (noticed || c.key != "latency_ns")
-            && (modes.len() > 1 || c.key != "mode")
-            && (lookups_differ || c.key != "lookup_ns")
-            && (unwell || c.key != "why")
-    };
-    (0..SERVICES.len()).filter(is_shown).collect()
+    let mut idle = Vec::new();
+    if !modes.contains(&Mode::Ipvs) {
+        idle.extend(["packets", "bytes"]);
+    }
+    if modes.len() < 2 {
+        idle.push("mode");
+    }
+    if u.snapshot.new_flows().is_none() {
+        idle.push("latency_ns");
+    }
+    if !differ(u.lookups.iter().flatten().filter_map(|l| l.ns)) {
+        idle.push("lookup_ns");
+    }
+    if u.rows().all(|r| r.health.state == HealthState::Healthy) {
+        idle.push("why");
+    }
+    idle
 }
 
 /// True where figures are far enough from each other to be worth a column.
@@ -234,6 +250,7 @@ impl Pane for Services {
         if changed {
             self.find_texts(cx);
         }
+        self.idle = cx.update.as_ref().map(idle_columns).unwrap_or_default();
         self.arrange(cx);
     }
 
@@ -258,7 +275,10 @@ impl Pane for Services {
             Action::Columns => {
                 const WIDEST: u16 = u16::MAX - 1;
                 let shown = self.shown_columns(cx, WIDEST);
-                return Effect::Overlay(Overlay::Columns(Columns::new(&shown, default_columns(cx, WIDEST))));
+                return Effect::Overlay(Overlay::Columns(Columns::new(
+                    &shown,
+                    self.default_columns(cx, WIDEST),
+                )));
             }
             Action::Back => self.back(),
             Action::Sort => self.sort_by_neighbour(1),

@@ -289,7 +289,7 @@ fn dropped_packets_are_told_of_and_the_monitor_is_off_again() {
 fn the_screen_switches_the_drop_monitor_on_and_off() {
     use kptop::kernel::drop_monitor::is_on;
     let mut terminal = Terminal::start(&[]);
-    terminal.wait_for("q quit");
+    terminal.wait_for("SERVICE");
     for (key, wanted) in [("8w", true), ("w", false), ("w", true), ("q", false)] {
         terminal.keys(key);
         let began = std::time::Instant::now();

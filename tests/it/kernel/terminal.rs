@@ -18,12 +18,12 @@ fn keys_drive_the_real_program_and_the_terminal_comes_back() {
         load_legacy(&set("1.36.2", "iptables-legacy"));
         let mut t = Terminal::start(&["--interval", "0.2"]);
         let before = t.before.clone();
-        t.wait_for("default/webhook");
+        t.wait_for("default/kubernetes");
         assert_ne!(tcgetattr(&t.slave).unwrap(), before, "raw mode");
         t.keys("?");
         t.wait_for("any other key closes");
         t.keys("x");
-        t.wait_for("default/webhook");
+        t.wait_for("default/kubernetes");
         t.keys("\t");
         t.wait_for("Tables and chains");
         t.keys("1/frontend\r");
@@ -52,7 +52,7 @@ fn every_pane_is_reached_by_keys_and_mouse() {
         let before = t.before.clone();
         let sights = [
             ("1", "Most new flows"),
-            ("2", "default/webhook"),
+            ("2", "default/kubernetes"),
             ("3", "Tables and chains"),
             ("4", "under each mode of kube-proxy"),
             ("5", "Conntrack"),
@@ -68,7 +68,7 @@ fn every_pane_is_reached_by_keys_and_mouse() {
         t.keys("\t");
         t.wait_for("Most new flows");
         for (title, text) in
-            [("2 Services", "SERVICE"), ("4 Compare", "under each mode"), ("6 Findings", "looked for")]
+            [("2 Services", "SERVICE"), ("4 Compare", "under each mode"), ("6 Find", "looked for")]
         {
             let line = t.screen.screen().rows(0, 80).nth(2).unwrap();
             let at = line.chars().collect::<String>().find(title).unwrap();
@@ -80,7 +80,7 @@ fn every_pane_is_reached_by_keys_and_mouse() {
         t.wait_for("Services 2 of");
         t.keys("\r");
         t.wait_for("Esc goes back");
-        t.keys("]");
+        t.keys("]]");
         t.wait_for("CLIENT");
         t.keys("]");
         t.wait_for("KUBE-SVC-");
@@ -91,9 +91,9 @@ fn every_pane_is_reached_by_keys_and_mouse() {
             t.wait_for("Tables and chains");
         }
         t.keys("2\u{1b}");
-        t.wait_for("Services 45 ");
+        t.wait_for(" of 45 ");
         t.keys("g");
-        t.wait_for("default/webhook");
+        t.wait_for("default/kubernetes");
         t.keys("y");
         t.wait_for("copied: ");
         t.keys(":theme: light\r");
@@ -125,7 +125,7 @@ fn it_is_given_back_out_of_every_state() {
             load_legacy(&set("1.36.2", "iptables-legacy"));
             let mut t = Terminal::start(&["--interval", "0.2"]);
             let before = t.before.clone();
-            t.wait_for("default/webhook");
+            t.wait_for("default/kubernetes");
             t.keys(keys);
             t.wait_for(text);
             t.signal(Signal::SIGTERM);
@@ -142,11 +142,11 @@ fn a_small_terminal_is_told_and_a_grown_one_goes_on() {
     in_new_netns(|| {
         load_legacy(&set("1.36.2", "iptables-legacy"));
         let mut t = Terminal::start(&[]);
-        t.wait_for("default/webhook");
+        t.wait_for("default/kubernetes");
         t.resize(10, 40);
         t.wait_for("too small");
         t.resize(24, 80);
-        t.wait_for("default/webhook");
+        t.wait_for("default/kubernetes");
         t.keys("q");
         assert_eq!(t.ended().0, Some(0));
     });
@@ -343,7 +343,7 @@ fn the_last_minutes_are_kept_and_saved() {
             let mut command = kptop(&["--interval", "0.3"]);
             command.current_dir(&dir);
             let mut t = Terminal::run(command, 24, 80);
-            t.wait_for("default/webhook");
+            t.wait_for("default/kubernetes");
             std::thread::sleep(Duration::from_secs(2));
             t.keys(",");
             t.wait_for("ago");
