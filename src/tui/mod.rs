@@ -31,6 +31,7 @@ mod shot;
 mod strip;
 mod svg;
 mod terminal;
+mod text_filter;
 mod theme;
 mod widgets;
 mod wire;

@@ -566,6 +566,50 @@ fn what_is_looked_at_is_asked_for_and_nothing_else() {
 }
 
 #[test]
+fn findings_and_changes_are_searched_and_esc_undoes_it() {
+    let mut a = busy(ThemeName::Dark);
+    press(&mut a, "6/invoices\n");
+    let text = screen(&mut a, 120, 40);
+    assert!(text.contains("Findings 1 · only \"invoices\"") && !text.contains("insert_failed"), "{text}");
+    press(&mut a, "⎋");
+    let text = screen(&mut a, 120, 40);
+    assert!(text.contains("insert_failed") && text.contains("causes ruled out"), "{text}");
+    let mut a = changing(ThemeName::Dark);
+    press(&mut a, "7/checkout\n");
+    let text = screen(&mut a, 120, 40);
+    assert!(text.contains("shop/checkout:http") && !text.contains("shop/cart"), "{text}");
+    press(&mut a, "⎋/nothing like it\n");
+    assert!(screen(&mut a, 120, 40).contains("passes the search. Esc clears it"));
+    press(&mut a, "⎋");
+    assert!(screen(&mut a, 120, 40).contains("shop/cart"));
+}
+
+/// `:` goes to Services, addresses, ports, namespaces and paths, and `kptop shop/cart` opens there.
+#[test]
+fn the_palette_goes_places() {
+    let mut a = busy(ThemeName::Dark);
+    press(&mut a, ":cart\n");
+    assert!(screen(&mut a, 120, 40).contains(" shop/cart TCP · iptables"));
+    press(&mut a, "⎋:30443\ne");
+    let text = screen(&mut a, 120, 40);
+    assert!(text.contains(" shop/partners:https TCP") && text.contains("no address to ask"), "{text}");
+    press(&mut a, "⎋:ns media\n");
+    let text = screen(&mut a, 120, 40);
+    assert!(text.contains("only \"ns=media\"") && text.contains("media/rtp:rtp "), "{text}");
+    press(&mut a, "⎋:explain outside cart\n");
+    assert!(screen(&mut a, 120, 40).contains("From a client outside to 10.96.2.9:8080"));
+    press(&mut a, ":no such thing at all\n⎋");
+    let mut a = new_app(ThemeName::Dark);
+    a.open(Some("10.96.2.9".into()));
+    busy_node().into_iter().for_each(|u| a.on_update(u));
+    assert!(screen(&mut a, 120, 40).contains(" shop/cart TCP · iptables"));
+    let mut a = new_app(ThemeName::Dark);
+    a.open(Some("shop/nothing".into()));
+    busy_node().into_iter().for_each(|u| a.on_update(u));
+    assert!(screen(&mut a, 120, 40).contains("there is no `shop/nothing` here"));
+}
+
+#[test]
 fn lines_are_copied_and_commands_found_by_name() {
     let mut a = busy(ThemeName::Dark);
     press(&mut a, "/payments\ny");

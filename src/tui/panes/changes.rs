@@ -1,14 +1,15 @@
 //! What changed since kptop or the recording began, the newest above.
 
 use crate::changes::{About, Change, What};
-use crate::format::{clip, clip_end, duration, time_of_day, wrapped};
+use crate::format::{clip, clip_end, duration, plural, time_of_day, wrapped};
 use crate::rates::service_key;
 use crate::tui::keys::Action;
 use crate::tui::list::List;
-use crate::tui::pane::{Clicks, Context, Effect, Lists, Pane};
+use crate::tui::pane::{Clicks, Context, Effect, Lists, Pane, Search};
 use crate::tui::reader::Update;
 use crate::tui::request::Request;
 use crate::tui::section::Section;
+use crate::tui::text_filter::TextFilter;
 use crate::tui::theme::Theme;
 use crate::tui::widgets::{draw_list, part, put};
 use ratatui::Frame;
@@ -39,11 +40,18 @@ fn ago(now: jiff::Timestamp, at: jiff::Timestamp) -> String {
 #[derive(Debug, Default)]
 pub(in crate::tui) struct Changes {
     list: List,
+    filter: TextFilter,
 }
 
 impl Changes {
+    /// Those that pass the search, the newest first.
+    fn rows<'a>(&self, u: &'a Update) -> Vec<&'a Change> {
+        let line = |c: &Change| format!("{} {} {}", c.what.name(), c.subject, by(c));
+        u.changes.all().rev().filter(|c| self.filter.passes(&line(c))).collect()
+    }
+
     fn chosen<'a>(&self, u: &'a Update) -> Option<&'a Change> {
-        u.changes.all().rev().nth(self.list.chosen)
+        self.rows(u).get(self.list.chosen).copied()
     }
 }
 
@@ -69,6 +77,9 @@ fn by(c: &Change) -> String {
 
 impl Pane for Changes {
     fn on_action(&mut self, action: Action, cx: &Context) -> Effect {
+        if action == Action::Back && self.filter.clear() {
+            return Effect::Nothing;
+        }
         let Some(u) = cx.update.as_ref().filter(|_| action == Action::Enter) else { return Effect::Ignored };
         let Some(change) = self.chosen(u) else { return Effect::Nothing };
         if let Some(i) = changed_service(u, change) {
@@ -82,6 +93,15 @@ impl Pane for Changes {
 
     fn lists(&mut self) -> Lists<'_> {
         Lists::one(&mut self.list)
+    }
+
+    fn search(&self) -> Option<Search> {
+        Some(self.filter.search(self.list.len))
+    }
+
+    fn set_search(&mut self, text: String, _cx: &Context) {
+        self.filter.set(text);
+        self.list.go_to_top();
     }
 
     fn copied(&self, cx: &Context) -> Option<String> {
@@ -100,21 +120,25 @@ impl Pane for Changes {
             part(frame, theme, area, "Changes", "", true);
             return;
         };
-        let changes: Vec<&Change> = u.changes.all().rev().collect();
+        let changes = self.rows(u);
         let lower = (area.height / 4).clamp(4, 8);
         let [upper, lower] = Layout::vertical([Constraint::Min(4), Constraint::Length(lower)]).areas(area);
-        let note = match changes.len() as u64 {
+        let note = match u.changes.all().len() as u64 {
             n if n < u.changes.seen() => format!("the last {n} of {}", u.changes.seen()),
             _ => cx.beginning().into(),
         };
-        let inner = part(frame, theme, upper, &format!("Changes {}", changes.len()), &note, true);
+        let title = format!("Changes {}{}", changes.len(), self.filter.note());
+        let inner = part(frame, theme, upper, &title, &note, true);
         self.list
             .fit(changes.len(), Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner });
         let Some(chosen) = changes.get(self.list.chosen) else {
-            let text = format!(
-                " Nothing changed {}: no Service, frontend, backend, rule, mode, sysctl or limit.",
-                cx.beginning()
-            );
+            let text = match u.changes.all().len() {
+                0 => format!(
+                    " Nothing changed {}: no Service, frontend, backend, rule, mode, sysctl or limit.",
+                    cx.beginning()
+                ),
+                n => format!(" None of {} passes the search. Esc clears it.", plural(n as u64, "change")),
+            };
             let lines: Vec<Line<'_>> = wrapped(&text, usize::from(inner.width.saturating_sub(2)))
                 .into_iter()
                 .map(|l| Line::styled(format!(" {l}"), theme.dim()))

@@ -5,9 +5,10 @@ use crate::doctor::{self, Finding, Subject};
 use crate::format::{clip, clip_end, duration, share_text, short, time_of_day, wrapped};
 use crate::tui::keys::Action;
 use crate::tui::list::List;
-use crate::tui::pane::{Clicks, Context, Effect, Lists, Pane};
+use crate::tui::pane::{Clicks, Context, Effect, Lists, Pane, Search};
 use crate::tui::request::Request;
 use crate::tui::section::Section;
+use crate::tui::text_filter::TextFilter;
 use crate::tui::theme::Theme;
 use crate::tui::widgets::{draw_list, part};
 use jiff::Timestamp;
@@ -20,11 +21,23 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(in crate::tui) struct Findings {
     list: List,
+    filter: TextFilter,
+    /// How many pass it.
+    found: usize,
 }
 
 impl Findings {
+    /// Those that pass the search.
+    fn rows<'a>(&self, examination: &'a doctor::Examination) -> Vec<&'a Finding> {
+        let passes = |f: &&Finding| {
+            let words = [f.id, f.severity.mark(), &f.about, &f.title, &f.evidence.join(" ")].join(" ");
+            self.filter.passes(&words)
+        };
+        examination.findings.iter().filter(passes).collect()
+    }
+
     fn chosen<'a>(&self, cx: &'a Context) -> Option<&'a Finding> {
-        cx.update.as_ref()?.examination.findings.get(self.list.chosen)
+        self.rows(&cx.update.as_ref()?.examination).get(self.list.chosen).copied()
     }
 }
 
@@ -35,6 +48,9 @@ fn ago(now: Timestamp, at: Timestamp) -> String {
 
 impl Pane for Findings {
     fn on_action(&mut self, action: Action, cx: &Context) -> Effect {
+        if action == Action::Back && self.filter.clear() {
+            return Effect::Nothing;
+        }
         let subject = self.chosen(cx).map(|f| &f.subject);
         match (action, subject) {
             (Action::Enter, Some(Subject::Service(i))) => {
@@ -55,6 +71,15 @@ impl Pane for Findings {
         Lists::one(&mut self.list)
     }
 
+    fn search(&self) -> Option<Search> {
+        Some(self.filter.search(self.found))
+    }
+
+    fn set_search(&mut self, text: String, _cx: &Context) {
+        self.filter.set(text);
+        self.list.go_to_top();
+    }
+
     fn copied(&self, cx: &Context) -> Option<String> {
         let f = self.chosen(cx)?;
         (!f.commands.is_empty()).then(|| f.commands.join("\n"))
@@ -72,7 +97,8 @@ impl Pane for Findings {
             return;
         };
         let examination = update.examination.clone();
-        let findings = &examination.findings;
+        let findings = self.rows(&examination);
+        self.found = findings.len();
         let lower = (area.height * 2 / 5).clamp(5, 14);
         let [upper, lower] = Layout::vertical([Constraint::Min(4), Constraint::Length(lower)]).areas(area);
         let unchecked = examination.unchecked.len();
@@ -80,7 +106,14 @@ impl Pane for Findings {
             0 => format!("{} causes looked for", doctor::causes().count()),
             n => format!("{} causes looked for, {n} could not be", doctor::causes().count() - n),
         };
-        let inner = part(frame, theme, upper, &format!("Findings {}", findings.len()), &note, true);
+        let inner = part(
+            frame,
+            theme,
+            upper,
+            &format!("Findings {}{}", findings.len(), self.filter.note()),
+            &note,
+            true,
+        );
         let rest = rest(&examination);
         self.list.fit(findings.len() + rest.len(), inner);
         let width = usize::from(inner.width);
