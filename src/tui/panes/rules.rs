@@ -207,7 +207,9 @@ impl Pane for Rules {
     }
 
     fn draw(&mut self, frame: &mut Frame<'_>, area: Rect, cx: &Context, _clicks: &mut Clicks) {
-        let [upper, lower] = super::layout::halves(area, u16::MAX, u16::MAX);
+        let lines = |n: usize| u16::try_from(n).unwrap_or(u16::MAX).saturating_add(2);
+        let [upper, lower] =
+            super::layout::halves(area, lines(self.rows.len()), lines(self.contents_length(cx)));
         self.draw_tree(frame, upper, cx);
         self.draw_contents(frame, lower, cx);
     }

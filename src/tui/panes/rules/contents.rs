@@ -42,6 +42,23 @@ fn members(snapshot: &Snapshot, row: TableRow) -> Option<(String, Vec<String>)> 
 }
 
 impl Rules {
+    /// Lines of what is chosen.
+    pub(super) fn contents_length(&self, cx: &Context) -> usize {
+        let (Some(u), Some(chosen)) = (&cx.update, self.chosen()) else { return 1 };
+        match chosen {
+            TableRow::Chain(i, c) => {
+                let chain = u.snapshot.tables.get(i).and_then(|t| t.table.chains.get(c as usize));
+                chain.map_or(1, |c| c.rules.len().max(1))
+            }
+            TableRow::Table(_) | TableRow::Ipsets => 1,
+            TableRow::Set(i, set) => {
+                let set = u.snapshot.tables.get(i).and_then(|t| t.table.sets.get(set as usize));
+                set.and_then(|s| s.elements.as_ref()).map_or(1, |e| e.len().max(1))
+            }
+            _ => members(&u.snapshot, chosen).map_or(1, |m| m.1.len().max(1)),
+        }
+    }
+
     pub(super) fn draw_contents(&mut self, frame: &mut Frame<'_>, area: Rect, cx: &Context) {
         let theme = cx.theme;
         let focus = self.lower;
