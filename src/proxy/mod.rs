@@ -3,6 +3,7 @@
 mod addresses;
 mod behind;
 pub(crate) mod chain;
+mod chain_names;
 mod cluster;
 mod engine;
 mod families;
@@ -24,6 +25,7 @@ pub use addresses::{
     any_pod, local_pod_network, node_address, node_addresses, outside_client, pod_network, pod_networks,
 };
 pub use behind::{Aspect, Behind, Difference, differences, differences_in, without_rules};
+pub use chain_names::ChainNames;
 pub use cluster::{
     Expected, UnusedBecause, UnusedEndpoint, cluster_endpoint, expected, is_local, unused_endpoints,
 };

@@ -584,6 +584,20 @@ fn findings_and_changes_are_searched_and_esc_undoes_it() {
     assert!(screen(&mut a, 120, 40).contains("shop/cart"));
 }
 
+/// Chains of iptables mode are hashes: the Service and the backend are beside them, and a search finds them by these.
+#[test]
+fn chains_have_the_names_of_their_services() {
+    let mut a = busy(ThemeName::Dark);
+    press(&mut a, "3/shop/cart\n");
+    let text = screen(&mut a, 140, 40);
+    let line = |start: &str, end: &str| {
+        text.lines().any(|l| l.trim_start().starts_with(start) && l.trim_end().ends_with(end))
+    };
+    assert!(line("KUBE-SVC-", " shop/cart"), "{text}");
+    assert!(line("KUBE-SEP-", " shop/cart → 10.244.0.29:8080"), "{text}");
+    assert!(!text.contains("KUBE-FORWARD"), "{text}");
+}
+
 /// `:` goes to Services, addresses, ports, namespaces and paths, and `kptop shop/cart` opens there.
 #[test]
 fn the_palette_goes_places() {

@@ -4,7 +4,7 @@ mod contents;
 mod rows;
 mod tree;
 
-use crate::proxy::RuleRef;
+use crate::proxy::{ChainNames, RuleRef};
 use crate::ruleset::RuleId;
 use crate::tui::keys::Action;
 use crate::tui::list::List;
@@ -28,6 +28,8 @@ pub(in crate::tui) struct Rules {
     folded: HashSet<String>,
     /// Name of the chosen row, while the structure changes under it.
     chosen_name: Option<String>,
+    /// Which Services and backends chains belong to.
+    names: ChainNames,
 }
 
 impl Rules {
@@ -40,7 +42,7 @@ impl Rules {
         let chosen = self.chosen();
         let wanted = self.search.to_lowercase();
         // Sets are shown as `@name`.
-        self.rows = rows::tree(update, wanted.trim_start_matches('@'), &self.folded);
+        self.rows = rows::tree(update, wanted.trim_start_matches('@'), &self.folded, &self.names);
         self.tables.len = self.rows.len();
         // What was chosen stays chosen, also when a search that found it ends, or chains came and went.
         let Some(chosen) = chosen else { return };
@@ -130,7 +132,10 @@ impl Pane for Rules {
         self.chosen_name = self.chosen().zip(cx.update.as_ref()).and_then(|(row, u)| row_name(u, row));
     }
 
-    fn on_view(&mut self, cx: &Context, _changed: bool) {
+    fn on_view(&mut self, cx: &Context, changed: bool) {
+        if let (true, Some(u)) = (changed, &cx.update) {
+            self.names = ChainNames::of(&u.snapshot, &u.model.services);
+        }
         self.arrange(cx);
     }
 

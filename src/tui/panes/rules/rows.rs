@@ -1,5 +1,6 @@
 //! Which rows the tree of tables has.
 
+use crate::proxy::ChainNames;
 use crate::ruleset::set_flag;
 use crate::snapshot::TableState;
 use crate::tui::reader::Update;
@@ -43,7 +44,7 @@ pub(super) fn row_name(update: &Update, row: TableRow) -> Option<String> {
 }
 
 /// The rows of a reading: what a search looks for is found also in tables that are folded.
-pub(super) fn tree(u: &Update, wanted: &str, folds: &HashSet<String>) -> Vec<TableRow> {
+pub(super) fn tree(u: &Update, wanted: &str, folds: &HashSet<String>, names: &ChainNames) -> Vec<TableRow> {
     let found = |name: &str| wanted.is_empty() || name.to_lowercase().contains(wanted);
     let mut rows = Vec::new();
     for (i, t) in u.snapshot.tables.iter().enumerate() {
@@ -53,7 +54,11 @@ pub(super) fn tree(u: &Update, wanted: &str, folds: &HashSet<String>) -> Vec<Tab
             continue;
         }
         for (c, chain) in t.table.chains.iter().enumerate() {
-            if found(t.table.str(chain.name)) {
+            let of_service = || {
+                let words = names.words(&u.model.services, i, c as u32);
+                words.is_some_and(|w| w.to_lowercase().contains(wanted))
+            };
+            if found(t.table.str(chain.name)) || of_service() {
                 rows.push(TableRow::Chain(i, c as u32));
             }
         }

@@ -114,7 +114,7 @@ impl Rules {
             return;
         }
         let widths = Widths::new(usize::from(inner.width));
-        let head = widths.line("CHAIN", "RULES", "HITS", "HITS/s", "BYTES") + "POLICY, PRIORITY";
+        let head = widths.line("CHAIN", "RULES", "HITS", "HITS/s", "BYTES") + "POLICY, SERVICE";
         put(frame, Rect { height: 1, ..inner }, &clip_end(&head, widths.all), theme.head(), false);
         let list = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
         self.tables.fit(self.rows.len(), list);
@@ -189,7 +189,10 @@ impl Rules {
                     &seen.map_or("-".into(), |c| bytes(c.bytes)),
                 );
                 // A number that is cut reads as another one.
-                let base = clip_end(&base_words(t, c), widths.all.saturating_sub(text.width()));
+                let services = cx.update.as_ref().map(|u| &u.model.services);
+                let of = services.and_then(|s| self.names.words(s, i, c));
+                let words = of.unwrap_or_else(|| base_words(t, c));
+                let base = clip_end(&words, widths.all.saturating_sub(text.width()));
                 Line::from(vec![
                     Span::styled(text, brightness(seen.is_some_and(|c| c.packets > 0))),
                     Span::styled(base, theme.dim()),
