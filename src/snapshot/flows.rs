@@ -145,6 +145,20 @@ pub struct UntranslatedFlow {
     pub from: Option<(IpAddr, u16)>,
 }
 
+/// Where the flows of one source go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFlows {
+    /// The source.
+    pub source: IpAddr,
+    /// How many flows it sent to each destination, up to 4,096 of them.
+    pub to: HashMap<L4Endpoint, u32, foldhash::fast::FixedState>,
+    /// Flows to more destinations.
+    pub beyond: u64,
+}
+
+/// Destinations of one source that are counted each.
+const MAX_DESTINATIONS: usize = 4096;
+
 /// Flows of one namespace. No flow is held: memory grows with the pairs in use, up to [`MAX_GROUPS`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -181,6 +195,9 @@ pub struct Flows {
     /// True where flows of every destination are kept one by one, as many as there is room for: those of a file.
     pub all_kept: bool,
     wanted: Vec<Followed>,
+    /// Where the flows of the source go that [`Flows::look_at_source`] asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of_source: Option<SourceFlows>,
 }
 
 /// Names of `enum tcp_conntrack` (`linux/netfilter/nf_conntrack_tcp.h`), as `conntrack -L` prints them.
@@ -201,6 +218,11 @@ impl Flows {
     /// Keeps the flows to these destinations one by one.
     pub fn follow(&mut self, wanted: Vec<Followed>) {
         self.wanted = wanted;
+    }
+
+    /// Counts where the flows of this source go.
+    pub fn look_at_source(&mut self, source: Option<IpAddr>) {
+        self.of_source = source.map(|source| SourceFlows { source, to: HashMap::default(), beyond: 0 });
     }
 
     /// The destinations whose flows are kept.
@@ -230,6 +252,16 @@ impl Flows {
             Some(n) => *n += 1,
             None if room => drop(self.sources.insert(flow.original.source, 1)),
             None => self.other_sources += 1,
+        }
+        if let Some(of) = self.of_source.as_mut().filter(|o| o.source == flow.original.source) {
+            let o = &flow.original;
+            let to = L4Endpoint::new(o.protocol, o.destination, o.destination_port);
+            let room = of.to.len() < MAX_DESTINATIONS;
+            match of.to.get_mut(&to) {
+                Some(n) => *n += 1,
+                None if room => drop(of.to.insert(to, 1)),
+                None => of.beyond += 1,
+            }
         }
         let most = if self.all_kept { MAX_KEPT } else { MAX_FOLLOWED };
         if self.all_kept || self.wanted.iter().any(|w| is_to(flow, w)) {
@@ -334,6 +366,35 @@ mod tests {
             traffic: None,
             began_ns: Some(5),
         }
+    }
+
+    #[test]
+    fn the_flows_of_one_source_are_counted_by_destination() {
+        let mut flows = Flows::default();
+        flows.look_at_source(Some(IpAddr::V4(9.into())));
+        let tuple = |source: u32, port: u16| Tuple {
+            source: IpAddr::V4(source.into()),
+            destination: IpAddr::V4(7.into()),
+            protocol: 6,
+            source_port: 1000,
+            destination_port: port,
+        };
+        for (source, port) in [(9, 80), (9, 80), (9, 443), (8, 80)] {
+            let original = tuple(source, port);
+            let flow = Flow {
+                original,
+                reply: original,
+                status: 0,
+                tcp_state: None,
+                timeout: 9,
+                traffic: None,
+                began_ns: None,
+            };
+            flows.add(&flow);
+        }
+        let of = flows.of_source.unwrap();
+        let to = |port| of.to.get(&L4Endpoint::new(6, IpAddr::V4(7.into()), port)).copied();
+        assert_eq!((to(80), to(443), of.to.len(), of.beyond), (Some(2), Some(1), 2, 0));
     }
 
     #[test]

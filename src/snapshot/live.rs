@@ -120,6 +120,8 @@ pub struct LookedAt {
     pub memory: Vec<MemoryList>,
     /// Addresses whose new flows are counted as they begin.
     pub events: Vec<IpAddr>,
+    /// A source: where its flows go.
+    pub source: Option<IpAddr>,
 }
 
 /// The last reading of each source, for snapshots in which it is not read again.
@@ -745,6 +747,7 @@ impl Live {
         self.kept.flows_unread.clear();
         let mut flows = Flows::default();
         flows.follow(self.looked_at.flows.clone());
+        flows.look_at_source(self.looked_at.source);
         match conntrack::limits() {
             // Said once, by `add_conntrack`.
             Err(_) => {

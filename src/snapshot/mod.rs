@@ -20,7 +20,7 @@ pub use dump::InputPart;
 pub use flow_events::{FlowEvents, FlowTurnover, FlowWatch};
 pub use flows::{
     FlowFigures, FlowKey, Flows, Followed, MAX_ASTRAY, MAX_FOLLOWED, MAX_GROUPS, MAX_SOURCES,
-    ProtocolFigures, TCP_STATES, UntranslatedFlow,
+    ProtocolFigures, SourceFlows, TCP_STATES, UntranslatedFlow,
 };
 pub use latencies::Latencies;
 pub use reading::{

@@ -2,13 +2,14 @@
 
 use super::widgets::section_strip;
 use crate::format::{clip, count, duration, plural, short};
-use crate::proxy::screen_label;
+use crate::proxy::{endpoint_text, screen_label};
 use crate::rates::rate_text;
+use crate::ruleset::L4Endpoint;
 use crate::snapshot::facts::{ConntrackStat, Stats};
 use crate::snapshot::{Conntrack, Flows, TCP_STATES};
 use crate::tui::keys::Action;
 use crate::tui::list::List;
-use crate::tui::pane::{Clicks, Context, Effect, Lists, Pane, section_after};
+use crate::tui::pane::{Clicks, Context, Effect, Lists, Pane, Subscriptions, section_after};
 use crate::tui::reader::Update;
 use crate::tui::request::Request;
 use crate::tui::section::Section;
@@ -18,17 +19,25 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::widgets::Paragraph;
+use std::collections::HashMap;
+use std::net::IpAddr;
 
 /// Conntrack, in four sections.
 #[derive(Debug)]
 pub(in crate::tui) struct ConntrackPane {
     section: Section,
     list: List,
+    /// Sources, as shown.
+    sources: Vec<(IpAddr, u32)>,
 }
 
 impl ConntrackPane {
+    fn chosen_source(&self) -> Option<IpAddr> {
+        self.sources.get(self.list.chosen).map(|s| s.0)
+    }
+
     pub(in crate::tui) fn new() -> ConntrackPane {
-        ConntrackPane { section: Section::Summary, list: List::default() }
+        ConntrackPane { section: Section::Summary, list: List::default(), sources: Vec::new() }
     }
 }
 
@@ -48,6 +57,15 @@ impl Pane for ConntrackPane {
             return Effect::Nothing;
         }
         match (action, &cx.update) {
+            (Action::Enter, Some(u)) if self.section == Section::Sources => {
+                // What it asks most, of the Services.
+                let asked = asked(u, self.chosen_source());
+                let most = asked.iter().find_map(|(_, service, _)| *service);
+                match most {
+                    Some(i) => Effect::Go(Request::Service(i, Section::Flows)),
+                    None => Effect::Notice("it asks no Service right now".into()),
+                }
+            }
             (Action::Enter, Some(u)) if self.section == Section::Services => {
                 let chosen = by_flows(u).get(self.list.chosen).copied();
                 chosen.map_or(Effect::Nothing, |(i, _)| Effect::Go(Request::Service(i, Section::Flows)))
@@ -58,6 +76,14 @@ impl Pane for ConntrackPane {
 
     fn lists(&mut self) -> Lists<'_> {
         Lists::one(&mut self.list)
+    }
+
+    fn subscriptions(&self, _cx: &Context) -> Subscriptions {
+        let mut wanted = Subscriptions::default();
+        if self.section == Section::Sources {
+            wanted.looked_at.source = self.chosen_source();
+        }
+        wanted
     }
 
     fn hints(&self) -> &'static [Action] {
@@ -107,7 +133,10 @@ impl Pane for ConntrackPane {
         let list = &mut self.list;
         match now {
             Section::Cpus => draw_cpus(frame, theme, update, c, rest, list),
-            Section::Sources => draw_sources(frame, theme, flows.as_deref(), rest, list),
+            Section::Sources => {
+                self.sources = sources(flows.as_deref());
+                draw_sources(frame, theme, update, (flows.as_deref(), &self.sources), rest, list);
+            }
             Section::Services => draw_services(frame, theme, update, rest, list),
             _ => draw_summary(frame, theme, update, c, flows.as_deref(), rest, list),
         }
@@ -254,14 +283,84 @@ fn draw_cpus(
     });
 }
 
-fn draw_sources(frame: &mut Frame<'_>, theme: Theme, flows: Option<&Flows>, area: Rect, rows: &mut List) {
+/// Who began flows, those with the most first.
+fn sources(flows: Option<&Flows>) -> Vec<(IpAddr, u32)> {
+    let mut all: Vec<_> = flows.iter().flat_map(|f| &f.sources).map(|(address, n)| (*address, *n)).collect();
+    all.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    all
+}
+
+/// Where the flows of a source go: the destination, the Service that it is, and how many; the most first. Empty until they were
+/// read.
+fn asked(u: &Update, source: Option<IpAddr>) -> Vec<(L4Endpoint, Option<usize>, u32)> {
+    let flows = u.snapshot.conntrack.as_ref().and_then(|c| c.flows.as_ref()).map(|f| &f.value);
+    let (Some(flows), Some(source)) = (flows, source) else { return Vec::new() };
+    let mut to: HashMap<L4Endpoint, u32> = HashMap::new();
+    match &flows.of_source {
+        Some(of) if of.source == source => to.extend(of.to.iter().map(|(to, n)| (*to, *n))),
+        // Of a file all flows are kept.
+        _ if flows.all_kept => {
+            for f in flows.followed.iter().filter(|f| f.original.source == source) {
+                let o = &f.original;
+                *to.entry(L4Endpoint::new(o.protocol, o.destination, o.destination_port)).or_default() += 1;
+            }
+        }
+        _ => return Vec::new(),
+    }
+    let services = &u.model.services;
+    let mut all: Vec<(L4Endpoint, Option<usize>, u32)> = Vec::new();
+    for (to, n) in to {
+        let service = services.reached_at(to, &u.snapshot.addresses);
+        // A Service is one, by whatever address it is asked.
+        match all.iter_mut().find(|a| service.is_some() && a.1 == service) {
+            Some(known) => known.2 += n,
+            None => all.push((to, service, n)),
+        }
+    }
+    all.sort_unstable_by(|a, b| b.2.cmp(&a.2).then(a.0.cmp(&b.0)));
+    all
+}
+
+/// What the chosen source asks.
+fn draw_asked(frame: &mut Frame<'_>, theme: Theme, u: &Update, area: Rect, source: IpAddr) {
+    let all = asked(u, Some(source));
+    let title = format!("What {source} asks");
+    let inner = part(frame, theme, area, &title, "Enter: flows of the first Service", false);
+    if all.is_empty() {
+        let text = match &u.moment {
+            None => " Its flows are counted by destination with the next reading …",
+            Some(_) => " Not recorded: this is counted only while a user looks at it.",
+        };
+        frame.render_widget(Paragraph::new(text).style(theme.dim()), inner);
+    }
+    let sum: u32 = all.iter().map(|a| a.2).sum();
+    for (line, (to, service, n)) in all.iter().enumerate().take(usize::from(inner.height)) {
+        let name = match service.and_then(|i| u.model.services.get(i)) {
+            Some(s) => format!("{} {}", screen_label(s), s.protocol.name()),
+            None => format!("{} {}", endpoint_text(to.address, to.port), protocol_name(to.protocol)),
+        };
+        let share = f64::from(*n) / f64::from(sum.max(1)) * 100.0;
+        let text = format!(" {:<40} {n:>9} {share:>6.1}%", clip(&name, 40));
+        let style = if service.is_some() { theme.text() } else { theme.dim() };
+        put(frame, Rect { y: inner.y + line as u16, height: 1, ..inner }, &text, style, false);
+    }
+}
+
+fn draw_sources(
+    frame: &mut Frame<'_>,
+    theme: Theme,
+    update: &Update,
+    (flows, all): (Option<&Flows>, &[(IpAddr, u32)]),
+    area: Rect,
+    rows: &mut List,
+) {
     let Some(flows) = flows else {
         rows.fit(0, area);
         frame.render_widget(Paragraph::new(" Flows could not be read.").style(theme.dim()), area);
         return;
     };
-    let mut all: Vec<_> = flows.sources.iter().map(|(a, n)| (*a, *n)).collect();
-    all.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    let lower = (area.height * 2 / 5).max(4);
+    let [area, below] = Layout::vertical([Constraint::Min(3), Constraint::Length(lower)]).areas(area);
     let beyond = match flows.other_sources {
         0 => String::new(),
         n => format!(", and {} of more sources than are counted", plural(n, "flow")),
@@ -276,6 +375,10 @@ fn draw_sources(frame: &mut Frame<'_>, theme: Theme, flows: Option<&Flows>, area
     put(frame, Rect { height: 1, ..area }, &head.replace("addresss", "addresses"), theme.head(), false);
     let list = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
     rows.fit(all.len(), list);
+    match all.get(rows.chosen) {
+        Some((source, _)) => draw_asked(frame, theme, update, below, *source),
+        None => drop(part(frame, theme, below, "What it asks", "", false)),
+    }
     draw_list(frame, theme, rows, Some(true), |frame, i, place| {
         let (address, n) = all[i];
         let share = f64::from(n) / flows.total.max(1) as f64;
