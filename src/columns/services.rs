@@ -2,7 +2,7 @@
 
 use super::{Column, NEVER, Rows, Shape, Value, figure, words};
 use crate::cost::Lookup;
-use crate::health::ServiceHealth;
+use crate::health::{HealthState, ServiceHealth};
 use crate::proxy::{Backend, BackendFigures, Engine, Mode, Service, ServiceFigures, frontend_text};
 use crate::rates::{NoRate, Rate, ServiceRates};
 use crate::ruleset::IpFamily;
@@ -86,6 +86,14 @@ fn mode_word(s: &Service) -> &'static str {
     }
 }
 
+/// What is lost for certain: what rules take, and where no backend answers, all.
+pub fn lost_share(health: &ServiceHealth) -> Option<f64> {
+    match health.state {
+        HealthState::Failing => Some(health.lost_share.filter(|s| *s > 0.0).unwrap_or(1.0)),
+        _ => health.lost_share,
+    }
+}
+
 fn frontends(s: &Service) -> String {
     match s.frontends.as_slice() {
         [] => "-".into(),
@@ -150,8 +158,8 @@ pub const SERVICES: &[Column<Services>] = &[
             "share",
             Shape::Share,
             0,
-            "part of the new flows that the rules lose for certain, of the worst of its senders",
-            |r| Value::share(r.health.lost_share),
+            "part of the new flows that is lost for certain, of the worst of its senders",
+            |r| Value::share(lost_share(r.health)),
         )
     },
     figure("flows", "NEW/s", "1/s", Shape::Rate, 0, "new flows, over all backends", |r| rate(r, |r| r.flows)),

@@ -18,6 +18,8 @@ const ODD: f64 = 3.0;
 pub enum Spread {
     /// Nothing is, and why.
     NotJudged(&'static str),
+    /// So many flows are too few.
+    Few(u64),
     /// It was compared with what the rules say.
     Judged {
         /// New flows to each backend, in their order.
@@ -41,8 +43,9 @@ impl Spread {
         let two = s.frontends.iter().any(|f| f.traffic_policy == Some(TrafficPolicy::Local))
             && s.backends.iter().any(|b| b.local_share.is_some());
         match () {
+            () if s.backends.is_empty() => return NotJudged("it has no backends"),
             () if s.backends.len() < 2 => return NotJudged("it has one backend"),
-            () if sum < FEW => return NotJudged("too few flows to say"),
+            () if sum < FEW => return Spread::Few(sum),
             () if s.session_affinity_s.is_some() => return NotJudged("clients stay with their backend"),
             () if s.engine.mode() == Mode::Ipvs => return NotJudged("the scheduler spreads as it sees fit"),
             () if two => return NotJudged("two traffic policies share its backends"),
@@ -51,7 +54,7 @@ impl Spread {
         let got: Vec<u64> = new().flatten().collect();
         let expected: Vec<f64> = s.backends.iter().map(|b| b.share.unwrap_or(0.0) * sum as f64).collect();
         if expected.iter().any(|e| *e < 5.0) {
-            return NotJudged("too few flows to say");
+            return NotJudged("some backends should get nearly none");
         }
         // A sample spreads by chance so much more than all of them do.
         let variance: u64 = figures.backends().filter_map(|b| b.new_flows_variance).sum();
@@ -72,6 +75,9 @@ impl Spread {
     pub fn words(&self) -> String {
         match self {
             Spread::NotJudged(why) => format!("spread not judged: {why}"),
+            Spread::Few(n) => {
+                format!("spread not judged: that takes {FEW} new flows, {} were counted", count(*n))
+            }
             Spread::Judged { got, z, .. } => {
                 let flows = plural(got.iter().sum(), "flow");
                 match z {

@@ -21,7 +21,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App) {
         return;
     }
     // Time has a line of its own in the past, and where there is room.
-    let in_past = app.cx.moment().is_some();
+    let in_past = app.cx.moment().is_some_and(|m| m.count > 1);
     let strip = u16::from(app.cx.update.is_some() && (in_past || area.height >= ROOMY));
     let [top, body, time, bottom] = Layout::vertical([
         Constraint::Length(3),

@@ -312,13 +312,13 @@ fn tabs_line(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
 const PAST: [(&str, &str); 9] = [
     ("0", "newest"),
     (", .", "reading"),
-    ("( )", "minute"),
-    ("{ }", "finding"),
     ("space", "play"),
-    ("@", "to a time"),
-    ("W", "save"),
     ("?", "help"),
     ("q", "quit"),
+    ("( )", "minute"),
+    ("{ }", "finding"),
+    ("@", "to a time"),
+    ("W", "save"),
 ];
 
 pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
@@ -368,7 +368,7 @@ pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
         let text = clip_end(&format!("{}: {}", u.what, u.why), room.saturating_sub(12));
         spans.push(Span::styled(format!("{text}  "), theme.bad()));
     }
-    if let Some(moment) = app.cx.moment() {
+    if let Some(moment) = app.cx.moment().filter(|m| m.count > 1) {
         for (keys, word) in PAST {
             let word = if moment.live && keys == "0" { "live" } else { word };
             let hint = [Span::styled(keys, theme.key()), Span::styled(format!(" {word}  "), theme.dim())];

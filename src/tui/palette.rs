@@ -86,7 +86,8 @@ pub(super) fn matching(typed: &str) -> Vec<Action> {
             let rank = match () {
                 () if name.starts_with(&typed) || (!typed.is_empty() && hint.starts_with(&typed)) => 0,
                 () if typed.split_whitespace().all(|w| name.contains(w)) => 1,
-                () if in_order(&typed, &name) => 2,
+                // Letters somewhere in a sentence mean nothing.
+                () if name.len() <= SHORT && in_order(&typed, &name) => 2,
                 () => return None,
             };
             Some((rank, c))
@@ -105,6 +106,9 @@ pub(super) fn starts(action: Action, typed: &str) -> bool {
     let of_pane = name.strip_prefix("pane: ").is_some_and(|n| n.starts_with(&typed));
     !typed.is_empty() && (name.starts_with(&typed) || hint.starts_with(&typed) || of_pane)
 }
+
+/// Names up to this long are found by some of their letters.
+const SHORT: usize = 24;
 
 fn in_order(letters: &str, name: &str) -> bool {
     let mut rest = name.chars();

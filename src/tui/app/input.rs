@@ -6,6 +6,7 @@ use crate::replay::Travel;
 use crate::tui::keys::{Action, action};
 use crate::tui::list::neighbour;
 use crate::tui::overlays::{Help, Outcome, Overlay, Palette};
+use crate::tui::pane::Effect;
 use crate::tui::reader::ReaderCommand;
 use crate::tui::request::Request;
 use crate::tui::section::Section;
@@ -73,7 +74,7 @@ impl App {
             Outcome::Stay => self.overlay = Some(overlay),
             Outcome::Close => {}
             Outcome::Run(action) => return self.apply(action),
-            Outcome::Go(request) => self.go(&request),
+            Outcome::Go(request) => self.take(Effect::Go(request)),
             Outcome::Columns(columns) => {
                 self.overlay = Some(overlay);
                 self.request(PaneName::Services, &Request::Columns(columns));

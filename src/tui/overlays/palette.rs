@@ -19,6 +19,8 @@ use unicode_width::UnicodeWidthStr;
 pub(in crate::tui) struct Palette {
     typed: String,
     list: List,
+    /// A row was chosen by the user.
+    moved: bool,
     /// Where places are.
     view: Option<Box<View>>,
     found: Vec<Choice>,
@@ -35,6 +37,7 @@ impl Palette {
         let mut palette = Palette {
             typed: String::new(),
             list: List::default(),
+            moved: false,
             view: view.cloned().map(Box::new),
             found: Vec::new(),
         };
@@ -67,12 +70,15 @@ impl Palette {
     pub(super) fn on_key(&mut self, event: KeyEvent) -> Outcome {
         match event.code {
             KeyCode::Esc => return Outcome::Close,
+            // Nothing that was not asked for is done, and nothing that was typed is lost.
+            KeyCode::Enter if self.typed.trim().is_empty() && !self.moved => return Outcome::Stay,
             KeyCode::Enter => return self.run(self.list.chosen),
             KeyCode::Backspace => {
                 self.typed.pop();
             }
             KeyCode::Char(c) if !event.modifiers.contains(KeyModifiers::CONTROL) => self.typed.push(c),
             _ => {
+                self.moved = true;
                 self.list.step(step(event).unwrap_or(0));
                 return Outcome::Stay;
             }
@@ -86,7 +92,7 @@ impl Palette {
         match self.found.get(row) {
             Some(Choice::Run(action)) => Outcome::Run(*action),
             Some(Choice::Go(target)) => Outcome::Go(target.request.clone()),
-            None => Outcome::Close,
+            None => Outcome::Stay,
         }
     }
 
@@ -121,7 +127,7 @@ impl Palette {
             put(frame, at, keys, theme.key(), true);
         });
         if self.found.is_empty() {
-            put(frame, rows, " no such place or command", theme.dim(), false);
+            put(frame, rows, " no such place or command here", theme.warn(), false);
         }
     }
 }

@@ -6,7 +6,7 @@ mod latest;
 
 use crate::cost::{Comparison, Difference, ModeFigures};
 use crate::format::{bytes, count, nanoseconds, plural, wrapped};
-use crate::proxy::{Engine, Mode, State};
+use crate::proxy::{Engine, State};
 use crate::tui::keys::Action;
 use crate::tui::list::List;
 use crate::tui::pane::{Clicks, Context, Effect, Lists, Pane};
@@ -33,7 +33,7 @@ pub(in crate::tui) struct Compare {
     /// True once a mode was chosen by the user.
     chosen: bool,
     /// The mode whose move is shown, and what it would change.
-    moving: Option<(Mode, Vec<Difference>)>,
+    moving: Option<(Engine, Vec<Difference>)>,
     /// Lines of it.
     below: List,
     lower: bool,
@@ -51,9 +51,9 @@ impl Compare {
         }
     }
 
-    fn find_moves(&mut self, to: Mode, cx: &Context) {
+    fn find_moves(&mut self, to: Engine, cx: &Context) {
         let Some(u) = &cx.update else { return };
-        self.moving = Some((to, crate::cost::moving(&u.snapshot, &u.model, to)));
+        self.moving = Some((to, crate::cost::moving(&u.snapshot, &u.model, to.mode())));
     }
 }
 
@@ -94,7 +94,7 @@ impl Pane for Compare {
                 let Some(engine) = self.engines.get(self.list.chosen).copied() else {
                     return Effect::Nothing;
                 };
-                self.find_moves(engine.mode(), cx);
+                self.find_moves(engine, cx);
                 self.below.go_to_top();
                 self.lower = true;
                 Effect::Nothing
@@ -176,12 +176,12 @@ impl Pane for Compare {
         }
         if let Some((to, differences)) = &self.moving {
             let n = plural(differences.len() as u64, "difference");
-            let runs = c.modes.iter().any(|m| m.running && m.engine.mode() == *to);
+            let runs = c.modes.iter().any(|m| m.running && m.engine == *to);
             let title = match runs {
-                true => format!("{} runs here", to.name()),
-                false => format!("What a move to {} changes: {n}", to.name()),
+                true => format!("{} runs here: there is nothing to move", to.words()),
+                false => format!("What a move to {} changes: {n}", to.words()),
             };
-            let inner = part(frame, theme, words, &title, "Esc closes", self.lower);
+            let inner = part(frame, theme, words, &title, "j k scroll · Esc closes", self.lower);
             let gain = gain_words(&c, *to);
             let mut all: Vec<Line<'static>> = wrapped(&gain, width)
                 .into_iter()
@@ -191,7 +191,8 @@ impl Pane for Compare {
             self.below.fit(all.len(), inner);
             // Its lines are read, not chosen: the chosen one is the first.
             let last = all.len().saturating_sub(usize::from(inner.height));
-            self.below.top = self.below.chosen.min(last);
+            self.below.chosen = self.below.chosen.min(last);
+            self.below.top = self.below.chosen;
             draw_list(frame, theme, &self.below, None, |frame, i, at| {
                 frame.render_widget(Paragraph::new(all[i].clone()), at);
             });
@@ -205,11 +206,10 @@ impl Pane for Compare {
 }
 
 /// What a first packet and one change cost in a mode, against the one that runs.
-fn gain_words(c: &Comparison, to: Mode) -> String {
+fn gain_words(c: &Comparison, to: Engine) -> String {
     let of = |engine: &ModeFigures| engine.first_packet_ns.map(|s| s.mean);
     let now = c.modes.iter().find(|m| m.running);
-    let then = c.modes.iter().filter(|m| m.engine.mode() == to && !m.running);
-    let then = then.min_by(|a, b| of(a).unwrap_or(f64::MAX).total_cmp(&of(b).unwrap_or(f64::MAX)));
+    let then = c.modes.iter().find(|m| m.engine == to && !m.running);
     let (Some(now), Some(then)) = (now, then) else { return String::new() };
     let first = match (of(now), of(then)) {
         (Some(a), Some(b)) => {

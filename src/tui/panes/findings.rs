@@ -99,7 +99,12 @@ impl Pane for Findings {
         let examination = update.examination.clone();
         let findings = self.rows(&examination);
         self.found = findings.len();
-        let lower = (area.height * 2 / 5).clamp(5, 14);
+        let shown = self.rows(&examination).len();
+        let lower = match self.list.chosen < shown {
+            true => (area.height * 2 / 5).clamp(5, 14),
+            // Names of causes are many.
+            false => area.height.saturating_sub(shown.min(4) as u16 + 4).max(5),
+        };
         let [upper, lower] = Layout::vertical([Constraint::Min(4), Constraint::Length(lower)]).areas(area);
         let unchecked = examination.unchecked.len();
         let note = match unchecked {

@@ -160,7 +160,19 @@ fn draw_verdict(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect
                 update.health.iter().find(|h| h.state == HealthState::Unknown).map_or("", |h| h.why.as_str());
             (theme.warn(), format!("? Not everything is known: {why}."))
         }
-        _ => (theme.good(), "● Healthy: no Service loses new flows, and conntrack loses nothing.".into()),
+        _ => match update.health.count(HealthState::NoEndpoints) as u64 {
+            0 => (theme.good(), "● Healthy: no Service loses new flows, and conntrack loses nothing.".into()),
+            1 => (
+                theme.warn(),
+                "● No Service with endpoints loses new flows; one has none, and refuses them.".into(),
+            ),
+            n => {
+                let n = count(n);
+                let text =
+                    format!("● No Service with endpoints loses new flows; {n} have none, and refuse them.");
+                (theme.warn(), text)
+            }
+        },
     };
     let place = Rect { x: area.x + 1, width: area.width.saturating_sub(1), ..area };
     put(frame, place, &clip_end(&text, room), style.patch(theme.strong()), false);

@@ -302,7 +302,7 @@ impl Pane for Service {
         let lines = backends::frontends(theme, service, update.health.get(i), inner.width);
         let chart_height = match inner.height {
             // A path is read from its begin to its end; the picture has where it is reached itself.
-            _ if self.section == Section::Path => 0,
+            _ if self.section == Section::Path || service.backends.is_empty() => 0,
             height if self.section == Section::Picture => {
                 let spare = height.saturating_sub(lines.len() as u16 + 1 + picture::needed_height(update, i));
                 if spare < 5 { 0 } else { spare.min(12) }

@@ -41,11 +41,10 @@ pub(in crate::tui) fn columns_that_fit<R: Rows>(
     }
     // A wide screen gives room to trends, too; what then is left stays blank at the right.
     if let Some(at) = shown.iter().position(|c| c.key == "trend") {
-        let more = spare.min(TREND.saturating_sub(widths[at]));
-        widths[at] += more;
-        spare -= more;
-        if let Some(at) = shown.iter().position(|c| c.key == "why") {
-            widths[at] += spare;
+        match shown.iter().position(|c| c.key == "why") {
+            // Words say more than a longer trend.
+            Some(why) => widths[why] += spare,
+            None => widths[at] += spare.min(TREND.saturating_sub(widths[at])),
         }
     } else if let Some(at) = shown.iter().position(|c| is_flexible(c)) {
         widths[at] += spare;

@@ -144,7 +144,7 @@ pub(super) fn frontends(
 }
 
 /// Why there are no backends.
-fn no_backends(service: &Service) -> String {
+pub(super) fn no_backends(service: &Service) -> String {
     if let Some(why) = service.unknown_backends {
         return format!(" Its endpoints are not known: {}.", why.words());
     }

@@ -1,11 +1,13 @@
 //! The picture of a Service: who sends, where it is reached, and which backends get it, with what is lost on the way.
 
+use crate::columns::lost_share;
 use crate::doctor::Spread;
 use crate::format::{clip, clip_end, count, nanoseconds, share_text};
+use crate::health::HealthState;
 use crate::proxy::{
     Frontend, FrontendKind, Service, endpoint_text, frontend_text, pod_network, pod_networks,
 };
-use crate::reach::{LossPart, SenderKind, taker_words};
+use crate::reach::{ALL, LossPart, SenderKind, taker_words};
 use crate::snapshot::Snapshot;
 use crate::tui::list::List;
 use crate::tui::pane::Context;
@@ -232,9 +234,13 @@ pub(super) fn draw(
     let lost = losses(update, i);
     let figures = update.model.figures(i);
     let spread = Spread::of(service, figures);
+    let verdict = match service.backends.is_empty() {
+        true => super::backends::no_backends(service).trim().to_string(),
+        false => spread.words(),
+    };
     let widest = |all: &mut dyn Iterator<Item = usize>| all.max().unwrap_or(1) as u16;
     let lines = service.frontends.iter().map(|f| frontend_text(f).width() + 1 + kind_words(f).width());
-    let backends = service.backends.iter().map(|b| endpoint_text(b.address, b.port).width());
+    let backends = service.backends.iter().map(|b| endpoint_text(b.address, b.port).width()).chain([12]);
     let timed = (0..service.backends.len()).any(|n| figures.latencies(n).is_some());
     let p = places(area.width, widest(&mut { lines }), widest(&mut { backends }), timed);
     let at = |x: u16, width: u16, y: u16| Rect { x: area.x + x, y, width, height: 1 };
@@ -305,7 +311,7 @@ pub(super) fn draw(
     // The verdict, then what is lost.
     let text = Rect { x: area.x + 1, y: body.bottom(), width: area.width.saturating_sub(2), height: 1 };
     let style = if spread.is_uneven() { theme.warn() } else { theme.dim() };
-    put(frame, text, &clip_end(&spread.words(), usize::from(text.width)), style, false);
+    put(frame, text, &clip_end(&verdict, usize::from(text.width)), style, false);
     for (n, line) in lost.iter().enumerate().take(usize::from(below - 1)) {
         let line = clip_end(line, usize::from(text.width));
         put(frame, Rect { y: text.y + 1 + n as u16, ..text }, &line, theme.bad(), false);
@@ -366,7 +372,10 @@ fn draw_backend(
     let service = &update.model.services[i];
     let b = &service.backends[n];
     let figures = update.model.figures(i);
-    let is_lost = update.health.get(i).is_some_and(|h| h.lost_backend(n).is_some());
+    let is_lost = update.health.get(i).is_some_and(|h| {
+        let none_answers = h.state == HealthState::Failing && lost_share(h) >= Some(ALL);
+        h.lost_backend(n).is_some() || none_answers
+    });
     let at = |x: u16, width: u16| Rect { x: line.x + x, width, ..line };
     stretch(frame, theme, at(p.second + 1, p.stretch - 1), part, if is_lost { 1.0 } else { 0.0 });
     let style: Style = if is_lost { theme.bad() } else { theme.text() };

@@ -1,7 +1,7 @@
 //! The list on the screen.
 
 use super::Services;
-use crate::columns::{self, Column, SERVICES, ServiceRow};
+use crate::columns::{self, Column, SERVICES, ServiceRow, lost_share};
 use crate::format::{clip_end, plural};
 use crate::health::HealthState;
 use crate::proxy::Mode;
@@ -34,7 +34,7 @@ fn style_of(theme: Theme, key: &str, row: &ServiceRow<'_>) -> Style {
         "flows" => moving(row.rates.and_then(|r| r.flows.ok())),
         "packets" => moving(row.rates.and_then(|r| r.packets.ok())),
         "bytes" => moving(row.rates.and_then(|r| r.bytes.ok())),
-        "loss" => match row.health.lost_share {
+        "loss" => match lost_share(row.health) {
             Some(share) if share > 0.0 => state,
             _ => theme.dim(),
         },
@@ -73,6 +73,8 @@ impl Services {
         let by = &SERVICES[self.sort];
         let note = match by.head.is_empty() {
             true => by.meaning(),
+            // What one reading had would make rows jump.
+            false if by.key == "flows" => format!("{order}{}, mean of 10 readings", by.head),
             false => format!("{order}{}: {}", by.head, by.meaning()),
         };
         let inner = part(frame, theme, area, &title, &note, focus);
@@ -120,12 +122,17 @@ fn draw_row(
             "name" if row.service.family == IpFamily::V6 && row.service.name.is_some() => {
                 column.text(row, width.saturating_sub(3)) + " v6"
             }
-            "why" => clip_end(&row.health.why, width),
+            "why" => clip_end(cause_of(&row.health.why), width),
             "trend" => sparkline(&history.service(row.place), width),
             _ => column.text(row, width),
         };
         put(frame, Rect { y, ..*place }, &text, style_of(theme, column.key, row), column.right);
     }
+}
+
+/// The cause alone, where the share that is lost and the state are said before it: other columns have these.
+fn cause_of(why: &str) -> &str {
+    why.split_once(" lost: ").map_or(why, |w| w.1)
 }
 
 /// Why the list is empty.
