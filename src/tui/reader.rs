@@ -40,6 +40,14 @@ impl Update {
     pub fn now(view: View, took: Duration, spacing: Duration) -> Update {
         Update { view, took, spacing, moment: None, before: None, notice: None }
     }
+
+    /// Where charts of the session end: `now`, or in the past the time of the reading.
+    pub(super) fn end_words(&self) -> String {
+        match self.moment {
+            None => "now".into(),
+            Some(_) => crate::format::time_of_day(self.view.snapshot.taken_at),
+        }
+    }
 }
 
 impl Deref for Update {

@@ -239,9 +239,7 @@ fn sentences(theme: Theme, update: &Update, c: &Comparison) -> Vec<Line<'static>
         let text = format!("Stale: {}{variant}, {}: {rules}.", m.engine.mode().name(), m.family);
         said.push(line(text, theme.warn()));
     }
-    let hint =
-        "kptop compare --to MODE: what a move would change here; kptop calibrate: this node's own prices.";
-    said.push(line(hint.into(), theme.dim()));
+    said.push(line("kptop calibrate measures this node's own prices.".into(), theme.dim()));
     said.extend(c.notes.iter().map(|n| line(n.clone(), theme.dim())));
     said.push(line(format!("Prices: {}.", update.prices.about), theme.dim()));
     said

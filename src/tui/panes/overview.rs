@@ -98,7 +98,7 @@ impl Pane for Overview {
                 false => "Flows to all Services that conntrack held",
             };
             let inner = part(frame, theme, plot, what, "over the session", false);
-            chart(frame, theme, inner, update.history.total());
+            chart(frame, theme, inner, update.history.total(), &update.end_words());
         }
         let [left, right] = columns(second);
         draw_movers(frame, theme, update, &self.movers, left);

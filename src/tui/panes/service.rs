@@ -328,7 +328,7 @@ impl Pane for Service {
             };
             put(frame, Rect { x: plot.x + 1, height: 1, ..plot }, words, theme.dim(), false);
             let below = Rect { y: plot.y + 1, height: plot.height - 1, ..plot };
-            chart(frame, theme, below, &update.history.session(i));
+            chart(frame, theme, below, &update.history.session(i), &update.end_words());
         }
         let label = |s: Section| match s {
             Section::Backends => {

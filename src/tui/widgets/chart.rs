@@ -12,8 +12,9 @@ use ratatui::widgets::{RenderDirection, Sparkline};
 /// Width of the figures at the left.
 const AXIS: u16 = 6;
 
-/// Draws a session: the highest value and 0 at the left, time below. On less than three lines, nothing.
-pub(in crate::tui) fn chart(frame: &mut Frame<'_>, theme: Theme, area: Rect, session: &Session) {
+/// Draws a session: the highest value and 0 at the left, time below, which ends at `end`: `now`, or a time. On less than three
+/// lines, nothing.
+pub(in crate::tui) fn chart(frame: &mut Frame<'_>, theme: Theme, area: Rect, session: &Session, end: &str) {
     if area.height < 3 || area.width < 24 {
         return;
     }
@@ -46,9 +47,10 @@ pub(in crate::tui) fn chart(frame: &mut Frame<'_>, theme: Theme, area: Rect, ses
         buffer.set_string(plot.x - 1, y, "│", theme.dim());
     }
     let axis = Rect { y: plot.bottom(), height: 1, ..plot };
-    let ago = format!("{} ago", duration(session.length()));
-    put(frame, axis, &ago, theme.dim(), false);
-    if usize::from(axis.width) > ago.len() + 5 {
-        put(frame, axis, "now", theme.dim(), true);
+    let ago = if end == "now" { "ago" } else { "before" };
+    let begin = format!("{} {ago}", duration(session.length()));
+    put(frame, axis, &begin, theme.dim(), false);
+    if usize::from(axis.width) > begin.len() + end.len() + 2 {
+        put(frame, axis, end, theme.dim(), true);
     }
 }

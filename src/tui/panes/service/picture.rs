@@ -308,6 +308,10 @@ pub(super) fn draw(
         let part = rates[n].map_or(0.0, |r| if most > 0.0 { r / most } else { 0.0 });
         draw_backend(frame, theme, (update, i, n), p, Rect { x: area.x, ..place }, part);
     });
+    let verdict = match update.moment.is_some() && from.iter().all(|f| f.held.is_none()) {
+        true => format!("{verdict} · senders were not recorded"),
+        false => verdict,
+    };
     // The verdict, then what is lost.
     let text = Rect { x: area.x + 1, y: body.bottom(), width: area.width.saturating_sub(2), height: 1 };
     let style = if spread.is_uneven() { theme.warn() } else { theme.dim() };
