@@ -82,6 +82,7 @@ impl App {
             rule_rates: RuleRates::default(),
             owners: Vec::new(),
             searching: false,
+            trail: String::new(),
         };
         App {
             cx,
@@ -149,6 +150,21 @@ impl App {
             Place::Pane(name) => name,
             Place::Service => PaneName::Services,
         }
+    }
+
+    /// Where Esc and Backspace lead back to, in words, before what is shown.
+    pub(super) fn find_trail(&mut self) {
+        let opened =
+            || Some(format!("{} › {} › ", PaneName::Services.title(), self.service.label(&self.cx)?));
+        self.cx.trail = match self.place {
+            Place::Service => format!("{} › ", self.came_from.unwrap_or(PaneName::Services).title()),
+            Place::Pane(PaneName::Rules) => match (self.jumps.last(), self.came_from) {
+                (Some(Request::SameService(..)), _) => opened().unwrap_or_default(),
+                (_, Some(from)) => format!("{} › ", from.title()),
+                _ => String::new(),
+            },
+            Place::Pane(_) => String::new(),
+        };
     }
 
     fn pane_of(&mut self, name: PaneName) -> (&mut dyn Pane, &Context) {

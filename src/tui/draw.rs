@@ -32,6 +32,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App) {
     .areas(area);
     app.clicks.clear();
     header(frame, app, top);
+    app.find_trail();
     let (pane, cx, clicks) = app.pane_mut();
     pane.draw(frame, body, cx, clicks);
     let theme = app.cx.theme;

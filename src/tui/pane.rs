@@ -27,6 +27,8 @@ pub(super) struct Context {
     pub(super) owners: Vec<Vec<&'static str>>,
     /// A search is being typed.
     pub(super) searching: bool,
+    /// What was opened on the way here, before what is shown: `Services › `; empty where nothing was.
+    pub(super) trail: String,
 }
 
 impl Context {

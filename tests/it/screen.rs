@@ -584,6 +584,29 @@ fn findings_and_changes_are_searched_and_esc_undoes_it() {
     assert!(screen(&mut a, 120, 40).contains("shop/cart"));
 }
 
+/// Enter on a backend that loses its packets goes to the rule that takes them, on another one to the path that ends there; the
+/// title says what was opened on the way, and Esc leads back.
+#[test]
+fn a_backend_leads_to_its_rule_or_its_path() {
+    let mut a = losing(ThemeName::Dark);
+    press(&mut a, "/cart\n\n");
+    assert!(screen(&mut a, 120, 40).contains(" Services › shop/cart TCP · iptables"));
+    press(&mut a, "j\n");
+    let text = screen(&mut a, 120, 40);
+    assert!(text.contains("Services › shop/cart › Tables and chains"), "{text}");
+    assert!(text.contains("inet quarantine forward") && text.contains("10.244.1.27"), "{text}");
+    press(&mut a, "⎋");
+    assert!(screen(&mut a, 120, 40).contains("25% from pods dropped by a rule"));
+    press(&mut a, "k\n");
+    let text = screen(&mut a, 120, 40);
+    assert!(
+        text.contains("The way to 10.244.0.29:8080") || text.contains("path to 10.244.0.29:8080"),
+        "{text}"
+    );
+    press(&mut a, "⎋");
+    assert!(screen(&mut a, 120, 40).contains(" Services "));
+}
+
 /// Chains of iptables mode are hashes: the Service and the backend are beside them, and a search finds them by these.
 #[test]
 fn chains_have_the_names_of_their_services() {

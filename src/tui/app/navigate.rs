@@ -116,6 +116,7 @@ impl App {
         let away = self.place == Place::Service || self.tab() == PaneName::Rules;
         match self.came_from.take().filter(|_| away) {
             Some(pane) => self.show(pane),
+            None if self.has_jumped() => self.back_from_jump(),
             None => self.act(Action::Back),
         }
     }

@@ -62,6 +62,11 @@ impl Service {
         }
     }
 
+    /// What it is called.
+    pub(in crate::tui) fn label(&self, cx: &Context) -> Option<String> {
+        self.found(cx).map(|(_, _, s)| screen_label(s))
+    }
+
     /// Whether the Service is still there.
     pub(in crate::tui) fn is_there(&self) -> bool {
         self.index.is_some()
@@ -166,8 +171,27 @@ impl Service {
                     None => Effect::Notice("there is no rule to go to".into()),
                 }
             }
+            Section::Picture | Section::Backends => self.enter_backend(cx, back),
             _ => Effect::Nothing,
         }
+    }
+
+    /// To the rule that takes what goes to the chosen backend; where nothing does, the path to it.
+    fn enter_backend(&mut self, cx: &Context, back: Request) -> Effect {
+        let Some((u, i, s)) = self.found(cx) else { return Effect::Nothing };
+        let Some(b) = s.backends.get(self.list.chosen) else { return Effect::Nothing };
+        let health = u.health.get(i);
+        if let Some(rule) = health.and_then(|h| h.lost_backend(self.list.chosen)?.rule) {
+            return Effect::Jump { back, to: Request::Rule(rule) };
+        }
+        let to = endpoint_text(b.address, b.port);
+        self.show(Section::Path, cx);
+        let ends_there = |l: &&Line| l.ending.is_some() && l.text.contains(&to);
+        if let Some(end) = self.path.iter().find(ends_there).and_then(|l| l.ending) {
+            self.asked.ending = end;
+            self.find_path(cx);
+        }
+        Effect::Nothing
     }
 }
 
@@ -285,14 +309,16 @@ impl Pane for Service {
     }
 
     fn hints(&self) -> &'static [Action] {
-        &[Action::NextSection]
+        &[Action::NextSection, Action::Enter]
     }
 
     fn draw(&mut self, frame: &mut Frame<'_>, area: Rect, cx: &Context, clicks: &mut Clicks) {
         let theme = cx.theme;
         let Some((update, i, service)) = self.found(cx) else { return };
         let title = format!(
-            "{} {} · {} · {}",
+            "{}{} {} · {} · {}",
+            // How to go back is said at any width.
+            if area.width >= 100 { cx.trail.as_str() } else { "" },
             clip(&screen_label(service), usize::from(area.width / 2)),
             service.protocol.name(),
             service.engine.mode().name(),

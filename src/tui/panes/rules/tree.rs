@@ -106,7 +106,7 @@ impl Rules {
             "hits: packets a rule matched"
         };
         let title = match self.search.is_empty() || cx.searching {
-            true => "Tables and chains".to_string(),
+            true => format!("{}Tables and chains", cx.trail),
             false => format!("Tables and chains · only \"{}\" (Esc clears)", self.search),
         };
         let inner = part(frame, theme, area, &title, note, focus);
