@@ -141,7 +141,10 @@ fn paths(view: &View, typed: &str) -> Vec<Target> {
     let words: Vec<&str> = typed.split_whitespace().collect();
     let (sender, to) = match words[..] {
         [to] => (None, to),
-        [sender, to] => (sender.parse::<Sender>().ok(), to),
+        [sender, to] => match sender.parse::<Sender>() {
+            Ok(sender) => (Some(sender), to),
+            Err(_) => return Vec::new(),
+        },
         _ => return Vec::new(),
     };
     let path = |t: Target| {
@@ -206,6 +209,7 @@ mod tests {
         };
         assert!(first("explain cart").label.contains("a pod of this node to shop/cart"));
         assert!(matching(&view(), "explain").is_empty());
+        assert!(matching(&view(), "explain nobody 30443").is_empty());
     }
 
     proptest! {
