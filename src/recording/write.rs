@@ -128,7 +128,7 @@ impl Encoder {
         self.next += 1;
         let old = self.known.iter().position(|k| k.piece.is_kin(&piece));
         let base = old.and_then(|i| self.known.swap_remove(i).base);
-        if let Some(mut base) = base {
+        let packed = if let Some(mut base) = base {
             let body = encode(&piece)?;
             if base.open.is_empty() {
                 base.open = unpack(base.packed(), &[])?;
@@ -141,8 +141,10 @@ impl Encoder {
                 self.known.push(Written { id, piece, base: Some(base) });
                 return Ok(id);
             }
-        }
-        let packed = pack_value(&piece)?;
+            pack(&body, &[])?
+        } else {
+            pack_value(&piece)?
+        };
         let bytes = block(tag::PIECE, &id.to_le_bytes(), &packed);
         // What is small is written whole each time: its bytes need not be kept.
         let base = (packed.len() > 4096).then(|| Base { id, block: bytes.clone(), open: Vec::new() });
