@@ -69,6 +69,11 @@ impl Examination {
     pub fn checked(&self) -> impl Iterator<Item = &'static str> {
         causes().filter(|id| !self.unchecked.iter().any(|u| u.id == *id))
     }
+
+    /// Causes that were looked for and not found.
+    pub fn ruled_out(&self) -> impl Iterator<Item = &'static str> {
+        self.checked().filter(|id| !self.findings.iter().any(|f| f.id == *id))
+    }
 }
 
 /// The causes that are looked for.

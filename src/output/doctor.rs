@@ -46,10 +46,9 @@ pub fn write_examination(
         writeln!(out, "\n--all names every Service of these findings.")?;
     }
     let wide = width.unwrap_or(120).clamp(40, 140);
-    let found: Vec<&str> = done.findings.iter().map(|f| f.id).collect();
-    let out_of_question: Vec<&str> = done.checked().filter(|id| !found.contains(id)).collect();
+    let ruled_out: Vec<&str> = done.ruled_out().collect();
     writeln!(out, "\nRuled out:")?;
-    for line in wrapped(&out_of_question.join(", "), wide - 2) {
+    for line in wrapped(&ruled_out.join(", "), wide - 2) {
         writeln!(out, "  {line}")?;
     }
     if !done.unchecked.is_empty() {

@@ -43,7 +43,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
     });
     let all = differences(now, &cx.model.services);
     is_its_cluster(cx, now, &all)?;
-    let told = cx.snapshot.kube_proxy.as_ref().and_then(|k| k.config.as_ref()?.min_sync);
+    let told = cx.snapshot.proxy_config().and_then(|c| c.min_sync);
     let patience = told.map_or(ON_ITS_WAY, |min| min.saturating_add(WRITING));
     let knows_internal = has_internal_policy(cx);
     let mut waits = false;

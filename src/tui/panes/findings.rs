@@ -135,7 +135,7 @@ impl Pane for Findings {
                         Line::styled(format!(" ?  {unchecked} causes could not be looked for"), theme.warn())
                     }
                     Rest::RuledOut => {
-                        let n = ruled_out(&examination).count();
+                        let n = examination.ruled_out().count();
                         Line::styled(format!(" ●  {n} causes ruled out"), theme.good())
                     }
                 },
@@ -172,12 +172,6 @@ fn rest(examination: &doctor::Examination) -> Vec<Rest> {
         rest.push(Rest::RuledOut);
     }
     rest
-}
-
-/// Causes that were looked for and not found.
-fn ruled_out(examination: &doctor::Examination) -> impl Iterator<Item = &'static str> {
-    let is_found = |id: &&str| examination.findings.iter().any(|f| f.id == *id);
-    examination.checked().filter(move |id| !is_found(id))
 }
 
 fn nothing_found(read: bool) -> &'static str {
@@ -223,7 +217,7 @@ fn draw_rest(
         };
         examination.unchecked.iter().map(line)
     };
-    let ruled_out = || Line::styled(ruled_out(examination).collect::<Vec<_>>().join(", "), theme.dim());
+    let ruled_out = || Line::styled(examination.ruled_out().collect::<Vec<_>>().join(", "), theme.dim());
     let lines: Vec<Line<'_>> = match what {
         Some(Rest::Unchecked) => not_looked_for().collect(),
         Some(Rest::RuledOut) => vec![ruled_out()],
