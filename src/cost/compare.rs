@@ -261,12 +261,12 @@ fn written(snapshot: &Snapshot, services: &[Service], engine: Engine, form: &Rul
             continue;
         }
         let cluster_cidr = pod_network(snapshot, family);
+        let node = nodes.iter().copied().find(|a| IpFamily::of(*a) == family);
         let tables = match engine {
             Engine::Nftables => {
-                let primary = nodes.iter().copied().find(|a| IpFamily::of(*a) == family);
                 let config = snapshot.proxy_config();
                 let serves = |a: &IpAddr| {
-                    let is_primary = Some(*a) == primary;
+                    let is_primary = Some(*a) == node;
                     let set = config.and_then(|c| c.serves_node_ports_on(*a, is_primary));
                     set.unwrap_or(is_primary)
                 };
@@ -281,19 +281,13 @@ fn written(snapshot: &Snapshot, services: &[Service], engine: Engine, form: &Rul
                 vec![nftables::write(services, family, &options)]
             }
             Engine::Ipvs => {
-                let options = ipvs::FrameOptions {
-                    version,
-                    cluster_cidr,
-                    node: nodes.iter().copied().find(|a| IpFamily::of(*a) == family),
-                    node_addresses: &nodes,
-                };
+                let options = ipvs::FrameOptions { version, cluster_cidr, node, node_addresses: &nodes };
                 let (tables, sets) = ipvs::frame(services, family, &options);
                 ipsets.extend(sets);
                 tables
             }
             _ => {
                 let large_cluster = services.iter().map(|s| s.backends.len()).sum::<usize>() > 1000;
-                let node = nodes.iter().copied().find(|a| IpFamily::of(*a) == family);
                 let accounts = form.accounts;
                 let options = iptables::WriteOptions { version, cluster_cidr, large_cluster, accounts, node };
                 iptables::write(services, family, &options)

@@ -64,7 +64,7 @@ impl<'a> CheckContext<'a> {
             facts,
             snapshot: facts.snapshot,
             model: facts.model,
-            taken: taken(facts.reach),
+            taken: taken(facts.reach.iter().enumerate()),
             flows: vec![Vec::new(); facts.model.services.len()],
             others: Vec::new(),
         };

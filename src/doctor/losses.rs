@@ -2,31 +2,31 @@
 
 use super::finding::Severity;
 use crate::proxy::{RuleRef, chain};
-use crate::reach::{ALL, Loss, LossPart, Reach, SenderKind, Taker};
+use crate::reach::{ALL, Loss, LossPart, SenderKind, ServiceReach, Taker};
 use crate::ruleset::{ChainId, Hook};
 use crate::snapshot::Snapshot;
 use std::collections::HashMap;
 
 /// Losses of one Service that one taker causes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lost<'a> {
+pub(crate) struct Lost<'a> {
     /// The Service, by its place.
-    pub(super) service: usize,
-    pub(super) loss: &'a Loss,
-    pub(super) part: &'a LossPart,
+    pub(crate) service: usize,
+    pub(crate) loss: &'a Loss,
+    pub(crate) part: &'a LossPart,
 }
 
 /// Everything that one taker takes.
 #[derive(Clone, Debug)]
-pub(super) struct Taken<'a> {
-    pub(super) taker: &'a Taker,
+pub(crate) struct Taken<'a> {
+    pub(crate) taker: &'a Taker,
     /// Those that lose most first.
-    pub(super) losses: Vec<Lost<'a>>,
+    pub(crate) losses: Vec<Lost<'a>>,
 }
 
 impl Taken<'_> {
     /// The Services, by their places, each once.
-    pub(super) fn services(&self) -> Vec<usize> {
+    pub(crate) fn services(&self) -> Vec<usize> {
         let mut found: Vec<usize> = Vec::new();
         let mut seen = std::collections::HashSet::new();
         found.extend(self.losses.iter().map(|l| l.service).filter(|s| seen.insert(*s)));
@@ -34,7 +34,7 @@ impl Taken<'_> {
     }
 
     /// Kinds of senders that lose something.
-    pub(super) fn senders(&self) -> Vec<SenderKind> {
+    pub(crate) fn senders(&self) -> Vec<SenderKind> {
         let mut found: Vec<SenderKind> = self.losses.iter().map(|l| l.loss.sender).collect();
         found.sort_unstable();
         found.dedup();
@@ -42,7 +42,7 @@ impl Taken<'_> {
     }
 
     /// Their senders, for people: `pods and other nodes`.
-    pub(super) fn senders_text(&self) -> String {
+    pub(crate) fn senders_text(&self) -> String {
         let names: Vec<&str> = self.senders().into_iter().map(SenderKind::plural).collect();
         match &names[..] {
             [most @ .., last] if !most.is_empty() => format!("{} and {last}", most.join(", ")),
@@ -51,12 +51,12 @@ impl Taken<'_> {
     }
 
     /// The most that one Service loses of one sender's packets, 0 to 1.
-    pub(super) fn share(&self) -> f64 {
+    pub(crate) fn share(&self) -> f64 {
         self.losses.iter().map(|l| l.part.share).fold(0.0, f64::max)
     }
 
     /// How much it matters: all new flows of anybody but clients outside, which may be shut out on purpose, or less.
-    pub(super) fn severity(&self) -> Severity {
+    pub(crate) fn severity(&self) -> Severity {
         let outside = self.senders() == [SenderKind::Outside];
         if outside || self.share() < ALL { Severity::Warning } else { Severity::Critical }
     }
@@ -88,11 +88,11 @@ fn is_in(snapshot: &Snapshot, rule: RuleRef, chain: &str) -> bool {
     t.table.chain_of(rule.rule).is_some_and(|c| t.table.chain_name(c) == chain)
 }
 
-/// All losses by taker, in the order in which they were found.
-pub(super) fn taken(reach: &Reach) -> Vec<Taken<'_>> {
+/// Losses of these Services, each with its place, by taker, in the order in which they were found.
+pub(crate) fn taken<'a>(of: impl Iterator<Item = (usize, &'a ServiceReach)>) -> Vec<Taken<'a>> {
     let mut places: HashMap<(u8, usize, u32), usize> = HashMap::new();
     let mut all: Vec<Taken<'_>> = Vec::new();
-    for (service, r) in reach.iter().enumerate() {
+    for (service, r) in of {
         for loss in &r.losses {
             for part in &loss.parts {
                 let key = match &part.taker {

@@ -18,5 +18,6 @@ pub use facts::{Before, Facts, Had};
 pub use finding::{Finding, Severity, Subject};
 pub use group::SHOWN;
 pub use losses::cause_of;
+pub(crate) use losses::{Taken, taken};
 pub use spread::Spread;
 pub use steady::{QUIET, Steady};

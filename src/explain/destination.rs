@@ -26,8 +26,8 @@ fn protocol(text: &str) -> Option<u8> {
     all.into_iter().find(|p| text.eq_ignore_ascii_case(p.name())).map(Protocol::number)
 }
 
-/// An address with or without port: `10.0.0.1`, `10.0.0.1:80`, `fd00::1`, `[fd00::1]:80`.
-fn address(text: &str) -> Option<(IpAddr, Option<u16>)> {
+/// An address with or without a port: `10.0.0.1`, `10.0.0.1:80`, `fd00::1`, `[fd00::1]:80`.
+pub(crate) fn address(text: &str) -> Option<(IpAddr, Option<u16>)> {
     if let Ok(a) = text.parse::<IpAddr>() {
         return Some((a, None));
     }

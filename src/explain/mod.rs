@@ -6,5 +6,6 @@ mod destination;
 mod lines;
 
 pub use answer::{Ending, Explanation, Sender, explain, verdict};
+pub(crate) use destination::address;
 pub use destination::{Destination, destinations, frontend_destination};
 pub use lines::{Line, LineKind, percent};

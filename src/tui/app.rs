@@ -123,8 +123,7 @@ impl App {
         if self.message.is_some() || u.moment.is_some() || u.snapshot.failed().next().is_some() {
             return;
         }
-        let bad = u.rows().filter(|r| r.service.is_used() && r.health.state.is_bad()).count() as u64;
-        self.message = Some(match bad {
+        self.message = Some(match u.health.bad() as u64 {
             0 => "? has the keys · : goes to a Service, an address, a port".into(),
             n => format!(
                 "{} {} new flows: 6 says why · ? has the keys · : goes to a Service",

@@ -1,7 +1,7 @@
 //! Where the palette goes: `cart`, `10.96.2.9`, `30443`, `ns shop`, `explain 203.0.113.9 30443`.
 
 use super::request::Request;
-use crate::explain::Sender;
+use crate::explain::{self, Sender};
 use crate::format::plural;
 use crate::observe::View;
 use crate::proxy::{Frontend, FrontendKind, Service, endpoint_text, frontend_text, screen_label};
@@ -27,16 +27,11 @@ struct Destination {
 
 impl Destination {
     fn parse(text: &str) -> Option<Destination> {
-        let bare = text.trim_start_matches('[').trim_end_matches(']');
         if let Ok(port) = text.trim_start_matches(':').parse() {
             return Some(Destination { address: None, port: Some(port) });
         }
-        if let Ok(address) = bare.parse() {
-            return Some(Destination { address: Some(address), port: None });
-        }
-        let (address, port) = text.rsplit_once(':')?;
-        let address = address.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
-        Some(Destination { address: Some(address), port: Some(port.parse().ok()?) })
+        let (address, port) = explain::address(text)?;
+        Some(Destination { address: Some(address), port })
     }
 
     fn is_reached_by(&self, f: &Frontend, view: &View) -> bool {

@@ -68,15 +68,16 @@ pub(in crate::tui::panes) fn draw_short(
     draw(frame, rest, cx, (update, i), list, focus.then_some(true));
 }
 
+/// A kind of frontend in few columns.
+pub(super) fn kind_words(kind: FrontendKind) -> &'static str {
+    match kind {
+        FrontendKind::LoadBalancerIp => "load balancer",
+        kind => kind.words(),
+    }
+}
+
 fn frontend_words(f: &Frontend) -> String {
-    let kind = match f.kind {
-        Some(FrontendKind::ClusterIp) => "cluster IP",
-        Some(FrontendKind::ExternalIp) => "external IP",
-        Some(FrontendKind::LoadBalancerIp) => "load balancer",
-        Some(FrontendKind::NodePort) => "node port",
-        Some(FrontendKind::FirewallMark(_)) => "firewall mark",
-        None => "address",
-    };
+    let kind = f.kind.map_or("address", kind_words);
     let mut text = format!("{} {kind}", frontend_text(f));
     if f.traffic_policy == Some(TrafficPolicy::Local) {
         text.push_str(", local");

@@ -13,6 +13,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::widgets::Paragraph;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 fn state_of(flow: &ConntrackFlow) -> &'static str {
@@ -63,11 +64,20 @@ fn flow_words(service: &Service, snapshot: &Snapshot) -> String {
 }
 
 /// True for a flow that was sent to a Service.
-fn is_to(service: &Service, snapshot: &Snapshot, key: &FlowKey) -> bool {
+pub(super) fn is_to(service: &Service, snapshot: &Snapshot, key: &FlowKey) -> bool {
     let own = || snapshot.addresses.iter().any(|a| a.address == key.frontend);
     let here =
         |f: &Frontend| f.port == key.frontend_port && f.address.map_or_else(own, |a| a == key.frontend);
     key.protocol == service.protocol.number() && service.frontends.iter().any(here)
+}
+
+/// The flows that are kept one by one, where those of this Service are among them.
+pub(super) fn followed(snapshot: &Snapshot, service: &Service) -> Option<Arc<Flows>> {
+    let wanted = |f: &Arc<Flows>| {
+        f.all_kept
+            || f.wanted().iter().any(|w| service.frontends.iter().any(|s| (s.address, s.port) == (w.1, w.2)))
+    };
+    snapshot.followed_flows().cloned().filter(wanted)
 }
 
 /// What began and ended while a user looks, in a sentence.
@@ -124,12 +134,7 @@ pub(super) fn draw(
         put(frame, Rect { x: rest.x + 1, height: 1, ..rest }, &words, theme.dim(), false);
         rest = Rect { y: rest.y + 1, height: rest.height.saturating_sub(1), ..rest };
     }
-    let flows = update.snapshot.followed_flows().cloned();
-    let wanted = |f: &Flows| {
-        f.all_kept
-            || f.wanted().iter().any(|w| service.frontends.iter().any(|s| (s.address, s.port) == (w.1, w.2)))
-    };
-    let Some(flows) = flows.filter(|f| wanted(f)) else {
+    let Some(flows) = followed(&update.snapshot, service) else {
         rows.fit(0, rest);
         let words = match &update.moment {
             None => " Reading its flows one by one …",

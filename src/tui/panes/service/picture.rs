@@ -1,14 +1,14 @@
 //! The picture of a Service: who sends, where it is reached, and which backends get it, with what is lost on the way.
 
+use super::backends::kind_words;
+use super::flows::{followed, is_to};
 use crate::columns::lost_share;
-use crate::doctor::Spread;
+use crate::doctor::{Spread, Taken, taken};
 use crate::format::{clip, clip_end, count, nanoseconds, share_text};
 use crate::health::HealthState;
-use crate::proxy::{
-    Frontend, FrontendKind, Service, endpoint_text, frontend_text, pod_network, pod_networks,
-};
-use crate::reach::{ALL, LossPart, SenderKind, taker_words};
-use crate::snapshot::Snapshot;
+use crate::proxy::{Frontend, Service, endpoint_text, frontend_text, pod_network, pod_networks};
+use crate::reach::{ALL, SenderKind, taker_words};
+use crate::snapshot::{FlowKey, Snapshot};
 use crate::tui::list::List;
 use crate::tui::pane::Context;
 use crate::tui::reader::Update;
@@ -104,26 +104,16 @@ fn joint(left: bool, right: bool, up: bool, down: bool) -> char {
 /// Connections by who sends them, where the flows of this Service are read one by one.
 fn held_by_sender(update: &Update, service: &Service) -> Option<[u64; 3]> {
     let s: &Snapshot = &update.snapshot;
-    let flows = s.followed_flows()?;
-    let is_wanted = |f: &Frontend| flows.wanted().iter().any(|w| (f.address, f.port) == (w.1, w.2));
-    if !flows.all_kept && !service.frontends.iter().any(is_wanted) {
-        return None;
-    }
+    let flows = followed(s, service)?;
     let mut pods = pod_networks(s, service.family);
     pods.extend(pod_network(s, service.family));
     let own = |a: IpAddr| s.addresses.iter().any(|x| x.address == a);
-    let reached = |a: IpAddr, port: u16| {
-        service.frontends.iter().any(|f| f.port == port && f.address.map_or_else(|| own(a), |x| x == a))
-    };
     let mut by = [0; 3];
-    for f in &flows.followed {
-        let o = &f.original;
-        if o.protocol != service.protocol.number() || !reached(o.destination, o.destination_port) {
-            continue;
-        }
+    for f in flows.followed.iter().filter(|f| is_to(service, s, &FlowKey::of(f))) {
+        let source = f.original.source;
         let kind = match () {
-            () if own(o.source) => 1,
-            () if pods.iter().any(|n| n.contains(o.source)) => 0,
+            () if own(source) => 1,
+            () if pods.iter().any(|n| n.contains(source)) => 0,
             () => 2,
         };
         by[kind] += 1;
@@ -148,73 +138,52 @@ fn senders(update: &Update, i: usize, service: &Service) -> Vec<From> {
     all
 }
 
-fn kind_words(f: &Frontend) -> &'static str {
-    match f.kind {
-        Some(FrontendKind::ClusterIp) => "cluster IP",
-        Some(FrontendKind::ExternalIp) => "external IP",
-        Some(FrontendKind::LoadBalancerIp) => "load balancer",
-        Some(FrontendKind::NodePort) => "node port",
-        Some(FrontendKind::FirewallMark(_)) => "mark",
-        None => "",
-    }
+/// `10.96.2.9:8080 cluster IP`
+fn whole_line(f: &Frontend) -> String {
+    let address = frontend_text(f);
+    f.kind.map_or(address.clone(), |kind| format!("{address} {}", kind_words(kind)))
 }
 
 /// A frontend in so many columns: its kind goes before its address is cut.
 fn frontend_line(f: &Frontend, width: usize) -> String {
-    let address = frontend_text(f);
-    let whole = format!("{address} {}", kind_words(f));
-    if whole.trim_end().width() <= width { whole.trim_end().to_string() } else { clip(&address, width) }
+    let whole = whole_line(f);
+    if whole.width() <= width { whole } else { clip(&frontend_text(f), width) }
 }
 
-/// What takes new flows: who loses which part, by what, where, and what it counted.
-fn losses(update: &Update, i: usize) -> Vec<String> {
-    let s = &update.snapshot;
-    let mut seen: Vec<(&LossPart, Vec<SenderKind>)> = Vec::new();
-    for loss in update.reach.get(i).into_iter().flat_map(|r| &r.losses) {
-        for part in &loss.parts {
-            match seen.iter_mut().find(|(p, _)| p.taker == part.taker) {
-                Some((known, who)) => {
-                    if !who.contains(&loss.sender) {
-                        who.push(loss.sender);
-                    }
-                    if part.share > known.share {
-                        *known = part;
-                    }
-                }
-                None => seen.push((part, vec![loss.sender])),
-            }
-        }
-    }
-    seen.sort_by(|a, b| b.0.share.total_cmp(&a.0.share));
-    let line = |(part, who): &(&LossPart, Vec<SenderKind>)| {
-        let verb = match part.end {
-            End::Dropped => "dropped by",
-            End::Rejected => "rejected by",
-            _ => "lost by",
-        };
-        let who: Vec<&str> = who.iter().map(|w| w.plural()).collect();
-        let place = part.taker.place(s).map_or(String::new(), |p| format!(" · {p}"));
-        let rule = part.taker.rule().and_then(|r| {
-            let t = &s.tables.get(r.table)?.table;
-            Some(format!(": {}", t.rule_text(t.rule(r.rule))))
-        });
-        let packets = part.taker.packets(s).map_or(String::new(), |n| format!(" · {} packets", count(n)));
-        format!(
-            "✗ {} from {} {verb} {}{place}{}{packets}",
-            share_text(Some(part.share)),
-            who.join(", "),
-            taker_words(s, &part.taker),
-            rule.unwrap_or_default()
-        )
+/// What takes new flows of a Service, what takes most first.
+fn taken_of(update: &Update, i: usize) -> Vec<Taken<'_>> {
+    let mut all = taken(update.reach.get(i).into_iter().map(|r| (i, r)));
+    all.sort_by(|a, b| b.share().total_cmp(&a.share()));
+    all
+}
+
+/// Who loses which part, by what, where, and what it counted.
+fn loss_words(s: &Snapshot, t: &Taken<'_>) -> String {
+    let verb = match t.losses.first().map(|l| l.part.end) {
+        Some(End::Dropped) => "dropped by",
+        Some(End::Rejected) => "rejected by",
+        _ => "lost by",
     };
-    seen.iter().map(line).collect()
+    let place = t.taker.place(s).map_or(String::new(), |p| format!(" · {p}"));
+    let rule = t.taker.rule().and_then(|r| {
+        let table = &s.tables.get(r.table)?.table;
+        Some(format!(": {}", table.rule_text(table.rule(r.rule))))
+    });
+    let packets = t.taker.packets(s).map_or(String::new(), |n| format!(" · {} packets", count(n)));
+    format!(
+        "✗ {} from {} {verb} {}{place}{}{packets}",
+        share_text(Some(t.share())),
+        t.senders_text(),
+        taker_words(s, t.taker),
+        rule.unwrap_or_default()
+    )
 }
 
 /// Lines that the section needs: heads, the longest of its columns, the verdict, and what is lost.
 pub(super) fn needed_height(update: &Update, i: usize) -> u16 {
     let service = &update.model.services[i];
     let rows = service.frontends.len().max(service.backends.len()).max(4);
-    (rows + 2 + losses(update, i).len()).min(usize::from(u16::MAX)) as u16
+    (rows + 2 + taken_of(update, i).len()).min(usize::from(u16::MAX)) as u16
 }
 
 /// Draws the section.
@@ -231,7 +200,7 @@ pub(super) fn draw(
         rows.hide();
         return;
     }
-    let lost = losses(update, i);
+    let lost = taken_of(update, i);
     let figures = update.model.figures(i);
     let spread = Spread::of(service, figures);
     let verdict = match service.backends.is_empty() {
@@ -239,7 +208,7 @@ pub(super) fn draw(
         false => spread.words(),
     };
     let widest = |all: &mut dyn Iterator<Item = usize>| all.max().unwrap_or(1) as u16;
-    let lines = service.frontends.iter().map(|f| frontend_text(f).width() + 1 + kind_words(f).width());
+    let lines = service.frontends.iter().map(|f| whole_line(f).width());
     let backends = service.backends.iter().map(|b| endpoint_text(b.address, b.port).width()).chain([12]);
     let timed = (0..service.backends.len()).any(|n| figures.latencies(n).is_some());
     let p = places(area.width, widest(&mut { lines }), widest(&mut { backends }), timed);
@@ -316,8 +285,8 @@ pub(super) fn draw(
     let text = Rect { x: area.x + 1, y: body.bottom(), width: area.width.saturating_sub(2), height: 1 };
     let style = if spread.is_uneven() { theme.warn() } else { theme.dim() };
     put(frame, text, &clip_end(&verdict, usize::from(text.width)), style, false);
-    for (n, line) in lost.iter().enumerate().take(usize::from(below - 1)) {
-        let line = clip_end(line, usize::from(text.width));
+    for (n, t) in lost.iter().enumerate().take(usize::from(below - 1)) {
+        let line = clip_end(&loss_words(&update.snapshot, t), usize::from(text.width));
         put(frame, Rect { y: text.y + 1 + n as u16, ..text }, &line, theme.bad(), false);
     }
 }
