@@ -308,17 +308,17 @@ fn tabs_line(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     frame.render_widget(Paragraph::new(Line::from(spans)), area);
 }
 
-/// Keys of the past, as the bottom of the screen shows them while one is there.
-const PAST: [(&str, &str); 9] = [
-    ("0", "newest"),
-    (", .", "reading"),
-    ("space", "play"),
-    ("?", "help"),
-    ("q", "quit"),
-    ("( )", "minute"),
-    ("{ }", "finding"),
-    ("@", "to a time"),
-    ("W", "save"),
+/// What keys do in the past, as the bottom of the screen shows it while one is there.
+const PAST: [(&[Action], &str); 9] = [
+    (&[Action::Newest], "newest"),
+    (&[Action::StepBack, Action::StepOn], "reading"),
+    (&[Action::Pause], "play"),
+    (&[Action::Help], "help"),
+    (&[Action::Quit], "quit"),
+    (&[Action::MinuteBack, Action::MinuteOn], "minute"),
+    (&[Action::FindingBack, Action::FindingOn], "finding"),
+    (&[Action::GoTo], "to a time"),
+    (&[Action::Save], "save"),
 ];
 
 pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
@@ -368,13 +368,19 @@ pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
         let text = clip_end(&format!("{}: {}", u.what, u.why), room.saturating_sub(12));
         spans.push(Span::styled(format!("{text}  "), theme.bad()));
     }
+    let mut add = |keys: String, word: &str| {
+        let hint = [Span::styled(keys, theme.key()), Span::styled(format!(" {word}  "), theme.dim())];
+        if width(&spans) + width(&hint) <= room + 2 {
+            spans.extend(hint);
+        }
+    };
+    // The first key of each: others do the same.
+    let first = |k: &Key| k.keys.split(' ').next().unwrap_or_default();
     if let Some(moment) = app.cx.moment().filter(|m| m.count > 1) {
-        for (keys, word) in PAST {
-            let word = if moment.live && keys == "0" { "live" } else { word };
-            let hint = [Span::styled(keys, theme.key()), Span::styled(format!(" {word}  "), theme.dim())];
-            if width(&spans) + width(&hint) <= room + 2 {
-                spans.extend(hint);
-            }
+        for (actions, word) in PAST {
+            let word = if moment.live && actions == [Action::Newest] { "live" } else { word };
+            let keys = actions.iter().filter_map(|a| KEYS.iter().find(|k| k.action == *a));
+            add(keys.map(first).collect::<Vec<_>>().join(" "), word);
         }
         frame.render_widget(Paragraph::new(Line::from(spans)), area);
         return;
@@ -384,15 +390,6 @@ pub(super) fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
         Action::BackFromJump => app.has_jumped(),
         action => k.everywhere || hints.contains(&action),
     };
-    for k in KEYS.iter().filter(is_shown) {
-        let hint = [
-            Span::styled(k.keys.split(' ').next().unwrap_or_default(), theme.key()),
-            Span::styled(format!(" {}  ", k.hint), theme.dim()),
-        ];
-        if width(&spans) + width(&hint) > room + 2 {
-            continue;
-        }
-        spans.extend(hint);
-    }
+    KEYS.iter().filter(is_shown).for_each(|k| add(first(k).to_string(), k.hint));
     frame.render_widget(Paragraph::new(Line::from(spans)), area);
 }
