@@ -22,8 +22,12 @@ impl TextFilter {
         was
     }
 
-    pub(super) fn passes(&self, line: &str) -> bool {
-        let line = if self.words.is_empty() { String::new() } else { line.to_lowercase() };
+    /// Whether a line passes; it is not put together where nothing is searched for.
+    pub(super) fn passes(&self, line: impl FnOnce() -> String) -> bool {
+        if self.words.is_empty() {
+            return true;
+        }
+        let line = line().to_lowercase();
         self.words.iter().all(|w| line.contains(w))
     }
 

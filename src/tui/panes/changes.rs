@@ -47,7 +47,7 @@ impl Changes {
     /// Those that pass the search, the newest first.
     fn rows<'a>(&self, u: &'a Update) -> Vec<&'a Change> {
         let line = |c: &Change| format!("{} {} {}", c.what.name(), c.subject, by(c));
-        u.changes.all().rev().filter(|c| self.filter.passes(&line(c))).collect()
+        u.changes.all().rev().filter(|c| self.filter.passes(|| line(c))).collect()
     }
 
     fn chosen<'a>(&self, u: &'a Update) -> Option<&'a Change> {

@@ -309,12 +309,13 @@ fn asked(u: &Update, source: Option<IpAddr>) -> Vec<(L4Endpoint, Option<usize>, 
     }
     let services = &u.model.services;
     let mut all: Vec<(L4Endpoint, Option<usize>, u32)> = Vec::new();
+    // A Service is one, by whatever address it is asked.
+    let mut known: HashMap<usize, usize> = HashMap::new();
     for (to, n) in to {
         let service = services.reached_at(to, &u.snapshot.addresses);
-        // A Service is one, by whatever address it is asked.
-        match all.iter_mut().find(|a| service.is_some() && a.1 == service) {
-            Some(known) => known.2 += n,
-            None => all.push((to, service, n)),
+        match service.map(|s| *known.entry(s).or_insert(all.len())) {
+            Some(at) if at < all.len() => all[at].2 += n,
+            _ => all.push((to, service, n)),
         }
     }
     all.sort_unstable_by(|a, b| b.2.cmp(&a.2).then(a.0.cmp(&b.0)));

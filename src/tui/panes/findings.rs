@@ -30,8 +30,8 @@ impl Findings {
     /// Those that pass the search.
     fn rows<'a>(&self, examination: &'a doctor::Examination) -> Vec<&'a Finding> {
         let passes = |f: &&Finding| {
-            let words = [f.id, f.severity.mark(), &f.about, &f.title, &f.evidence.join(" ")].join(" ");
-            self.filter.passes(&words)
+            let words = || [f.id, f.severity.mark(), &f.about, &f.title, &f.evidence.join(" ")].join(" ");
+            self.filter.passes(words)
         };
         examination.findings.iter().filter(passes).collect()
     }
@@ -98,8 +98,8 @@ impl Pane for Findings {
         };
         let examination = update.examination.clone();
         let findings = self.rows(&examination);
-        self.found = findings.len();
-        let shown = self.rows(&examination).len();
+        let shown = findings.len();
+        self.found = shown;
         let lower = match self.list.chosen < shown {
             true => (area.height * 2 / 5).clamp(5, 14),
             // Names of causes are many.

@@ -14,6 +14,7 @@ use crate::tui::request::Request;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use rows::{TableRow, row_name, table_key};
+use std::cell::OnceCell;
 use std::collections::HashSet;
 
 #[derive(Debug, Default)]
@@ -28,8 +29,8 @@ pub(in crate::tui) struct Rules {
     folded: HashSet<String>,
     /// Name of the chosen row, while the structure changes under it.
     chosen_name: Option<String>,
-    /// Which Services and backends chains belong to.
-    names: ChainNames,
+    /// Which Services and backends chains belong to; found for the first who asks, as there may be very many.
+    names: OnceCell<ChainNames>,
 }
 
 impl Rules {
@@ -37,12 +38,17 @@ impl Rules {
         self.rows.get(self.tables.chosen).copied()
     }
 
+    fn names(&self, u: &Update) -> &ChainNames {
+        self.names.get_or_init(|| ChainNames::of(&u.snapshot, &u.model.services))
+    }
+
     fn arrange(&mut self, cx: &Context) {
         let Some(update) = &cx.update else { return };
         let chosen = self.chosen();
         let wanted = self.search.to_lowercase();
         // Sets are shown as `@name`.
-        self.rows = rows::tree(update, wanted.trim_start_matches('@'), &self.folded, &self.names);
+        let names = (!wanted.is_empty()).then(|| self.names(update));
+        self.rows = rows::tree(update, wanted.trim_start_matches('@'), &self.folded, names);
         self.tables.len = self.rows.len();
         // What was chosen stays chosen, also when a search that found it ends, or chains came and went.
         let Some(chosen) = chosen else { return };
@@ -133,8 +139,8 @@ impl Pane for Rules {
     }
 
     fn on_view(&mut self, cx: &Context, changed: bool) {
-        if let (true, Some(u)) = (changed, &cx.update) {
-            self.names = ChainNames::of(&u.snapshot, &u.model.services);
+        if changed {
+            self.names = OnceCell::new();
         }
         self.arrange(cx);
     }

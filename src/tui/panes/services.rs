@@ -208,7 +208,7 @@ fn idle_columns(u: &Update) -> Vec<&'static str> {
     if !differ(u.lookups.iter().flatten().filter_map(|l| l.ns)) {
         idle.push("lookup_ns");
     }
-    if u.rows().all(|r| r.health.state == HealthState::Healthy) {
+    if u.health.count(HealthState::Healthy) == u.model.services.len() {
         idle.push("why");
     }
     idle

@@ -44,7 +44,12 @@ pub(super) fn row_name(update: &Update, row: TableRow) -> Option<String> {
 }
 
 /// The rows of a reading: what a search looks for is found also in tables that are folded.
-pub(super) fn tree(u: &Update, wanted: &str, folds: &HashSet<String>, names: &ChainNames) -> Vec<TableRow> {
+pub(super) fn tree(
+    u: &Update,
+    wanted: &str,
+    folds: &HashSet<String>,
+    names: Option<&ChainNames>,
+) -> Vec<TableRow> {
     let found = |name: &str| wanted.is_empty() || name.to_lowercase().contains(wanted);
     let mut rows = Vec::new();
     for (i, t) in u.snapshot.tables.iter().enumerate() {
@@ -55,7 +60,7 @@ pub(super) fn tree(u: &Update, wanted: &str, folds: &HashSet<String>, names: &Ch
         }
         for (c, chain) in t.table.chains.iter().enumerate() {
             let of_service = || {
-                let words = names.words(&u.model.services, i, c as u32);
+                let words = names.and_then(|n| n.words(&u.model.services, i, c as u32));
                 words.is_some_and(|w| w.to_lowercase().contains(wanted))
             };
             if found(t.table.str(chain.name)) || of_service() {

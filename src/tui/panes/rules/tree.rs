@@ -189,8 +189,7 @@ impl Rules {
                     &seen.map_or("-".into(), |c| bytes(c.bytes)),
                 );
                 // A number that is cut reads as another one.
-                let services = cx.update.as_ref().map(|u| &u.model.services);
-                let of = services.and_then(|s| self.names.words(s, i, c));
+                let of = cx.update.as_ref().and_then(|u| self.names(u).words(&u.model.services, i, c));
                 let words = of.unwrap_or_else(|| base_words(t, c));
                 let base = clip_end(&words, widths.all.saturating_sub(text.width()));
                 Line::from(vec![

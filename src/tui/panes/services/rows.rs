@@ -35,8 +35,11 @@ fn step(mean: Option<f32>) -> Value {
 
 impl Services {
     pub(super) fn find_texts(&mut self, cx: &Context) {
+        let mut widest = 0;
         let text = |s: &crate::proxy::Service| {
-            let mut text = s.label().to_lowercase();
+            let label = s.label();
+            widest = widest.max(label.width());
+            let mut text = label.to_lowercase();
             let frontends = s.frontends.iter().map(frontend_text);
             for place in frontends.chain(s.backends.iter().map(|b| endpoint_text(b.address, b.port))) {
                 text.push(' ');
@@ -44,9 +47,8 @@ impl Services {
             }
             text
         };
-        let widths = cx.update.iter().flat_map(|u| u.model.services.iter()).map(|s| s.label().width());
-        self.widest = widths.max().unwrap_or(0) as u16 + FAMILY;
         self.texts = cx.update.iter().flat_map(|u| u.model.services.iter()).map(text).collect();
+        self.widest = widest as u16 + FAMILY;
     }
 
     pub(super) fn remember(&mut self, cx: &Context) {
