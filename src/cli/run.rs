@@ -141,6 +141,10 @@ impl Execute for GuardArgs {
 /// Runs the program; gives its exit code: 0 fine, 1 findings or differences, 2 could not do it.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    if let (Some(place), Some(_)) = (&cli.place, &cli.command) {
+        say(&format!("`{place}` is opened on the screen only: leave out the place, or the command"));
+        return ExitCode::from(FAILED);
+    }
     let command: &dyn Execute = match &cli.command {
         Some(command) => command.of(),
         None => &top::Top { open: cli.place.clone() },

@@ -43,6 +43,9 @@ fn mistakes_get_a_sentence_and_exit_code_2() {
         (&["shot", "/tmp/x.svg", "--size", "10x10"], "60x15"),
         (&["shot", "/tmp/x.svg", "--keys", "<Return>"], "there are <Enter>"),
         (&["shot", "/no/such/folder/x.svg", "--for", "1"], "/no/such/folder/x.svg"),
+        (&["shop/cart", "snapshot"], "on the screen only"),
+        (&["nosuch"], "neither a command"),
+        (&["snapsho"], "is it `snapshot`?"),
         (&[], "the screen needs a terminal"),
     ] {
         let out = kptop(args);
