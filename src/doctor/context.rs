@@ -16,6 +16,8 @@ use std::net::IpAddr;
 pub(in crate::doctor) struct Check {
     /// The name of its file.
     pub(in crate::doctor) id: &'static str,
+    /// What is wrong where it is found, in a few words.
+    pub(in crate::doctor) about: &'static str,
     /// Sources without which nothing can be said.
     pub(in crate::doctor) needs: &'static [SourceId],
     /// Sources of which some must have been read. Where another was not, that nothing was found rules nothing out.

@@ -81,6 +81,11 @@ pub fn causes() -> impl Iterator<Item = &'static str> {
     ALL.iter().map(|c| c.id)
 }
 
+/// What is wrong where a cause is found, in a few words; empty for a name that is none.
+pub fn about(cause: &str) -> &'static str {
+    ALL.iter().find(|c| c.id == cause).map_or("", |c| c.about)
+}
+
 /// Looks for every cause. Findings are as the checks give them: [`Examination::ordered`] puts them together.
 pub fn examine(facts: &Facts<'_>) -> Examination {
     let cx = CheckContext::new(*facts);

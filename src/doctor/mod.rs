@@ -13,7 +13,7 @@ mod spread;
 mod steady;
 mod syncs;
 
-pub use examination::{Examination, Unchecked, causes, examine};
+pub use examination::{Examination, Unchecked, about, causes, examine};
 pub use facts::{Before, Facts, Had};
 pub use finding::{Finding, Severity, Subject};
 pub use group::SHOWN;

@@ -9,8 +9,14 @@ use crate::proxy::{Mode, State, Variant};
 use crate::ruleset::IpFamily;
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "both_variants", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "both_variants",
+    about: "Services in iptables-legacy and -nft at once",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for family in [IpFamily::V4, IpFamily::V6] {

@@ -12,6 +12,7 @@ const BRIDGES: [&str; 4] = ["cni", "cbr", "kube-bridge", "weave"];
 
 pub(super) const CHECK: Check = Check {
     id: "bridge_netfilter",
+    about: "bridged packets bypass iptables",
     needs: &[SourceId::Links, SourceId::Addresses],
     looks_at: &[],
     readings: 1,

@@ -17,8 +17,14 @@ const LOOKED_AT: [(ConntrackStat, Severity, &str); 4] = [
     ),
 ];
 
-pub(super) const CHECK: Check =
-    Check { id: "conntrack_drops", needs: &[SourceId::ConntrackStats], looks_at: &[], readings: 2, run };
+pub(super) const CHECK: Check = Check {
+    id: "conntrack_drops",
+    about: "conntrack drops packets",
+    needs: &[SourceId::ConntrackStats],
+    looks_at: &[],
+    readings: 2,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let c = cx.conntrack()?;

@@ -16,7 +16,14 @@ const FULL: f64 = 0.98;
 /// Full so soon is a warning at any fill.
 const SOON: Duration = Duration::from_secs(600);
 
-pub(super) const CHECK: Check = Check { id: "conntrack_full", needs: &[], looks_at: &[], readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "conntrack_full",
+    about: "conntrack's table is full or will be",
+    needs: &[],
+    looks_at: &[],
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let c = cx.conntrack()?;

@@ -11,6 +11,7 @@ use crate::snapshot::facts::ConntrackStat;
 
 pub(super) const CHECK: Check = Check {
     id: "conntrack_insert_failed",
+    about: "packets lose the race for their conntrack entry",
     needs: &[SourceId::ConntrackStats],
     looks_at: &[],
     readings: 2,

@@ -9,8 +9,14 @@ use crate::snapshot::SourceId;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-pub(super) const CHECK: Check =
-    Check { id: "deprecated", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "deprecated",
+    about: "what a later Kubernetes takes away",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     if cx.active(Mode::Ipvs) {

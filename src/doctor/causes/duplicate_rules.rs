@@ -8,8 +8,14 @@ use crate::ruleset::Match;
 use crate::snapshot::SourceId;
 use std::collections::HashMap;
 
-pub(super) const CHECK: Check =
-    Check { id: "duplicate_rules", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "duplicate_rules",
+    about: "jumps or rules are there twice",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for (i, t) in cx.snapshot.tables.iter().enumerate() {

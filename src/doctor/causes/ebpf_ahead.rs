@@ -11,8 +11,14 @@ use std::collections::BTreeMap;
 const SHOWN: usize = 12;
 const PLACES: usize = 3;
 
-pub(super) const CHECK: Check =
-    Check { id: "ebpf_ahead", needs: &[SourceId::Ebpf], looks_at: &[SourceId::Ebpf], readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "ebpf_ahead",
+    about: "eBPF programs take packets before the rules",
+    needs: &[SourceId::Ebpf],
+    looks_at: &[SourceId::Ebpf],
+    readings: 1,
+    run,
+};
 
 /// Owners by how the names of their programs begin.
 const OWNERS: [(&str, &str); 9] = [

@@ -8,8 +8,14 @@ use crate::proxy::endpoint_text;
 use crate::reach::Taker;
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "foreign_dnat", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "foreign_dnat",
+    about: "another program's DNAT takes Services' packets",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for t in cx.taken_as(CHECK.id) {

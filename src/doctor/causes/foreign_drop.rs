@@ -11,8 +11,14 @@ use crate::ruleset::{IpNet, Match, Target, Terminal, Verdict};
 use crate::snapshot::SourceId;
 use crate::walk::End;
 
-pub(super) const CHECK: Check =
-    Check { id: "foreign_drop", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "foreign_drop",
+    about: "another program's rule drops Services' traffic",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for t in cx.taken_as(CHECK.id) {

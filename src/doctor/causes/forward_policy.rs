@@ -8,8 +8,14 @@ use crate::reach::Taker;
 use crate::ruleset::{ChainId, Hook, Policy};
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "forward_policy", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "forward_policy",
+    about: "the policy of FORWARD drops",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for (i, t) in cx.snapshot.tables.iter().enumerate() {

@@ -7,8 +7,14 @@ use crate::proxy::endpoint_text;
 use crate::ruleset::L4Endpoint;
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "hairpin", needs: &[SourceId::Flows], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "hairpin",
+    about: "a backend asks its own Service, not masqueraded",
+    needs: &[SourceId::Flows],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let flows = cx.flows()?;

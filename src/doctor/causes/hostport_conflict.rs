@@ -8,8 +8,14 @@ use crate::ruleset::{ChainId, Match, PortRange, RuleId, Table, Target};
 use crate::snapshot::SourceId;
 use std::net::IpAddr;
 
-pub(super) const CHECK: Check =
-    Check { id: "hostport_conflict", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "hostport_conflict",
+    about: "two rules claim one host port",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 /// Chains of programs that publish ports of pods and containers.
 const CHAINS: [&str; 5] =

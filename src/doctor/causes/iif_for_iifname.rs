@@ -10,8 +10,14 @@ use crate::proxy::{RuleRef, nftables};
 use crate::ruleset::{Field, Match, RuleId, meta};
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "iif_for_iifname", needs: &[], looks_at: &[SourceId::NfTables], readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "iif_for_iifname",
+    about: "pods are known by an interface's number",
+    needs: &[],
+    looks_at: &[SourceId::NfTables],
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let by_number = |m: &Match| match m {

@@ -12,8 +12,14 @@ use crate::snapshot::facts::ConntrackStat;
 /// A few happen everywhere: answers that come after a connection was reset.
 const MANY: u64 = 10;
 
-pub(super) const CHECK: Check =
-    Check { id: "invalid_dropped", needs: &[], looks_at: SourceId::RULES, readings: 2, run };
+pub(super) const CHECK: Check = Check {
+    id: "invalid_dropped",
+    about: "packets that fit no flow are dropped",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 2,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let drops_invalid = |r: &RuleRef| {

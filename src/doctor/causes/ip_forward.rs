@@ -8,8 +8,14 @@ use crate::ruleset::IpFamily;
 use crate::snapshot::SourceId;
 use crate::snapshot::facts::NOT_FORWARDING;
 
-pub(super) const CHECK: Check =
-    Check { id: "ip_forward", needs: &[SourceId::Sysctls], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "ip_forward",
+    about: "the node does not forward packets",
+    needs: &[SourceId::Sysctls],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for (family, name) in

@@ -9,8 +9,14 @@ use crate::reach::Taker;
 use crate::ruleset::Target;
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "iptables_versions", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "iptables_versions",
+    about: "two versions of iptables wrote one table",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for t in cx.taken_as(CHECK.id) {

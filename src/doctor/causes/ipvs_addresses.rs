@@ -9,8 +9,14 @@ use crate::snapshot::SourceId;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-pub(super) const CHECK: Check =
-    Check { id: "ipvs_addresses", needs: &[SourceId::Ipvs], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "ipvs_addresses",
+    about: "Services' addresses are missing on the dummy interface",
+    needs: &[SourceId::Ipvs],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let on_dummy: BTreeSet<IpAddr> = cx

@@ -7,8 +7,14 @@ use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{FrontendKind, Mode};
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "ipvs_arp", needs: &[SourceId::Ipvs], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "ipvs_arp",
+    about: "the node answers ARP for load balancer IPs",
+    needs: &[SourceId::Ipvs],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     if !cx.active(Mode::Ipvs) {

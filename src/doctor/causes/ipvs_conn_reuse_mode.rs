@@ -9,6 +9,7 @@ use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check = Check {
     id: "ipvs_conn_reuse_mode",
+    about: "conn_reuse_mode does not fit the kernel",
     needs: &[SourceId::Ipvs],
     looks_at: SourceId::RULES,
     readings: 1,

@@ -6,8 +6,14 @@ use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::Mode;
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "ipvs_conntrack", needs: &[SourceId::Ipvs], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "ipvs_conntrack",
+    about: "IPVS keeps no conntrack entries",
+    needs: &[SourceId::Ipvs],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     if !cx.active(Mode::Ipvs) {

@@ -8,6 +8,7 @@ use crate::snapshot::SourceId;
 
 pub(super) const CHECK: Check = Check {
     id: "ipvs_expire_nodest_conn",
+    about: "connections to removed real servers hang",
     needs: &[SourceId::Ipvs],
     looks_at: SourceId::RULES,
     readings: 1,

@@ -58,8 +58,14 @@ fn missing<'a>(snapshot: &Snapshot, services: impl Iterator<Item = &'a Service>)
     gone
 }
 
-pub(super) const CHECK: Check =
-    Check { id: "ipvs_sets", needs: &[SourceId::Ipvs], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "ipvs_sets",
+    about: "virtual servers are missing in kube-proxy's ipsets",
+    needs: &[SourceId::Ipvs],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     // Without the sets there is nothing to compare with: rules of ipvs mode that are gone altogether are another cause's.

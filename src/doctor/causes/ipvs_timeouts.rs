@@ -7,8 +7,14 @@ use crate::format::count;
 use crate::proxy::Mode;
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "ipvs_timeouts", needs: &[SourceId::Ipvs], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "ipvs_timeouts",
+    about: "IPVS forgets idle connections too early",
+    needs: &[SourceId::Ipvs],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let (true, Some(ipvs)) = (cx.active(Mode::Ipvs), &cx.snapshot.ipvs) else { return Ok(()) };

@@ -7,8 +7,14 @@ use crate::format::count;
 use crate::proxy::{BackendFigures, Mode, endpoint_text};
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "ipvs_weight", needs: &[SourceId::Ipvs], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "ipvs_weight",
+    about: "real servers have weight 0",
+    needs: &[SourceId::Ipvs],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     if cx.snapshot.ipvs.as_ref().is_some_and(|i| i.value.unweighted) {

@@ -21,8 +21,14 @@ const WRITING: Duration = Duration::from_secs(10);
 /// The same where kube-proxy does not tell its period.
 const ON_ITS_WAY: Duration = Duration::from_secs(15);
 
-pub(super) const CHECK: Check =
-    Check { id: "kube_proxy_behind", needs: &[SourceId::Api], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "kube_proxy_behind",
+    about: "what is programmed is not what the API says",
+    needs: &[SourceId::Api],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let now = cx.cluster()?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 pub(super) const CHECK: Check = Check {
     id: "kube_proxy_down",
+    about: "kube-proxy does not run",
     needs: &[SourceId::KubeProxy],
     looks_at: SourceId::RULES,
     readings: 1,

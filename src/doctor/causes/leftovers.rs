@@ -6,8 +6,14 @@ use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{Mode, ModeState, State};
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "leftovers", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "leftovers",
+    about: "rules of a mode that is not active",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let modes = &cx.model.services.modes;

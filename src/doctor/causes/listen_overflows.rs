@@ -7,8 +7,14 @@ use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::endpoint_text;
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "listen_overflows", needs: &[SourceId::Counters], looks_at: &[], readings: 2, run };
+pub(super) const CHECK: Check = Check {
+    id: "listen_overflows",
+    about: "a server on the node accepts too slowly",
+    needs: &[SourceId::Counters],
+    looks_at: &[],
+    readings: 2,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let Some(rise) = cx.counter_rise("TcpExt.ListenOverflows") else { return Ok(()) };

@@ -8,8 +8,14 @@ use crate::ruleset::{IpFamily, Target, Verdict};
 use crate::snapshot::SourceId;
 use crate::snapshot::facts::ANY_ROUTE_LOCALNET;
 
-pub(super) const CHECK: Check =
-    Check { id: "localnet", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "localnet",
+    about: "packets to localhost from outside are dropped",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let rules = cx.chain_rules("filter", chain::FIREWALL);

@@ -8,8 +8,14 @@ use crate::ruleset::L4Endpoint;
 use crate::snapshot::SourceId;
 use std::collections::HashMap;
 
-pub(super) const CHECK: Check =
-    Check { id: "never_hit", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "never_hit",
+    about: "two Services claim one address and port",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let mut first: HashMap<L4Endpoint, (usize, u32)> = HashMap::new();

@@ -7,8 +7,14 @@ use crate::format::short;
 use crate::proxy::{Lack, Mode, frontend_text};
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "no_endpoints", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "no_endpoints",
+    about: "a Service has no endpoints",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     super::shared::refusing(cx, Lack::Endpoints, found, |i, asked, mut f| {

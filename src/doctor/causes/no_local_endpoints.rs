@@ -7,8 +7,14 @@ use crate::format::short;
 use crate::proxy::{Lack, Mode, frontend_text};
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "no_local_endpoints", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "no_local_endpoints",
+    about: "traffic policy Local without an endpoint here",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     super::shared::refusing(cx, Lack::LocalEndpoints, found, |i, asked, mut f| {

@@ -8,8 +8,14 @@ use crate::proxy::{chain as names, nftables};
 use crate::ruleset::{ChainId, Table};
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "no_services", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "no_services",
+    about: "kube-proxy's chains hold no Service",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     if !cx.model.services.is_empty() {

@@ -6,8 +6,14 @@ use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::FrontendKind;
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "node_port_range", needs: &[SourceId::Sysctls], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "node_port_range",
+    about: "node ports lie in the range of local ports",
+    needs: &[SourceId::Sysctls],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let range = cx.must_sysctl("net/ipv4/ip_local_port_range")?;

@@ -9,8 +9,14 @@ use crate::ruleset::{IpFamily, TableBackend, address};
 use crate::snapshot::SourceId;
 use std::net::IpAddr;
 
-pub(super) const CHECK: Check =
-    Check { id: "nodeport_ips", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "nodeport_ips",
+    about: "node ports are served on no address",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for family in [IpFamily::V4, IpFamily::V6] {

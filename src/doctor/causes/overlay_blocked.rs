@@ -11,6 +11,7 @@ use std::net::IpAddr;
 
 pub(super) const CHECK: Check = Check {
     id: "overlay_blocked",
+    about: "the firewall drops the node's own tunnel",
     needs: &[SourceId::Links, SourceId::Addresses],
     looks_at: SourceId::RULES,
     readings: 1,

@@ -8,6 +8,7 @@ use crate::snapshot::facts::STRICT_RP_FILTER;
 
 pub(super) const CHECK: Check = Check {
     id: "rp_filter",
+    about: "strict reverse path filtering drops packets",
     needs: &[SourceId::Counters, SourceId::Sysctls],
     looks_at: &[],
     readings: 2,

@@ -12,8 +12,14 @@ use crate::snapshot::SourceId;
 /// Chains from which on it is felt.
 const MANY: usize = 10_000;
 
-pub(super) const CHECK: Check =
-    Check { id: "slow_kernel", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "slow_kernel",
+    about: "the kernel is too old for this mode",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     if !cx.active(Mode::Nftables) {

@@ -12,8 +12,14 @@ use std::collections::HashMap;
 /// Ports of masqueraded flows (`nf_nat_l4proto_unique_tuple`: 1024 to 65535).
 const PORTS: u64 = 64_512;
 
-pub(super) const CHECK: Check =
-    Check { id: "snat_ports", needs: &[SourceId::Flows], looks_at: &[], readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "snat_ports",
+    about: "masquerading runs out of source ports",
+    needs: &[SourceId::Flows],
+    looks_at: &[],
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let flows = cx.flows()?;

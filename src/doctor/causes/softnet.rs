@@ -6,8 +6,14 @@ use crate::doctor::finding::{Finding, Severity};
 use crate::format::count;
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "softnet", needs: &[SourceId::Counters], looks_at: &[], readings: 2, run };
+pub(super) const CHECK: Check = Check {
+    id: "softnet",
+    about: "receive queues of CPUs overflow",
+    needs: &[SourceId::Counters],
+    looks_at: &[],
+    readings: 2,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let rises = cx.softnet_rises();

@@ -7,8 +7,14 @@ use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{Action, frontend_text};
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "source_ranges", needs: &[], looks_at: SourceId::RULES, readings: 2, run };
+pub(super) const CHECK: Check = Check {
+    id: "source_ranges",
+    about: "clients outside the source ranges are dropped",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 2,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for (i, s) in cx.active_services() {

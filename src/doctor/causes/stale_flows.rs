@@ -12,8 +12,14 @@ use crate::snapshot::{FlowFigures, FlowKey};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-pub(super) const CHECK: Check =
-    Check { id: "stale_flows", needs: &[SourceId::Flows], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "stale_flows",
+    about: "flows still go to a backend that is gone",
+    needs: &[SourceId::Flows],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for (i, s) in cx.active_services().filter(|(_, s)| s.engine.mode() != Mode::Userspace) {

@@ -6,8 +6,14 @@ use crate::doctor::syncs::{failures, overdue};
 use crate::proxy::Mode;
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "sync_fails", needs: &[SourceId::KubeProxy], looks_at: &[], readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "sync_fails",
+    about: "kube-proxy cannot write its rules",
+    needs: &[SourceId::KubeProxy],
+    looks_at: &[],
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let k = cx.kube_proxy_with_metrics()?;

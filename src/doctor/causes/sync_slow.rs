@@ -10,8 +10,14 @@ use std::time::Duration;
 /// From here on clients notice it: a rolling update takes pods away sooner.
 const SLOW_S: f64 = 5.0;
 
-pub(super) const CHECK: Check =
-    Check { id: "sync_slow", needs: &[SourceId::KubeProxy], looks_at: &[], readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "sync_slow",
+    about: "a sync takes 5 s or more",
+    needs: &[SourceId::KubeProxy],
+    looks_at: &[],
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let k = cx.kube_proxy_with_metrics()?;

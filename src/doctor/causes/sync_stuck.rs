@@ -6,8 +6,14 @@ use crate::doctor::syncs::{failures, overdue};
 use crate::snapshot::SourceId;
 use crate::snapshot::facts::{Answer, KubeProxy, Process};
 
-pub(super) const CHECK: Check =
-    Check { id: "sync_stuck", needs: &[SourceId::KubeProxy], looks_at: &[], readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "sync_stuck",
+    about: "kube-proxy is stopped or does not answer",
+    needs: &[SourceId::KubeProxy],
+    looks_at: &[],
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let k = cx.kube_proxy()?;

@@ -7,8 +7,14 @@ use crate::doctor::spread::Spread;
 use crate::proxy::endpoint_text;
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "uneven_backends", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "uneven_backends",
+    about: "backends get more or less than their share",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for (i, s) in cx.active_services() {

@@ -15,6 +15,7 @@ const FEW: u32 = 3;
 
 pub(super) const CHECK: Check = Check {
     id: "unreachable_backend",
+    about: "a backend does not answer, or refuses",
     needs: &[SourceId::Flows],
     looks_at: SourceId::RULES,
     readings: 1,

@@ -14,6 +14,7 @@ const SHOWN: usize = 8;
 
 pub(super) const CHECK: Check = Check {
     id: "unroutable_backend",
+    about: "no route leads to a backend",
     needs: &[SourceId::Routes, SourceId::Addresses, SourceId::Links],
     looks_at: SourceId::RULES,
     readings: 1,

@@ -7,8 +7,14 @@ use crate::doctor::finding::{Finding, Severity};
 use crate::reach::Taker;
 use crate::snapshot::SourceId;
 
-pub(super) const CHECK: Check =
-    Check { id: "untracked", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "untracked",
+    about: "a rule keeps Services' packets from conntrack",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     for t in cx.taken_as(CHECK.id) {

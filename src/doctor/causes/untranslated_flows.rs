@@ -11,6 +11,7 @@ use std::time::Duration;
 
 pub(super) const CHECK: Check = Check {
     id: "untranslated_flows",
+    about: "flows began before the rules were there",
     needs: &[SourceId::Flows],
     looks_at: SourceId::RULES,
     readings: 2,

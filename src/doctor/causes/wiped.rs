@@ -24,8 +24,14 @@ const JUMPS: [(&str, Hook, &str, &str); 4] = [
 
 use names::CANARY;
 
-pub(super) const CHECK: Check =
-    Check { id: "wiped", needs: &[], looks_at: SourceId::RULES, readings: 1, run };
+pub(super) const CHECK: Check = Check {
+    id: "wiped",
+    about: "kube-proxy's rules are gone, in part or all",
+    needs: &[],
+    looks_at: SourceId::RULES,
+    readings: 1,
+    run,
+};
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
     let first = found.len();

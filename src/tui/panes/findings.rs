@@ -36,6 +36,19 @@ impl Findings {
         examination.findings.iter().filter(passes).collect()
     }
 
+    /// What comes below them: what could not be looked for, and what was ruled out, where they pass the search.
+    fn rest(&self, examination: &doctor::Examination) -> Vec<Rest> {
+        let passes = |id: &str, why: &str| self.filter.passes(|| [id, doctor::about(id), why].join(" "));
+        let mut rest = Vec::new();
+        if examination.findings.is_empty() {
+            rest.push(Rest::Nothing(examination.checked().next().is_some()));
+        }
+        let unchecked = examination.unchecked.iter().enumerate();
+        rest.extend(unchecked.filter(|(_, u)| passes(u.id, &u.why)).map(|(i, _)| Rest::Unchecked(i)));
+        rest.extend(examination.ruled_out().filter(|id| passes(id, "ruled out")).map(Rest::RuledOut));
+        rest
+    }
+
     fn chosen<'a>(&self, cx: &'a Context) -> Option<&'a Finding> {
         self.rows(&cx.update.as_ref()?.examination).get(self.list.chosen).copied()
     }
@@ -98,47 +111,24 @@ impl Pane for Findings {
         };
         let examination = update.examination.clone();
         let findings = self.rows(&examination);
-        let shown = findings.len();
-        self.found = shown;
-        let lower = match self.list.chosen < shown {
-            true => (area.height * 2 / 5).clamp(5, 14),
-            // Names of causes are many.
-            false => area.height.saturating_sub(shown.min(4) as u16 + 4).max(5),
-        };
+        let rest = self.rest(&examination);
+        self.found = findings.len() + rest.iter().filter(|r| !matches!(r, Rest::Nothing(_))).count();
+        let lower = (area.height * 2 / 5).clamp(5, 14);
         let [upper, lower] = Layout::vertical([Constraint::Min(4), Constraint::Length(lower)]).areas(area);
         let unchecked = examination.unchecked.len();
         let note = match unchecked {
-            0 => format!("{} causes looked for", doctor::causes().count()),
-            n => format!("{} causes looked for, {n} could not be", doctor::causes().count() - n),
+            0 => format!("{} causes ruled out", examination.ruled_out().count()),
+            n => format!("{} causes ruled out, {n} not looked for", examination.ruled_out().count()),
         };
-        let inner = part(
-            frame,
-            theme,
-            upper,
-            &format!("Findings {}{}", findings.len(), self.filter.note()),
-            &note,
-            true,
-        );
-        let rest = rest(&examination);
+        let title = format!("Findings {}{}", findings.len(), self.filter.note());
+        let inner = part(frame, theme, upper, &title, &note, true);
         self.list.fit(findings.len() + rest.len(), inner);
         let width = usize::from(inner.width);
         let about = (width / 3).clamp(18, 50);
         draw_list(frame, theme, &self.list, Some(true), |frame, i, place| {
             let line = match findings.get(i) {
                 Some(f) => finding_line(theme, f, width, about),
-                None => match rest[i - findings.len()] {
-                    Rest::Nothing(read) => {
-                        let style = if read { theme.good() } else { theme.bad() };
-                        Line::styled(format!(" {}", nothing_found(read)), style)
-                    }
-                    Rest::Unchecked => {
-                        Line::styled(format!(" ?  {unchecked} causes could not be looked for"), theme.warn())
-                    }
-                    Rest::RuledOut => {
-                        let n = examination.ruled_out().count();
-                        Line::styled(format!(" ●  {n} causes ruled out"), theme.good())
-                    }
-                },
+                None => rest_line(theme, &examination, rest[i - findings.len()]),
             };
             frame.render_widget(Paragraph::new(line), place);
         });
@@ -155,29 +145,35 @@ impl Pane for Findings {
 enum Rest {
     /// Nothing was found; whether what holds Services was read.
     Nothing(bool),
-    Unchecked,
-    RuledOut,
-}
-
-fn rest(examination: &doctor::Examination) -> Vec<Rest> {
-    let checked = examination.checked().next().is_some();
-    let mut rest = Vec::new();
-    if examination.findings.is_empty() {
-        rest.push(Rest::Nothing(checked));
-    }
-    if !examination.unchecked.is_empty() {
-        rest.push(Rest::Unchecked);
-    }
-    if checked {
-        rest.push(Rest::RuledOut);
-    }
-    rest
+    /// A cause that could not be looked for, by its index.
+    Unchecked(usize),
+    RuledOut(&'static str),
 }
 
 fn nothing_found(read: bool) -> &'static str {
     match read {
         true => "Nothing wrong was found among what is looked for.",
         false => "Nothing can be said: what holds Services could not be read (pane 2 says why).",
+    }
+}
+
+fn rest_line(theme: Theme, examination: &doctor::Examination, row: Rest) -> Line<'static> {
+    match row {
+        Rest::Nothing(read) => {
+            let style = if read { theme.good() } else { theme.bad() };
+            Line::styled(format!(" {}", nothing_found(read)), style)
+        }
+        Rest::Unchecked(i) => {
+            let cause = examination.unchecked.get(i).map_or("", |u| doctor::about(u.id));
+            Line::from(vec![
+                Span::styled(" ? not looked for  ", theme.warn()),
+                Span::styled(cause, theme.dim()),
+            ])
+        }
+        Rest::RuledOut(id) => Line::from(vec![
+            Span::styled(" ● ruled out       ", theme.good()),
+            Span::styled(doctor::about(id), theme.dim()),
+        ]),
     }
 }
 
@@ -194,35 +190,28 @@ fn finding_line(theme: Theme, f: &Finding, width: usize, about: usize) -> Line<'
     ])
 }
 
-/// Causes that were ruled out, or that could not be looked for with the reason.
+/// A cause that was ruled out, or that could not be looked for with the reason.
 fn draw_rest(
     frame: &mut Frame<'_>,
     theme: Theme,
     area: Rect,
     examination: &doctor::Examination,
-    what: Option<Rest>,
+    row: Option<Rest>,
 ) {
-    let title = match what {
-        Some(Rest::Unchecked) => "Not looked for",
-        _ => "Ruled out",
+    let unchecked = |i: usize| examination.unchecked.get(i);
+    let (title, lines) = match row {
+        Some(Rest::Unchecked(i)) => {
+            let why = unchecked(i).map_or("", |u| u.why.as_str());
+            ("Not looked for", vec![unchecked(i).map_or("", |u| u.id).to_string(), format!("Why: {why}.")])
+        }
+        Some(Rest::RuledOut(id)) => {
+            ("Ruled out", vec![id.to_string(), "It was looked for in this reading, and is not there.".into()])
+        }
+        _ => ("Nothing found", vec!["What was ruled out and what was not looked for is in the list.".into()]),
     };
-    let inner = part(frame, theme, area, title, "", false);
+    let inner = part(frame, theme, area, title, "kptop's manual has each cause by this name", false);
     let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
-    let not_looked_for = || {
-        let line = |u: &doctor::Unchecked| {
-            Line::from(vec![
-                Span::styled(u.id, theme.text()),
-                Span::styled(format!(": {}", u.why), theme.dim()),
-            ])
-        };
-        examination.unchecked.iter().map(line)
-    };
-    let ruled_out = || Line::styled(examination.ruled_out().collect::<Vec<_>>().join(", "), theme.dim());
-    let lines: Vec<Line<'_>> = match what {
-        Some(Rest::Unchecked) => not_looked_for().collect(),
-        Some(Rest::RuledOut) => vec![ruled_out()],
-        _ => std::iter::once(ruled_out()).chain(not_looked_for()).collect(),
-    };
+    let lines: Vec<Line<'_>> = lines.into_iter().map(Line::from).collect();
     frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), inner);
 }
 
