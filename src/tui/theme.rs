@@ -23,20 +23,24 @@ struct Palette {
     /// Backgrounds of the chosen row, with and without the focus.
     selected: Color,
     elsewhere: Color,
+    /// Colours that cannot be read on these backgrounds, and what is taken for them there.
+    on_chosen: &'static [(Color, Color)],
 }
 
-/// Most of it in the terminal's own colours, so that it goes with them; 24 greys for what lies behind.
+/// Most of it in the terminal's own colours, so that it goes with them; 24 greys for what lies behind. Each can be read
+/// on each background: 4.5 to 1 and better, with xterm's own colours.
 const DARK: Palette = Palette {
-    dim: Color::DarkGray,
+    dim: Color::Indexed(246),
     accent: Color::Cyan,
     good: Color::Green,
     warn: Color::Yellow,
-    bad: Color::Red,
+    bad: Color::LightRed,
     busy: Color::LightGreen,
     head: Color::Gray,
     key: Color::Yellow,
     selected: Color::Indexed(238),
     elsewhere: Color::Indexed(235),
+    on_chosen: &[(Color::Indexed(246), Color::Indexed(250)), (Color::LightRed, Color::Indexed(217))],
 };
 
 const LIGHT: Palette = Palette {
@@ -48,8 +52,15 @@ const LIGHT: Palette = Palette {
     busy: Color::Indexed(29),
     head: Color::Indexed(238),
     key: Color::Indexed(90),
-    selected: Color::Indexed(252),
+    selected: Color::Indexed(254),
     elsewhere: Color::Indexed(255),
+    on_chosen: &[
+        (Color::Indexed(243), Color::Indexed(240)),
+        (Color::Indexed(28), Color::Indexed(22)),
+        (Color::Indexed(130), Color::Indexed(58)),
+        (Color::Indexed(160), Color::Indexed(124)),
+        (Color::Indexed(29), Color::Indexed(23)),
+    ],
 };
 
 const HIGH_CONTRAST: Palette = Palette {
@@ -63,19 +74,21 @@ const HIGH_CONTRAST: Palette = Palette {
     key: Color::LightYellow,
     selected: Color::Blue,
     elsewhere: Color::Indexed(236),
+    on_chosen: &[(Color::LightRed, Color::White)],
 };
 
 const ANSI: Palette = Palette {
-    dim: Color::DarkGray,
+    dim: Color::Gray,
     accent: Color::Cyan,
     good: Color::Green,
     warn: Color::Yellow,
-    bad: Color::Red,
+    bad: Color::LightRed,
     busy: Color::Green,
     head: Color::Reset,
     key: Color::Yellow,
     selected: Color::Blue,
     elsewhere: Color::Reset,
+    on_chosen: &[(Color::Green, Color::LightGreen), (Color::LightRed, Color::White)],
 };
 
 impl Theme {
@@ -159,6 +172,12 @@ impl Theme {
         }
     }
 
+    /// The colour that takes a text's own place where its row is chosen.
+    pub fn on_chosen(self, color: Color) -> Color {
+        let changed = self.palette().map_or(&[][..], |p| p.on_chosen);
+        changed.iter().find(|c| c.0 == color).map_or(color, |c| c.1)
+    }
+
     /// All is well.
     pub fn good(self) -> Style {
         self.fg(|p| p.good)
@@ -211,5 +230,87 @@ impl Theme {
     /// A label that is on: the chosen tab.
     pub fn on(self) -> Style {
         self.accent().add_modifier(Modifier::REVERSED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Red, green and blue of a colour as xterm has it (its `256colres.h` and `XTerm-col.ad`).
+    fn rgb(color: Color, reset: [u8; 3]) -> [u8; 3] {
+        let basic: [[u8; 3]; 16] = [
+            [0, 0, 0],
+            [205, 0, 0],
+            [0, 205, 0],
+            [205, 205, 0],
+            [0, 0, 238],
+            [205, 0, 205],
+            [0, 205, 205],
+            [229, 229, 229],
+            [127, 127, 127],
+            [255, 0, 0],
+            [0, 255, 0],
+            [255, 255, 0],
+            [92, 92, 255],
+            [255, 0, 255],
+            [0, 255, 255],
+            [255, 255, 255],
+        ];
+        match color {
+            Color::Reset => reset,
+            Color::Green => basic[2],
+            Color::Yellow => basic[3],
+            Color::Blue => basic[4],
+            Color::Cyan => basic[6],
+            Color::Gray => basic[7],
+            Color::LightRed => basic[9],
+            Color::LightGreen => basic[10],
+            Color::LightYellow => basic[11],
+            Color::LightCyan => basic[14],
+            Color::White => basic[15],
+            Color::Indexed(n @ 16..=231) => {
+                let level = |v: u8| if v == 0 { 0 } else { 55 + 40 * v };
+                let n = n - 16;
+                [level(n / 36), level(n / 6 % 6), level(n % 6)]
+            }
+            Color::Indexed(n @ 232..) => [8 + 10 * (n - 232); 3],
+            other => panic!("{other:?} is no colour of a theme"),
+        }
+    }
+
+    /// Contrast as WCAG 2.2 defines it.
+    fn contrast(a: [u8; 3], b: [u8; 3]) -> f64 {
+        let light = |c: [u8; 3]| -> f64 {
+            let one = |v: u8| match f64::from(v) / 255.0 {
+                v if v <= 0.04045 => v / 12.92,
+                v => ((v + 0.055) / 1.055).powf(2.4),
+            };
+            0.2126 * one(c[0]) + 0.7152 * one(c[1]) + 0.0722 * one(c[2])
+        };
+        let (a, b) = (light(a), light(b));
+        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    #[test]
+    fn every_text_can_be_read_on_every_background() {
+        for &name in ThemeName::ALL {
+            let theme = Theme::new(name);
+            let Some(p) = theme.palette() else { continue };
+            let (paper, ink) = match name {
+                ThemeName::Light => ([255; 3], [0; 3]),
+                _ => ([0; 3], [229; 3]),
+            };
+            let colors = [p.dim, p.accent, p.good, p.warn, p.bad, p.busy, p.head, p.key, Color::Reset];
+            for color in colors {
+                let plain = contrast(rgb(color, ink), paper);
+                assert!(plain >= 4.5, "{}: {color:?} has {plain:.1}", name.name());
+                for back in [p.selected, p.elsewhere] {
+                    let at = theme.on_chosen(color);
+                    let chosen = contrast(rgb(at, ink), rgb(back, paper));
+                    assert!(chosen >= 4.5, "{}: {at:?} on {back:?} has {chosen:.1}", name.name());
+                }
+            }
+        }
     }
 }

@@ -92,7 +92,13 @@ pub(in crate::tui) fn draw_list(
             && let Some(focus) = focus
         {
             let style = if focus { theme.selected() } else { theme.selected_elsewhere() };
-            frame.buffer_mut().set_style(place, style);
+            let buffer = frame.buffer_mut();
+            buffer.set_style(place, style);
+            for x in place.left()..place.right() {
+                if let Some(cell) = buffer.cell_mut((x, place.y)) {
+                    cell.fg = theme.on_chosen(cell.fg);
+                }
+            }
         }
     }
     // There is more than is on the screen.
