@@ -2,12 +2,12 @@
 //! this.
 
 use crate::changes::{Changes, compare};
-use crate::columns::{BackendRow, ServiceRow};
+use crate::columns::{BackendRow, ServiceRow, lost_share};
 use crate::cost::{Lookup, Prices, lookups};
 use crate::doctor::{self, Before, Examination, Facts, Had, Steady};
 use crate::health::{self, Health, ServiceHealth};
 use crate::proxy::{Model, Names, State, cluster_endpoint};
-use crate::rates::{History, NodeRates, Rates, Tracker};
+use crate::rates::{History, Losses, NodeRates, Rates, Tracker, service_key};
 use crate::reach::{Reach, survey};
 use crate::snapshot::Snapshot;
 use crate::snapshot::facts::{InterfaceAddress, Ipset, Link, Route, Sysctls};
@@ -43,6 +43,8 @@ pub struct View {
     pub health: Health,
     /// What Services did until now.
     pub history: Arc<History>,
+    /// New flows that Services lost until now.
+    pub losses: Arc<Losses>,
 }
 
 impl View {
@@ -127,6 +129,7 @@ pub struct Observer {
     model: Model,
     tracker: Tracker,
     history: Arc<History>,
+    losses: Arc<Losses>,
     last: Option<View>,
 }
 
@@ -148,6 +151,7 @@ impl Observer {
             model: Model::default(),
             tracker: Tracker::default(),
             history: Arc::default(),
+            losses: Arc::default(),
             last: None,
         }
     }
@@ -200,6 +204,11 @@ impl Observer {
         }
         let examination = examination.ordered(&model).with_commands(&snapshot, &model);
         let health = Health::judge(&self.written, &examination);
+        let lost = (0..).zip(health.iter()).filter_map(|(i, h): (usize, _)| {
+            let share = lost_share(h).filter(|s| *s > 0.0)?;
+            Some((service_key(model.services.get(i)?), rates.get(i)?.flows.ok()? * share))
+        });
+        Arc::make_mut(&mut self.losses).push(&self.history, lost);
         self.remember(&snapshot, &model);
         for mode in model.services.modes.iter().filter(|m| m.state == State::Active && m.services > 0) {
             self.had.retain(|h| h.mode.family != mode.family);
@@ -225,6 +234,7 @@ impl Observer {
             examination: Arc::new(examination),
             health,
             history: self.history.clone(),
+            losses: self.losses.clone(),
             snapshot,
         };
         self.last = Some(view.clone());

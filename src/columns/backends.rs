@@ -95,9 +95,9 @@ pub const BACKENDS: &[Column<Backends>] = &[
     },
     Column {
         key: "balance",
-        head: "",
+        head: "LESS MORE",
         unit: "share",
-        help: "the real share as a bar; │ is where the expected share ends",
+        help: "real minus expected share: left of │ less than it should get, right of it more; a full side is none, or twice as much",
         width: 10,
         right: false,
         from: 66,

@@ -177,7 +177,7 @@ const WORTH_SAYING_NS: f64 = 1_000.0;
 const WORTH_SAYING: f64 = 0.15;
 
 /// Services as any mode could write them: what the running one does not say is filled in.
-fn portable(model: &Model) -> (Vec<Service>, Vec<String>) {
+pub(super) fn portable(model: &Model) -> (Vec<Service>, Vec<String>) {
     let mut notes = Vec::new();
     let mut services: Vec<Service> = model.services.iter().filter(|s| !s.stale).cloned().collect();
     // No other mode goes by marks.
@@ -236,7 +236,12 @@ fn shown(s: &Service) -> String {
 }
 
 /// The snapshot that a node would give in another mode, with nothing but kube-proxy's rules on it.
-fn written(snapshot: &Snapshot, services: &[Service], engine: Engine, form: &RulesForm) -> Snapshot {
+pub(super) fn written(
+    snapshot: &Snapshot,
+    services: &[Service],
+    engine: Engine,
+    form: &RulesForm,
+) -> Snapshot {
     let version = form.version_for(engine.mode());
     let mut made = Snapshot {
         // Other modes have no interface that holds the Services' addresses.

@@ -1,8 +1,21 @@
 //! Which Service, and which backend, a chain of iptables mode belongs to: its own name is a hash.
 
-use super::{Service, chain, endpoint_text};
+use super::{RuleRef, Service, chain, endpoint_text};
 use crate::snapshot::Snapshot;
 use std::collections::HashMap;
+
+/// The names of the chain that holds a rule, beside its hash: for a few rules of one Service, without a table of all chains.
+pub fn chain_of_service(snapshot: &Snapshot, service: &Service, rule: RuleRef) -> Option<String> {
+    let table = &snapshot.tables.get(rule.table)?.table;
+    let within = table.chain_of(rule.rule)?;
+    let is_there = |r: &RuleRef| r.table == rule.table && table.chain_of(r.rule) == Some(within);
+    let hash = chain::hashed(table.str(table.chains.get(within.0 as usize)?.name))?;
+    if service.chain_hash.as_deref() == Some(hash.1) {
+        return Some(service.label());
+    }
+    let b = service.backends.iter().find(|b| b.rule.as_ref().is_some_and(is_there))?;
+    Some(endpoint_text(b.address, b.port))
+}
 
 /// Chains of one Service or one endpoint, by table and chain.
 #[derive(Clone, Debug, Default)]

@@ -25,7 +25,7 @@ pub use addresses::{
     any_pod, local_pod_network, node_address, node_addresses, outside_client, pod_network, pod_networks,
 };
 pub use behind::{Aspect, Behind, Difference, differences, differences_in, without_rules};
-pub use chain_names::ChainNames;
+pub use chain_names::{ChainNames, chain_of_service};
 pub use cluster::{
     Expected, UnusedBecause, UnusedEndpoint, cluster_endpoint, expected, is_local, unused_endpoints,
 };

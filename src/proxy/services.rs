@@ -4,7 +4,7 @@ use super::{Engine, Service};
 use crate::ruleset::{IpFamily, L4Endpoint};
 use crate::snapshot::facts::InterfaceAddress;
 use foldhash::fast::FixedState;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
@@ -47,6 +47,7 @@ pub struct ModeState {
 pub struct Services {
     /// By namespace, name, port, protocol and family; unnamed ones last, by address.
     all: Vec<Service>,
+    objects: usize,
     /// Modes that hold Services.
     pub modes: Vec<ModeState>,
     /// Where each Service's frontends and backends begin among those of all.
@@ -94,7 +95,16 @@ impl Services {
             let by_address = s.frontends.iter().filter(|f| !f.kind.is_some_and(super::FrontendKind::is_mark));
             at.extend(by_address.map(|f| ((s.protocol.number(), f.address, f.port), i)));
         }
-        Services { all, modes, first, servers, frontends, backends, at, behind: OnceLock::new() }
+        let used = || all.iter().filter(|s| !s.stale);
+        let names: HashSet<(&str, &str)> =
+            used().filter_map(|s| s.name.as_ref()).map(|n| (&*n.namespace, &*n.name)).collect();
+        let objects = names.len() + used().filter(|s| s.name.is_none()).count();
+        Services { objects, all, modes, first, servers, frontends, backends, at, behind: OnceLock::new() }
+    }
+
+    /// How many Services the API would list: ports and families of one are counted once, one without a name each by itself.
+    pub fn objects(&self) -> usize {
+        self.objects
     }
 
     /// The Service in use that is reached here; `own` are the node's addresses.

@@ -74,6 +74,11 @@ impl History {
         &self.entries
     }
 
+    /// When the first reading was made, and the last one, by the monotonic clock.
+    pub(super) fn times(&self) -> Option<(Duration, Duration)> {
+        self.spans.times()
+    }
+
     /// The same with what the node as a whole did.
     pub(super) fn with_node(&self, total: Arc<Session>, entries: Arc<Session>) -> History {
         History { total, entries, ..self.clone() }

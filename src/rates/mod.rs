@@ -2,6 +2,7 @@
 
 mod delta;
 mod history;
+mod losses;
 mod no_rate;
 mod node;
 mod rate;
@@ -12,6 +13,7 @@ mod values;
 
 pub use delta::{Delta, Rise, TableDelta};
 pub use history::History;
+pub use losses::Losses;
 pub(crate) use no_rate::SHORTEST;
 pub use no_rate::{NoRate, Rate, rate_text};
 pub use node::{Cause, CauseKind, ConntrackRates, NodeRates, StatRates};

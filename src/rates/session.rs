@@ -55,6 +55,11 @@ impl Spans {
     pub(super) fn span(&self) -> Duration {
         self.span
     }
+
+    /// When the first value came, and the last one.
+    pub(super) fn times(&self) -> Option<(Duration, Duration)> {
+        Some((self.began?, self.before?.0))
+    }
 }
 
 /// The mean of two points; of one where the other is not known.

@@ -55,6 +55,8 @@ pub struct App {
     /// In the order of [`PaneName::ALL`].
     panes: Vec<Box<dyn Pane>>,
     service: Service,
+    /// The Service was open when another pane was gone to: the way around the panes leads back to it.
+    kept_open: bool,
     /// The pane from whose list a Service, rule or table was opened: Esc goes back there.
     came_from: Option<PaneName>,
     /// Where jumps were followed from.
@@ -95,6 +97,7 @@ impl App {
             place: Place::Pane(config.pane.unwrap_or(PaneName::Services)),
             panes: PaneName::ALL.iter().map(|&name| panes::make(name, &config.services)).collect(),
             service: Service::new(),
+            kept_open: false,
             came_from: None,
             jumps: Vec::new(),
             speed: 1.0,

@@ -198,9 +198,13 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
     };
     let bold = theme.text().add_modifier(Modifier::BOLD);
     let mut spans = vec![
-        Span::styled(format!(" {}", services.len() - stale), bold),
-        Span::styled(" Services", theme.dim()),
+        Span::styled(format!(" {}", services.objects()), bold),
+        Span::styled(if services.objects() == 1 { " Service" } else { " Services" }, theme.dim()),
     ];
+    // As many as `kubectl get services` lists; rows below are their ports.
+    if services.len() - stale != services.objects() {
+        spans.push(Span::styled(format!(", {} ports", services.len() - stale), theme.dim()));
+    }
     for (state, what) in [
         (HealthState::Failing, "failing"),
         (HealthState::NoEndpoints, "no endpoints"),

@@ -23,11 +23,13 @@ pub(super) enum Action {
     Enter,
     Focus,
     Back,
+    Left,
     BackFromJump,
     NextSection,
     LastSection,
     Search,
     Sort,
+    SortNext,
     SortBack,
     Reverse,
     Problems,
@@ -35,6 +37,7 @@ pub(super) enum Action {
     Namespace,
     Mode,
     Columns,
+    Heat,
     Explain,
     NextFrontend,
     Monitor,
@@ -107,22 +110,24 @@ pub(super) const KEYS: &[Key] = &[
     .everywhere("search"),
     key(Action::Enter, "Enter", "", "open: a Service, a chain, where a rule jumps to, what a finding, a change or a dropped packet is about")
         .hint("open"),
-    key(Action::Back, "Esc ←", "", "back: out of what was opened, the search off, all filters off"),
-    key(Action::Focus, "→", "l", "into the lower part of the pane"),
+    key(Action::Back, "Esc", "", "back: out of what was opened, the search off, all filters off"),
+    key(Action::Focus, "→", "l", "the next section, or the lower part of the pane; the section before, or back"),
+    key(Action::Left, "←", "", ""),
     key(Action::NextSection, "]", "", "the next section of a pane; the one before")
         .hint("section"),
     key(Action::LastSection, "[", "", ""),
-    key(Action::Sort, "s", "> F6", "sort by the next column; the one before (or click a head)")
-        .hint("sort"),
+    key(Action::Sort, "s", "F6", "sort by a column of a list (or click a head); the same again turns the order").hint("sort"),
+    key(Action::SortNext, ">", "", "sort by the next column; the one before"),
     key(Action::SortBack, "<", "", ""),
     key(Action::Reverse, "r", "R", "reverse the order"),
     key(Action::Problems, "!", "", "only Services that reject, drop or are stale")
         .hint("problems"),
     key(Action::ProblemsFirst, "P", "", "those above all others"),
-    key(Action::Namespace, "n", "", "only the next namespace; after the last, all")
+    key(Action::Namespace, "n", "", "only one namespace, out of a list with counts")
         .hint("namespace"),
-    key(Action::Mode, "m", "", "only the next mode; after the last, all"),
+    key(Action::Mode, "m", "", "only one mode, out of a list with counts"),
     key(Action::Columns, "c", "", "choose and order the columns").hint("columns"),
+    key(Action::Heat, "Z", "", "Services over time: a cell a span, the darker the more new flows; again: columns"),
     key(
         Action::Explain,
         "e",

@@ -7,12 +7,14 @@
 //! | `reader` | the thread that reads, and what the screen asks of it |
 //! | `app` | what is shown, and what a key does |
 //! | `pane`, `panes` | the trait of a pane, and one file a pane |
+//! | `background` | what takes long, worked out beside the screen |
 //! | `overlays` | help, commands by name, choice of columns |
 //! | `draw`, `frame`, `widgets`, `theme` | how a frame is made |
 //! | `terminal`, `wire` | how it reaches the terminal |
 //! | `shot`, `svg` | a frame as a picture |
 
 mod app;
+mod background;
 mod draw;
 mod error;
 mod frame;

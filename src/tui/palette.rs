@@ -48,7 +48,7 @@ fn key(action: Action) -> Option<&'static Key> {
 }
 
 /// Movements that nobody calls by name.
-const UNNAMED: [Action; 13] = [
+const UNNAMED: [Action; 14] = [
     Action::SortBack,
     Action::LastSection,
     Action::LastPane,
@@ -60,6 +60,7 @@ const UNNAMED: [Action; 13] = [
     Action::First,
     Action::Last,
     Action::Back,
+    Action::Left,
     Action::Focus,
     Action::Enter,
 ];

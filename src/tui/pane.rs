@@ -135,6 +135,8 @@ pub(super) fn section_after(all: &[Section], now: Section, action: Action) -> Op
         Action::Section(section) if all.contains(&section) => Some(section),
         Action::NextSection | Action::Focus => Some(neighbour(all, now, 1)),
         Action::LastSection => Some(neighbour(all, now, -1)),
+        // From the first one it leads out.
+        Action::Left if all.first() != Some(&now) => Some(neighbour(all, now, -1)),
         _ => None,
     }
 }

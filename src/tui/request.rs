@@ -2,7 +2,7 @@
 
 use super::section::Section;
 use crate::explain::Sender;
-use crate::proxy::RuleRef;
+use crate::proxy::{Mode, RuleRef};
 
 /// What is shown from outside a pane: what another pane leads to, and what a jump came from.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,12 @@ pub(super) enum Request {
     TableRow(usize, u32, usize),
     /// Columns of the list of Services, in order; `None` for the default.
     Columns(Option<Vec<usize>>),
+    /// The list of Services of one namespace; `None` for all.
+    Namespace(Option<String>),
+    /// The list of Services of one mode; `None` for all.
+    Mode(Option<Mode>),
+    /// The list of Services sorted by this column.
+    SortBy(usize),
     /// Whatever holds Services back is taken away.
     ClearFilters,
 }

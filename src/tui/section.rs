@@ -8,6 +8,7 @@ pub(in crate::tui) enum Section {
     Rules,
     Clients,
     Path,
+    Modes,
     Summary,
     Cpus,
     Sources,
@@ -15,13 +16,14 @@ pub(in crate::tui) enum Section {
 }
 
 impl Section {
-    pub(in crate::tui) const OF_SERVICE: [Section; 6] = [
+    pub(in crate::tui) const OF_SERVICE: [Section; 7] = [
         Section::Picture,
         Section::Backends,
         Section::Flows,
         Section::Rules,
         Section::Clients,
         Section::Path,
+        Section::Modes,
     ];
     pub(in crate::tui) const OF_CONNTRACK: [Section; 4] =
         [Section::Summary, Section::Cpus, Section::Sources, Section::Services];
@@ -34,6 +36,7 @@ impl Section {
             Section::Rules => "Rules",
             Section::Clients => "Affinity",
             Section::Path => "Path",
+            Section::Modes => "Modes",
             Section::Summary => "Summary",
             Section::Cpus => "CPUs",
             Section::Sources => "Sources",

@@ -25,6 +25,7 @@ impl RulesetIndex<'_> {
         else {
             return MatchResult::either(format!("the packet is in the ipset {name}, which was not read"));
         };
+        t.count_lookup();
         let sides: Vec<Side> =
             (0..dimensions).map(|d| Side { source: flags & (set_flags::DIM_ONE_SRC << d) != 0 }).collect();
         let unknown = sides.iter().any(|s| match s.source {

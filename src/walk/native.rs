@@ -212,7 +212,7 @@ impl RulesetIndex<'_> {
         set: SetId,
         key: &[u8],
     ) -> Result<Option<&Element>, MatchResult> {
-        t.lookups.set(t.lookups.get() + 1);
+        t.count_lookup();
         let index = t.here().table;
         if !table.set(set).is_dynamic()
             && let Some(elements) = self.elements(index, set)

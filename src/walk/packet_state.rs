@@ -149,6 +149,11 @@ impl PacketState {
         }
     }
 
+    /// A set, a map or an ipset is searched.
+    pub(super) fn count_lookup(&self) {
+        self.lookups.set(self.lookups.get() + 1);
+    }
+
     pub(super) fn here(&self) -> Place {
         Place { table: self.table, chain: self.frames.last().map_or(ChainId(0), |f| f.chain) }
     }

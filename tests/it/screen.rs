@@ -62,6 +62,7 @@ fn press(app: &mut App, keys: &str) -> AppEvent {
             '⌫' => KeyCode::Backspace,
             '↓' => KeyCode::Down,
             '→' => KeyCode::Right,
+            '←' => KeyCode::Left,
             c => KeyCode::Char(c),
         };
         last = app.on_key(KeyEvent::new(code, KeyModifiers::NONE));
@@ -87,7 +88,7 @@ fn screen(app: &mut App, width: u16, height: u16) -> String {
 /// What it takes to see a pane: its name, the node, and the keys.
 type Sight = (&'static str, fn(ThemeName) -> App, &'static str);
 
-const SIGHTS: [Sight; 32] = [
+const SIGHTS: [Sight; 36] = [
     ("overview", busy, "1"),
     ("overview-moved", moved, "1"),
     ("services", app, ""),
@@ -100,6 +101,8 @@ const SIGHTS: [Sight; 32] = [
     ("service-rules", busy, "/sessions\n\n]]]"),
     ("service-affinity", busy, "/sessions\n\n]]]]"),
     ("service-path", busy, "/sessions\n\n]]]]]"),
+    ("service-modes", busy, "/sessions\n\n]]]]]]"),
+    ("services-heat", losing, "Z"),
     ("service-path-outside", busy, "/partners\neef"),
     ("service-rules-nftables", moved, "/mode:nftables cart\n\n]]]"),
     ("rules", app, "3jjjjjjjjj\n"),
@@ -107,6 +110,7 @@ const SIGHTS: [Sight; 32] = [
     ("compare", busy, "4"),
     ("compare-moved", moved, "4"),
     ("compare-move", busy, "4\n"),
+    ("compare-cursor", busy, "4→→→→→→→→→→"),
     ("findings-ruled-out", busy, "6G"),
     ("conntrack", busy, "5"),
     ("conntrack-cpus", busy, "5]"),
@@ -120,6 +124,7 @@ const SIGHTS: [Sight; 32] = [
     ("drops-off", busy, "8"),
     ("help", app, "?"),
     ("palette", app, ":theme"),
+    ("menu", busy, "n"),
 ];
 
 /// One scene in three sizes.
@@ -212,6 +217,26 @@ fn service_path_outside_looks_as_it_did() {
 #[test]
 fn service_rules_nftables_looks_as_it_did() {
     look("service-rules-nftables");
+}
+
+#[test]
+fn service_modes_looks_as_it_did() {
+    look("service-modes");
+}
+
+#[test]
+fn services_heat_looks_as_it_did() {
+    look("services-heat");
+}
+
+#[test]
+fn compare_cursor_looks_as_it_did() {
+    look("compare-cursor");
+}
+
+#[test]
+fn menu_looks_as_it_did() {
+    look("menu");
 }
 
 #[test]
@@ -331,6 +356,9 @@ fn styles_mean_something() {
     for theme in ThemeName::ALL.iter().copied() {
         let mut a = busy(theme);
         press(&mut a, "2");
+        buffer(&mut a, 160, 50);
+        // The chosen row has colours of its own: another is chosen.
+        press(&mut a, "G");
         let list = buffer(&mut a, 160, 50);
         let style = |cells: Vec<&ratatui::buffer::Cell>| {
             let c = cells[0];
@@ -344,6 +372,8 @@ fn styles_mean_something() {
             assert!(matches!(bad.0, Color::Red | Color::LightRed), "{bad:?}");
             assert!(matches!(good.0, Color::Green | Color::LightGreen), "{good:?}");
         }
+        press(&mut a, "g");
+        let list = buffer(&mut a, 160, 50);
         let tab = |name: &str| style(cells_of(&list, name));
         assert_ne!(tab("2 Services"), tab("4 Compare"), "{theme:?}: the lit tab");
         let row = |y: u16| (list[(10, y)].bg, list[(10, y)].modifier.contains(Modifier::REVERSED));
@@ -437,7 +467,18 @@ fn search_filters_and_sorting_work_by_keys() {
         text.contains("only problems") && text.contains("shop/checkout:http") && !text.contains("shop/cart")
     );
     press(&mut a, "⎋n");
-    assert!(screen(&mut a, 120, 60).contains("namespace default"));
+    let text = screen(&mut a, 120, 60);
+    assert!(text.contains("all namespaces") && text.contains("45 Services"), "{text}");
+    press(&mut a, "defau\n");
+    let text = screen(&mut a, 120, 60);
+    assert!(text.contains("only namespace default") && !text.contains("shop/cart"), "{text}");
+    press(&mut a, "m");
+    assert!(screen(&mut a, 120, 60).contains("all modes"));
+    press(&mut a, "⎋s");
+    assert!(screen(&mut a, 120, 60).contains("Sort by"));
+    press(&mut a, "conns\n");
+    let text = screen(&mut a, 120, 60);
+    assert!(text.contains("CONNS▾"), "{text}");
     press(&mut a, "⎋");
     let text = screen(&mut a, 120, 60);
     let first = text.lines().position(|l| l.contains("✗")).unwrap();
@@ -447,7 +488,7 @@ fn search_filters_and_sorting_work_by_keys() {
     press(&mut a, "/cart\n");
     screen(&mut a, 120, 60);
     press(&mut a, "gj⎋");
-    press(&mut a, "ssss");
+    press(&mut a, ">>>>");
     let text = screen(&mut a, 120, 60);
     assert!(text.contains(" shop/cart TCP ─"), "{text}");
     assert_eq!(press(&mut a, "q"), AppEvent::Quit);
@@ -775,8 +816,8 @@ fn the_drop_monitor_is_switched_by_a_key() {
 #[test]
 fn one_comes_back_to_the_list_of_findings_changes_and_drops() {
     for (mut app, keys, list) in [
-        (busy(ThemeName::None), "6\n", "causes looked for"),
-        (busy(ThemeName::None), "6e", "causes looked for"),
+        (busy(ThemeName::None), "6\n", "causes ruled out"),
+        (busy(ThemeName::None), "6e", "causes ruled out"),
         (changing(ThemeName::None), "7jjjj\n", "since kptop began"),
         (changing(ThemeName::None), "7j\n", "since kptop began"),
         (dying(ThemeName::None), "\n", "What counters report"),
@@ -790,4 +831,22 @@ fn one_comes_back_to_the_list_of_findings_changes_and_drops() {
         press(&mut app, "⎋");
         assert!(text(&buffer(&mut app, 160, 50)).contains(list), "{keys} and Esc");
     }
+}
+
+/// The way around the panes leads back to the Service that was open; ← goes back a section, and from the first out.
+#[test]
+fn a_service_stays_open_on_the_way_around_the_panes() {
+    let mut a = busy(ThemeName::None);
+    press(&mut a, "/sessions\n\n]\t");
+    assert!(screen(&mut a, 120, 40).contains("Tables"), "{}", screen(&mut a, 120, 40));
+    press(&mut a, "\t\t\t\t\t\t\t");
+    let text = screen(&mut a, 120, 40);
+    assert!(text.contains("shop/sessions:redis") && text.contains("EXPECT"), "{text}");
+    press(&mut a, "←");
+    assert!(screen(&mut a, 120, 40).contains("SENDERS"));
+    press(&mut a, "←");
+    assert!(screen(&mut a, 120, 40).contains("Services 1 of"));
+    // A pane that is chosen by its number is the list.
+    press(&mut a, "\n62");
+    assert!(screen(&mut a, 120, 40).contains("Services 1 of"));
 }

@@ -4,7 +4,6 @@ use super::{App, AppEvent, Place};
 use crate::config::PaneName;
 use crate::replay::Travel;
 use crate::tui::keys::{Action, action};
-use crate::tui::list::neighbour;
 use crate::tui::overlays::{Help, Outcome, Overlay, Palette};
 use crate::tui::pane::Effect;
 use crate::tui::reader::ReaderCommand;
@@ -108,10 +107,11 @@ impl App {
             Action::PageUp => self.move_by_page(-1),
             Action::First => self.move_by(isize::MIN / 2),
             Action::Last => self.move_by(isize::MAX / 2),
-            Action::NextPane => self.show(neighbour(PaneName::ALL, self.tab(), 1)),
-            Action::LastPane => self.show(neighbour(PaneName::ALL, self.tab(), -1)),
+            Action::NextPane => self.show_beside(1),
+            Action::LastPane => self.show_beside(-1),
             Action::Show(pane) => self.show(pane),
             Action::Back => self.back(),
+            Action::Left => self.act(action),
             Action::BackFromJump => self.back_from_jump(),
             Action::Copy => self.copy(),
             Action::Search => {
@@ -121,12 +121,14 @@ impl App {
                 self.cx.searching = true;
                 self.type_search(String::new());
             }
-            Action::Sort | Action::SortBack | Action::Reverse => self.act_in(PaneName::Services, action),
+            Action::SortNext | Action::SortBack | Action::Reverse => self.act_in(PaneName::Services, action),
             Action::Problems
             | Action::ProblemsFirst
+            | Action::Sort
             | Action::Namespace
             | Action::Mode
             | Action::Columns
+            | Action::Heat
             | Action::SortBy(_)
             | Action::Filter(_) => {
                 self.show(PaneName::Services);

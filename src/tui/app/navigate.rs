@@ -3,11 +3,14 @@
 use super::{App, Place};
 use crate::config::PaneName;
 use crate::tui::keys::Action;
+use crate::tui::list::neighbour;
 use crate::tui::pane::{Effect, Pane};
 use crate::tui::request::Request;
 
 impl App {
+    /// Shows a pane; a Service that is open stays so until one goes to the list of Services.
     pub(super) fn show(&mut self, pane: PaneName) {
+        self.kept_open = pane != PaneName::Services && (self.kept_open || self.place == Place::Service);
         self.came_from = None;
         for name in [self.tab(), pane] {
             if let Some(lower) = self.pane_of(name).0.lists().in_lower {
@@ -18,11 +21,24 @@ impl App {
         self.cx.searching = false;
     }
 
+    /// The next pane or the one before: with the Service that was open there.
+    pub(super) fn show_beside(&mut self, by: isize) {
+        let (kept, pane) = (self.kept_open, neighbour(PaneName::ALL, self.tab(), by));
+        self.show(pane);
+        if kept && pane == PaneName::Services {
+            self.service.on_view(&self.cx, true);
+            if self.service.is_there() {
+                self.place = Place::Service;
+            }
+        }
+    }
+
     /// Has the pane on the screen do something.
     pub(super) fn act(&mut self, action: Action) {
         let (pane, cx, _) = self.pane_mut();
         let effect = pane.on_action(action, cx);
         match (effect, action) {
+            (Effect::Ignored, Action::Left) => self.back(),
             (Effect::Ignored, Action::Back) => self.request(PaneName::Services, &Request::ClearFilters),
             (Effect::Ignored, Action::Explain) => {
                 self.message =
@@ -94,7 +110,7 @@ impl App {
                 self.show(PaneName::Rules);
                 self.request(PaneName::Rules, request);
             }
-            Request::Search(_) => {
+            Request::Search(_) | Request::Namespace(_) | Request::Mode(_) | Request::SortBy(_) => {
                 self.show(PaneName::Services);
                 self.request(PaneName::Services, request);
             }

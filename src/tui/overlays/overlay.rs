@@ -1,7 +1,7 @@
 //! What lies over the panes: one of these.
 
 use super::outcome::Outcome;
-use super::{Columns, Help, Palette};
+use super::{Columns, Help, Menu, Palette};
 use crate::tui::keys::action;
 use crate::tui::theme::Theme;
 use crossterm::event::KeyEvent;
@@ -14,6 +14,7 @@ pub(in crate::tui) enum Overlay {
     Help(Help),
     Palette(Palette),
     Columns(Columns),
+    Menu(Menu),
 }
 
 impl Overlay {
@@ -22,6 +23,7 @@ impl Overlay {
             Overlay::Help(o) => o.on_key(action(event)),
             Overlay::Palette(o) => o.on_key(event),
             Overlay::Columns(o) => o.on_key(event, action(event)),
+            Overlay::Menu(o) => o.on_key(event),
         }
     }
 
@@ -31,6 +33,7 @@ impl Overlay {
             Overlay::Help(_) => wheel.map_or(Outcome::Close, |_| Outcome::Stay),
             Overlay::Palette(o) => o.on_mouse(x, y, wheel),
             Overlay::Columns(o) => o.on_mouse(x, y, wheel),
+            Overlay::Menu(o) => o.on_mouse(x, y, wheel),
         }
     }
 
@@ -39,6 +42,7 @@ impl Overlay {
             Overlay::Help(o) => o.draw(frame, theme, area),
             Overlay::Palette(o) => o.draw(frame, theme, area),
             Overlay::Columns(o) => o.draw(frame, theme, area),
+            Overlay::Menu(o) => o.draw(frame, theme, area),
         }
     }
 }

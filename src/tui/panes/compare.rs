@@ -2,19 +2,18 @@
 //! become more.
 
 mod chart;
-mod latest;
 
-use crate::cost::{Comparison, Difference, ModeFigures};
+use crate::cost::{Comparison, Difference, ModeFigures, PricesFrom, Spread, compare_modes};
 use crate::format::{bytes, count, nanoseconds, plural, wrapped};
 use crate::proxy::{Engine, State};
+use crate::tui::background::Background;
 use crate::tui::keys::Action;
 use crate::tui::list::List;
 use crate::tui::pane::{Clicks, Context, Effect, Lists, Pane};
 use crate::tui::reader::Update;
 use crate::tui::theme::Theme;
 use crate::tui::widgets::{draw_list, part, put};
-use chart::draw_chart;
-use latest::Latest;
+use chart::{draw_chart, stops};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
@@ -25,7 +24,7 @@ use unicode_width::UnicodeWidthStr;
 /// The modes side by side.
 #[derive(Debug, Default)]
 pub(in crate::tui) struct Compare {
-    latest: Latest,
+    latest: Background<Comparison>,
     /// The modes.
     list: List,
     /// In the order of the table.
@@ -37,6 +36,8 @@ pub(in crate::tui) struct Compare {
     /// Lines of it.
     below: List,
     lower: bool,
+    /// Which of the numbers of Services the chart is read at.
+    cursor: Option<usize>,
 }
 
 impl Compare {
@@ -49,6 +50,14 @@ impl Compare {
             let wanted = wanted.or_else(|| c.modes.iter().find(idle)).map(|m| m.engine);
             self.list.chosen = wanted.and_then(|w| self.engines.iter().position(|e| *e == w)).unwrap_or(0);
         }
+    }
+
+    /// From where this node is, by so many stops.
+    fn move_cursor(&mut self, by: isize, cx: &Context) {
+        let here = cx.update.as_ref().map_or(0, |u| u.model.services.len());
+        let nearest = stops().position(|n| n >= here).unwrap_or(stops().count() - 1);
+        let at = self.cursor.map_or(nearest, |at| at.saturating_add_signed(by));
+        self.cursor = Some(at.min(stops().count() - 1));
     }
 
     fn find_moves(&mut self, to: Engine, cx: &Context) {
@@ -99,11 +108,19 @@ impl Pane for Compare {
                 self.lower = true;
                 Effect::Nothing
             }
-            Action::Focus => {
-                self.lower = self.moving.is_some();
+            Action::Focus if self.moving.is_some() => {
+                self.lower = true;
                 Effect::Nothing
             }
-            Action::Back if self.moving.is_some() => {
+            Action::Focus | Action::Left if self.moving.is_none() => {
+                self.move_cursor(if action == Action::Left { -1 } else { 1 }, cx);
+                Effect::Nothing
+            }
+            Action::Back if self.moving.is_none() && self.cursor.is_some() => {
+                self.cursor = None;
+                Effect::Nothing
+            }
+            Action::Back | Action::Left if self.moving.is_some() => {
                 (self.moving, self.lower) = (None, false);
                 Effect::Nothing
             }
@@ -131,7 +148,7 @@ impl Pane for Compare {
             true => Err(" No mode holds a Service here.".to_string()),
             false => self
                 .latest
-                .get(&update.view)
+                .get(&update.view, |v| compare_modes(&v.snapshot, &v.model, &v.prices))
                 .ok_or_else(|| format!(" Writing {} Services in each mode …", update.model.services.len())),
         };
         let c = match found {
@@ -164,15 +181,24 @@ impl Pane for Compare {
             Constraint::Min(0),
         ])
         .areas(area);
-        let projected = format!("projected: what kube-proxy {} writes", c.form.version);
+        // At any size one sees whose prices these are.
+        let whose = match update.prices.from {
+            PricesFrom::Defaults => "default prices",
+            PricesFrom::Calibration => "prices of this node",
+        };
+        let projected = format!("{whose} · projected: what kube-proxy {} writes", c.form.version);
         let inner = part(frame, theme, table, TITLE, &projected, true);
         self.list
             .fit(c.modes.len(), Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner });
         draw_table(frame, theme, inner, &c, &self.list, !self.lower);
         if plot.height > 0 {
-            let title = "First packet of a flow, over the number of Services";
-            let inner = part(frame, theme, plot, title, "mean, estimated", false);
-            draw_chart(frame, theme, inner, &c, &update.prices);
+            let cursor = self.cursor.and_then(|at| stops().nth(at));
+            let title = match cursor {
+                Some(n) => format!("First packet of a flow at {} Services", count(n as u64)),
+                None => "First packet of a flow, over the number of Services".to_string(),
+            };
+            let inner = part(frame, theme, plot, &title, "mean, estimated · ← → read it at a number", false);
+            draw_chart(frame, theme, inner, &c, &update.prices, cursor);
         }
         if let Some((to, differences)) = &self.moving {
             let n = plural(differences.len() as u64, "difference");
@@ -260,6 +286,25 @@ const CELLS: [Cell; 9] = [
     ("LATER", 8, 0, |m| m.per_packet_ns.map_or("-".into(), nanoseconds)),
 ];
 
+/// Columns that a spread over Services needs to show anything.
+const SPREAD: u16 = 16;
+
+/// Least, mean, 95th percentile and most of a figure, between `least` and `most` of all.
+fn spread_strip(s: &Spread, least: f64, most: f64, width: usize) -> String {
+    let at = |v: f64| {
+        let part = if most > least { (v - least) / (most - least) } else { 0.0 };
+        (part * (width - 1) as f64).round() as usize
+    };
+    let mut cells = vec![' '; width];
+    let (from, p95, to) = (at(s.min), at(s.p95), at(s.max));
+    cells[from..=p95].fill('─');
+    cells[p95..=to].fill('╴');
+    for (place, mark) in [(to, '╴'), (p95, '┤'), (from, '├'), (at(s.mean), '●')] {
+        cells[place] = mark;
+    }
+    cells.into_iter().collect()
+}
+
 fn draw_table(frame: &mut Frame<'_>, theme: Theme, area: Rect, c: &Comparison, list: &List, focus: bool) {
     let wide = area.width;
     let shown: Vec<&Cell> = CELLS.iter().filter(|cell| wide >= cell.2).collect();
@@ -272,11 +317,47 @@ fn draw_table(frame: &mut Frame<'_>, theme: Theme, area: Rect, c: &Comparison, l
     };
     let head = row("MODE", "", &|cell| cell.0.to_string());
     put(frame, Rect { height: 1, ..area }, &head, theme.head(), false);
+    // What Services differ by, on one scale for all modes.
+    let used = head.width() as u16 + 2;
+    let strip =
+        Rect { x: area.x + used, width: area.width.saturating_sub(used + 1).min(40), height: 1, ..area };
+    let spreads = || c.modes.iter().filter_map(|m| m.first_packet_ns);
+    let least = spreads().map(|s| s.min).fold(f64::MAX, f64::min);
+    let most = spreads().map(|s| s.max).fold(0.0, f64::max);
+    if strip.width >= SPREAD {
+        const LEGEND: &str = "SERVICES: ├ least ● mean ┤ p95 ╴ most";
+        let fits = usize::from(strip.width) >= LEGEND.width();
+        put(frame, strip, if fits { LEGEND } else { "SERVICES" }, theme.head(), false);
+    }
     draw_list(frame, theme, list, Some(focus), |frame, i, at| {
         let m = &c.modes[i];
         let state = if m.running { "active" } else { "projected" };
         let text = row(m.engine.words(), state, &|cell| cell.3(m));
         let style = if m.running { theme.strong() } else { theme.text() };
         put(frame, at, &text, style, false);
+        if let Some(s) = m.first_packet_ns.filter(|_| strip.width >= SPREAD) {
+            let text = spread_strip(&s, least, most, usize::from(strip.width));
+            put(frame, Rect { y: at.y, ..strip }, &text, style, false);
+        }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_has_its_marks_in_order() {
+        let s = Spread { min: 10.0, mean: 14.0, p95: 18.0, max: 20.0 };
+        assert_eq!(spread_strip(&s, 10.0, 30.0, 21), "├───●───┤╴╴          ");
+        let s = Spread { min: 5.0, mean: 5.0, p95: 5.0, max: 5.0 };
+        assert_eq!(spread_strip(&s, 5.0, 5.0, 4), "●   ");
+    }
+
+    #[test]
+    fn the_cursor_stops_at_round_numbers_and_at_both_ends() {
+        let all: Vec<usize> = stops().collect();
+        assert_eq!((all[0], *all.last().unwrap()), (10, 20_000));
+        assert!(all.windows(2).all(|w| w[0] < w[1]), "{all:?}");
+    }
 }

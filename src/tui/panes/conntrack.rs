@@ -236,7 +236,7 @@ fn draw_summary(
     if plot.height > 4 {
         let plot = Rect { height: plot.height.min(16), ..plot };
         let inner = part(frame, theme, plot, "Entries", "over the session", false);
-        chart(frame, theme, inner, update.history.entries(), &update.end_words());
+        chart(frame, theme, inner, update.history.entries(), None, &update.end_words());
     }
 }
 

@@ -1,12 +1,12 @@
 //! The node at a glance: what is wrong, and how much of everything there is.
 
 use super::services::{nothing, watched_of_all};
-use super::widgets::{severity_style, state_style};
+use super::widgets::{counts_new_flows, severity_style, state_style};
 use crate::config::PaneName;
 use crate::doctor::Severity;
 use crate::format::{clip, clip_end, count, duration, plural, short};
 use crate::health::HealthState;
-use crate::proxy::{Mode, Service, chain_families, screen_label};
+use crate::proxy::{Service, chain_families, screen_label};
 use crate::rates::{CauseKind, rate_text};
 use crate::tui::keys::Action;
 use crate::tui::pane::{Clicks, Context, Effect, Pane, Subscriptions};
@@ -98,7 +98,8 @@ impl Pane for Overview {
                 false => "Flows to all Services that conntrack held",
             };
             let inner = part(frame, theme, plot, what, "over the session", false);
-            chart(frame, theme, inner, update.history.total(), &update.end_words());
+            let lost = counts_new_flows(update).then(|| update.losses.total());
+            chart(frame, theme, inner, update.history.total(), lost, &update.end_words());
         }
         let [left, right] = columns(second);
         draw_movers(frame, theme, update, &self.movers, left);
@@ -107,11 +108,6 @@ impl Pane for Overview {
             draw_tables(frame, cx, update, third);
         }
     }
-}
-
-fn counts_new_flows(update: &Update) -> bool {
-    update.node.flows.is_some()
-        || !update.model.services.modes.iter().any(|m| m.engine.mode() == Mode::Nftables)
 }
 
 fn columns(area: Rect) -> [Rect; 2] {
@@ -180,7 +176,7 @@ fn draw_verdict(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect
 
 fn draw_states(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect) {
     let services = &update.model.services;
-    let inner = part(frame, theme, area, &plural(services.len() as u64, "Service"), "", false);
+    let inner = part(frame, theme, area, &plural(services.len() as u64, "Service port"), "", false);
     // What is not there is left out, but for the two that everybody looks for.
     let always = |s: HealthState| matches!(s, HealthState::Failing | HealthState::Healthy);
     let states = update.health.counts().filter(|(s, n)| *n > 0 || always(*s));

@@ -3,12 +3,14 @@
 mod affinity;
 pub(super) mod backends;
 mod flows;
+mod modes;
 mod path;
 mod picture;
 mod rules;
 
 use super::services::{line_of, watched_of};
 use super::widgets::section_strip;
+use crate::cost::{OnePacket, one_packet};
 use crate::explain::{self, Line, LineKind, Sender, frontend_destination};
 use crate::format::{clip, count};
 use crate::health::HealthState;
@@ -16,6 +18,7 @@ use crate::proxy::{Frontend, Mode, Part, Service as ServicePort, endpoint_text, 
 use crate::rates::service_key;
 use crate::ruleset::IpFamily;
 use crate::snapshot::Followed;
+use crate::tui::background::Background;
 use crate::tui::keys::Action;
 use crate::tui::list::List;
 use crate::tui::pane::{Clicks, Context, Effect, Lists, Pane, Subscriptions, section_after};
@@ -47,6 +50,8 @@ pub(in crate::tui) struct Service {
     parts: Vec<Part>,
     asked: Asked,
     path: Vec<Line>,
+    /// What a packet to it costs in each mode; `None` where it has no address.
+    modes: Background<Option<OnePacket>>,
 }
 
 impl Service {
@@ -59,6 +64,7 @@ impl Service {
             parts: Vec::new(),
             asked: Asked { sender: Sender::Pod, frontend: 0, ending: 0 },
             path: Vec::new(),
+            modes: Background::default(),
         }
     }
 
@@ -201,6 +207,7 @@ impl Pane for Service {
         self.index = self.key.and_then(|key| u.model.services.iter().position(|s| service_key(s) == key));
         if changed {
             self.find_parts(cx);
+            self.modes.outdate();
         }
         self.find_path(cx);
     }
@@ -241,7 +248,11 @@ impl Pane for Service {
             _ => return,
         };
         self.index = index;
-        self.key = self.found(cx).map(|(_, _, s)| service_key(s));
+        let key = self.found(cx).map(|(_, _, s)| service_key(s));
+        if key != self.key {
+            self.modes = Background::default();
+        }
+        self.key = key;
         self.show(section, cx);
         self.list.chosen = line;
     }
@@ -328,7 +339,7 @@ impl Pane for Service {
         let lines = backends::frontends(theme, service, update.health.get(i), inner.width);
         let chart_height = match inner.height {
             // A path is read from its begin to its end; the picture has where it is reached itself.
-            _ if self.section == Section::Path || service.backends.is_empty() => 0,
+            _ if matches!(self.section, Section::Path | Section::Modes) || service.backends.is_empty() => 0,
             height if self.section == Section::Picture => {
                 let spare = height.saturating_sub(lines.len() as u16 + 1 + picture::needed_height(update, i));
                 if spare < 5 { 0 } else { spare.min(12) }
@@ -354,7 +365,8 @@ impl Pane for Service {
             };
             put(frame, Rect { x: plot.x + 1, height: 1, ..plot }, words, theme.dim(), false);
             let below = Rect { y: plot.y + 1, height: plot.height - 1, ..plot };
-            chart(frame, theme, below, &update.history.session(i), &update.end_words());
+            let lost = update.losses.of(service_key(service));
+            chart(frame, theme, below, &update.history.session(i), lost, &update.end_words());
         }
         let label = |s: Section| match s {
             Section::Backends => {
@@ -373,7 +385,20 @@ impl Pane for Service {
             Section::Rules => rules::draw(frame, list, cx, update, service, &self.parts, &mut self.list),
             Section::Path => {
                 let to = service.frontends.get(self.asked.frontend);
-                path::draw(frame, list, cx, service, (self.asked.sender, to), &self.path, &mut self.list);
+                path::draw(
+                    frame,
+                    list,
+                    cx,
+                    (update, service),
+                    (self.asked.sender, to),
+                    &self.path,
+                    &mut self.list,
+                );
+            }
+            Section::Modes => {
+                let found =
+                    self.modes.get(&update.view, move |v| one_packet(&v.snapshot, &v.model, i, &v.prices));
+                modes::draw(frame, list, cx, update, found.as_deref(), &mut self.list);
             }
             Section::Clients => affinity::draw(frame, list, cx, update, service, &mut self.list),
             _ => backends::draw(frame, list, cx, (update, i), &mut self.list, Some(true)),

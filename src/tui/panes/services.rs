@@ -1,6 +1,8 @@
 //! The list of Services, and the backends of the chosen one below it.
 
 mod draw;
+mod heat;
+mod menus;
 mod rows;
 
 pub(super) use draw::nothing;
@@ -46,6 +48,8 @@ pub(in crate::tui) struct Services {
     problems_first: bool,
     namespace: Option<String>,
     mode: Option<Mode>,
+    /// The map over time is shown instead of columns.
+    heat: bool,
     /// Columns that the user chose, in order.
     columns: Option<Vec<usize>>,
     /// Columns that are on the screen, in order.
@@ -73,6 +77,7 @@ impl Services {
             problems_first: config.problems_first.unwrap_or(true),
             namespace: None,
             mode: None,
+            heat: false,
             columns: config.columns.as_ref().map(|c| c.iter().map(|c| c.0).collect()),
             heads: Vec::new(),
             idle: Vec::new(),
@@ -155,30 +160,6 @@ impl Services {
         };
         self.sort = neighbour(&shown, self.sort, by);
         self.reversed = false;
-    }
-
-    fn next_namespace(&mut self, cx: &Context) {
-        let services = cx.update.iter().flat_map(|u| u.model.services.iter());
-        let mut all: Vec<&str> =
-            services.filter_map(|s| s.name.as_ref()).map(|n| n.namespace.as_str()).collect();
-        all.dedup();
-        let next = match &self.namespace {
-            None => all.first().copied(),
-            Some(now) => all.iter().position(|n| n == now).and_then(|i| all.get(i + 1)).copied(),
-        };
-        self.namespace = next.map(str::to_string);
-    }
-
-    fn next_mode(&mut self, cx: &Context) {
-        let modes = cx.update.iter().flat_map(|u| &u.model.services.modes);
-        let mut all: Vec<Mode> = modes.map(|m| m.engine.mode()).collect();
-        // Families have their modes each: with two of both, the same come again.
-        all.sort_unstable();
-        all.dedup();
-        self.mode = match self.mode {
-            None => all.first().copied(),
-            Some(now) => all.iter().position(|m| *m == now).and_then(|i| all.get(i + 1)).copied(),
-        };
     }
 
     fn back(&mut self) {
@@ -281,14 +262,16 @@ impl Pane for Services {
                 )));
             }
             Action::Back => self.back(),
-            Action::Sort => self.sort_by_neighbour(1),
+            Action::Sort => return Effect::Overlay(Overlay::Menu(self.sorts())),
+            Action::SortNext => self.sort_by_neighbour(1),
             Action::SortBack => self.sort_by_neighbour(-1),
             Action::SortBy(column) => self.sort_by(column),
             Action::Reverse => self.reversed = !self.reversed,
             Action::Problems => self.problems = !self.problems,
             Action::ProblemsFirst => self.problems_first = !self.problems_first,
-            Action::Namespace => self.next_namespace(cx),
-            Action::Mode => self.next_mode(cx),
+            Action::Namespace => return Effect::Overlay(Overlay::Menu(self.namespaces(cx))),
+            Action::Mode => return Effect::Overlay(Overlay::Menu(self.modes(cx))),
+            Action::Heat => self.heat = !self.heat,
             Action::Filter(text) => self.take_search(text.into()),
             _ => return Effect::Ignored,
         }
@@ -314,6 +297,9 @@ impl Pane for Services {
                 self.list.go_to_top();
                 self.chosen_key = None;
             }
+            Request::Namespace(name) => self.namespace.clone_from(name),
+            Request::Mode(mode) => self.mode = *mode,
+            Request::SortBy(column) => self.sort_by(*column),
             Request::Columns(columns) => self.columns.clone_from(columns),
             Request::ClearFilters => self.clear_filters(),
             _ => return,

@@ -3,11 +3,13 @@
 use crate::doctor::Severity;
 use crate::format::{clip_rule, count};
 use crate::health::HealthState;
+use crate::proxy::Mode;
 use crate::rates::{RuleRates, rate_text};
 use crate::ruleset::RuleId;
 use crate::tui::keys::Action;
 use crate::tui::list::List;
 use crate::tui::pane::Clicks;
+use crate::tui::reader::Update;
 use crate::tui::section::Section;
 use crate::tui::theme::Theme;
 use crate::tui::widgets::{draw_list, part, put};
@@ -108,4 +110,10 @@ pub(super) fn state_style(theme: Theme, state: HealthState) -> Style {
         HealthState::Degraded | HealthState::NoLocalEndpoints => theme.warn(),
         HealthState::Stale | HealthState::Unknown => theme.dim(),
     }
+}
+
+/// False where nothing counts new flows: histories are then of the flows that conntrack held.
+pub(super) fn counts_new_flows(update: &Update) -> bool {
+    update.node.flows.is_some()
+        || !update.model.services.modes.iter().any(|m| m.engine.mode() == Mode::Nftables)
 }

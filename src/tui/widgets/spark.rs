@@ -2,7 +2,8 @@
 
 use crate::rates::Recent;
 
-const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+/// A cell that is filled by eighths, from below.
+pub(super) const LEVELS: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
 
 /// The next round figure: a line whose scale changes moves as a whole.
 fn round_up(top: f32) -> f32 {
@@ -17,15 +18,23 @@ fn round_up(top: f32) -> f32 {
         .unwrap_or(10.0 * decade)
 }
 
-/// The last readings as one line of blocks, the newest at the right. A value of 0 is a blank base line, so that
-/// movement is easy to see.
+/// The highest figure on a line of this width, rounded up.
+pub(crate) fn top_of(history: &Recent, width: usize) -> f32 {
+    round_up(history.cells(width).into_iter().fold(0.0f32, f32::max))
+}
+
+/// The last readings as one line of blocks, the newest at the right, on a scale of its own.
 pub(crate) fn sparkline(history: &Recent, width: usize) -> String {
+    sparkline_to(history, width, top_of(history, width))
+}
+
+/// The same on a given scale. A value of 0 is a blank base line, so that movement is easy to see.
+pub(crate) fn sparkline_to(history: &Recent, width: usize, top: f32) -> String {
     let shown = history.cells(width);
-    let top = round_up(shown.iter().copied().fold(0.0f32, f32::max));
     let mut line = " ".repeat(width - shown.len());
     for v in shown {
-        line.push(if v <= 0.0 || top <= 0.0 {
-            '▁'
+        line.push_str(if v <= 0.0 || top <= 0.0 {
+            LEVELS[0]
         } else {
             LEVELS[((v / top * 7.0).round() as usize).clamp(1, 7)]
         });
@@ -46,16 +55,19 @@ pub(crate) fn bar(part: f64, width: usize) -> String {
     text
 }
 
-/// The same with a mark where another part ends, unless it is reached: what should be beside what is.
-pub(crate) fn marked_bar(part: f64, mark: Option<f64>, width: usize) -> String {
-    let text = bar(part, width);
-    let Some(mark) = mark.filter(|_| width > 0) else { return text };
-    let at = ((mark.clamp(0.0, 1.0) * width as f64).round() as usize).clamp(1, width) - 1;
-    let mut cells: Vec<char> = text.chars().collect();
-    if cells[at] != '█' {
-        cells[at] = '│';
+/// By how much a figure differs from what it should be, from a line in the middle: to the left where it is less, to the
+/// right where it is more. A full side is nothing at all, and twice as much.
+pub(crate) fn difference_bar(real: f64, expected: f64, width: usize) -> String {
+    if width < 3 || expected <= 0.0 {
+        return " ".repeat(width);
     }
-    cells.into_iter().collect()
+    let side = (width - 1) / 2;
+    let difference = (real / expected - 1.0).clamp(-1.0, 1.0);
+    let right = bar(difference.max(0.0), side);
+    // There is one block that fills a cell from the right: half of it.
+    let halves = (-difference.min(0.0) * side as f64 * 2.0).round() as usize;
+    let left = format!("{}{}", if halves % 2 == 1 { "▐" } else { "" }, "█".repeat(halves / 2));
+    format!("{left:>side$}│{right}{}", " ".repeat(width - 1 - 2 * side))
 }
 
 #[cfg(test)]
@@ -63,11 +75,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_shows_what_is_missing() {
-        assert_eq!(marked_bar(0.25, Some(0.5), 8), "██ │    ");
-        assert_eq!(marked_bar(1.0, Some(0.5), 4), "████");
-        assert_eq!(marked_bar(0.0, None, 2), "  ");
-        assert_eq!(marked_bar(0.3, Some(2.0), 0), "");
+    fn a_difference_goes_to_its_side() {
+        assert_eq!(difference_bar(0.25, 0.25, 9), "    │    ");
+        assert_eq!(difference_bar(0.0, 0.25, 9), "████│    ");
+        assert_eq!(difference_bar(0.125, 0.25, 10), "  ██│     ");
+        assert_eq!(difference_bar(0.375, 0.25, 9), "    │██  ");
+        assert_eq!(difference_bar(0.9, 0.25, 9), "    │████");
+        assert_eq!(difference_bar(0.22, 0.25, 9), "   ▐│    ");
+        assert_eq!(difference_bar(0.3, 0.0, 4), "    ");
+        for (width, real) in (0..14).flat_map(|w| [0.0, 0.1, 0.3, 7.0].map(|r| (w, r))) {
+            assert_eq!(difference_bar(real, 0.2, width).chars().count(), width);
+        }
     }
 
     #[test]

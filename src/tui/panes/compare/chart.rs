@@ -35,7 +35,26 @@ fn ticks(bottom: f64, top: f64) -> Vec<f64> {
     all.filter(|t| (bottom..=top).contains(t)).collect()
 }
 
-pub(super) fn draw_chart(frame: &mut Frame<'_>, theme: Theme, area: Rect, c: &Comparison, prices: &Prices) {
+/// Numbers of Services at which the cursor stops: some ten a decade.
+pub(super) fn stops() -> impl Iterator<Item = usize> {
+    const STOPS: usize = 34;
+    (0..STOPS).map(|i| {
+        let n = FEWEST * (MOST / FEWEST).powf(i as f64 / (STOPS - 1) as f64);
+        // Round figures are easier to speak of.
+        let unit = 10f64.powf(n.log10().floor() - 1.0);
+        ((n / unit).round() * unit) as usize
+    })
+}
+
+/// The lines; names at the right have the figure at `cursor` Services, where there is one, else that of the end.
+pub(super) fn draw_chart(
+    frame: &mut Frame<'_>,
+    theme: Theme,
+    area: Rect,
+    c: &Comparison,
+    prices: &Prices,
+    cursor: Option<usize>,
+) {
     if area.height < 5 || area.width < AXIS + NAMES + 20 {
         return;
     }
@@ -64,6 +83,10 @@ pub(super) fn draw_chart(frame: &mut Frame<'_>, theme: Theme, area: Rect, c: &Co
             |ctx| {
                 let ink = |style: Style| style.fg.unwrap_or(ratatui::style::Color::Reset);
                 ctx.draw(&Stroke { x1: here, y1: y_low, x2: here, y2: y_high, color: ink(theme.dim()) });
+                if let Some(n) = cursor {
+                    let at = x(n);
+                    ctx.draw(&Stroke { x1: at, y1: y_low, x2: at, y2: y_high, color: ink(theme.key()) });
+                }
                 ctx.layer();
                 for (engine, points) in &series {
                     for w in points.windows(2) {
@@ -93,7 +116,9 @@ pub(super) fn draw_chart(frame: &mut Frame<'_>, theme: Theme, area: Rect, c: &Co
         .iter()
         .filter_map(|(e, p)| {
             let last = p.last()?.1;
-            Some((down(last), *e, last))
+            let read =
+                cursor.and_then(|n| p.iter().min_by_key(|at| at.0.abs_diff(n))).map_or(last, |at| at.1);
+            Some((down(last), *e, read))
         })
         .collect();
     ends.sort_by_key(|e| (e.0, std::cmp::Reverse(e.2 as u64)));

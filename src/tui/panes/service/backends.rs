@@ -1,7 +1,8 @@
 //! Where a Service is reached, and its backends with what each should get and gets.
 
 use crate::columns::{API_ONLY, BACKENDS, BackendRow, Backends, Column, expected_share};
-use crate::format::{clip, clip_end, plural};
+use crate::doctor::Spread;
+use crate::format::{clip, clip_end, plural, short};
 use crate::health::{HealthState, ServiceHealth};
 use crate::proxy::screen_label;
 use crate::proxy::{Action, Frontend, FrontendKind, Mode, Service, TrafficPolicy, UnusedEndpoint};
@@ -11,7 +12,9 @@ use crate::tui::pane::Context;
 use crate::tui::panes::widgets::state_style;
 use crate::tui::reader::Update;
 use crate::tui::theme::Theme;
-use crate::tui::widgets::{columns_that_fit, draw_list, heads, marked_bar, part, put, sparkline};
+use crate::tui::widgets::{
+    columns_that_fit, difference_bar, draw_list, heads, part, put, sparkline_to, top_of,
+};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -259,6 +262,15 @@ pub(super) fn draw(
     let below = Rect { y: rest.bottom() - height as u16, height: height as u16, ..rest };
     draw_unused(frame, below, theme, &unused);
     let rest = Rect { height: rest.height - height as u16, ..rest };
+    // In the line after the backends, where they leave one.
+    let judged = usize::from(rest.height) > service.backends.len() + 2;
+    let rest = Rect { height: rest.height - u16::from(judged), ..rest };
+    if judged {
+        let spread = Spread::of(service, update.model.figures(i));
+        let style = if spread.is_uneven() { theme.warn() } else { theme.dim() };
+        let at = Rect { x: rest.x + 1, y: rest.y + 1 + service.backends.len() as u16, height: 1, ..rest };
+        put(frame, at, &clip_end(&spread.words(), usize::from(at.width)), style, false);
+    }
     let list = Rect { y: rest.y + 1, height: rest.height - 1, ..rest };
     rows.fit(service.backends.len(), list);
     let place = Rect { x: rest.x + 1, width: rest.width.saturating_sub(2), ..rest };
@@ -273,6 +285,14 @@ pub(super) fn draw(
     let columns: Vec<&'static Column<Backends>> = BACKENDS.iter().filter(is_shown).collect();
     let places = columns_that_fit(&columns, place, "backend", if rest.width >= 140 { 48 } else { 24 });
     heads(frame, theme, &places, None);
+    // Backends of a Service are compared with each other: their trends have one scale.
+    let trend = |b: usize| update.history.backend(&update.model.services, i, b);
+    let top = places.iter().find(|p| p.0.key == "trend").map_or(0.0, |(_, place)| {
+        rows.shown().map(|(b, _)| top_of(&trend(b), usize::from(place.width))).fold(0.0, f32::max)
+    });
+    if let Some((_, place)) = places.iter().find(|p| p.0.key == "trend" && p.1.width >= 14 && top > 0.0) {
+        put(frame, *place, &format!("TREND to {}", short(f64::from(top))), theme.head(), false);
+    }
     let few = update.model.figures(i).spread().sum::<u64>() < 30;
     draw_list(frame, theme, rows, focus, |frame, line, at| {
         let Some(row) = update.backend_row(i, line) else { return };
@@ -280,10 +300,10 @@ pub(super) fn draw(
             let width = usize::from(place.width);
             let text = match column.key {
                 "balance" => {
-                    let expected = expected_share(service, row.backend);
-                    marked_bar(row.real_share.unwrap_or(0.0), expected, width)
+                    let both = row.real_share.zip(expected_share(service, row.backend));
+                    both.map_or(String::new(), |(real, expected)| difference_bar(real, expected, width))
                 }
-                "trend" => sparkline(&update.history.backend(&update.model.services, i, line), width),
+                "trend" => sparkline_to(&trend(line), width, top),
                 _ => column.text(&row, width),
             };
             let style = backend_style(theme, column.key, &row, few);

@@ -1,10 +1,11 @@
 //! The path of a packet to a Service: the outcome, and each rule that it meets.
 
 use crate::explain::{Line, LineKind, Sender};
-use crate::format::{clip_end, clip_rule};
-use crate::proxy::{Frontend, Service, frontend_text};
+use crate::format::{clip, clip_end, clip_rule};
+use crate::proxy::{Frontend, Service, chain_of_service, frontend_text};
 use crate::tui::list::List;
 use crate::tui::pane::Context;
+use crate::tui::reader::Update;
 use crate::tui::theme::Theme;
 use crate::tui::widgets::{draw_list, put};
 use ratatui::Frame;
@@ -27,7 +28,7 @@ pub(super) fn draw(
     frame: &mut Frame<'_>,
     area: Rect,
     cx: &Context,
-    service: &Service,
+    (update, service): (&Update, &Service),
     (sender, to): (Sender, Option<&Frontend>),
     lines: &[Line],
     list: &mut List,
@@ -47,6 +48,12 @@ pub(super) fn draw(
     // Names of chains take what they need, up to a third.
     let places = lines.iter().filter(|l| !is_ending(l)).map(|l| l.place.width()).max().unwrap_or(0);
     let places = places.min(usize::from(area.width) / 3);
+    // Beside a hash whose chain it is, where there is room for both.
+    let names: Vec<Option<String>> = match area.width >= 110 {
+        true => lines.iter().map(|l| chain_of_service(&update.snapshot, service, l.rule?)).collect(),
+        false => Vec::new(),
+    };
+    let widest = names.iter().flatten().map(|n| n.width()).max().unwrap_or(0).min(26);
     draw_list(frame, theme, list, Some(true), |frame, i, at| {
         let l = &lines[i];
         let width = usize::from(at.width);
@@ -55,8 +62,11 @@ pub(super) fn draw(
             (true, _) => String::new(),
             (false, true) => format!("{:>8}  ", l.place),
             (false, false) => {
-                let name = crate::format::clip(&l.place, places);
-                format!("{name}{}  ", " ".repeat(places - name.width()))
+                let name = clip(&l.place, places);
+                let known = clip(names.get(i).and_then(Option::as_deref).unwrap_or_default(), widest);
+                let beside = if widest > 0 { 2 } else { 0 };
+                let gap = " ".repeat(places - name.width() + beside);
+                format!("{name}{gap}{known}{}  ", " ".repeat(widest - known.width()))
             }
         };
         let indent = if l.kind == LineKind::Head { " " } else { "   " };

@@ -78,6 +78,10 @@ impl Services {
             false => format!("{order}{}: {}", by.head, by.meaning()),
         };
         let inner = part(frame, theme, area, &title, &note, focus);
+        if let (true, false, Some(update)) = (self.heat, self.rows.is_empty(), &cx.update) {
+            self.draw_heat(frame, inner, cx, update);
+            return;
+        }
         let place = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
         let columns: Vec<&'static Column<columns::Services>> =
             self.shown_columns(cx, place.width).into_iter().map(|i| &SERVICES[i]).collect();

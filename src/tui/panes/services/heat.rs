@@ -1,0 +1,88 @@
+//! The map of Services over the session: a row a Service, a cell a span of time, the darker the more new flows.
+
+use super::Services;
+use crate::format::{duration, short};
+use crate::proxy::screen_label;
+use crate::rates::{Session, service_key};
+use crate::tui::pane::Context;
+use crate::tui::panes::widgets::{counts_new_flows, state_style};
+use crate::tui::reader::Update;
+use crate::tui::widgets::{draw_list, put};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+
+/// From the least to the most.
+const SHADES: [&str; 4] = ["░", "▒", "▓", "█"];
+
+/// A cell: a part of the most on a logarithmic scale, as a few Services have nearly all of the traffic.
+fn shade(value: f32, top: f32) -> &'static str {
+    if value <= 0.0 || top <= 0.0 {
+        return "·";
+    }
+    let part = (1.0 + value).ln() / (1.0 + top).ln();
+    SHADES[((part * SHADES.len() as f32).ceil() as usize).clamp(1, SHADES.len()) - 1]
+}
+
+/// The newest points of a session, the newest first.
+fn newest_first(session: &Session) -> impl Iterator<Item = f32> + '_ {
+    session.points().iter().rev().copied()
+}
+
+impl Services {
+    /// Draws heads and rows.
+    pub(super) fn draw_heat(&self, frame: &mut Frame<'_>, area: Rect, cx: &Context, update: &Update) {
+        let theme = cx.theme;
+        let name = self.widest.clamp(12, 40).min(area.width / 3);
+        let cells = area.width.saturating_sub(name + 4);
+        let shown: Vec<(usize, Session)> = self
+            .list
+            .shown()
+            .filter_map(|(line, _)| self.rows.get(line))
+            .map(|i| (*i, update.history.session(*i)))
+            .collect();
+        let within = shown.iter().flat_map(|s| newest_first(&s.1).take(usize::from(cells)));
+        let top = within.filter(|v| !v.is_nan()).fold(0.0, f32::max);
+        let head = Rect { height: 1, ..area };
+        put(frame, Rect { x: area.x + 3, width: name, ..head }, "SERVICE", theme.head(), false);
+        let span = shown.first().map_or_else(Default::default, |s| s.1.span());
+        let what = match counts_new_flows(update) {
+            true => "new flows/s",
+            false => "flows held",
+        };
+        let said = format!("a cell {} · █ {} {what} · ✗ some lost", duration(span), short(f64::from(top)));
+        let right = Rect { x: area.x + 4 + name, width: cells, ..head };
+        put(frame, right, &said, theme.head(), true);
+        draw_list(frame, theme, &self.list, Some(!self.lower), |frame, line, place| {
+            let Some(row) = self.rows.get(line).and_then(|i| update.row(*i)) else { return };
+            let state = state_style(theme, row.health.state);
+            put(frame, Rect { x: place.x + 1, width: 1, ..place }, row.health.state.symbol(), state, false);
+            let label = crate::format::clip(&screen_label(row.service), usize::from(name));
+            put(frame, Rect { x: place.x + 3, width: name, ..place }, &label, theme.text(), false);
+            let Some((_, session)) = shown.iter().find(|s| s.0 == row.place) else { return };
+            let lost = update.losses.of(service_key(row.service));
+            let mut lost = lost.into_iter().flat_map(newest_first);
+            for (n, value) in (0..cells).zip(newest_first(session)) {
+                let at = Rect { x: place.x + 3 + name + cells - n, width: 1, ..place };
+                let (text, style) = match lost.next() {
+                    Some(l) if l > 0.0 => ("✗", theme.bad()),
+                    // Nothing was read.
+                    _ if value.is_nan() => (" ", theme.dim()),
+                    _ if value <= 0.0 => ("·", theme.dim()),
+                    _ => (shade(value, top), theme.busy()),
+                };
+                put(frame, at, text, style, false);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_is_seen_beside_much() {
+        assert_eq!([0.0, 0.2, 9.0, 90.0, 1000.0].map(|v| shade(v, 1000.0)), ["·", "░", "▒", "▓", "█"]);
+        assert_eq!(shade(1.0, 0.0), "·");
+    }
+}

@@ -1,0 +1,96 @@
+//! Lists to choose from: namespaces and modes with their Services, columns to sort by.
+
+use super::Services;
+use crate::columns::SERVICES;
+use crate::format::plural;
+use crate::health::HealthState;
+use crate::proxy::Mode;
+use crate::tui::overlays::{Item, Menu};
+use crate::tui::pane::Context;
+use crate::tui::request::Request;
+use std::collections::BTreeMap;
+
+/// How many Services there are, and how many of them lose or refuse new flows.
+#[derive(Clone, Copy, Default)]
+struct Count {
+    all: u64,
+    bad: u64,
+}
+
+impl Count {
+    fn words(self) -> String {
+        let bad = if self.bad > 0 { format!("{} ✗  ", self.bad) } else { String::new() };
+        format!("{bad}{}", plural(self.all, "Service"))
+    }
+}
+
+/// Counts the Services of a view by what `of` says of each.
+fn counts<K: Ord>(
+    cx: &Context,
+    of: impl Fn(&crate::proxy::Service) -> Option<K>,
+) -> (Count, BTreeMap<K, Count>) {
+    let (mut all, mut by) = (Count::default(), BTreeMap::<K, Count>::new());
+    for row in cx.update.iter().flat_map(|u| u.rows()) {
+        let loses = matches!(
+            row.health.state,
+            HealthState::Failing
+                | HealthState::Degraded
+                | HealthState::NoEndpoints
+                | HealthState::NoLocalEndpoints
+        );
+        let add = |c: &mut Count| {
+            c.all += 1;
+            c.bad += u64::from(loses);
+        };
+        add(&mut all);
+        if let Some(key) = of(row.service) {
+            add(by.entry(key).or_default());
+        }
+    }
+    (all, by)
+}
+
+impl Services {
+    pub(super) fn namespaces(&self, cx: &Context) -> Menu {
+        let (all, by) = counts(cx, |s| s.name.as_ref().map(|n| n.namespace.clone()));
+        let request = Request::Namespace(None);
+        let mut items = vec![Item { label: "all namespaces".into(), note: all.words(), request }];
+        items.extend(by.into_iter().map(|(name, count)| Item {
+            label: name.clone(),
+            note: count.words(),
+            request: Request::Namespace(Some(name)),
+        }));
+        let now = self.namespace.as_ref().and_then(|n| items.iter().position(|i| i.label == *n));
+        Menu::new("Namespace", items, now.unwrap_or(0))
+    }
+
+    pub(super) fn modes(&self, cx: &Context) -> Menu {
+        let (all, by) = counts(cx, |s| Some(s.engine.mode()));
+        let mut items =
+            vec![Item { label: "all modes".into(), note: all.words(), request: Request::Mode(None) }];
+        items.extend(by.into_iter().map(|(mode, count): (Mode, Count)| Item {
+            label: mode.name().into(),
+            note: count.words(),
+            request: Request::Mode(Some(mode)),
+        }));
+        let now = self.mode.and_then(|m| items.iter().position(|i| i.label == m.name()));
+        Menu::new("Mode", items, now.unwrap_or(0))
+    }
+
+    /// Columns that are on the screen come first: what one sees is what one sorts by.
+    pub(super) fn sorts(&self) -> Menu {
+        let rest = (0..SERVICES.len()).filter(|i| !self.heads.contains(i));
+        let order: Vec<usize> = self.heads.iter().copied().chain(rest).collect();
+        let item = |i: &usize| {
+            let c = &SERVICES[*i];
+            let name = if c.head.is_empty() { c.key } else { c.head };
+            Item {
+                label: format!("{name:<10} {}", c.help),
+                note: String::new(),
+                request: Request::SortBy(*i),
+            }
+        };
+        let now = order.iter().position(|i| *i == self.sort);
+        Menu::new("Sort by", order.iter().map(item).collect(), now.unwrap_or(0))
+    }
+}
