@@ -194,7 +194,7 @@ pub(super) fn addresses(before: &Snapshot, now: &Snapshot, found: &mut Found) {
     }
     let of = |s: &Snapshot| -> BTreeMap<String, String> {
         // Those of Services come and go with them.
-        let own = s.addresses.iter().filter(|a| a.interface != crate::proxy::ipvs::DUMMY);
+        let own = s.addresses.iter().filter(|a| !crate::proxy::ipvs::is_dummy(&a.interface));
         own.map(|a| (format!("{} on {}", a.address, a.interface), "there".to_string())).collect()
     };
     pairs(&of(before), &of(now), |what, b, n| found.push(What::Address, what, b.cloned(), n.cloned()));

@@ -49,7 +49,7 @@ fn sizes(engine: Engine) -> &'static [usize] {
         Engine::Ipvs => &[100, 1_000],
         Engine::Nftables => &[100, 1_000],
         // Nothing writes it.
-        Engine::UserspaceLegacy | Engine::UserspaceNft => &[],
+        Engine::UserspaceLegacy | Engine::UserspaceNft | Engine::Cilium | Engine::CalicoEbpf => &[],
     }
 }
 

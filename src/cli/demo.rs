@@ -61,10 +61,12 @@ impl Execute for DemoArgs {
         let services = args.services.map(|n| n as usize);
         let lab =
             start(args.mode.unwrap_or_else(usual_mode), services, args.backends as usize, args.traffic)?;
-        let (node, objects, count_flows) = (lab.node().clone(), lab.objects(), globals.source.new_flows);
+        let (node, objects, bpffs) = (lab.node().clone(), lab.objects(), lab.bpffs());
+        let count_flows = globals.source.new_flows;
         if let Some(format) = args.output {
             std::thread::sleep(Duration::from_secs(args.seconds));
-            let live = Box::new(Live::enter(&node).map_err(|e| with_hint(&e))?.with_objects(objects));
+            let live = Live::enter(&node).map_err(|e| with_hint(&e))?;
+            let live = Box::new(live.with_objects(objects).with_maps(bpffs));
             return print_snapshot(
                 Source::Live { live, api: None, _demo: Some(lab) },
                 Names::default(),
@@ -74,7 +76,7 @@ impl Execute for DemoArgs {
         }
         show(
             Input::Live(Box::new(move || {
-                let live = Live::enter(&node)?.with_objects(objects.clone());
+                let live = Live::enter(&node)?.with_objects(objects.clone()).with_maps(bpffs.clone());
                 Ok(live.counting_new_flows(count_flows))
             })),
             Names::default(),

@@ -2,7 +2,7 @@
 
 use super::print::with_hint;
 use crate::kernel::module::is_there;
-use crate::lab::{Lab, LabOptions, become_root_if_needed, shop};
+use crate::lab::{Lab, LabOptions, Plan, become_root_if_needed, shop};
 use crate::proxy::Engine;
 use crate::snapshot::live::Live;
 use clap::{Args, ValueEnum};
@@ -18,6 +18,17 @@ pub(super) enum DemoMode {
     Nftables,
     /// ipvs mode (needs a kernel with IPVS and ipset).
     Ipvs,
+    /// Cilium in kube-proxy's place: its eBPF maps, without traffic (needs root).
+    Cilium,
+    /// Calico's eBPF data plane in kube-proxy's place: its maps, without traffic (needs root).
+    Calico,
+}
+
+impl DemoMode {
+    /// False for modes whose traffic only their own programs could carry.
+    pub(super) fn has_traffic(self) -> bool {
+        !matches!(self, DemoMode::Cilium | DemoMode::Calico)
+    }
 }
 
 /// `--demo`, of commands that look at a node.
@@ -86,7 +97,8 @@ impl DemoOf {
     pub(super) fn open(self) -> Result<(Live, Running), String> {
         become_root()?;
         let lab = start(self.mode, self.services.map(|n| n as usize), 4, self.traffic)?;
-        let live = Live::enter(lab.node()).map_err(|e| with_hint(&e))?.with_objects(lab.objects());
+        let live = Live::enter(lab.node()).map_err(|e| with_hint(&e))?;
+        let live = live.with_objects(lab.objects()).with_maps(lab.bpffs());
         Ok((live, lab))
     }
 }
@@ -118,8 +130,11 @@ pub(super) fn start(
             DemoMode::IptablesNft => Engine::IptablesNft,
             DemoMode::Nftables => Engine::Nftables,
             DemoMode::Ipvs => Engine::Ipvs,
+            DemoMode::Cilium => Engine::Cilium,
+            DemoMode::Calico => Engine::CalicoEbpf,
         },
-        plan: shop::plan(&services, traffic),
+        // Nothing in the lab translates by maps.
+        plan: if mode.has_traffic() { shop::plan(&services, traffic) } else { Plan::default() },
         services,
     };
     Lab::start(&options).map_err(|e| with_hint(&e))

@@ -56,6 +56,9 @@ pub(super) struct SourceArgs {
     /// Count new flows by conntrack's notices: where no rule counts them, which is nftables mode, in every mode, or never.
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
     pub(super) new_flows: CountFlows,
+    /// Where Cilium or Calico pin their eBPF maps [default: /sys/fs/bpf, and of other namespaces nothing].
+    #[arg(long, global = true, value_name = "DIR", conflicts_with = "from")]
+    pub(super) bpffs: Option<PathBuf>,
     /// Name of this Node in the cluster [default: NODE_NAME, or the host name].
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) node_name: Option<String>,
@@ -79,6 +82,12 @@ impl SourceArgs {
             hostname: hostname.map(|h| h.to_lowercase()),
         };
         Ok(ApiWatch::start(&options).map(Arc::new))
+    }
+
+    /// Where eBPF maps are looked for: they are the machine's, and not another namespace's.
+    fn bpffs(&self) -> Option<PathBuf> {
+        let own = self.netns.is_none().then(|| PathBuf::from("/sys/fs/bpf"));
+        self.bpffs.clone().or(own)
     }
 
     /// The names that were asked for.
@@ -123,9 +132,10 @@ impl SourceArgs {
             return Ok(Input::Recording(Box::new(files(self)?), 0));
         }
         let (spec, api, ask) = (self.netns.clone(), self.api()?, !self.no_kube_proxy);
+        let bpffs = self.bpffs();
         let count_flows = self.new_flows;
         let open = move || {
-            let live = Live::open(spec.as_deref())?.with_api(api).asking_kube_proxy(ask);
+            let live = Live::open(spec.as_deref())?.with_api(api).asking_kube_proxy(ask).with_maps(bpffs);
             Ok(live.counting_new_flows(count_flows))
         };
         Ok(Input::Live(Box::new(open)))
@@ -207,7 +217,7 @@ impl Source {
         }
         let api = args.api()?;
         let live = Live::open(args.netns.as_deref()).map_err(|e| with_hint(&e))?.with_api(api.clone());
-        let live = live.asking_kube_proxy(!args.no_kube_proxy);
+        let live = live.asking_kube_proxy(!args.no_kube_proxy).with_maps(args.bpffs());
         give_up(keep_reading_only());
         Ok(Source::Live { live: Box::new(live), api, _demo: None })
     }

@@ -5,8 +5,8 @@ use super::lookup::{FIGURES, ProbeSources, Sizes};
 use super::prices::{Prices, PricesFrom};
 use crate::format::{nanoseconds, plural};
 use crate::proxy::{
-    Engine, FrontendKind, Mode, Model, RulesForm, Service, ServiceName, TrafficPolicy, chain, iptables, ipvs,
-    nftables, node_address, node_addresses, pod_network, rules_form,
+    Engine, FrontendKind, Mode, Model, Protocol, RulesForm, Service, ServiceName, TrafficPolicy, chain,
+    iptables, ipvs, nftables, node_address, node_addresses, pod_network, rules_form,
 };
 use crate::ruleset::{Dialect, IpFamily, IpNet, TableBackend};
 use crate::snapshot::facts::{Ipvs, blob_size};
@@ -180,7 +180,8 @@ const WORTH_SAYING: f64 = 0.15;
 pub(super) fn portable(model: &Model) -> (Vec<Service>, Vec<String>) {
     let mut notes = Vec::new();
     let mut services: Vec<Service> = model.services.iter().filter(|s| !s.stale).cloned().collect();
-    // No other mode goes by marks.
+    // No other mode goes by marks, or takes every protocol of a port.
+    services.retain(|s| s.protocol != Protocol::Any);
     services.retain(|s| !s.frontends.iter().any(|f| f.kind.is_some_and(FrontendKind::is_mark)));
     let mut unnamed = 0;
     for s in &mut services {
@@ -246,7 +247,7 @@ pub(super) fn written(
     let mut made = Snapshot {
         // Other modes have no interface that holds the Services' addresses.
         addresses: Arc::new(
-            snapshot.addresses.iter().filter(|a| a.interface != ipvs::DUMMY).cloned().collect(),
+            snapshot.addresses.iter().filter(|a| !ipvs::is_dummy(&a.interface)).cloned().collect(),
         ),
         sysctls: Arc::new(
             snapshot
@@ -335,6 +336,7 @@ fn tables(snapshot: &Snapshot, engine: Engine) -> impl Iterator<Item = &TableSta
             t.backend == TableBackend::NfTables && t.table.dialect == Dialect::Iptables
         }
         Engine::Ipvs => t.table.dialect == Dialect::Iptables,
+        Engine::Cilium | Engine::CalicoEbpf => false,
     })
 }
 
@@ -370,6 +372,8 @@ fn change(snapshot: &Snapshot, engine: Engine, services: &[Service]) -> (u64, u6
         Engine::Ipvs => (tables(snapshot, engine).map(|t| t.table.rules.len() as u64).sum(), 1),
         // Its backends are in the process.
         Engine::UserspaceLegacy | Engine::UserspaceNft => (0, 0),
+        // A slot and a backend.
+        Engine::Cilium | Engine::CalicoEbpf => (0, 2),
     }
 }
 

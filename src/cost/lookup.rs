@@ -54,6 +54,7 @@ impl Sizes {
             Engine::IptablesNft | Engine::UserspaceNft => of[1],
             Engine::Ipvs => of[0] + of[1],
             Engine::Nftables => of[2],
+            Engine::Cilium | Engine::CalicoEbpf => 0,
         }
     }
 }

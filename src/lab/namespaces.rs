@@ -1,14 +1,16 @@
 //! The namespaces of a demo, and what runs in them.
 
-use super::addresses::{CLIENT_IP, NODE_IP, net, parse, sysctl};
+use super::addresses::{CLIENT_IP, NODE_IP, NODE_IP6, net, parse, sysctl};
 use super::install::{put, put_ipvs_mode, written};
 use super::traffic::{Counts, Origin, Plan, Stream};
+use crate::kernel::maps::make::Bpffs;
 use crate::kernel::netns::{Netns, enter_user_namespace};
 use crate::kernel::{Error, Result};
-use crate::proxy::{Engine, Mode, Service};
-use crate::snapshot::facts::Cluster;
-use std::sync::Arc;
+use crate::proxy::{Engine, Mode, Service, ebpf};
+use crate::snapshot::facts::{BpfMap, Cluster};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 /// What to build.
@@ -34,6 +36,8 @@ pub struct Lab {
     servers: Vec<JoinHandle<()>>,
     counts: Counts,
     objects: Option<Arc<Cluster>>,
+    /// Maps of a proxy that holds Services in them, in a bpffs that is mounted nowhere.
+    bpffs: OnceLock<Bpffs>,
 }
 
 /// Becomes root of a user namespace where the caller is an ordinary user. To be called before the first thread.
@@ -101,6 +105,7 @@ impl Lab {
             servers: Vec::new(),
             counts: Counts::default(),
             objects: None,
+            bpffs: OnceLock::new(),
         })
     }
 
@@ -108,7 +113,7 @@ impl Lab {
     pub fn start(options: &LabOptions) -> Result<Lab> {
         let mut lab = Lab::bare()?;
         lab.install(options.engine, &options.services)?;
-        if options.engine == Engine::Ipvs {
+        if options.engine == Engine::Ipvs || options.engine.mode().is_ebpf() {
             lab.objects = Some(Arc::new(super::objects::objects(&options.services)?));
         }
         if !options.plan.streams.is_empty() {
@@ -142,6 +147,25 @@ impl Lab {
         self.objects.clone()
     }
 
+    /// Where the maps of a proxy are pinned that holds Services in them; `None` for every mode of kube-proxy.
+    pub fn bpffs(&self) -> Option<PathBuf> {
+        self.bpffs.get().map(Bpffs::path)
+    }
+
+    fn pin(&self, maps: &[BpfMap]) -> Result<()> {
+        let refused = |e: Error| {
+            Error::missing(
+                "making eBPF maps",
+                e.kind.to_string(),
+                Some("run it as root: a user namespace has no maps of its own"),
+            )
+        };
+        let bpffs = Bpffs::new().map_err(refused)?;
+        maps.iter().try_for_each(|m| bpffs.pin(m)).map_err(refused)?;
+        self.bpffs.get_or_init(|| bpffs);
+        Ok(())
+    }
+
     /// What the servers have counted.
     pub fn counts(&self) -> &Counts {
         &self.counts
@@ -164,6 +188,11 @@ impl Lab {
             Mode::Ipvs => {
                 let services = services.to_vec();
                 inside(&self.node, move || put_ipvs_mode(&services))
+            }
+            Mode::Cilium => self.pin(&ebpf::cilium::write(services)),
+            Mode::Calico => {
+                let own = [parse(NODE_IP)?, parse(NODE_IP6)?];
+                self.pin(&ebpf::calico::write(services, &own))
             }
             Mode::Userspace => Err(Error::missing(
                 "installing userspace mode",

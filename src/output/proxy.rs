@@ -1,6 +1,6 @@
 //! Who programs Services on this node, for JSON.
 
-use crate::proxy::{Model, State};
+use crate::proxy::{Detected, Model, Proxy, detect};
 use crate::snapshot::Snapshot;
 use crate::snapshot::facts::KubeProxy;
 use jiff::Timestamp;
@@ -12,7 +12,18 @@ pub(super) struct ProxyOut<'a> {
     name: Option<&'static str>,
     version: Option<&'a str>,
     evidence: Vec<String>,
+    /// Others that were found, with what shows them.
+    others: Vec<OtherOut>,
     health: Option<ProxyHealthOut<'a>>,
+}
+
+/// Another program that was found.
+#[derive(Serialize)]
+struct OtherOut {
+    name: &'static str,
+    /// Whether it holds Services here.
+    serves: bool,
+    evidence: Vec<String>,
 }
 
 /// What kube-proxy says of itself.
@@ -36,18 +47,17 @@ struct ProxyHealthOut<'a> {
 impl<'a> ProxyOut<'a> {
     /// What the rules and kube-proxy itself tell of it.
     pub(super) fn of(snapshot: &'a Snapshot, model: &Model) -> ProxyOut<'a> {
-        let said = snapshot.kube_proxy.as_deref();
-        let active = model.services.modes.iter().filter(|m| m.state == State::Active);
-        let mut evidence: Vec<String> = active
-            .map(|m| format!("{} of {}: {} Services", m.engine.mode().name(), m.family.name(), m.services))
-            .collect();
-        let answers = said.filter(|k| k.answers());
-        evidence.extend(answers.map(|_| "it answers on 127.0.0.1:10249 or 10256".to_string()));
+        let mut found = detect(snapshot, model).into_iter();
+        let first = found.next();
+        let is_kube_proxy = first.as_ref().is_some_and(|d| d.proxy == Proxy::KubeProxy);
+        let said = snapshot.kube_proxy.as_deref().filter(|_| is_kube_proxy);
+        let other = |d: Detected| OtherOut { name: d.proxy.name(), serves: d.serves, evidence: d.evidence };
         ProxyOut {
-            name: (!evidence.is_empty()).then_some("kube-proxy"),
+            name: first.as_ref().map(|d| d.proxy.name()),
             version: said.and_then(KubeProxy::version),
-            evidence,
-            health: answers.map(health),
+            evidence: first.map_or_else(Vec::new, |d| d.evidence),
+            others: found.map(other).collect(),
+            health: said.filter(|k| k.answers()).map(health),
         }
     }
 }

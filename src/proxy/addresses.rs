@@ -16,7 +16,7 @@ pub fn node_addresses(snapshot: &Snapshot, family: IpFamily) -> impl Iterator<It
         IpFamily::of(a.address) == family
             && !a.address.is_loopback()
             && !link_local
-            && a.interface != ipvs::DUMMY
+            && !ipvs::is_dummy(&a.interface)
     })
 }
 

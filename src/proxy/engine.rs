@@ -24,6 +24,10 @@ pub enum Engine {
     UserspaceLegacy,
     /// userspace mode, whose rules are in nf_tables.
     UserspaceNft,
+    /// Cilium's eBPF maps.
+    Cilium,
+    /// The maps of Calico's eBPF data plane.
+    CalicoEbpf,
 }
 
 impl Engine {
@@ -38,6 +42,8 @@ impl Engine {
             Engine::Ipvs => Mode::Ipvs,
             Engine::Nftables => Mode::Nftables,
             Engine::UserspaceLegacy | Engine::UserspaceNft => Mode::Userspace,
+            Engine::Cilium => Mode::Cilium,
+            Engine::CalicoEbpf => Mode::Calico,
         }
     }
 
@@ -46,7 +52,7 @@ impl Engine {
         match self {
             Engine::IptablesLegacy | Engine::UserspaceLegacy => Some(Variant::Legacy),
             Engine::IptablesNft | Engine::UserspaceNft => Some(Variant::Nft),
-            Engine::Ipvs | Engine::Nftables => None,
+            Engine::Ipvs | Engine::Nftables | Engine::Cilium | Engine::CalicoEbpf => None,
         }
     }
 
@@ -72,6 +78,8 @@ impl Engine {
             Engine::Nftables => "nftables",
             Engine::UserspaceLegacy => "userspace (legacy)",
             Engine::UserspaceNft => "userspace (nft)",
+            Engine::Cilium => "Cilium",
+            Engine::CalicoEbpf => "Calico (eBPF)",
         }
     }
 }

@@ -305,6 +305,7 @@ impl<'a> ServiceFigures<'a> {
                 [f.by_notices.get(i).map(|n| n.began), c.packets.get(i), c.bytes.get(i)]
             }
             CounterSource::Ipvs => [s.flows.get(i), s.packets.get(i), s.bytes.get(i)],
+            CounterSource::Nothing => [None; 3],
         }
     }
 
@@ -318,6 +319,7 @@ impl<'a> ServiceFigures<'a> {
         match self.services[self.service].backends[backend].source {
             CounterSource::Conntrack => self.figures.by_flows.flows.get(self.place(backend)),
             CounterSource::NatRule | CounterSource::Ipvs => self.new_flows_to(backend),
+            CounterSource::Nothing => None,
         }
     }
 

@@ -23,6 +23,14 @@ use std::net::IpAddr;
 /// The dummy interface that holds the Services' addresses (`defaultDummyDevice`, `pkg/proxy/ipvs/proxier.go`).
 pub const DUMMY: &str = "kube-ipvs0";
 
+/// The same of kube-router (`KubeDummyIf`, `pkg/controllers/proxy/network_services_controller.go`).
+pub const KUBE_ROUTER_DUMMY: &str = "kube-dummy-if";
+
+/// True for an interface that holds Services' addresses.
+pub fn is_dummy(interface: &str) -> bool {
+    interface == DUMMY || interface == KUBE_ROUTER_DUMMY
+}
+
 /// Beginning of the names of kube-proxy's ipsets: their members say what a virtual server is.
 pub const IPSETS: &str = "KUBE-";
 
@@ -70,14 +78,14 @@ fn whole(ranges: &mut Vec<IpNet>) {
 /// Reads the Services of IPVS. Virtual servers by firewall mark are none of kube-proxy's and are left out.
 ///
 /// `sets` say kinds, policies and source ranges. Without them `addresses` still say the node ports: their
-/// virtual servers are on an address of an interface other than [`DUMMY`]. What source ranges refuse is counted
+/// virtual servers are on an address of an interface that is no [`is_dummy`]. What source ranges refuse is counted
 /// by one rule for all load balancers together, so by none of them.
 ///
 /// Each Service comes with the place of its virtual server.
 pub fn read(ipvs: &Ipvs, addresses: &[InterfaceAddress], ipsets: &[Ipset]) -> Vec<(u32, Service)> {
     let mut on_dummy: HashMap<IpAddr, bool> = HashMap::new();
     for a in addresses {
-        *on_dummy.entry(a.address).or_insert(false) |= a.interface == DUMMY;
+        *on_dummy.entry(a.address).or_insert(false) |= is_dummy(&a.interface);
     }
     let v4 = Index::new(&Sets::new(ipsets, IpFamily::V4));
     let v6 = Index::new(&Sets::new(ipsets, IpFamily::V6));

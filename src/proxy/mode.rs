@@ -12,12 +12,21 @@ pub enum Mode {
     Nftables,
     /// A proxy in the kube-proxy process, as before 1.26.
     Userspace,
+    /// None of kube-proxy's: Cilium's eBPF maps.
+    Cilium,
+    /// None of kube-proxy's: the maps of Calico's eBPF data plane.
+    Calico,
 }
 
 impl Mode {
     /// As kube-proxy's `--proxy-mode` names it.
     pub fn name(self) -> &'static str {
         self.into()
+    }
+
+    /// True where Services are in eBPF maps: no rule leads to them.
+    pub fn is_ebpf(self) -> bool {
+        matches!(self, Mode::Cilium | Mode::Calico)
     }
 }
 

@@ -4,12 +4,12 @@ use super::cluster::ApiNames;
 use super::figures::same_arc;
 use super::services::{ModeState, Services, State};
 use super::{
-    CounterSource, Engine, Figures, Mode, Names, Service, ServiceFigures, Variant, chain, iptables, ipvs,
-    nftables, userspace,
+    CounterSource, Engine, Figures, Mode, Names, Service, ServiceFigures, Variant, chain, ebpf, iptables,
+    ipvs, nftables, userspace,
 };
 use crate::ruleset::{IpFamily, Table, TableBackend};
 use crate::snapshot::Snapshot;
-use crate::snapshot::facts::{Cluster, InterfaceAddress, Ipset, Ipvs};
+use crate::snapshot::facts::{BpfMap, Cluster, InterfaceAddress, Ipset, Ipvs};
 use std::sync::Arc;
 
 /// Services with what they counted. Made from a snapshot, and brought up to date with the next: what did not change is
@@ -34,6 +34,7 @@ struct Made {
     ipvs: Option<Arc<Ipvs>>,
     ipsets: Option<Arc<Vec<Ipset>>>,
     addresses: Arc<Vec<InterfaceAddress>>,
+    maps: Option<Arc<Vec<BpfMap>>>,
 }
 
 impl Model {
@@ -102,6 +103,7 @@ impl Made {
         let ipsets = snapshot.ipsets.as_ref().map(|r| &r.value);
         self.tables.len() == snapshot.tables.len()
             && self.tables.iter().zip(&snapshot.tables).all(|(a, b)| Arc::ptr_eq(a, &b.table))
+            && (same_arc(self.maps.as_ref(), snapshot.maps.as_ref()) || self.maps == snapshot.maps)
             && match (&self.ipvs, snapshot.ipvs.as_ref().map(|r| &r.value)) {
                 (None, None) => true,
                 // Only virtual servers are distinguished by sets and addresses.
@@ -119,18 +121,40 @@ impl Made {
         self.ipvs = snapshot.ipvs.as_ref().map(|r| r.value.clone());
         self.ipsets = snapshot.ipsets.as_ref().map(|r| r.value.clone());
         self.addresses = snapshot.addresses.clone();
+        self.maps.clone_from(&snapshot.maps);
     }
 
     fn services(&self, snapshot: &Snapshot, names: &Names) -> Services {
         let mut all = read_tables(snapshot, names);
         let (places, mut servers): (Vec<u32>, Vec<Service>) = read_ipvs(snapshot).into_iter().unzip();
+        let maps = snapshot.maps.as_deref().map_or(&[][..], Vec::as_slice);
+        let mut mapped = ebpf::cilium::read(maps);
+        mapped.extend(ebpf::calico::read(maps, &snapshot.addresses));
+        // Beside kube-proxy Cilium serves the cluster IPs for pods by design (`kubeProxyReplacement=false`): the same Services, not
+        // others.
+        let more = |s: &Service| {
+            let kind = |f: &super::Frontend| f.kind.is_some_and(|k| k != super::FrontendKind::ClusterIp);
+            s.engine != Engine::Cilium || s.frontends.iter().any(kind)
+        };
+        if !mapped.iter().any(more)
+            && (!all.is_empty() || snapshot.ipvs.as_ref().is_some_and(|i| !i.value.servers.is_empty()))
+        {
+            mapped.clear();
+        }
         self.api.name(&mut all);
+        self.api.name(&mut mapped);
+        names.name(&mut mapped);
         self.api.name(&mut servers);
         names.name(&mut servers);
         let mut places_of: Vec<Vec<u32>> = vec![Vec::new(); all.len()];
         for (service, places) in ipvs::joined(servers.into_iter().zip(places)) {
             all.push(service);
             places_of.push(places);
+        }
+        // Each frontend of Cilium's is one of its own, as virtual servers are, until names join them.
+        for (service, _) in ipvs::joined(mapped.into_iter().map(|s| (s, 0))) {
+            all.push(service);
+            places_of.push(Vec::new());
         }
         let modes = modes(snapshot, &all);
         mark_stale(&mut all, &modes);
@@ -249,7 +273,10 @@ fn mark_stale(services: &mut [Service], modes: &[ModeState]) {
 /// Modes in the order in which they get a packet, as far as rules say. Translation by rules comes before
 /// IPVS (`ip_vs_in` hangs behind prerouting's nat). Among rules that translate at the same priority the kernel
 /// says no order; nodes move from the later to the earlier ones here, and what they left is a leftover.
-const RANK: [Engine; 6] = [
+const RANK: [Engine; 8] = [
+    // At the socket, tc or XDP: before any rule.
+    Engine::Cilium,
+    Engine::CalicoEbpf,
     Engine::Nftables,
     Engine::IptablesNft,
     Engine::IptablesLegacy,
@@ -277,14 +304,17 @@ fn modes(snapshot: &Snapshot, services: &[Service]) -> Vec<ModeState> {
             }
             // Rules that no packet reaches are left behind, whatever else is there.
             let reached = of(engine).any(|s| !s.frontends.is_empty());
-            let state = if reached && !taken { State::Active } else { State::Stale };
-            taken |= reached;
+            // Maps take what comes their way, whatever rules are there.
+            let is_ebpf = engine.mode().is_ebpf();
+            let state = if reached && (is_ebpf || !taken) { State::Active } else { State::Stale };
+            taken |= reached && !is_ebpf;
             let backend = engine.variant().and_then(|v| VARIANTS.iter().find(|x| x.0 == v)).map(|x| x.1);
             let rules = match engine.mode() {
                 Mode::Nftables => table(snapshot, TableBackend::NfTables, family, nftables::TABLE)
                     .map_or(0, |(_, t)| t.rules.len()),
                 Mode::Iptables => rules(backend, Use::Rules),
                 Mode::Userspace => rules(backend, Use::Userspace),
+                Mode::Cilium | Mode::Calico => 0,
                 // Its few rules are in the same chains as iptables mode's.
                 Mode::Ipvs
                     if services.iter().any(|s| s.engine.mode() == Mode::Iptables && s.family == family) =>

@@ -1,6 +1,6 @@
 //! The rules that make up a Service, as the kernel has them, in the order in which a packet meets them.
 
-use super::{Mode, RuleRef, Service, nftables};
+use super::{Mode, RuleRef, Service, endpoint_text, frontend_text, nftables};
 use crate::ruleset::{
     ChainId, Data, Match, RuleId, Statement, Table, TableBackend, Target, Terminal, Verdict, octets,
 };
@@ -28,12 +28,41 @@ pub fn parts(snapshot: &Snapshot, service: &Service) -> Vec<Part> {
         Mode::Nftables => of_nftables(snapshot, service),
         Mode::Ipvs => of_ipvs(snapshot, service),
         Mode::Iptables | Mode::Userspace => of_iptables(snapshot, service),
+        Mode::Cilium | Mode::Calico => of_maps(snapshot, service),
     };
     if parts.len() > MOST_PARTS {
         let more = parts.len() - MOST_PARTS;
         parts.truncate(MOST_PARTS);
         parts.push(Part::Place(format!("… and {more} lines more")));
     }
+    parts
+}
+
+/// What eBPF maps hold of a Service, in words: their entries are numbers.
+fn of_maps(snapshot: &Snapshot, service: &Service) -> Vec<Part> {
+    let stem = match service.engine.mode() {
+        Mode::Cilium => "cilium_lb",
+        _ => "cali_",
+    };
+    let maps = snapshot.maps.iter().flat_map(|m| m.iter()).filter(|m| m.name.starts_with(stem));
+    let mut parts: Vec<Part> = service
+        .frontends
+        .iter()
+        .map(|f| {
+            let kind = f.kind.map_or("address", |k| k.words());
+            Part::Text(format!(
+                "{}/{} ({kind}): {}",
+                frontend_text(f),
+                service.protocol.lower(),
+                f.action.name()
+            ))
+        })
+        .collect();
+    parts.extend(
+        service.backends.iter().map(|b| Part::Text(format!("-> {}", endpoint_text(b.address, b.port)))),
+    );
+    parts.push(Part::Place("These are entries of the pinned eBPF maps:".into()));
+    parts.extend(maps.map(|m| Part::Text(format!("{}: {} of {} entries", m.name, m.len(), m.max_entries))));
     parts
 }
 
@@ -233,7 +262,7 @@ fn of_ipvs(snapshot: &Snapshot, service: &Service) -> Vec<Part> {
             super::Protocol::Udp => "-u",
             super::Protocol::Sctp | super::Protocol::Any => "--sctp-service",
         };
-        let to = super::endpoint_text(address, port);
+        let to = endpoint_text(address, port);
         let persistent = match v.flags & crate::snapshot::facts::SVC_PERSISTENT {
             0 => String::new(),
             _ => format!(" -p {}", v.timeout),
@@ -245,7 +274,7 @@ fn of_ipvs(snapshot: &Snapshot, service: &Service) -> Vec<Part> {
                 crate::snapshot::facts::Forwarding::Tunnel => "-i",
                 _ => "-g",
             };
-            let at = super::endpoint_text(r.address, r.port);
+            let at = endpoint_text(r.address, r.port);
             parts.push(Part::Text(format!("-a {flag} {to} -r {at} {way} -w {}", r.weight)));
         }
     }

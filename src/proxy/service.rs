@@ -203,6 +203,9 @@ pub enum CounterSource {
     Ipvs,
     /// Conntrack entries.
     Conntrack,
+    /// Nothing that kptop reads counts it.
+    #[strum(serialize = "none")]
+    Nothing,
 }
 
 impl CounterSource {

@@ -139,6 +139,10 @@ impl Surveyor<'_> {
             found.missing = Some(Missing::Endpoints(why));
             return found;
         }
+        // No rule leads to it: what its program does with packets is not followed.
+        if s.engine.mode().is_ebpf() {
+            return found;
+        }
         found.missing = self.missing;
         let walked = self.missing != Some(Missing::BaseChains) && s.engine.mode() != Mode::Userspace;
         for (i, f) in s.frontends.iter().enumerate() {

@@ -2,8 +2,8 @@
 
 use crate::ruleset::{Family, Table, TableCounters};
 use crate::snapshot::facts::{
-    AcctObject, Cluster, Counters, InterfaceAddress, Ipset, Ipvs, KubeProxy, Link, Node, Programs, Route,
-    Sysctls, Ways, Writer,
+    AcctObject, BpfMap, Cluster, Counters, InterfaceAddress, Ipset, Ipvs, KubeProxy, Link, Node, Programs,
+    Route, Sysctls, Ways, Writer,
 };
 use crate::snapshot::{
     Conntrack, FlowEvents, Flows, InputPart, NetnsFact, Reading, Recent, Remembered, Snapshot, SourceId,
@@ -31,6 +31,7 @@ pub(super) enum Piece {
     Routes(Arc<Vec<Route>>),
     Ways(Arc<Ways>),
     Ebpf(Arc<Programs>),
+    Maps(Arc<Vec<BpfMap>>),
 }
 
 impl Piece {
@@ -46,6 +47,7 @@ impl Piece {
             (Piece::Routes(a), Piece::Routes(b)) => a == b,
             (Piece::Ways(a), Piece::Ways(b)) => a == b,
             (Piece::Ebpf(a), Piece::Ebpf(b)) => a == b,
+            (Piece::Maps(a), Piece::Maps(b)) => Arc::ptr_eq(a, b) || a == b,
             _ => false,
         }
     }
@@ -203,6 +205,7 @@ impl Frame {
         pieces.extend(s.cluster.clone().map(|c| put(Piece::Cluster(c))));
         pieces.extend(s.ways.clone().map(|w| put(Piece::Ways(w))));
         pieces.extend(s.ebpf.clone().map(|e| put(Piece::Ebpf(e))));
+        pieces.extend(s.maps.clone().map(|m| put(Piece::Maps(m))));
         let tables = s.tables.iter().map(|t| FrameTable {
             table: put(Piece::Table(t.table.clone())),
             at: t.at,
@@ -268,6 +271,7 @@ impl Frame {
                 Piece::Routes(x) => s.routes = x,
                 Piece::Ways(x) => s.ways = Some(x),
                 Piece::Ebpf(x) => s.ebpf = Some(x),
+                Piece::Maps(x) => s.maps = Some(x),
                 Piece::Table(t) => return Err(format!("table {} is where none should", t.name)),
             }
         }

@@ -6,9 +6,9 @@
 
 use crate::ruleset::{IpFamily, IpNet, L4Endpoint, Rewrite, Table};
 use crate::snapshot::facts::{
-    Cluster, ClusterService, InterfaceAddress, KubeProxy, Route, VirtualAddress, Ways,
+    BpfMap, Cluster, ClusterService, InterfaceAddress, KubeProxy, Route, VirtualAddress, Ways,
 };
-use crate::snapshot::{FlowKey, Flows, MemoryList, Snapshot};
+use crate::snapshot::{FlowKey, Flows, MemoryList, Snapshot, with_addresses};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -370,6 +370,8 @@ impl Redactor {
             new.deaf.iter_mut().for_each(|d| d.address = self.address(d.address));
             Arc::new(new)
         });
+        let map = |m: &BpfMap| with_addresses(m, |a| self.address(a));
+        s.maps = s.maps.as_ref().map(|all| Arc::new(all.iter().map(map).collect()));
         s.cluster = s.cluster.as_ref().map(|c| self.cluster(c));
         s.kube_proxy = s.kube_proxy.as_ref().map(|k| {
             let mut new = KubeProxy::clone(k);

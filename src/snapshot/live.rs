@@ -2,6 +2,7 @@
 
 pub use super::waker::Waker;
 
+use super::service_maps;
 use super::{
     Conntrack, FlowWatch, Flows, Followed, MemoryList, NetnsFact, ReadCost, Reading, Recent, Remembered,
     RememberedClient, Snapshot, SourceId, TableState, Unread, UnreadKind,
@@ -11,12 +12,13 @@ use crate::kernel::netns::Netns;
 use crate::kernel::usage::{Cost, Meter};
 use crate::kernel::xtables::{self, TableReader};
 use crate::kernel::{
-    Error, Result, conntrack, counters, ebpf, ipset, ipvs, links, module, nfacct, nftables, node, recent,
-    sysctl, ways,
+    Error, Result, conntrack, counters, ebpf, ipset, ipvs, links, maps, module, nfacct, nftables, node,
+    recent, sysctl, ways,
 };
 use crate::kube_proxy::KubeProxyWatch;
 use crate::ruleset::{Element, Family, IpFamily, L4Endpoint, RuleId, Table, TableBackend};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -103,6 +105,9 @@ pub struct Live {
     sysctls: Option<(Instant, Arc<sysctl::Sysctls>)>,
     ways: Option<(Instant, Arc<ways::Ways>)>,
     ebpf: Option<(Instant, Arc<ebpf::Programs>)>,
+    /// The bpffs below which other proxies pin their maps, where they are looked for.
+    bpffs: Option<PathBuf>,
+    maps: Option<(Instant, Arc<MapsRead>)>,
     api: Option<Arc<ApiWatch>>,
     objects: Option<Arc<Cluster>>,
     kube_proxy: Option<KubeProxyWatch>,
@@ -122,6 +127,13 @@ pub struct LookedAt {
     pub events: Vec<IpAddr>,
     /// A source: where its flows go.
     pub source: Option<IpAddr>,
+}
+
+/// Maps of other proxies, and what of them could not be read.
+#[derive(Debug)]
+struct MapsRead {
+    maps: Arc<Vec<maps::BpfMap>>,
+    unread: Vec<Unread>,
 }
 
 /// The last reading of each source, for snapshots in which it is not read again.
@@ -247,6 +259,8 @@ impl Live {
             sysctls: None,
             ways: None,
             ebpf: None,
+            bpffs: None,
+            maps: None,
             api: None,
             objects: None,
             kube_proxy: None,
@@ -260,6 +274,13 @@ impl Live {
     /// From now on each snapshot holds what the Kubernetes API says.
     pub fn with_api(mut self, api: Option<Arc<ApiWatch>>) -> Live {
         self.api = api;
+        self
+    }
+
+    /// From now on each snapshot holds the maps of other proxies that are pinned below this bpffs. They belong to the machine, and not
+    /// to a network namespace.
+    pub fn with_maps(mut self, bpffs: Option<PathBuf>) -> Live {
+        self.bpffs = bpffs;
         self
     }
 
@@ -350,6 +371,7 @@ impl Live {
             Err(e) => snapshot.unread.push(Unread::of_error(SourceId::Routes, "routes and neighbours", &e)),
         }
         self.add_ebpf(&mut snapshot);
+        self.add_maps(&mut snapshot);
         match links::read() {
             Ok(found) => snapshot.links = Arc::new(found),
             Err(e) => snapshot.unread.push(Unread::of_error(SourceId::Links, "the node's interfaces", &e)),
@@ -463,6 +485,23 @@ impl Live {
                 snapshot.ebpf = Some(found);
             }
             Err(e) => snapshot.unread.push(Unread::of_error(SourceId::Ebpf, "eBPF programs", &e)),
+        }
+    }
+
+    /// Maps of other proxies. The same entries are the same object: their Services are put together once.
+    fn add_maps(&mut self, snapshot: &mut Snapshot) {
+        let Some(bpffs) = &self.bpffs else { return };
+        let before = self.maps.as_ref().map(|m| m.1.clone());
+        let read = kept_for(NOW_AND_THEN, &mut self.maps, self.paced, || {
+            let (maps, unread) = service_maps::read(bpffs);
+            Ok(match before {
+                Some(b) if *b.maps == maps => MapsRead { maps: b.maps.clone(), unread },
+                _ => MapsRead { maps: Arc::new(maps), unread },
+            })
+        });
+        if let Ok(read) = read {
+            snapshot.unread.extend(read.unread.iter().cloned());
+            snapshot.maps = Some(read.maps.clone());
         }
     }
 

@@ -10,6 +10,7 @@ mod flows;
 mod latencies;
 pub mod live;
 mod reading;
+mod service_maps;
 mod source;
 mod waker;
 mod way;
@@ -27,5 +28,6 @@ pub use reading::{
     Conntrack, MemoryList, NetnsFact, ReadCost, Reading, Recent, Remembered, RememberedClient, Snapshot,
     TableState, facts,
 };
+pub use service_maps::{LAYOUTS, MapKind, MapLayout, address_at, is_service_map, layout_of, with_addresses};
 pub use source::{SourceId, Unread, UnreadKind};
 pub use way::{Obstacle, leaves_by, obstacle, routes_beyond};

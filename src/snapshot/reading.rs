@@ -11,6 +11,7 @@ use crate::kernel::ebpf::Programs;
 use crate::kernel::ipset::Ipset;
 use crate::kernel::ipvs::Ipvs;
 use crate::kernel::links::Link;
+use crate::kernel::maps::BpfMap;
 use crate::kernel::nfacct::Object as AcctObject;
 use crate::kernel::nftables::Writer;
 use crate::kernel::node::{InterfaceAddress, Node, Route};
@@ -46,6 +47,7 @@ pub mod facts {
     };
     pub use crate::kernel::job::stop;
     pub use crate::kernel::links::Link;
+    pub use crate::kernel::maps::{BpfMap, HASH, LPM_TRIE, LRU_HASH};
     pub use crate::kernel::nfacct::Object as AcctObject;
     pub use crate::kernel::nftables::Writer;
     pub use crate::kernel::node::{
@@ -102,6 +104,8 @@ pub struct Snapshot {
     pub ways: Option<Arc<Ways>>,
     /// eBPF programs that packets of Services may meet before the rules; `None` where that was not read.
     pub ebpf: Option<Arc<Programs>>,
+    /// eBPF maps in which other proxies hold Services; `None` where they were not looked for.
+    pub maps: Option<Arc<Vec<BpfMap>>>,
     /// Counters of the network stack.
     pub counters: Option<Reading<Counters>>,
     /// What the Kubernetes API reports, where it was asked.

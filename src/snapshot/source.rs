@@ -34,6 +34,8 @@ pub enum SourceId {
     Routes,
     /// eBPF programs at hooks that packets pass before the rules.
     Ebpf,
+    /// eBPF maps in which other proxies hold Services.
+    ServiceMaps,
     /// Counters of the network stack.
     Counters,
     /// Sysctls that decide about packets.
@@ -47,7 +49,7 @@ pub enum SourceId {
 }
 
 /// The sources with a name of their own, as recordings have it.
-const NAMES: [(SourceId, &str); 21] = [
+const NAMES: [(SourceId, &str); 22] = [
     (SourceId::Tables(Family::Ip), "tables-ip"),
     (SourceId::Tables(Family::Ip6), "tables-ip6"),
     (SourceId::Tables(Family::Arp), "tables-arp"),
@@ -65,6 +67,7 @@ const NAMES: [(SourceId, &str); 21] = [
     (SourceId::Links, "links"),
     (SourceId::Routes, "routes"),
     (SourceId::Ebpf, "ebpf"),
+    (SourceId::ServiceMaps, "service-maps"),
     (SourceId::Counters, "counters"),
     (SourceId::Sysctls, "sysctls"),
     (SourceId::Api, "api"),

@@ -20,6 +20,7 @@ mod kernel;
 mod kube_proxy;
 mod manual;
 mod pasted;
+mod proxies;
 mod recording;
 mod screen;
 mod serve;

@@ -4,7 +4,7 @@
 //! Programs of tc and XDP are read by rtnetlink, which needs no privilege. Those of cgroups and tcx are asked for by `bpf(2)`,
 //! which needs `CAP_NET_ADMIN`; their names need `CAP_SYS_ADMIN`: see [`learn_names`].
 
-mod call;
+pub(crate) mod call;
 #[cfg(any(test, feature = "write"))]
 pub mod make;
 

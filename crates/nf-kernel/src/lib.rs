@@ -85,6 +85,7 @@ pub mod ipset;
 pub mod ipvs;
 pub mod job;
 pub mod links;
+pub mod maps;
 pub mod module;
 pub mod netlink;
 pub mod netns;

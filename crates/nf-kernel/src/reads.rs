@@ -87,10 +87,18 @@ pub struct BpfRead {
 
 /// All commands of `bpf(2)` that kptop sends.
 pub const BPF_READS: &[BpfRead] = &[
+    BpfRead { command: 1, name: "BPF_MAP_LOOKUP_ELEM", what: "an entry of a pinned eBPF map" },
+    BpfRead { command: 4, name: "BPF_MAP_GET_NEXT_KEY", what: "the keys of a pinned eBPF map" },
+    BpfRead { command: 7, name: "BPF_OBJ_GET", what: "a pinned eBPF map, opened for reading" },
     BpfRead { command: 11, name: "BPF_PROG_GET_NEXT_ID", what: "the eBPF programs that there are" },
     BpfRead { command: 13, name: "BPF_PROG_GET_FD_BY_ID", what: "an eBPF program, to ask for its name" },
-    BpfRead { command: 15, name: "BPF_OBJ_GET_INFO_BY_FD", what: "the name of an eBPF program" },
+    BpfRead {
+        command: 15,
+        name: "BPF_OBJ_GET_INFO_BY_FD",
+        what: "the name of an eBPF program, the sizes of a map",
+    },
     BpfRead { command: 16, name: "BPF_PROG_QUERY", what: "eBPF programs at a hook" },
+    BpfRead { command: 24, name: "BPF_MAP_LOOKUP_BATCH", what: "many entries of a pinned eBPF map" },
 ];
 
 /// Numbers of families of generic netlink that were looked up, with their names. One has the same number everywhere.

@@ -1,10 +1,10 @@
-//! Addresses of virtual servers live on `kube-ipvs0`: without it packets are routed away and never reach IPVS. One that was left
+//! Addresses of virtual servers live on `kube-ipvs0` (kube-router: `kube-dummy-if`): without it packets are routed away and never reach IPVS. One that was left
 //! over makes the node answer for an address that is no Service's any more (`syncService`, `cleanLegacyBindAddr`,
 //! `pkg/proxy/ipvs/proxier.go`).
 
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
-use crate::proxy::{Mode, ipvs};
+use crate::proxy::{Mode, ipvs_interface, is_kube_routers};
 use crate::snapshot::SourceId;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -19,11 +19,13 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
+    let interface = ipvs_interface(cx.snapshot);
+    let writer = if is_kube_routers(cx.snapshot) { "kube-router" } else { "kube-proxy" };
     let on_dummy: BTreeSet<IpAddr> = cx
         .snapshot
         .addresses
         .iter()
-        .filter(|a| a.interface == ipvs::DUMMY && !is_link_local(a.address))
+        .filter(|a| a.interface == interface && !is_link_local(a.address))
         .map(|a| a.address)
         .collect();
     let services = || cx.active_services().filter(|(_, s)| s.engine.mode() == Mode::Ipvs);
@@ -39,13 +41,13 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
                         "ipvs_addresses",
                         Severity::Critical,
                         i,
-                        format!("{a} is not on {}: packets to it never reach IPVS", ipvs::DUMMY),
+                        format!("{a} is not on {interface}: packets to it never reach IPVS"),
                     )
-                    .proved_by(format!("{} holds {} addresses, not this one", ipvs::DUMMY, on_dummy.len()))
-                    .advise(
-                        "restart kube-proxy: it adds what is missing; what removed it (a network manager)?",
-                    )
-                    .advise(format!("until then: ip addr add {a} dev {}", ipvs::DUMMY)),
+                    .proved_by(format!("{interface} holds {} addresses, not this one", on_dummy.len()))
+                    .advise(format!(
+                        "restart {writer}: it adds what is missing; what removed it (a network manager)?"
+                    ))
+                    .advise(format!("until then: ip addr add {a} dev {interface}")),
                 );
             }
         }
@@ -57,7 +59,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             Finding::node(
                 "ipvs_addresses",
                 Severity::Warning,
-                ipvs::DUMMY,
+                interface,
                 format!(
                     "{} stale: the node answers for {}",
                     if left.len() == 1 {
@@ -70,9 +72,8 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             )
             .proved_by(format!("no virtual server has {}", left[..left.len().min(12)].join(", ")))
             .advise(format!(
-                "ip addr del {} dev {}; kube-proxy removes them at its next full sync",
-                left[0],
-                ipvs::DUMMY
+                "ip addr del {} dev {interface}; {writer} removes them at its next full sync",
+                left[0]
             )),
         );
     }

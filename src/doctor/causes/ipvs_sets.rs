@@ -45,7 +45,7 @@ fn missing<'a>(snapshot: &Snapshot, services: impl Iterator<Item = &'a Service>)
                 !snapshot
                     .addresses
                     .iter()
-                    .any(|x| x.address == *a && x.interface != crate::proxy::ipvs::DUMMY)
+                    .any(|x| x.address == *a && !crate::proxy::ipvs::is_dummy(&x.interface))
             }) else {
                 continue;
             };

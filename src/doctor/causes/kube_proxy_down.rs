@@ -3,6 +3,7 @@
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
 use crate::format::duration;
+use crate::proxy::{Proxy, detect};
 use crate::snapshot::SourceId;
 use crate::snapshot::facts::{Answer, Process};
 use std::time::Duration;
@@ -22,7 +23,9 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
     if !refused {
         return Ok(());
     }
-    if cx.model.services.modes.is_empty() {
+    // Others need no kube-proxy.
+    let its = detect(cx.snapshot, cx.model).into_iter().any(|d| d.serves && d.proxy == Proxy::KubeProxy);
+    if cx.model.services.modes.is_empty() || !its {
         return Err(NotChecked::new(
             None,
             "no mode of kube-proxy holds a Service here, and nobody answers for it",

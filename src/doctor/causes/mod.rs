@@ -48,6 +48,7 @@ mod stale_flows;
 mod sync_fails;
 mod sync_slow;
 mod sync_stuck;
+mod two_proxies;
 mod uneven_backends;
 mod unreachable_backend;
 mod unroutable_backend;

@@ -32,6 +32,9 @@ impl Reader {
         if self.counters != Counters::default() {
             s.counters = Some(reading(std::mem::take(&mut self.counters)));
         }
+        if !self.maps.is_empty() {
+            s.maps = Some(Arc::new(std::mem::take(&mut self.maps)));
+        }
         if !self.accounts.is_empty() {
             s.accounts = Some(reading(std::mem::take(&mut self.accounts)));
         }

@@ -7,6 +7,7 @@ use crate::kernel::conntrack::{Limits, Stats};
 use crate::kernel::counters::Counters;
 use crate::kernel::ipvs;
 use crate::kernel::links::Link;
+use crate::kernel::maps::BpfMap;
 use crate::kernel::nfacct::Object;
 use crate::kernel::node::InterfaceAddress;
 use crate::kernel::ways::RouteKind;
@@ -21,7 +22,7 @@ use std::time::{Duration, SystemTime};
 /// What is read, for people.
 pub(super) const KNOWN: &str = "it reads iptables-save, -S and -L, nft list ruleset (with -j or without), ipvsadm -Ln and -Sn, ipset save and list, \
      conntrack -L and -S, ip addr, route, rule and neigh, sysctl -a, ss -tlnp, nstat, kubectl get services,endpointslices,nodes -A (-o json, yaml, wide), \
-     kubectl describe service, kube-proxy's /metrics, /configz, /healthz and log, and /proc/net's files of these; as files, in directories, in tar, tar.gz, tar.xz and zip \
+     kubectl describe service, cilium-dbg bpf lb list and service list, calico-node -bpf nat dump, bpftool map dump -j, kube-proxy's /metrics, /configz, /healthz and log, and /proc/net's files of these; as files, in directories, in tar, tar.gz, tar.xz and zip \
      (sosreports and other collectors' bundles), and recordings of kptop";
 
 /// A form of text.
@@ -112,6 +113,7 @@ pub(super) struct Reader {
     pub(super) flows: Option<Flows>,
     pub(super) ipvs_connections: Option<Flows>,
     pub(super) kube_proxy: Option<KubeProxy>,
+    pub(super) maps: Vec<BpfMap>,
     pub(super) routes: Vec<GivenRoute>,
     /// True where routes of all tables were given.
     pub(super) all_tables: bool,

@@ -9,6 +9,7 @@ mod guest;
 mod health;
 mod ipvs;
 mod lab;
+mod maps;
 mod memory;
 mod nftables;
 mod syscalls;

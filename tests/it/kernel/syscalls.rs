@@ -245,6 +245,14 @@ fn a_live_session_only_reads() {
     let log = in_new_netns(move || {
         load_legacy(&legacy);
         run_with("nft", &["-f", "-"], &nft);
+        // The maps of another proxy, in a bpffs of this thread's own mounts.
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS | nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+        run("mount", &["--make-rprivate", "/"]);
+        run("mount", &["-t", "bpf", "none", "/sys/fs/bpf"]);
+        std::fs::create_dir_all("/sys/fs/bpf/tc/globals").unwrap();
+        for map in kptop::proxy::ebpf::cilium::write(&kptop::lab::shop::services(None, 4)) {
+            kptop::kernel::maps::make::pin("/sys/fs/bpf/tc/globals".as_ref(), &map).unwrap();
+        }
         let flow =
             "-I -p tcp -s 10.0.0.1 -d 10.0.0.2 --sport 9 --dport 80 --state ESTABLISHED -u SEEN_REPLY -t 300";
         run("conntrack", &flow.split(' ').collect::<Vec<_>>());
@@ -262,6 +270,10 @@ fn a_live_session_only_reads() {
     }
     assert!(calls["getsockopt"] > 5, "x_tables were not read");
     assert!(log.contains("bpf(BPF_PROG_QUERY"), "eBPF programs were not asked for");
+    let of_maps = |l: &&str| l.contains("bpf(BPF_OBJ_GET,");
+    assert!(log.lines().filter(of_maps).all(|l| l.contains("BPF_F_RDONLY")), "a map was opened for writing");
+    assert!(log.lines().any(|l| of_maps(&l)), "no pinned map was opened");
+    assert!(log.contains("bpf(BPF_MAP_LOOKUP_BATCH") || log.contains("bpf(BPF_MAP_LOOKUP_ELEM"));
     // Privileges went before anything was opened in the kernel.
     let at = |what: &str| log.find(what).unwrap_or_else(|| panic!("no {what}"));
     assert!(at("PR_SET_NO_NEW_PRIVS") < at("AF_NETLINK") && at("capset(") < at("AF_NETLINK"));

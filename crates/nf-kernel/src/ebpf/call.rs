@@ -19,25 +19,25 @@ const NAME_AT: usize = 64;
 
 /// `union bpf_attr`, as bytes.
 #[repr(C, align(8))]
-pub(super) struct Attr([u8; ATTR]);
+pub(crate) struct Attr([u8; ATTR]);
 
 impl Attr {
-    pub(super) fn new() -> Attr {
+    pub(crate) fn new() -> Attr {
         Attr([0; ATTR])
     }
 
-    pub(super) fn u32(mut self, at: usize, value: u32) -> Attr {
+    pub(crate) fn u32(mut self, at: usize, value: u32) -> Attr {
         self.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
         self
     }
 
     /// The address of memory that the kernel reads or fills. The caller keeps it alive over the call.
-    pub(super) fn pointer<T>(mut self, at: usize, to: *const T) -> Attr {
+    pub(crate) fn pointer<T>(mut self, at: usize, to: *const T) -> Attr {
         self.0[at..at + 8].copy_from_slice(&(to as u64).to_ne_bytes());
         self
     }
 
-    fn get(&self, at: usize) -> u32 {
+    pub(crate) fn get(&self, at: usize) -> u32 {
         self.0[at..].first_chunk().map_or(0, |b| u32::from_ne_bytes(*b))
     }
 }
@@ -47,7 +47,7 @@ impl Attr {
 /// # Safety
 /// Each pointer in `attr` leads to memory that lives over the call and has room for what the command writes there.
 #[allow(unsafe_code)]
-pub(super) unsafe fn bpf(what: &str, command: u32, attr: &mut Attr) -> Result<i32> {
+pub(crate) unsafe fn bpf(what: &str, command: u32, attr: &mut Attr) -> Result<i32> {
     // SAFETY: `attr` is as large as is said; what it leads to is the caller's promise.
     let answer = unsafe { libc::syscall(libc::SYS_bpf, command, attr.0.as_mut_ptr(), ATTR) };
     match answer {
@@ -61,9 +61,9 @@ pub(super) unsafe fn bpf(what: &str, command: u32, attr: &mut Attr) -> Result<i3
 /// # Safety
 /// As for [`bpf`].
 #[allow(unsafe_code)]
-unsafe fn read(what: &str, command: u32, attr: &mut Attr) -> Result<i32> {
+pub(crate) unsafe fn read(what: &str, command: u32, attr: &mut Attr) -> Result<i32> {
     if !BPF_READS.iter().any(|r| r.command == command) {
-        return Err(Error::protocol(what, "kptop reads eBPF programs and writes none"));
+        return Err(Error::protocol(what, "kptop reads eBPF programs and maps, and writes none"));
     }
     // SAFETY: the caller's promise.
     unsafe { bpf(what, command, attr) }
@@ -71,7 +71,7 @@ unsafe fn read(what: &str, command: u32, attr: &mut Attr) -> Result<i32> {
 
 /// A descriptor that a command made.
 #[allow(unsafe_code)]
-pub(super) fn own(fd: i32) -> OwnedFd {
+pub(crate) fn own(fd: i32) -> OwnedFd {
     // SAFETY: the kernel just made it for this process, and nobody else has it.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }

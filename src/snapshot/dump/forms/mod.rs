@@ -24,6 +24,7 @@ mod nstat;
 mod objects;
 mod recent;
 mod save;
+mod service_maps;
 mod small;
 mod snmp;
 mod softnet;
@@ -38,13 +39,17 @@ use crate::snapshot::dump::glance::Glance;
 use crate::snapshot::dump::json;
 
 /// Every form, in the order in which a text is held against them: those that are known for certain first.
-const ALL: [&Form; 39] = [
+const ALL: [&Form; 43] = [
     &small::FORM,
     &kube_proxy::CONFIG,
     &nft::JSON,
     &kube_proxy::HEALTH,
     &ip_json::ADDRESSES,
     &ip_json::ROUTES,
+    &service_maps::BPFTOOL,
+    &service_maps::CILIUM_LB,
+    &service_maps::CILIUM_SERVICES,
+    &service_maps::CALICO,
     &objects::FORM,
     &kube_proxy::METRICS,
     &yaml::FORM,

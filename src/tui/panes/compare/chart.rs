@@ -22,7 +22,11 @@ fn series_style(theme: Theme, engine: Engine) -> Style {
     match engine {
         Engine::IptablesLegacy => theme.accent(),
         Engine::IptablesNft => theme.warn(),
-        Engine::Ipvs | Engine::UserspaceLegacy | Engine::UserspaceNft => theme.dim(),
+        Engine::Ipvs
+        | Engine::UserspaceLegacy
+        | Engine::UserspaceNft
+        | Engine::Cilium
+        | Engine::CalicoEbpf => theme.dim(),
         Engine::Nftables => theme.good(),
     }
 }

@@ -30,6 +30,8 @@ fn meaning(service: &Service) -> &'static str {
         Mode::Iptables => "nat rules count new flows only: this mode counts no packets or bytes a backend",
         Mode::Nftables => "nftables rules count nothing: figures come from conntrack",
         Mode::Userspace => "the kube-proxy process counts nothing",
+        Mode::Cilium => "Cilium's Service maps count nothing: `hubble observe` shows flows",
+        Mode::Calico => "Calico's Service maps count nothing",
     }
 }
 

@@ -151,6 +151,13 @@ pub(in crate::tui::panes) fn nothing(cx: &Context) -> Vec<Line<'static>> {
         false => " Services could not be looked for: what holds them could not be read.",
     };
     let mut lines = vec![Line::from(text), Line::from("")];
+    for d in crate::proxy::detect(&update.snapshot, &update.model) {
+        let what = if d.serves { "serves Services here" } else { "is on this node" };
+        lines.push(Line::from(format!(" {} {what}: {}.", d.proxy.words(), d.evidence.join(", "))));
+        if !d.proxy.beside().is_empty() {
+            lines.push(Line::from(format!("   -> {}", d.proxy.beside())));
+        }
+    }
     for u in &update.snapshot.unread {
         lines.push(Line::from(format!(" {}: {}", u.what, u.why)));
         if let Some(hint) = u.hint.as_ref().filter(|h| !u.why.contains(h.as_str())) {
