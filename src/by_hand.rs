@@ -85,6 +85,14 @@ pub fn of_service(snapshot: &Snapshot, s: &Service, at: Option<&Frontend>) -> Ve
             let at = crate::proxy::endpoint_text(a, frontend.port);
             all.push(format!("ipvsadm -Ln {flag} {at} --stats"));
         }
+        (Mode::Cilium, at) => {
+            let what = at.map_or_else(|| format!(":{}/", frontend.port), |a| a.to_string());
+            all.push(format!("cilium-dbg bpf lb list | grep -F -e {what}"));
+        }
+        (Mode::Calico, at) => {
+            let what = at.map_or_else(|| format!("port {}", frontend.port), |a| a.to_string());
+            all.push(format!("calico-node -bpf nat dump | grep -F -A 9 -e '{what}'"));
+        }
         _ => {
             let legacy = s.engine.variant().is_none_or(|v| v == crate::proxy::Variant::Legacy);
             let backend = if legacy { TableBackend::XTables } else { TableBackend::NfTables };

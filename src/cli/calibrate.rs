@@ -49,7 +49,11 @@ fn sizes(engine: Engine) -> &'static [usize] {
         Engine::Ipvs => &[100, 1_000],
         Engine::Nftables => &[100, 1_000],
         // Nothing writes it.
-        Engine::UserspaceLegacy | Engine::UserspaceNft | Engine::Cilium | Engine::CalicoEbpf => &[],
+        Engine::UserspaceLegacy
+        | Engine::UserspaceNft
+        | Engine::Cilium
+        | Engine::CalicoEbpf
+        | Engine::OvnKubernetes => &[],
     }
 }
 

@@ -109,6 +109,8 @@ pub struct Comparison {
     pub gains: Vec<Gain>,
     /// The cheapest mode for first packets.
     pub best: Option<Engine>,
+    /// Another proxy that holds the Services, where that is no kube-proxy.
+    pub beside: Option<&'static str>,
     /// In whose form the modes that do not run are written.
     pub form: RulesForm,
     /// What must be known to read it.
@@ -131,7 +133,13 @@ impl Comparison {
     pub fn verdict(&self, flows_per_s: Option<f64>) -> Vec<String> {
         let mean = |m: &ModeFigures| m.first_packet_ns.map(|s| s.mean);
         let (Some(now), Some(best)) = (self.running(), self.best.and_then(|e| self.mode(e))) else {
-            return vec!["No mode of kube-proxy is active here: nothing to compare with.".into()];
+            return vec![match self.beside {
+                Some(proxy) => format!(
+                    "{proxy} serves these Services, and what its lookups cost is not measured: the figures are what modes of \
+                     kube-proxy would cost with them."
+                ),
+                None => "No mode of kube-proxy is active here: nothing to compare with.".into(),
+            }];
         };
         let (Some(now_ns), Some(best_ns)) = (mean(now), mean(best)) else { return Vec::new() };
         let more = (now_ns - best_ns).max(0.0);
@@ -336,7 +344,7 @@ fn tables(snapshot: &Snapshot, engine: Engine) -> impl Iterator<Item = &TableSta
             t.backend == TableBackend::NfTables && t.table.dialect == Dialect::Iptables
         }
         Engine::Ipvs => t.table.dialect == Dialect::Iptables,
-        Engine::Cilium | Engine::CalicoEbpf => false,
+        Engine::Cilium | Engine::CalicoEbpf | Engine::OvnKubernetes => false,
     })
 }
 
@@ -374,14 +382,20 @@ fn change(snapshot: &Snapshot, engine: Engine, services: &[Service]) -> (u64, u6
         Engine::UserspaceLegacy | Engine::UserspaceNft => (0, 0),
         // A slot and a backend.
         Engine::Cilium | Engine::CalicoEbpf => (0, 2),
+        // OVS alone.
+        Engine::OvnKubernetes => (0, 0),
     }
 }
 
 /// Whose form projected modes have, and why.
-fn projected(form: &RulesForm) -> String {
+fn projected(form: &RulesForm, has_rules: bool) -> String {
     let version = form.version;
     let nftables = form.version_for(Mode::Nftables);
-    let why = if form.reported { "it runs here" } else { "the rules here have its form" };
+    let why = match (form.reported, has_rules) {
+        (true, _) => "it runs here",
+        (false, true) => "the rules here have its form",
+        (false, false) => "the newest that this kptop knows",
+    };
     let other = match nftables == version {
         true => String::new(),
         false => format!(" It has no nftables mode: that is as kube-proxy {nftables} writes it."),
@@ -524,7 +538,7 @@ pub fn compare_modes(snapshot: &Snapshot, model: &Model, prices: &Prices) -> Com
     };
     gains.sort_by(|a, b| (b.now_ns - b.best_ns).total_cmp(&(a.now_ns - a.best_ns)));
     if modes.iter().any(|m| !m.running) {
-        notes.push(projected(&form));
+        notes.push(projected(&form, !present.is_empty()));
     }
     if present.iter().any(|e| matches!(e, Engine::IptablesLegacy | Engine::IptablesNft)) {
         notes.push(
@@ -546,6 +560,7 @@ pub fn compare_modes(snapshot: &Snapshot, model: &Model, prices: &Prices) -> Com
         modes,
         gains,
         best,
+        beside: model.services.iter().find(|s| s.engine.mode().is_ebpf()).map(|s| s.engine.words()),
         form,
         notes,
     }

@@ -53,7 +53,7 @@ impl Sizes {
             Engine::IptablesLegacy | Engine::UserspaceLegacy => of[0],
             Engine::IptablesNft | Engine::UserspaceNft => of[1],
             Engine::Ipvs => of[0] + of[1],
-            Engine::Nftables => of[2],
+            Engine::Nftables | Engine::OvnKubernetes => of[2],
             Engine::Cilium | Engine::CalicoEbpf => 0,
         }
     }

@@ -154,7 +154,14 @@ pub fn explain(
         notes.push(format!("it comes in by {known}, which leads to {source}"));
         *named = Some(known.to_string());
     }
-    let walk = ruleset.walk(&packet, &Options::default());
+    let meant = destination.service.and_then(|(i, j)| {
+        let s = model.services.get(i)?;
+        Some((s, s.frontends.get(j)?))
+    });
+    let walk = match meant.filter(|(s, _)| s.engine.mode().is_ebpf()) {
+        Some((s, f)) => super::by_maps::trace(s, f, sender),
+        None => ruleset.walk(&packet, &Options::default()),
+    };
     // Rules send it on; whether a way leads there is another matter.
     let sent = walk.outcomes.iter().filter(|o| o.end == End::Sent).filter_map(|o| o.backend);
     let to: BTreeSet<IpAddr> = sent.map(|b| b.0).collect();

@@ -2,6 +2,7 @@
 //! lines that every frontend shows.
 
 mod answer;
+mod by_maps;
 mod destination;
 mod lines;
 

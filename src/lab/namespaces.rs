@@ -194,6 +194,11 @@ impl Lab {
                 let own = [parse(NODE_IP)?, parse(NODE_IP6)?];
                 self.pin(&ebpf::calico::write(services, &own))
             }
+            Mode::Ovn => Err(Error::missing(
+                "installing OVN-Kubernetes",
+                "its endpoints live in Open vSwitch, which the lab does not have",
+                Some("choose another --mode"),
+            )),
             Mode::Userspace => Err(Error::missing(
                 "installing userspace mode",
                 "its backends live in the kube-proxy process, which the lab does not have",

@@ -98,6 +98,23 @@ impl Names {
     }
 }
 
+/// Says which kind of address a frontend is, where the kernel does not and the API does.
+pub(super) fn kinds(cluster: &Cluster, services: &mut [Service]) {
+    for s in services {
+        let Some(of) = s.name.as_ref().and_then(|n| cluster_service(cluster, n)) else { continue };
+        for f in s.frontends.iter_mut().filter(|f| f.kind.is_none()) {
+            let Some(a) = f.address else { continue };
+            f.kind = match () {
+                () if of.cluster_ips.contains(&a) => Some(FrontendKind::ClusterIp),
+                () if of.external_ips.contains(&a) => Some(FrontendKind::ExternalIp),
+                () if of.load_balancer_ips.contains(&a) => Some(FrontendKind::LoadBalancerIp),
+                () => None,
+            };
+        }
+        s.frontends.sort_by_key(|f| (f.kind.is_none(), f.kind));
+    }
+}
+
 pub(super) fn name_of(s: &ClusterService, p: &ClusterPort) -> ServiceName {
     ServiceName { namespace: s.namespace.clone(), name: s.name.clone(), port: p.name.clone() }
 }

@@ -125,6 +125,7 @@ pub fn detect(snapshot: &Snapshot, model: &Model) -> Vec<Detected> {
         let (proxy, what) = match m.engine {
             Engine::Cilium => (Proxy::Cilium, "eBPF maps".to_string()),
             Engine::CalicoEbpf => (Proxy::Calico, "eBPF maps".to_string()),
+            Engine::OvnKubernetes => (Proxy::OvnKubernetes, "nftables".to_string()),
             Engine::Ipvs if routers => (Proxy::KubeRouter, "ipvs".to_string()),
             engine => (Proxy::KubeProxy, engine.mode().name().to_string()),
         };

@@ -28,6 +28,8 @@ pub enum Engine {
     Cilium,
     /// The maps of Calico's eBPF data plane.
     CalicoEbpf,
+    /// OVN-Kubernetes.
+    OvnKubernetes,
 }
 
 impl Engine {
@@ -44,6 +46,7 @@ impl Engine {
             Engine::UserspaceLegacy | Engine::UserspaceNft => Mode::Userspace,
             Engine::Cilium => Mode::Cilium,
             Engine::CalicoEbpf => Mode::Calico,
+            Engine::OvnKubernetes => Mode::Ovn,
         }
     }
 
@@ -52,7 +55,9 @@ impl Engine {
         match self {
             Engine::IptablesLegacy | Engine::UserspaceLegacy => Some(Variant::Legacy),
             Engine::IptablesNft | Engine::UserspaceNft => Some(Variant::Nft),
-            Engine::Ipvs | Engine::Nftables | Engine::Cilium | Engine::CalicoEbpf => None,
+            Engine::Ipvs | Engine::Nftables | Engine::Cilium | Engine::CalicoEbpf | Engine::OvnKubernetes => {
+                None
+            }
         }
     }
 
@@ -80,6 +85,7 @@ impl Engine {
             Engine::UserspaceNft => "userspace (nft)",
             Engine::Cilium => "Cilium",
             Engine::CalicoEbpf => "Calico (eBPF)",
+            Engine::OvnKubernetes => "OVN-Kubernetes",
         }
     }
 }

@@ -263,8 +263,13 @@ impl<'a> ServiceFigures<'a> {
         FrontendFigures {
             hits: f.by_rules.hits.get(i).or_else(|| f.by_servers.hits.get(i)),
             refused: f.by_rules.refused.get(i),
-            flows: f.by_flows.frontends.get(i),
+            // Conntrack never sees the address of a Service that eBPF translates.
+            flows: f.by_flows.frontends.get(i).filter(|_| !self.is_ebpf()),
         }
+    }
+
+    fn is_ebpf(&self) -> bool {
+        self.services[self.service].engine.mode().is_ebpf()
     }
 
     /// The place of a backend among those of all Services.
@@ -289,8 +294,8 @@ impl<'a> ServiceFigures<'a> {
             // Of servers of IPVS alone these are there.
             active: f.by_servers.active.get(i),
             inactive: f.by_servers.inactive.get(i),
-            conntrack_flows: f.by_flows.flows.get(i),
-            unreplied_flows: f.by_flows.unreplied.get(i),
+            conntrack_flows: f.by_flows.flows.get(i).filter(|_| !self.is_ebpf()),
+            unreplied_flows: f.by_flows.unreplied.get(i).filter(|_| !self.is_ebpf()),
         }
     }
 

@@ -17,6 +17,7 @@ mod mode;
 mod model;
 mod names;
 pub mod nftables;
+mod ovn;
 mod owners;
 mod parts;
 mod service;

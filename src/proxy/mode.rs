@@ -16,6 +16,8 @@ pub enum Mode {
     Cilium,
     /// None of kube-proxy's: the maps of Calico's eBPF data plane.
     Calico,
+    /// None of kube-proxy's: OVN-Kubernetes, whose endpoints are in Open vSwitch.
+    Ovn,
 }
 
 impl Mode {

@@ -1,11 +1,11 @@
 //! All Services of a snapshot, and which modes hold them.
 
-use super::cluster::ApiNames;
+use super::cluster::{ApiNames, kinds};
 use super::figures::same_arc;
 use super::services::{ModeState, Services, State};
 use super::{
     CounterSource, Engine, Figures, Mode, Names, Service, ServiceFigures, Variant, chain, ebpf, iptables,
-    ipvs, nftables, userspace,
+    ipvs, nftables, ovn, userspace,
 };
 use crate::ruleset::{IpFamily, Table, TableBackend};
 use crate::snapshot::Snapshot;
@@ -130,6 +130,7 @@ impl Made {
         let maps = snapshot.maps.as_deref().map_or(&[][..], Vec::as_slice);
         let mut mapped = ebpf::cilium::read(maps);
         mapped.extend(ebpf::calico::read(maps, &snapshot.addresses));
+        mapped.extend(ovn::read(snapshot));
         // Beside kube-proxy Cilium serves the cluster IPs for pods by design (`kubeProxyReplacement=false`): the same Services, not
         // others.
         let more = |s: &Service| {
@@ -144,6 +145,9 @@ impl Made {
         self.api.name(&mut all);
         self.api.name(&mut mapped);
         names.name(&mut mapped);
+        if let Some(cluster) = &snapshot.cluster {
+            kinds(cluster, &mut mapped);
+        }
         self.api.name(&mut servers);
         names.name(&mut servers);
         let mut places_of: Vec<Vec<u32>> = vec![Vec::new(); all.len()];
@@ -273,7 +277,7 @@ fn mark_stale(services: &mut [Service], modes: &[ModeState]) {
 /// Modes in the order in which they get a packet, as far as rules say. Translation by rules comes before
 /// IPVS (`ip_vs_in` hangs behind prerouting's nat). Among rules that translate at the same priority the kernel
 /// says no order; nodes move from the later to the earlier ones here, and what they left is a leftover.
-const RANK: [Engine; 8] = [
+const RANK: [Engine; 9] = [
     // At the socket, tc or XDP: before any rule.
     Engine::Cilium,
     Engine::CalicoEbpf,
@@ -283,6 +287,7 @@ const RANK: [Engine; 8] = [
     Engine::UserspaceNft,
     Engine::UserspaceLegacy,
     Engine::Ipvs,
+    Engine::OvnKubernetes,
 ];
 
 fn modes(snapshot: &Snapshot, services: &[Service]) -> Vec<ModeState> {
@@ -305,7 +310,7 @@ fn modes(snapshot: &Snapshot, services: &[Service]) -> Vec<ModeState> {
             // Rules that no packet reaches are left behind, whatever else is there.
             let reached = of(engine).any(|s| !s.frontends.is_empty());
             // Maps take what comes their way, whatever rules are there.
-            let is_ebpf = engine.mode().is_ebpf();
+            let is_ebpf = engine.mode().is_ebpf() || engine.mode() == Mode::Ovn;
             let state = if reached && (is_ebpf || !taken) { State::Active } else { State::Stale };
             taken |= reached && !is_ebpf;
             let backend = engine.variant().and_then(|v| VARIANTS.iter().find(|x| x.0 == v)).map(|x| x.1);
@@ -314,7 +319,7 @@ fn modes(snapshot: &Snapshot, services: &[Service]) -> Vec<ModeState> {
                     .map_or(0, |(_, t)| t.rules.len()),
                 Mode::Iptables => rules(backend, Use::Rules),
                 Mode::Userspace => rules(backend, Use::Userspace),
-                Mode::Cilium | Mode::Calico => 0,
+                Mode::Cilium | Mode::Calico | Mode::Ovn => 0,
                 // Its few rules are in the same chains as iptables mode's.
                 Mode::Ipvs
                     if services.iter().any(|s| s.engine.mode() == Mode::Iptables && s.family == family) =>

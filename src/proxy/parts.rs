@@ -28,7 +28,7 @@ pub fn parts(snapshot: &Snapshot, service: &Service) -> Vec<Part> {
         Mode::Nftables => of_nftables(snapshot, service),
         Mode::Ipvs => of_ipvs(snapshot, service),
         Mode::Iptables | Mode::Userspace => of_iptables(snapshot, service),
-        Mode::Cilium | Mode::Calico => of_maps(snapshot, service),
+        Mode::Cilium | Mode::Calico | Mode::Ovn => of_maps(snapshot, service),
     };
     if parts.len() > MOST_PARTS {
         let more = parts.len() - MOST_PARTS;
@@ -61,6 +61,10 @@ fn of_maps(snapshot: &Snapshot, service: &Service) -> Vec<Part> {
     parts.extend(
         service.backends.iter().map(|b| Part::Text(format!("-> {}", endpoint_text(b.address, b.port)))),
     );
+    if service.engine.mode() == Mode::Ovn {
+        parts.push(Part::Place("These are elements of the nftables table inet ovn-kubernetes.".into()));
+        return parts;
+    }
     parts.push(Part::Place("These are entries of the pinned eBPF maps:".into()));
     parts.extend(maps.map(|m| Part::Text(format!("{}: {} of {} entries", m.name, m.len(), m.max_entries))));
     parts

@@ -32,6 +32,8 @@ pub enum UnknownBackends {
     Unread(u32),
     /// Its rules have a form that kptop does not know: a kube-proxy newer than it. What of it looks like a backend is left out.
     Unfamiliar,
+    /// They are in Open vSwitch, which is in user space.
+    InOvs,
 }
 
 impl UnknownBackends {
@@ -40,6 +42,7 @@ impl UnknownBackends {
         match self {
             UnknownBackends::Unread(_) => "the map of its endpoints was not read",
             UnknownBackends::Unfamiliar => "its rules have a form that this kptop does not know",
+            UnknownBackends::InOvs => "they are in Open vSwitch, which kptop does not read",
         }
     }
 }
@@ -390,7 +393,7 @@ impl Service {
     pub fn backend_count(&self) -> Option<usize> {
         match self.unknown_backends {
             Some(UnknownBackends::Unread(n)) => Some(n as usize),
-            Some(UnknownBackends::Unfamiliar) => None,
+            Some(UnknownBackends::Unfamiliar | UnknownBackends::InOvs) => None,
             None => Some(self.backends.len()),
         }
     }

@@ -189,11 +189,12 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let mut counted = active().filter_map(|(_, r)| r.flows.ok()).peekable();
     // Where nothing counts new flows, conntrack still holds those that are.
     let (flows, what) = match counted.peek() {
-        Some(_) => (counted.sum::<f64>(), format!(" new flows/s{}", sample_words(u))),
+        Some(_) => (Some(counted.sum::<f64>()), format!(" new flows/s{}", sample_words(u))),
+        None if u.model.services.iter().all(|s| s.engine.mode().is_ebpf()) => (None, "".into()),
         None => {
             let used = u.model.iter().filter(|(s, _)| s.is_used());
             let tracked = used.flat_map(|(_, f)| f.frontends()).filter_map(|f| f.flows);
-            (tracked.sum::<u64>() as f64, " flows to Services".into())
+            (Some(tracked.sum::<u64>() as f64), " flows to Services".into())
         }
     };
     let bold = theme.text().add_modifier(Modifier::BOLD);
@@ -224,7 +225,7 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
         spans.push(Span::styled(n, bold));
         spans.push(Span::styled(format!(" {what}"), theme.dim()));
     }
-    if area.width >= 100 {
+    if let (true, Some(flows)) = (area.width >= 100, flows) {
         spans.push(Span::styled(format!("  {flows:.0}"), bold));
         spans.push(Span::styled(what, theme.dim()));
     }

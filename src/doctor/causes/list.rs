@@ -4,7 +4,7 @@ use crate::doctor::context::Check;
 
 /// Every check: one file for each. Those that stop most come first: among findings of one severity they are in
 /// this order.
-pub(in crate::doctor) const ALL: [Check; 53] = [
+pub(in crate::doctor) const ALL: [Check; 54] = [
     super::wiped::CHECK,
     super::no_services::CHECK,
     super::ip_forward::CHECK,
@@ -46,6 +46,7 @@ pub(in crate::doctor) const ALL: [Check; 53] = [
     super::listen_overflows::CHECK,
     super::both_variants::CHECK,
     super::two_proxies::CHECK,
+    super::service_maps_full::CHECK,
     super::leftovers::CHECK,
     super::duplicate_rules::CHECK,
     super::never_hit::CHECK,

@@ -39,6 +39,7 @@ mod node_port_range;
 mod nodeport_ips;
 mod overlay_blocked;
 mod rp_filter;
+mod service_maps_full;
 mod shared;
 mod slow_kernel;
 mod snat_ports;

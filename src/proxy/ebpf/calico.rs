@@ -6,8 +6,8 @@ use crate::proxy::{Action, Engine, Frontend, FrontendKind, Protocol, Service, Tr
 use crate::ruleset::{IpFamily, IpNet};
 use crate::snapshot::facts::{BpfMap, HASH, InterfaceAddress, LPM_TRIE};
 use crate::snapshot::{MapKind, address_at};
-use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// `NATFlgExternalLocal`, `NATFlgInternalLocal`, `NATFlgExclude`
 const EXTERNAL_LOCAL: u32 = 1;
@@ -15,8 +15,8 @@ const INTERNAL_LOCAL: u32 = 2;
 const EXCLUDE: u32 = 4;
 /// Instead of a number of backends: packets from here are dropped (`BlackHoleCount`).
 const DROP: u32 = u32::MAX;
-/// The address of node ports of any node (`podNPIPStr`, `felix/bpf/proxy/syncer.go`).
-const ANY_NODE: IpAddr = IpAddr::V4(Ipv4Addr::new(255, 255, 255, 255));
+/// Addresses of node ports of any node (`podNPIPStr`, `podNPIPV6Str`, `felix/bpf/proxy/syncer.go`).
+const ANY_NODE: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::BROADCAST), IpAddr::V6(Ipv6Addr::from_bits(u128::MAX))];
 /// Entries of the maps as Felix makes them.
 const MAX_ENTRIES: u32 = 65_536;
 
@@ -49,23 +49,30 @@ fn read_family(maps: &[BpfMap], own: &[InterfaceAddress], family: IpFamily) -> V
         take(&mut found, family, key, value);
     }
     let backends = read_backends(maps, family);
+    let is_node = |address: IpAddr| ANY_NODE.contains(&address) || own.iter().any(|a| a.address == address);
+    let node_ports: HashSet<(u16, u8)> =
+        found.keys().filter(|k| is_node(k.0)).map(|(_, port, protocol)| (*port, *protocol)).collect();
     let mut services: BTreeMap<(u32, u8), Service> = BTreeMap::new();
     for ((address, port, protocol), f) in found {
         let Some(known) = Protocol::from_number(u16::from(protocol)) else { continue };
-        if f.flags & EXCLUDE != 0 {
+        // A node port at the address of another node leads to that node's endpoints alone, for who is here (`NodePortRemote`).
+        let of_other_node = !is_node(address) && node_ports.contains(&(port, protocol));
+        if f.flags & EXCLUDE != 0 || of_other_node {
             continue;
         }
+        let is_node = is_node(address);
         let s = services
             .entry((f.id, protocol))
             .or_insert_with(|| with_backends(Service::new(known, family, Engine::CalicoEbpf), &f, &backends));
-        let local = f.flags & (EXTERNAL_LOCAL | INTERNAL_LOCAL) != 0;
+        // Node ports are for who is outside.
+        let flags = if is_node { EXTERNAL_LOCAL } else { EXTERNAL_LOCAL | INTERNAL_LOCAL };
+        let local = f.flags & flags != 0;
         let takes = if local { f.local } else { f.count };
         let action = match (takes, local && f.count > 0) {
             (0, true) => Action::Drop,
             (0, false) => Action::Reject,
             _ => Action::Balance,
         };
-        let is_node = address == ANY_NODE || own.iter().any(|a| a.address == address);
         let kind = is_node.then_some(FrontendKind::NodePort);
         let at = (!is_node).then_some(address);
         // Each address of the node has an entry.

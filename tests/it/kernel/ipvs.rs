@@ -536,3 +536,64 @@ fn dump_files_are_as_good_as_the_kernel() {
         crate::common::dumps::same_services(&what, &live, &files);
     }
 }
+
+/// kube-router's service proxy: IPVS on an interface of its own, with ipsets and chains by its names
+/// (`pkg/controllers/proxy/network_services_controller.go`). No word of kube-proxy, and no fault.
+#[test]
+#[ignore = "needs IPVS: run by tests/run, in the VM"]
+fn kube_routers_servers_are_its_own() {
+    in_new_netns(|| {
+        let ip = |args: &str| run("ip", &args.split(' ').collect::<Vec<_>>());
+        ip("link add eth0 type dummy");
+        ip("addr add 192.168.50.10/24 dev eth0");
+        ip("link set eth0 up");
+        ip("link add kube-dummy-if type dummy");
+        ip("link set kube-dummy-if up");
+        for a in ["10.96.0.1", "10.96.0.10"] {
+            ip(&format!("addr add {a}/32 dev kube-dummy-if"));
+        }
+        let servers = "-A -t 10.96.0.1:443 -s rr\n-a -t 10.96.0.1:443 -r 192.168.50.2:6443 -m -w 1\n\
+            -A -u 10.96.0.10:53 -s rr\n-a -u 10.96.0.10:53 -r 10.244.0.5:53 -m -w 1\n\
+            -A -t 192.168.50.10:30080 -s rr\n-a -t 192.168.50.10:30080 -r 10.244.0.6:80 -m -w 1\n\
+            -A -f 4242 -s rr\n-a -f 4242 -r 10.244.0.7:0 -i -w 1\n";
+        run_with("ipvsadm", &["-R"], servers);
+        run("ipset", &["create", "kube-router-svip", "hash:ip"]);
+        run("ipset", &["add", "kube-router-svip", "10.96.0.1"]);
+        for rule in [
+            "-N KUBE-ROUTER-SERVICES",
+            "-A INPUT -m set --match-set kube-router-svip dst -j KUBE-ROUTER-SERVICES",
+            "-A KUBE-ROUTER-SERVICES -j ACCEPT",
+        ] {
+            run("iptables-nft", &rule.split(' ').collect::<Vec<_>>());
+        }
+        let view = |live: &mut Live| {
+            let snapshot = live.snapshot(Wanted::ALL);
+            kptop::observe::Observer::new(Names::default()).observe(snapshot)
+        };
+        let mut live = Live::open(None).unwrap();
+        let whole = view(&mut live);
+        let found = kptop::proxy::detect(&whole.snapshot, &whole.model);
+        assert_eq!((found[0].proxy.name(), found[0].serves), ("kube-router", true), "{found:?}");
+        for wanted in
+            ["the interface kube-dummy-if", "the ipset kube-router-svip", "the chain KUBE-ROUTER-SERVICES"]
+        {
+            assert!(found[0].evidence.iter().any(|e| e == wanted), "{wanted}: {found:?}");
+        }
+        assert_eq!(found.len(), 1, "{found:?}");
+        let kinds: Vec<_> = whole.model.services.iter().flat_map(|s| &s.frontends).map(|f| f.kind).collect();
+        assert!(kinds.contains(&Some(FrontendKind::NodePort)), "{kinds:?}");
+        assert!(kinds.contains(&Some(FrontendKind::FirewallMark(4242))), "{kinds:?}");
+        for id in ["kube_proxy_down", "ipvs_addresses", "ipvs_sets", "leftovers", "two_proxies"] {
+            assert!(
+                whole.examination.findings.iter().all(|f| f.id != id),
+                "{:?}",
+                whole.examination.findings
+            );
+        }
+        ip("addr del 10.96.0.10/32 dev kube-dummy-if");
+        let cut = view(&mut live);
+        let gone = cut.examination.findings.iter().find(|f| f.id == "ipvs_addresses").expect("no finding");
+        assert!(gone.title.contains("is not on kube-dummy-if"), "{}", gone.title);
+        assert!(gone.advice.iter().any(|a| a.contains("restart kube-router")), "{:?}", gone.advice);
+    });
+}

@@ -81,3 +81,69 @@ fn the_demo_shows_the_shop_as_cilium_holds_it() {
     let invoices = services.iter().find(|s| s["name"] == "invoices").unwrap();
     assert_eq!(invoices["health"]["state"], "no_endpoints");
 }
+
+/// OVN-Kubernetes' table, as `go-controller/pkg/node/gateway_nftables.go` writes it.
+const OVN: &str = "
+table inet ovn-kubernetes {
+    map nodeports-v4 { type inet_proto . inet_service : ipv4_addr . inet_service
+        elements = { tcp . 30080 : 172.30.5.9 . 80, udp . 30053 : 172.30.0.10 . 53 } }
+    map nodeports-v6 { type inet_proto . inet_service : ipv6_addr . inet_service
+    }
+    map nodeports-etp-local-v4 { type inet_proto . inet_service : ipv4_addr . inet_service
+        elements = { tcp . 30080 : 169.254.169.3 . 30080, tcp . 31000 : 169.254.169.3 . 31000 } }
+    map external-ips-v4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
+        elements = { 203.0.113.9 . tcp . 80 : 172.30.5.9 . 80 } }
+    map external-ips-v6 { type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service
+        elements = { 2001:db8::9 . tcp . 443 : fd02::7 . 443 } }
+    map external-ips-etp-local-v4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
+    }
+    chain services-etp {
+        fib daddr type local dnat ip to meta l4proto . th dport map @nodeports-etp-local-v4
+    }
+    chain services {
+        dnat ip to ip daddr . meta l4proto . th dport map @external-ips-v4
+        fib daddr type local dnat ip to meta l4proto . th dport map @nodeports-v4
+    }
+    chain services-prerouting { type nat hook prerouting priority dstnat
+        jump services-etp
+        jump services
+    }
+}
+";
+
+#[test]
+fn the_table_of_ovn_kubernetes_is_read_as_far_as_it_tells() {
+    let snapshot = in_new_netns(|| {
+        crate::common::run_with("nft", &["-f", "-"], OVN);
+        Live::open(None).unwrap().snapshot(Wanted::ALL)
+    });
+    let view = Observer::new(Names::default()).observe(snapshot);
+    let lines: Vec<String> = view
+        .model
+        .services
+        .iter()
+        .map(|s| {
+            let at: Vec<String> = s
+                .frontends
+                .iter()
+                .map(|f| {
+                    let policy = f.traffic_policy.map_or("-", |p| p.name());
+                    format!("{} {policy}", kptop::proxy::frontend_text(f))
+                })
+                .collect();
+            format!("{} {}", s.protocol.lower(), at.join(", "))
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "tcp *:31000 local",
+            "udp 172.30.0.10:53 cluster, *:30053 cluster",
+            "tcp 172.30.5.9:80 cluster, *:30080 local, 203.0.113.9:80 cluster",
+            "tcp [fd02::7]:443 cluster, [2001:db8::9]:443 cluster",
+        ]
+    );
+    assert!(view.health.iter().all(|h| h.why.contains("Open vSwitch")), "{:?}", view.health);
+    let found = kptop::proxy::detect(&view.snapshot, &view.model);
+    assert_eq!((found[0].proxy.name(), found[0].serves), ("ovn-kubernetes", true), "{found:?}");
+}

@@ -3,7 +3,7 @@
 //! together from these alone.
 
 use crate::kernel::maps::{BpfMap, HASH, LPM_TRIE};
-use crate::ruleset::IpFamily;
+use crate::ruleset::{IpFamily, IpNet};
 use crate::snapshot::dump::glance::Glance;
 use crate::snapshot::dump::json;
 use crate::snapshot::dump::reader::{Form, Found, Reader};
@@ -117,7 +117,9 @@ fn is_cilium_services(g: &Glance<'_>) -> bool {
 }
 
 fn is_calico(g: &Glance<'_>) -> bool {
-    g.any(4, |l| calico_frontend(l).is_some())
+    let json = g.json();
+    let is_json = json.contains("\"frontend") && json.contains("\"proto\"") && json.contains("\"addr\"");
+    is_json || g.any(4, |l| calico_frontend(l).is_some())
 }
 
 /// Where a frontend is: address, port, protocol, and whether it is of the internal scope.
@@ -336,23 +338,43 @@ fn put_cilium(to: &mut Reader, shown: &BTreeMap<Place, Shown>) {
     }
 }
 
-/// `10.96.0.1 port 443 proto 6 id 2 count 1 local 0 flags external-local`
-fn calico_frontend(line: &str) -> Option<(IpAddr, u16, u8, [u32; 3], u32)> {
+/// A frontend of Calico's.
+struct CalicoFrontend {
+    address: IpAddr,
+    port: u16,
+    protocol: u8,
+    /// Number, backends, those of this node.
+    numbers: [u32; 3],
+    flags: u32,
+    /// The senders that it is for.
+    source: Option<IpNet>,
+}
+
+/// `NATFlgExternalLocal`, `NATFlgInternalLocal` (`felix/bpf/nat/maps.go`)
+fn calico_flags(words: &str) -> u32 {
+    u32::from(words.contains("external-local")) | u32::from(words.contains("internal-local")) << 1
+}
+
+/// A number of backends; -1 is printed where packets are dropped.
+fn calico_count(n: i64) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// `10.96.0.1 port 443 proto 6 id 2 count 1 local 0 flags external-local src 10.0.0.0/8`
+fn calico_frontend(line: &str) -> Option<CalicoFrontend> {
     let mut words = line.split_whitespace();
-    // A network behind the address: source ranges.
-    let address = words.next()?.split('/').next()?.parse().ok()?;
+    let address = words.next()?.parse().ok()?;
     let words: Vec<&str> = words.collect();
     let after = |name: &str| words.iter().position(|w| *w == name).and_then(|i| words.get(i + 1)).copied();
     let n = |name: &str| after(name)?.parse::<u32>().ok();
-    let flags = line.split_once("flags").map_or("", |f| f.1);
-    let bits = u32::from(flags.contains("external-local")) | u32::from(flags.contains("internal-local")) << 1;
-    Some((
+    Some(CalicoFrontend {
         address,
-        u16::try_from(n("port")?).ok()?,
-        u8::try_from(n("proto")?).ok()?,
-        [n("id")?, n("count")?, n("local").unwrap_or(0)],
-        bits,
-    ))
+        port: u16::try_from(n("port")?).ok()?,
+        protocol: u8::try_from(n("proto")?).ok()?,
+        numbers: [n("id")?, calico_count(after("count")?.parse().ok()?), n("local").unwrap_or(0)],
+        flags: calico_flags(line.split_once("flags").map_or("", |f| f.1)),
+        source: after("src").and_then(|s| s.parse().ok()),
+    })
 }
 
 /// `        2:0      172.18.0.3:6443`
@@ -362,34 +384,93 @@ fn calico_backend(line: &str) -> Option<(u32, u32, std::net::SocketAddr)> {
     Some((id.parse().ok()?, ordinal.parse().ok()?, words.next()?.parse().ok()?))
 }
 
+/// The same of JSON.
+fn calico_json(v: &Value) -> Option<CalicoFrontend> {
+    let n = |key: &str| v.get(key).and_then(Value::as_i64);
+    let text = |key: &str| v.get(key).and_then(Value::as_str);
+    Some(CalicoFrontend {
+        address: text("addr")?.parse().ok()?,
+        port: u16::try_from(n("port")?).ok()?,
+        protocol: u8::try_from(n("proto")?).ok()?,
+        numbers: [u32::try_from(n("id")?).ok()?, calico_count(n("count")?), n("local").unwrap_or(0) as u32],
+        flags: calico_flags(text("flags").unwrap_or_default()),
+        source: text("src_cidr").and_then(|s| s.parse().ok()),
+    })
+}
+
+/// The entries of Calico's maps, as they are gathered.
+#[derive(Default)]
+struct CalicoMaps(BTreeMap<&'static str, Entries>);
+
+type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
+impl CalicoMaps {
+    fn frontend(&mut self, f: &CalicoFrontend) {
+        let octets_of = octets(f.address);
+        let prefix = f.source.map_or(0, |n| u32::from(n.prefix));
+        let mut key = ((octets_of.len() as u32 + 3) * 8 + prefix).to_ne_bytes().to_vec();
+        key.extend(&octets_of);
+        key.extend(f.port.to_ne_bytes());
+        key.push(f.protocol);
+        key.extend(f.source.map_or_else(|| vec![0; octets_of.len()], |n| octets(n.addr)));
+        key.push(0);
+        let all = [f.numbers[0], f.numbers[1], f.numbers[2], 0, f.flags];
+        let value = all.iter().flat_map(|n| n.to_ne_bytes()).collect();
+        let name = if f.address.is_ipv4() { "cali_v4_nat_fe3" } else { "cali_v6_nat_fe3" };
+        self.0.entry(name).or_default().push((key, value));
+    }
+
+    fn backend(&mut self, id: u32, ordinal: u32, address: IpAddr, port: u16) {
+        let mut value = octets(address);
+        value.extend(port.to_ne_bytes());
+        value.extend([0, 0]);
+        let name = if address.is_ipv4() { "cali_v4_nat_be" } else { "cali_v6_nat_be" };
+        self.0.entry(name).or_default().push(([id.to_ne_bytes(), ordinal.to_ne_bytes()].concat(), value));
+    }
+
+    /// A frontend or several with their backends; false where it is none.
+    fn json(&mut self, v: &Value) -> bool {
+        let several = v.get("frontends").and_then(Value::as_array).cloned();
+        let list = several.or_else(|| Some(vec![v.get("frontend")?.clone()])).unwrap_or_default();
+        let frontends: Vec<CalicoFrontend> = list.iter().filter_map(calico_json).collect();
+        frontends.iter().for_each(|f| self.frontend(f));
+        let Some(first) = frontends.first() else { return false };
+        let backends = v.get("backends").and_then(Value::as_array).into_iter().flatten();
+        for (ordinal, b) in (0..).zip(backends) {
+            let address = b.get("addr").and_then(Value::as_str).and_then(|a| a.parse().ok());
+            let port = b.get("port").and_then(Value::as_u64).and_then(|p| u16::try_from(p).ok());
+            // One that is missing in the map is so named.
+            if let (Some(address), Some(port)) = (address, port) {
+                self.backend(first.numbers[0], ordinal, address, port);
+            }
+        }
+        frontends.len() == list.len()
+    }
+}
+
 fn read_calico(to: &mut Reader, f: &Found) -> Result<(), String> {
-    type Entries = Vec<(Vec<u8>, Vec<u8>)>;
-    let mut maps: BTreeMap<&str, Entries> = BTreeMap::new();
+    let mut maps = CalicoMaps::default();
     let mut lost = Vec::new();
-    for line in f.text.lines().filter(|l| !l.trim().is_empty()) {
-        if let Some((address, port, protocol, numbers, flags)) = calico_frontend(line) {
-            let octets = octets(address);
-            let mut key = ((octets.len() as u32 + 3) * 8).to_ne_bytes().to_vec();
-            key.extend(&octets);
-            key.extend(port.to_ne_bytes());
-            key.push(protocol);
-            key.extend(vec![0; octets.len() + 1]);
-            let all = [numbers[0], numbers[1], numbers[2], 0, flags];
-            let value = all.iter().flat_map(|n| n.to_ne_bytes()).collect();
-            let name = if address.is_ipv4() { "cali_v4_nat_fe3" } else { "cali_v6_nat_fe3" };
-            maps.entry(name).or_default().push((key, value));
-        } else if let Some((id, ordinal, at)) = calico_backend(line) {
-            let mut value = octets(at.ip());
-            value.extend(at.port().to_ne_bytes());
-            value.extend([0, 0]);
-            let name = if at.is_ipv4() { "cali_v4_nat_be" } else { "cali_v6_nat_be" };
-            maps.entry(name).or_default().push(([id.to_ne_bytes(), ordinal.to_ne_bytes()].concat(), value));
-        } else {
-            lost.push(line.trim().to_string());
+    if json::begins(&f.text) {
+        let (value, why) = json::read(&f.text)?;
+        if let Some(why) = why {
+            to.unread(f, SourceId::ServiceMaps, UnreadKind::Failed, why);
+        }
+        let entries = value.as_array().cloned().unwrap_or_default();
+        lost.extend(entries.iter().filter(|v| !maps.json(v)).map(ToString::to_string));
+    } else {
+        for line in f.text.lines().filter(|l| !l.trim().is_empty()) {
+            if let Some(frontend) = calico_frontend(line) {
+                maps.frontend(&frontend);
+            } else if let Some((id, ordinal, at)) = calico_backend(line) {
+                maps.backend(id, ordinal, at.ip(), at.port());
+            } else if !line.ends_with("is missing") {
+                lost.push(line.trim().to_string());
+            }
         }
     }
     to.lines_lost(f, &lost, (SourceId::ServiceMaps, UnreadKind::Failed), " could not be read");
-    for (name, entries) in maps {
+    for (name, entries) in maps.0 {
         let mut map = layout_map(name);
         map.set_entries(entries);
         to.maps.push(map);

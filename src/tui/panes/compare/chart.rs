@@ -26,7 +26,8 @@ fn series_style(theme: Theme, engine: Engine) -> Style {
         | Engine::UserspaceLegacy
         | Engine::UserspaceNft
         | Engine::Cilium
-        | Engine::CalicoEbpf => theme.dim(),
+        | Engine::CalicoEbpf
+        | Engine::OvnKubernetes => theme.dim(),
         Engine::Nftables => theme.good(),
     }
 }
