@@ -175,6 +175,10 @@ pub fn of_check(id: &str) -> &'static [&'static str] {
             &["conntrack -L | grep -F -e UNREPLIED"]
         }
         "ebpf_ahead" => &["bpftool net; bpftool cgroup tree"],
+        "two_proxies" => &[
+            "ls /sys/fs/bpf/tc/globals; ip -br link; ipvsadm -Ln; nft list tables; kubectl -n kube-system get daemonsets",
+        ],
+        "service_maps_full" => &["bpftool map list | grep -e cilium_lb -e cali_; ls /sys/fs/bpf/tc/globals"],
         "listen_overflows" => &["nstat -az TcpExtListenOverflows TcpExtListenDrops; ss -ltn"],
         "softnet" => {
             &["cat /proc/net/softnet_stat; sysctl net.core.netdev_max_backlog net.core.netdev_budget"]
@@ -194,7 +198,7 @@ pub fn of_check(id: &str) -> &'static [&'static str] {
         "iif_for_iifname" => &["nft list table ip kube-proxy | grep -F -e ' iif '"],
         "slow_kernel" => &["uname -r; nft list ruleset | grep -c 'chain '"],
         id if id.starts_with("ipvs_") => &[
-            "ipvsadm -Ln; ipvsadm -Ln --timeout; ip -br addr show kube-ipvs0",
+            "ipvsadm -Ln; ipvsadm -Ln --timeout; ip -br addr show type dummy",
             "sysctl -a 2> /dev/null | grep -F -e net.ipv4.vs. -e .arp_ignore -e .arp_announce; ipset list -t",
         ],
         "kube_proxy_behind" => &[

@@ -82,7 +82,9 @@ fn write(view: &View, args: &DoctorArgs) -> Result<(), String> {
     let on_terminal = io::stdout().is_terminal();
     let width = crate::window::width();
     print_as(args.output.form(), |out| match args.output {
-        TextOrJson::Text => output::write_examination(&view.examination, &view.model, args.all, width, out),
+        TextOrJson::Text => {
+            output::write_examination(&view.examination, (&view.snapshot, &view.model), args.all, width, out)
+        }
         TextOrJson::Json => {
             // While it watches, a line is a document.
             let indented = on_terminal && !args.watch;

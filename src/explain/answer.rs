@@ -159,7 +159,7 @@ pub fn explain(
         Some((s, s.frontends.get(j)?))
     });
     let walk = match meant.filter(|(s, _)| s.engine.mode().is_ebpf()) {
-        Some((s, f)) => super::by_maps::trace(s, f, sender),
+        Some((s, f)) => super::by_maps::trace(s, f, matches!(sender, Sender::Pod | Sender::Node)),
         None => ruleset.walk(&packet, &Options::default()),
     };
     // Rules send it on; whether a way leads there is another matter.

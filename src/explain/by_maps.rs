@@ -1,13 +1,12 @@
 //! The way of a packet to a Service that is in eBPF maps: what the maps lead to. What the programs do beside (policies, tunnels) is not
 //! followed.
 
-use super::Sender;
 use crate::proxy::{Action, Backend, Frontend, Mode, Service, TrafficPolicy};
 use crate::ruleset::Hook;
 use crate::walk::{End, Outcome, Step, StepKind, Tally, Trace};
 
-/// The trace that maps make.
-pub(super) fn trace(service: &Service, frontend: &Frontend, sender: Sender) -> Trace {
+/// The trace that maps make; `from_inside` for packets of a pod or the node itself.
+pub(super) fn trace(service: &Service, frontend: &Frontend, from_inside: bool) -> Trace {
     let (who, where_) = match service.engine.mode() {
         Mode::Calico => ("Calico", "at tc, or at the socket of who sends"),
         _ => ("Cilium", "at the socket of who sends, at tc or XDP"),
@@ -36,8 +35,8 @@ pub(super) fn trace(service: &Service, frontend: &Frontend, sender: Sender) -> T
     let policy = frontend.traffic_policy.unwrap_or(TrafficPolicy::Cluster);
     // A local policy is that of senders outside; who is in the cluster gets every endpoint of an external address.
     let external = frontend.kind != Some(crate::proxy::FrontendKind::ClusterIp);
-    let policy = match (policy, external, sender) {
-        (TrafficPolicy::Local, true, Sender::Pod | Sender::Node)
+    let policy = match (policy, external, from_inside) {
+        (TrafficPolicy::Local, true, true)
             if service.backends.iter().any(|b| b.traffic_policies.contains(TrafficPolicy::Cluster)) =>
         {
             TrafficPolicy::Cluster

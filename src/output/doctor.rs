@@ -3,15 +3,16 @@
 use super::one_line;
 use crate::doctor::{Examination, Finding, SHOWN, Severity, Subject, causes};
 use crate::format::{plural, time_of_day, wrapped};
-use crate::proxy::{Model, Service, screen_label};
+use crate::proxy::{Model, Service, detect, screen_label};
 use crate::ruleset::IpFamily;
+use crate::snapshot::Snapshot;
 use serde::Serialize;
 use std::io::{self, Write};
 
 /// Writes what was found, its proof and what to do; then what was ruled out, and what could not be looked for.
 pub fn write_examination(
     done: &Examination,
-    model: &Model,
+    (snapshot, model): (&Snapshot, &Model),
     all: bool,
     width: Option<usize>,
     out: &mut dyn Write,
@@ -31,8 +32,14 @@ pub fn write_examination(
     if model.services.is_empty() && !told {
         writeln!(
             out,
-            "No mode of kube-proxy holds a Service here: either it does not run on this node, or something else (eBPF) does its work."
+            "Nothing that kptop reads holds a Service here: kube-proxy does not run on this node, or another program does its work."
         )?;
+        for d in detect(snapshot, model) {
+            writeln!(out, "{} is on this node ({}).", d.proxy.words(), d.evidence.join(", "))?;
+            if !d.proxy.beside().is_empty() {
+                writeln!(out, "  {}", d.proxy.beside())?;
+            }
+        }
     }
     for f in &done.findings {
         writeln!(out)?;

@@ -1,5 +1,6 @@
 //! Who programs Services on this node, by what each of them leaves where others can see it.
 
+use super::ovn::OVN_TABLE;
 use super::{Engine, Model, State};
 use crate::ruleset::{Dialect, Table};
 use crate::snapshot::Snapshot;
@@ -89,9 +90,6 @@ const INTERFACES: [(&str, Proxy); 9] = [
 /// kube-router's chains and ipsets (pkg/controllers/proxy/network_services_controller.go, pkg/utils/ipset.go).
 const KUBE_ROUTER_CHAINS: [&str; 2] = ["KUBE-ROUTER-SERVICES", "KUBE-ROUTER-HAIRPIN"];
 const KUBE_ROUTER_SETS: [&str; 2] = ["kube-router-svip", "inet6:kube-router-svip"];
-
-/// The table of OVN-Kubernetes (go-controller/pkg/node/gateway_nftables.go).
-pub const OVN_TABLE: &str = "ovn-kubernetes";
 
 /// True where IPVS is kube-router's: its interface is here, or its ipsets, and kube-proxy's interface is not.
 pub fn is_kube_routers(snapshot: &Snapshot) -> bool {

@@ -32,7 +32,7 @@ pub use chain_names::{ChainNames, chain_of_service};
 pub use cluster::{
     Expected, UnusedBecause, UnusedEndpoint, cluster_endpoint, expected, is_local, unused_endpoints,
 };
-pub use detect::{Detected, OVN_TABLE, Proxy, detect, ipvs_interface, is_kube_routers, two_proxies};
+pub use detect::{Detected, Proxy, detect, ipvs_interface, is_kube_routers, two_proxies};
 pub use engine::{Engine, KubeProxyVersion};
 pub use families::chain_families;
 pub use figures::{BackendFigures, Figures, FrontendFigures, ServiceFigures};

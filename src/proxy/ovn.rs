@@ -3,11 +3,14 @@
 //! does not read: endpoints, and Services that have a cluster IP alone, are not known.
 
 use super::service::UnknownBackends;
-use super::{Action, Engine, Frontend, FrontendKind, OVN_TABLE, Protocol, Service, TrafficPolicy};
+use super::{Action, Engine, Frontend, FrontendKind, Protocol, Service, TrafficPolicy};
 use crate::ruleset::{Data, Dialect, Element, IpFamily, Table};
 use crate::snapshot::Snapshot;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+
+/// Its table.
+pub(super) const OVN_TABLE: &str = "ovn-kubernetes";
 
 /// Where a frontend leads: the cluster IP with its port, and the protocol.
 type Target = (IpAddr, u16, u8);

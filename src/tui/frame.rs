@@ -4,7 +4,7 @@ use crate::config::PaneName;
 use crate::doctor::Severity;
 use crate::format::{clip, clip_end, count, duration};
 use crate::health::HealthState;
-use crate::proxy::State;
+use crate::proxy::{Engine, State, is_kube_routers};
 use crate::tui::app::App;
 use crate::tui::keys::{Action, KEYS, Key};
 use crate::tui::panes::severity_style;
@@ -75,6 +75,10 @@ fn node_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
             let variant = m.engine.variant().map(|v| format!(" {}", v.name())).unwrap_or_default();
             left.push(Span::styled(" · ", theme.dim()));
             left.push(match m.state {
+                // Virtual servers alone do not say whose they are.
+                State::Active if m.engine == Engine::Ipvs && is_kube_routers(s) => {
+                    Span::styled("ipvs of kube-router", theme.good())
+                }
                 State::Active => Span::styled(format!("{}{variant}", m.engine.mode().name()), theme.good()),
                 State::Stale => {
                     Span::styled(format!("{}{variant} stale", m.engine.mode().name()), theme.warn())

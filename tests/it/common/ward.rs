@@ -193,7 +193,14 @@ fn run_in(ns: &Arc<Netns>, program: &'static str, args: &str) -> String {
 /// The findings, for people who look at a failed test.
 pub fn text(done: &Examination) -> String {
     let mut out = Vec::new();
-    kptop::output::write_examination(done, &Model::default(), true, None, &mut out).unwrap();
+    kptop::output::write_examination(
+        done,
+        (&kptop::snapshot::Snapshot::default(), &Model::default()),
+        true,
+        None,
+        &mut out,
+    )
+    .unwrap();
     String::from_utf8(out).unwrap()
 }
 

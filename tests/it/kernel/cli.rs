@@ -361,7 +361,7 @@ fn an_empty_node_is_watched_and_examined() {
         let out = kptop(&["doctor", "--over", "0.2"]);
         let text = String::from_utf8(out.stdout).unwrap();
         assert!(
-            out.status.success() && text.contains("No mode of kube-proxy holds a Service here"),
+            out.status.success() && text.contains("Nothing that kptop reads holds a Service here"),
             "{text}"
         );
         let out = kptop(&["watch", "--every", "0.2", "--for", "0.5", "-o", "json"]);
