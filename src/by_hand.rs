@@ -89,6 +89,10 @@ pub fn of_service(snapshot: &Snapshot, s: &Service, at: Option<&Frontend>) -> Ve
             let what = at.map_or_else(|| format!(":{}/", frontend.port), |a| a.to_string());
             all.push(format!("cilium-dbg bpf lb list | grep -F -e {what}"));
         }
+        (Mode::Kernelspace, at) => {
+            let what = at.map_or_else(|| frontend.port.to_string(), |a| a.to_string());
+            return vec![format!("hnsdiag list loadbalancers -d | Select-String -SimpleMatch {what}")];
+        }
         (Mode::Calico, at) => {
             let what = at.map_or_else(|| format!("port {}", frontend.port), |a| a.to_string());
             all.push(format!("calico-node -bpf nat dump | grep -F -A 9 -e '{what}'"));

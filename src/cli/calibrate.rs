@@ -53,7 +53,8 @@ fn sizes(engine: Engine) -> &'static [usize] {
         | Engine::UserspaceNft
         | Engine::Cilium
         | Engine::CalicoEbpf
-        | Engine::OvnKubernetes => &[],
+        | Engine::OvnKubernetes
+        | Engine::Kernelspace => &[],
     }
 }
 

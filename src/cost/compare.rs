@@ -344,7 +344,7 @@ fn tables(snapshot: &Snapshot, engine: Engine) -> impl Iterator<Item = &TableSta
             t.backend == TableBackend::NfTables && t.table.dialect == Dialect::Iptables
         }
         Engine::Ipvs => t.table.dialect == Dialect::Iptables,
-        Engine::Cilium | Engine::CalicoEbpf | Engine::OvnKubernetes => false,
+        Engine::Cilium | Engine::CalicoEbpf | Engine::OvnKubernetes | Engine::Kernelspace => false,
     })
 }
 
@@ -382,6 +382,8 @@ fn change(snapshot: &Snapshot, engine: Engine, services: &[Service]) -> (u64, u6
         Engine::UserspaceLegacy | Engine::UserspaceNft => (0, 0),
         // A slot and a backend.
         Engine::Cilium | Engine::CalicoEbpf => (0, 2),
+        // Its load balancer.
+        Engine::Kernelspace => (0, 1),
         // OVS alone.
         Engine::OvnKubernetes => (0, 0),
     }
@@ -560,7 +562,7 @@ pub fn compare_modes(snapshot: &Snapshot, model: &Model, prices: &Prices) -> Com
         modes,
         gains,
         best,
-        beside: model.services.iter().find(|s| s.engine.mode().is_ebpf()).map(|s| s.engine.words()),
+        beside: model.services.iter().find(|s| s.engine.mode().keeps_no_rules()).map(|s| s.engine.words()),
         form,
         notes,
     }

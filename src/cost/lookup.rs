@@ -54,7 +54,7 @@ impl Sizes {
             Engine::IptablesNft | Engine::UserspaceNft => of[1],
             Engine::Ipvs => of[0] + of[1],
             Engine::Nftables | Engine::OvnKubernetes => of[2],
-            Engine::Cilium | Engine::CalicoEbpf => 0,
+            Engine::Cilium | Engine::CalicoEbpf | Engine::Kernelspace => 0,
         }
     }
 }

@@ -158,7 +158,7 @@ pub fn explain(
         let s = model.services.get(i)?;
         Some((s, s.frontends.get(j)?))
     });
-    let walk = match meant.filter(|(s, _)| s.engine.mode().is_ebpf()) {
+    let walk = match meant.filter(|(s, _)| s.engine.mode().keeps_no_rules()) {
         Some((s, f)) => super::by_maps::trace(s, f, matches!(sender, Sender::Pod | Sender::Node)),
         None => ruleset.walk(&packet, &Options::default()),
     };

@@ -8,8 +8,13 @@ use crate::walk::{End, Outcome, Step, StepKind, Tally, Trace};
 /// The trace that maps make; `from_inside` for packets of a pod or the node itself.
 pub(super) fn trace(service: &Service, frontend: &Frontend, from_inside: bool) -> Trace {
     let (who, where_) = match service.engine.mode() {
+        Mode::Kernelspace => ("Windows", "in the virtual switch's filtering platform (VFP)"),
         Mode::Calico => ("Calico", "at tc, or at the socket of who sends"),
         _ => ("Cilium", "at the socket of who sends, at tc or XDP"),
+    };
+    let what = match service.engine.mode() {
+        Mode::Kernelspace => format!("{who} looks it up among the load balancers"),
+        _ => format!("{who}'s eBPF programs look it up in their maps"),
     };
     let note = |before: Option<u32>, text: String| Step {
         before,
@@ -19,10 +24,7 @@ pub(super) fn trace(service: &Service, frontend: &Frontend, from_inside: bool) -
         counted: false,
         probability: None,
     };
-    let mut steps = vec![note(
-        None,
-        format!("{who}'s eBPF programs look it up in their maps {where_}, and not in rules"),
-    )];
+    let mut steps = vec![note(None, format!("{what} {where_}, and no rule translates it"))];
     let outcome = |end, backend: Option<&Backend>, probability, last| Outcome {
         end,
         backend: backend.map(|b| (b.address, b.port)),

@@ -147,7 +147,7 @@ fn one(snapshot: &Snapshot, s: &Service, reach: &ServiceReach) -> ServiceHealth 
                 state(HealthState::Unknown, None, &[], "only the kube-proxy process knows its backends")
             }
             // Maps say where it leads; what the programs do with packets is not followed.
-            (None, None) if s.engine.mode().is_ebpf() => state(HealthState::Healthy, None, &[], ""),
+            (None, None) if s.engine.mode().keeps_no_rules() => state(HealthState::Healthy, None, &[], ""),
             (None, None) => state(HealthState::Healthy, Some(0.0), &[], ""),
         };
     };

@@ -113,7 +113,7 @@ impl Lab {
     pub fn start(options: &LabOptions) -> Result<Lab> {
         let mut lab = Lab::bare()?;
         lab.install(options.engine, &options.services)?;
-        if options.engine == Engine::Ipvs || options.engine.mode().is_ebpf() {
+        if options.engine == Engine::Ipvs || options.engine.mode().keeps_no_rules() {
             lab.objects = Some(Arc::new(super::objects::objects(&options.services)?));
         }
         if !options.plan.streams.is_empty() {
@@ -194,6 +194,11 @@ impl Lab {
                 let own = [parse(NODE_IP)?, parse(NODE_IP6)?];
                 self.pin(&ebpf::calico::write(services, &own))
             }
+            Mode::Kernelspace => Err(Error::missing(
+                "installing kernelspace mode",
+                "its load balancers are in a Windows kernel",
+                Some("choose another --mode"),
+            )),
             Mode::Ovn => Err(Error::missing(
                 "installing OVN-Kubernetes",
                 "its endpoints live in Open vSwitch, which the lab does not have",

@@ -30,6 +30,8 @@ pub enum Engine {
     CalicoEbpf,
     /// OVN-Kubernetes.
     OvnKubernetes,
+    /// Host Networking Service (Windows).
+    Kernelspace,
 }
 
 impl Engine {
@@ -47,6 +49,7 @@ impl Engine {
             Engine::Cilium => Mode::Cilium,
             Engine::CalicoEbpf => Mode::Calico,
             Engine::OvnKubernetes => Mode::Ovn,
+            Engine::Kernelspace => Mode::Kernelspace,
         }
     }
 
@@ -55,9 +58,12 @@ impl Engine {
         match self {
             Engine::IptablesLegacy | Engine::UserspaceLegacy => Some(Variant::Legacy),
             Engine::IptablesNft | Engine::UserspaceNft => Some(Variant::Nft),
-            Engine::Ipvs | Engine::Nftables | Engine::Cilium | Engine::CalicoEbpf | Engine::OvnKubernetes => {
-                None
-            }
+            Engine::Ipvs
+            | Engine::Nftables
+            | Engine::Cilium
+            | Engine::CalicoEbpf
+            | Engine::OvnKubernetes
+            | Engine::Kernelspace => None,
         }
     }
 
@@ -86,6 +92,7 @@ impl Engine {
             Engine::Cilium => "Cilium",
             Engine::CalicoEbpf => "Calico (eBPF)",
             Engine::OvnKubernetes => "OVN-Kubernetes",
+            Engine::Kernelspace => "kernelspace",
         }
     }
 }

@@ -264,12 +264,13 @@ impl<'a> ServiceFigures<'a> {
             hits: f.by_rules.hits.get(i).or_else(|| f.by_servers.hits.get(i)),
             refused: f.by_rules.refused.get(i),
             // Conntrack never sees the address of a Service that eBPF translates.
-            flows: f.by_flows.frontends.get(i).filter(|_| !self.is_ebpf()),
+            flows: f.by_flows.frontends.get(i).filter(|_| !self.is_apart()),
         }
     }
 
-    fn is_ebpf(&self) -> bool {
-        self.services[self.service].engine.mode().is_ebpf()
+    /// True where conntrack does not see the Service.
+    fn is_apart(&self) -> bool {
+        self.services[self.service].engine.mode().keeps_no_rules()
     }
 
     /// The place of a backend among those of all Services.
@@ -294,8 +295,8 @@ impl<'a> ServiceFigures<'a> {
             // Of servers of IPVS alone these are there.
             active: f.by_servers.active.get(i),
             inactive: f.by_servers.inactive.get(i),
-            conntrack_flows: f.by_flows.flows.get(i).filter(|_| !self.is_ebpf()),
-            unreplied_flows: f.by_flows.unreplied.get(i).filter(|_| !self.is_ebpf()),
+            conntrack_flows: f.by_flows.flows.get(i).filter(|_| !self.is_apart()),
+            unreplied_flows: f.by_flows.unreplied.get(i).filter(|_| !self.is_apart()),
         }
     }
 

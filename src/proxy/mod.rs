@@ -13,6 +13,7 @@ mod figures;
 mod form;
 pub mod iptables;
 pub mod ipvs;
+mod kernelspace;
 mod mode;
 mod model;
 mod names;

@@ -18,6 +18,8 @@ pub enum Mode {
     Calico,
     /// None of kube-proxy's: OVN-Kubernetes, whose endpoints are in Open vSwitch.
     Ovn,
+    /// Load balancers of the Host Networking Service, on Windows nodes.
+    Kernelspace,
 }
 
 impl Mode {
@@ -26,9 +28,9 @@ impl Mode {
         self.into()
     }
 
-    /// True where Services are in eBPF maps: no rule leads to them.
-    pub fn is_ebpf(self) -> bool {
-        matches!(self, Mode::Cilium | Mode::Calico)
+    /// True where no rule leads to Services: they are in eBPF maps, or in another kernel.
+    pub fn keeps_no_rules(self) -> bool {
+        matches!(self, Mode::Cilium | Mode::Calico | Mode::Kernelspace)
     }
 }
 

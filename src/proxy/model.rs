@@ -5,11 +5,11 @@ use super::figures::same_arc;
 use super::services::{ModeState, Services, State};
 use super::{
     CounterSource, Engine, Figures, Mode, Names, Service, ServiceFigures, Variant, chain, ebpf, iptables,
-    ipvs, nftables, ovn, userspace,
+    ipvs, kernelspace, nftables, ovn, userspace,
 };
 use crate::ruleset::{IpFamily, Table, TableBackend};
-use crate::snapshot::Snapshot;
 use crate::snapshot::facts::{BpfMap, Cluster, InterfaceAddress, Ipset, Ipvs};
+use crate::snapshot::{Hns, Snapshot};
 use std::sync::Arc;
 
 /// Services with what they counted. Made from a snapshot, and brought up to date with the next: what did not change is
@@ -35,6 +35,7 @@ struct Made {
     ipsets: Option<Arc<Vec<Ipset>>>,
     addresses: Arc<Vec<InterfaceAddress>>,
     maps: Option<Arc<Vec<BpfMap>>>,
+    hns: Option<Arc<Hns>>,
 }
 
 impl Model {
@@ -104,6 +105,7 @@ impl Made {
         self.tables.len() == snapshot.tables.len()
             && self.tables.iter().zip(&snapshot.tables).all(|(a, b)| Arc::ptr_eq(a, &b.table))
             && (same_arc(self.maps.as_ref(), snapshot.maps.as_ref()) || self.maps == snapshot.maps)
+            && self.hns == snapshot.hns
             && match (&self.ipvs, snapshot.ipvs.as_ref().map(|r| &r.value)) {
                 (None, None) => true,
                 // Only virtual servers are distinguished by sets and addresses.
@@ -122,6 +124,7 @@ impl Made {
         self.ipsets = snapshot.ipsets.as_ref().map(|r| r.value.clone());
         self.addresses = snapshot.addresses.clone();
         self.maps.clone_from(&snapshot.maps);
+        self.hns.clone_from(&snapshot.hns);
     }
 
     fn services(&self, snapshot: &Snapshot, names: &Names) -> Services {
@@ -131,6 +134,7 @@ impl Made {
         let mut mapped = ebpf::cilium::read(maps);
         mapped.extend(ebpf::calico::read(maps, &snapshot.addresses));
         mapped.extend(ovn::read(snapshot));
+        mapped.extend(snapshot.hns.iter().flat_map(|h| kernelspace::read(h)));
         // Beside kube-proxy Cilium serves the cluster IPs for pods by design (`kubeProxyReplacement=false`): the same Services, not
         // others.
         let more = |s: &Service| {
@@ -277,7 +281,7 @@ fn mark_stale(services: &mut [Service], modes: &[ModeState]) {
 /// Modes in the order in which they get a packet, as far as rules say. Translation by rules comes before
 /// IPVS (`ip_vs_in` hangs behind prerouting's nat). Among rules that translate at the same priority the kernel
 /// says no order; nodes move from the later to the earlier ones here, and what they left is a leftover.
-const RANK: [Engine; 9] = [
+const RANK: [Engine; 10] = [
     // At the socket, tc or XDP: before any rule.
     Engine::Cilium,
     Engine::CalicoEbpf,
@@ -288,6 +292,7 @@ const RANK: [Engine; 9] = [
     Engine::UserspaceLegacy,
     Engine::Ipvs,
     Engine::OvnKubernetes,
+    Engine::Kernelspace,
 ];
 
 fn modes(snapshot: &Snapshot, services: &[Service]) -> Vec<ModeState> {
@@ -310,7 +315,7 @@ fn modes(snapshot: &Snapshot, services: &[Service]) -> Vec<ModeState> {
             // Rules that no packet reaches are left behind, whatever else is there.
             let reached = of(engine).any(|s| !s.frontends.is_empty());
             // Maps take what comes their way, whatever rules are there.
-            let is_ebpf = engine.mode().is_ebpf() || engine.mode() == Mode::Ovn;
+            let is_ebpf = engine.mode().keeps_no_rules() || engine.mode() == Mode::Ovn;
             let state = if reached && (is_ebpf || !taken) { State::Active } else { State::Stale };
             taken |= reached && !is_ebpf;
             let backend = engine.variant().and_then(|v| VARIANTS.iter().find(|x| x.0 == v)).map(|x| x.1);
@@ -319,7 +324,7 @@ fn modes(snapshot: &Snapshot, services: &[Service]) -> Vec<ModeState> {
                     .map_or(0, |(_, t)| t.rules.len()),
                 Mode::Iptables => rules(backend, Use::Rules),
                 Mode::Userspace => rules(backend, Use::Userspace),
-                Mode::Cilium | Mode::Calico | Mode::Ovn => 0,
+                Mode::Cilium | Mode::Calico | Mode::Ovn | Mode::Kernelspace => 0,
                 // Its few rules are in the same chains as iptables mode's.
                 Mode::Ipvs
                     if services.iter().any(|s| s.engine.mode() == Mode::Iptables && s.family == family) =>

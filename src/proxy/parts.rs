@@ -28,7 +28,7 @@ pub fn parts(snapshot: &Snapshot, service: &Service) -> Vec<Part> {
         Mode::Nftables => of_nftables(snapshot, service),
         Mode::Ipvs => of_ipvs(snapshot, service),
         Mode::Iptables | Mode::Userspace => of_iptables(snapshot, service),
-        Mode::Cilium | Mode::Calico | Mode::Ovn => of_maps(snapshot, service),
+        Mode::Cilium | Mode::Calico | Mode::Ovn | Mode::Kernelspace => of_maps(snapshot, service),
     };
     if parts.len() > MOST_PARTS {
         let more = parts.len() - MOST_PARTS;
@@ -61,8 +61,13 @@ fn of_maps(snapshot: &Snapshot, service: &Service) -> Vec<Part> {
     parts.extend(
         service.backends.iter().map(|b| Part::Text(format!("-> {}", endpoint_text(b.address, b.port)))),
     );
-    if service.engine.mode() == Mode::Ovn {
-        parts.push(Part::Place("These are elements of the nftables table inet ovn-kubernetes.".into()));
+    let where_ = match service.engine.mode() {
+        Mode::Ovn => Some("These are elements of the nftables table inet ovn-kubernetes."),
+        Mode::Kernelspace => Some("This is a load balancer of the node's Host Networking Service."),
+        _ => None,
+    };
+    if let Some(text) = where_ {
+        parts.push(Part::Place(text.into()));
         return parts;
     }
     parts.push(Part::Place("These are entries of the pinned eBPF maps:".into()));

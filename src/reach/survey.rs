@@ -140,7 +140,7 @@ impl Surveyor<'_> {
             return found;
         }
         // No rule leads to it: what its program does with packets is not followed.
-        if s.engine.mode().is_ebpf() {
+        if s.engine.mode().keeps_no_rules() {
             return found;
         }
         found.missing = self.missing;

@@ -6,7 +6,7 @@ use crate::snapshot::facts::{
     Route, Sysctls, Ways, Writer,
 };
 use crate::snapshot::{
-    Conntrack, FlowEvents, Flows, InputPart, NetnsFact, Reading, Recent, Remembered, Snapshot, SourceId,
+    Conntrack, FlowEvents, Flows, Hns, InputPart, NetnsFact, Reading, Recent, Remembered, Snapshot, SourceId,
     TableState, Unread, UnreadKind,
 };
 use jiff::Timestamp;
@@ -32,6 +32,7 @@ pub(super) enum Piece {
     Ways(Arc<Ways>),
     Ebpf(Arc<Programs>),
     Maps(Arc<Vec<BpfMap>>),
+    Hns(Arc<Hns>),
 }
 
 impl Piece {
@@ -47,6 +48,7 @@ impl Piece {
             (Piece::Routes(a), Piece::Routes(b)) => a == b,
             (Piece::Ways(a), Piece::Ways(b)) => a == b,
             (Piece::Ebpf(a), Piece::Ebpf(b)) => a == b,
+            (Piece::Hns(a), Piece::Hns(b)) => a == b,
             (Piece::Maps(a), Piece::Maps(b)) => Arc::ptr_eq(a, b) || a == b,
             _ => false,
         }
@@ -206,6 +208,7 @@ impl Frame {
         pieces.extend(s.ways.clone().map(|w| put(Piece::Ways(w))));
         pieces.extend(s.ebpf.clone().map(|e| put(Piece::Ebpf(e))));
         pieces.extend(s.maps.clone().map(|m| put(Piece::Maps(m))));
+        pieces.extend(s.hns.clone().map(|h| put(Piece::Hns(h))));
         let tables = s.tables.iter().map(|t| FrameTable {
             table: put(Piece::Table(t.table.clone())),
             at: t.at,
@@ -272,6 +275,7 @@ impl Frame {
                 Piece::Ways(x) => s.ways = Some(x),
                 Piece::Ebpf(x) => s.ebpf = Some(x),
                 Piece::Maps(x) => s.maps = Some(x),
+                Piece::Hns(x) => s.hns = Some(x),
                 Piece::Table(t) => return Err(format!("table {} is where none should", t.name)),
             }
         }

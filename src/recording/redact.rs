@@ -372,6 +372,7 @@ impl Redactor {
         });
         let map = |m: &BpfMap| with_addresses(m, |a| self.address(a));
         s.maps = s.maps.as_ref().map(|all| Arc::new(all.iter().map(map).collect()));
+        s.hns = s.hns.as_ref().map(|h| Arc::new(h.with_addresses(|a| self.address(a))));
         s.cluster = s.cluster.as_ref().map(|c| self.cluster(c));
         s.kube_proxy = s.kube_proxy.as_ref().map(|k| {
             let mut new = KubeProxy::clone(k);

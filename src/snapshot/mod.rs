@@ -7,6 +7,7 @@ mod drop_watch;
 pub mod dump;
 mod flow_events;
 mod flows;
+mod hns;
 mod latencies;
 pub mod live;
 mod reading;
@@ -23,6 +24,7 @@ pub use flows::{
     FlowFigures, FlowKey, Flows, Followed, MAX_ASTRAY, MAX_FOLLOWED, MAX_GROUPS, MAX_SOURCES,
     ProtocolFigures, SourceFlows, TCP_STATES, UntranslatedFlow,
 };
+pub use hns::{Hns, HnsEndpoint, HnsLoadBalancer};
 pub use latencies::Latencies;
 pub use reading::{
     Conntrack, MemoryList, NetnsFact, ReadCost, Reading, Recent, Remembered, RememberedClient, Snapshot,

@@ -3,6 +3,7 @@
 use super::dump::InputPart;
 use super::flow_events::FlowEvents;
 use super::flows::Flows;
+use super::hns::Hns;
 use super::source::{SourceId, Unread};
 use crate::api::Cluster;
 use crate::kernel::conntrack::{Limits, Stats};
@@ -106,6 +107,8 @@ pub struct Snapshot {
     pub ebpf: Option<Arc<Programs>>,
     /// eBPF maps in which other proxies hold Services; `None` where they were not looked for.
     pub maps: Option<Arc<Vec<BpfMap>>>,
+    /// What the Host Networking Service of a Windows node holds; of files alone.
+    pub hns: Option<Arc<Hns>>,
     /// Counters of the network stack.
     pub counters: Option<Reading<Counters>>,
     /// What the Kubernetes API reports, where it was asked.

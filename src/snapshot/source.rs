@@ -36,6 +36,8 @@ pub enum SourceId {
     Ebpf,
     /// eBPF maps in which other proxies hold Services.
     ServiceMaps,
+    /// The Host Networking Service of a Windows node.
+    Hns,
     /// Counters of the network stack.
     Counters,
     /// Sysctls that decide about packets.
@@ -49,7 +51,7 @@ pub enum SourceId {
 }
 
 /// The sources with a name of their own, as recordings have it.
-const NAMES: [(SourceId, &str); 22] = [
+const NAMES: [(SourceId, &str); 23] = [
     (SourceId::Tables(Family::Ip), "tables-ip"),
     (SourceId::Tables(Family::Ip6), "tables-ip6"),
     (SourceId::Tables(Family::Arp), "tables-arp"),
@@ -68,6 +70,7 @@ const NAMES: [(SourceId, &str); 22] = [
     (SourceId::Routes, "routes"),
     (SourceId::Ebpf, "ebpf"),
     (SourceId::ServiceMaps, "service-maps"),
+    (SourceId::Hns, "hns"),
     (SourceId::Counters, "counters"),
     (SourceId::Sysctls, "sysctls"),
     (SourceId::Api, "api"),

@@ -194,7 +194,7 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
     // Where nothing counts new flows, conntrack still holds those that are.
     let (flows, what) = match counted.peek() {
         Some(_) => (Some(counted.sum::<f64>()), format!(" new flows/s{}", sample_words(u))),
-        None if u.model.services.iter().all(|s| s.engine.mode().is_ebpf()) => (None, "".into()),
+        None if u.model.services.iter().all(|s| s.engine.mode().keeps_no_rules()) => (None, "".into()),
         None => {
             let used = u.model.iter().filter(|(s, _)| s.is_used());
             let tracked = used.flat_map(|(_, f)| f.frontends()).filter_map(|f| f.flows);

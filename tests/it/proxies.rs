@@ -363,3 +363,47 @@ ID   Frontend             Service Type   Backend
     let snapshot = kptop::snapshot::dump::read(&[place.file("")]).unwrap();
     assert_eq!(cilium::read(snapshot.maps.as_deref().unwrap()), all);
 }
+
+/// kube-proxy's mode kernelspace: what Microsoft's collection script and `hnsdiag` print, in both forms of the interface.
+#[test]
+fn load_balancers_of_windows_nodes_are_services() {
+    let endpoints = r#"[
+ {"ID":"CA8B877B-AB90-499A-BC0E-7D736C425632","Name":"Ethernet","IPAddress":"10.244.1.5","IsRemoteEndpoint":true,"VirtualNetworkName":"cbr0"},
+ {"ID":"ee0ef08b-8434-4f8b-b748-393884e77465","Name":"cid-1","IPAddress":"10.244.2.7","VirtualNetworkName":"cbr0"}]"#;
+    let policies = format!(
+        r#"[{{"ID":"1","Policies":[{{"ExternalPort":80,"InternalPort":8080,"Protocol":6,"Type":"ELB","VIPs":["10.96.2.9"],"IsDSR":true}}],
+  "References":["/endpoints/ca8b877b-ab90-499a-bc0e-7d736c425632","/endpoints/EE0EF08B-8434-4F8B-B748-393884E77465"]}}]
+{endpoints}"#
+    );
+    let wanted = ["tcp 10.96.2.9:80 -> 10.244.1.5:8080 10.244.2.7:8080"];
+    assert_eq!(shown("policy.txt", &policies), wanted);
+    let balancers = format!(
+        "LoadBalancers:\n\
+{{\"ID\":\"2\",\"HostComputeEndpoints\":[\"ca8b877b-ab90-499a-bc0e-7d736c425632\",\"ee0ef08b-8434-4f8b-b748-393884e77465\"],\
+\"FrontendVIPs\":[\"10.96.2.9\"],\"Flags\":1,\
+\"PortMappings\":[{{\"Protocol\":6,\"InternalPort\":8080,\"ExternalPort\":80,\"DistributionType\":2}}]}}\n\
+{{\"ID\":\"3\",\"HostComputeEndpoints\":[\"unknown\"],\"FrontendVIPs\":[],\"PortMappings\":[{{\"Protocol\":17,\"InternalPort\":53,\"ExternalPort\":30053}}]}}\n\
+Endpoints:\n{endpoints}\n"
+    );
+    let place = crate::common::recordings::Place::new("hns");
+    std::fs::write(place.file("hns.txt"), &balancers).unwrap();
+    let snapshot = kptop::snapshot::dump::read(&[place.file("hns.txt")]).unwrap();
+    let view = Observer::new(Names::default()).observe(snapshot);
+    let s = &view.model.services;
+    assert_eq!(s.len(), 2);
+    let cart = s.iter().find(|s| s.protocol == Protocol::Tcp).unwrap();
+    assert_eq!((cart.engine, cart.scheduler.as_deref()), (Engine::Kernelspace, Some("DSR")));
+    assert!(cart.session_affinity_s.is_some());
+    assert_eq!(cart.backends.iter().map(|b| b.local).collect::<Vec<_>>(), [Some(false), Some(true)]);
+    // What an endpoint's identifier means was not given: how many there are is known, and not where.
+    let dns = s.iter().find(|s| s.protocol == Protocol::Udp).unwrap();
+    assert_eq!((dns.backend_count(), dns.backends.len()), (Some(1), 0));
+    assert_eq!(dns.frontends[0].kind, Some(FrontendKind::NodePort));
+    // Nothing is lost by it, and no rule of Linux is missed.
+    assert!(view.examination.findings.iter().all(|f| f.severity >= kptop::doctor::Severity::Info));
+    // A text that was cut off gives what came before.
+    for cut in (0..balancers.len()).step_by(7) {
+        std::fs::write(place.file("hns.txt"), &balancers[..cut]).unwrap();
+        let _ = kptop::snapshot::dump::read(&[place.file("hns.txt")]);
+    }
+}

@@ -32,6 +32,7 @@ impl Reader {
         if self.counters != Counters::default() {
             s.counters = Some(reading(std::mem::take(&mut self.counters)));
         }
+        s.hns = self.hns.take().map(Arc::new);
         if !self.maps.is_empty() {
             s.maps = Some(Arc::new(std::mem::take(&mut self.maps)));
         }

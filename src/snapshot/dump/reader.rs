@@ -13,7 +13,7 @@ use crate::kernel::node::InterfaceAddress;
 use crate::kernel::ways::RouteKind;
 use crate::kube_proxy::KubeProxy;
 use crate::ruleset::{IpFamily, IpNet, NfTable, SavedTable, TableBackend};
-use crate::snapshot::{Flows, Reading, Remembered, Snapshot, SourceId, TableState, Unread, UnreadKind};
+use crate::snapshot::{Flows, Hns, Reading, Remembered, Snapshot, SourceId, TableState, Unread, UnreadKind};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime};
 /// What is read, for people.
 pub(super) const KNOWN: &str = "it reads iptables-save, -S and -L, nft list ruleset (with -j or without), ipvsadm -Ln and -Sn, ipset save and list, \
      conntrack -L and -S, ip addr, route, rule and neigh, sysctl -a, ss -tlnp, nstat, kubectl get services,endpointslices,nodes -A (-o json, yaml, wide), \
-     kubectl describe service, cilium-dbg bpf lb list and service list, calico-node -bpf nat dump, bpftool map dump -j, kube-proxy's /metrics, /configz, /healthz and log, and /proc/net's files of these; as files, in directories, in tar, tar.gz, tar.xz and zip \
+     kubectl describe service, cilium-dbg bpf lb list and service list, calico-node -bpf nat dump, bpftool map dump -j, hnsdiag list all -d, kube-proxy's /metrics, /configz, /healthz and log, and /proc/net's files of these; as files, in directories, in tar, tar.gz, tar.xz and zip \
      (sosreports and other collectors' bundles), and recordings of kptop";
 
 /// A form of text.
@@ -114,6 +114,7 @@ pub(super) struct Reader {
     pub(super) ipvs_connections: Option<Flows>,
     pub(super) kube_proxy: Option<KubeProxy>,
     pub(super) maps: Vec<BpfMap>,
+    pub(super) hns: Option<Hns>,
     pub(super) routes: Vec<GivenRoute>,
     /// True where routes of all tables were given.
     pub(super) all_tables: bool,

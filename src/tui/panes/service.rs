@@ -341,7 +341,7 @@ impl Pane for Service {
             // A path is read from its begin to its end; the picture has where it is reached itself.
             _ if matches!(self.section, Section::Path | Section::Modes) || service.backends.is_empty() => 0,
             // Nothing counts what it would show.
-            _ if service.engine.mode().is_ebpf() => 0,
+            _ if service.engine.mode().keeps_no_rules() => 0,
             height if self.section == Section::Picture => {
                 let spare = height.saturating_sub(lines.len() as u16 + 1 + picture::needed_height(update, i));
                 if spare < 5 { 0 } else { spare.min(12) }

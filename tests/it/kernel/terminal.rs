@@ -56,7 +56,7 @@ fn every_pane_is_reached_by_keys_and_mouse() {
             ("3", "Tables and chains"),
             ("4", "under each mode of kube-proxy"),
             ("5", "Conntrack"),
-            ("6", "causes looked for"),
+            ("6", "causes ruled out"),
             ("7", "since kptop began"),
             ("8", "What counters report"),
         ];
@@ -352,7 +352,8 @@ fn the_last_minutes_are_kept_and_saved() {
             t.keys("0");
             t.wait_for("every 300 ms");
             t.keys("W");
-            t.wait_for("readings");
+            // The title of the list has readings, too.
+            t.wait_for(" bytes, in");
             t.keys("q");
             assert_eq!(t.ended().0, Some(0));
         });

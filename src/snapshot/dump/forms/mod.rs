@@ -6,6 +6,7 @@ mod conntrack;
 mod conntrack_count;
 mod conntrack_stats;
 mod describe;
+mod hns;
 mod ip_addr;
 mod ip_json;
 mod ip_neigh;
@@ -39,13 +40,14 @@ use crate::snapshot::dump::glance::Glance;
 use crate::snapshot::dump::json;
 
 /// Every form, in the order in which a text is held against them: those that are known for certain first.
-const ALL: [&Form; 43] = [
+const ALL: [&Form; 44] = [
     &small::FORM,
     &kube_proxy::CONFIG,
     &nft::JSON,
     &kube_proxy::HEALTH,
     &ip_json::ADDRESSES,
     &ip_json::ROUTES,
+    &hns::FORM,
     &service_maps::BPFTOOL,
     &service_maps::CILIUM_LB,
     &service_maps::CILIUM_SERVICES,

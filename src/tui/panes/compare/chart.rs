@@ -27,7 +27,8 @@ fn series_style(theme: Theme, engine: Engine) -> Style {
         | Engine::UserspaceNft
         | Engine::Cilium
         | Engine::CalicoEbpf
-        | Engine::OvnKubernetes => theme.dim(),
+        | Engine::OvnKubernetes
+        | Engine::Kernelspace => theme.dim(),
         Engine::Nftables => theme.good(),
     }
 }

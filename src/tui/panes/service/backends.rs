@@ -32,6 +32,7 @@ fn meaning(service: &Service) -> &'static str {
         Mode::Userspace => "the kube-proxy process counts nothing",
         Mode::Cilium => "Cilium's Service maps count nothing: `hubble observe` shows flows",
         Mode::Calico => "Calico's Service maps count nothing",
+        Mode::Kernelspace => "load balancers of HNS (Windows) report no counters",
         Mode::Ovn => "endpoints are in Open vSwitch, which kptop does not read",
     }
 }
