@@ -310,7 +310,9 @@ impl Snapshot {
     /// are none.
     pub fn rules_read(&self) -> bool {
         let holds = |u: &Unread| SourceId::RULES.contains(&u.source) || u.source == SourceId::Other;
-        !self.tables.is_empty() || self.ipvs.is_some() || !self.failed().any(holds)
+        let in_maps =
+            self.hns.is_some() || self.maps.as_ref().is_some_and(|m| m.iter().any(|m| !m.is_empty()));
+        !self.tables.is_empty() || self.ipvs.is_some() || in_maps || !self.failed().any(holds)
     }
 
     /// What is there and could not be read.

@@ -122,6 +122,11 @@ fn is_calico(g: &Glance<'_>) -> bool {
     is_json || g.any(4, |l| calico_frontend(l).is_some())
 }
 
+/// Lines that may say something: not blank, and no prompt with the command.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|l| !l.trim().is_empty() && !l.starts_with(['#', '$']))
+}
+
 /// Where a frontend is: address, port, protocol, and whether it is of the internal scope.
 type Place = (IpAddr, u16, u8, bool);
 
@@ -217,7 +222,7 @@ fn read_cilium_lb(to: &mut Reader, f: &Found) -> Result<(), String> {
         }
     } else {
         let mut last = "";
-        for line in f.text.lines().filter(|l| !l.trim().is_empty() && !l.contains("SERVICE ADDRESS")) {
+        for line in lines(&f.text).filter(|l| !l.contains("SERVICE ADDRESS")) {
             let mut rest = line.trim_start();
             // A blank first column is the service of the line before.
             if rest.len() == line.len() {
@@ -245,7 +250,7 @@ fn read_cilium_services(to: &mut Reader, f: &Found) -> Result<(), String> {
     let mut shown: BTreeMap<Place, Shown> = BTreeMap::new();
     let mut last: Option<Place> = None;
     let mut lost = Vec::new();
-    for line in f.text.lines().filter(|l| !l.trim().is_empty() && !l.contains("Service Type")) {
+    for line in lines(&f.text).filter(|l| !l.contains("Service Type")) {
         let (head, backend) = match line.split_once("=>") {
             Some((head, backend)) => (head, Some(backend)),
             None => (line, None),
@@ -459,7 +464,7 @@ fn read_calico(to: &mut Reader, f: &Found) -> Result<(), String> {
         let entries = value.as_array().cloned().unwrap_or_default();
         lost.extend(entries.iter().filter(|v| !maps.json(v)).map(ToString::to_string));
     } else {
-        for line in f.text.lines().filter(|l| !l.trim().is_empty()) {
+        for line in lines(&f.text) {
             if let Some(frontend) = calico_frontend(line) {
                 maps.frontend(&frontend);
             } else if let Some((id, ordinal, at)) = calico_backend(line) {
