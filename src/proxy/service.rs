@@ -42,7 +42,7 @@ impl UnknownBackends {
         match self {
             UnknownBackends::Unread(_) => "the map of its endpoints was not read",
             UnknownBackends::Unfamiliar => "its rules have a form that this kptop does not know",
-            UnknownBackends::InOvs => "they are in Open vSwitch, which kptop does not read",
+            UnknownBackends::InOvs => "Open vSwitch has its endpoints, which kptop does not read",
         }
     }
 }

@@ -134,6 +134,7 @@ pub struct LookedAt {
 struct MapsRead {
     maps: Arc<Vec<maps::BpfMap>>,
     unread: Vec<Unread>,
+    took: Duration,
 }
 
 /// The last reading of each source, for snapshots in which it is not read again.
@@ -492,12 +493,16 @@ impl Live {
     fn add_maps(&mut self, snapshot: &mut Snapshot) {
         let Some(bpffs) = &self.bpffs else { return };
         let before = self.maps.as_ref().map(|m| m.1.clone());
-        let read = kept_for(NOW_AND_THEN, &mut self.maps, self.paced, || {
+        // Large maps are read the seldomer: they keep to the budget, too.
+        let spacing = before.as_ref().map_or(NOW_AND_THEN, |b| NOW_AND_THEN.max(b.took.div_f64(BUDGET)));
+        let read = kept_for(spacing, &mut self.maps, self.paced, || {
+            let meter = Meter::start();
             let (maps, unread) = service_maps::read(bpffs);
-            Ok(match before {
-                Some(b) if *b.maps == maps => MapsRead { maps: b.maps.clone(), unread },
-                _ => MapsRead { maps: Arc::new(maps), unread },
-            })
+            let maps = match before {
+                Some(b) if *b.maps == maps => b.maps.clone(),
+                _ => Arc::new(maps),
+            };
+            Ok(MapsRead { maps, unread, took: meter.stop().cpu })
         });
         if let Ok(read) = read {
             snapshot.unread.extend(read.unread.iter().cloned());

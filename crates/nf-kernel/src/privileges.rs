@@ -9,6 +9,27 @@ use seccompiler::{SeccompAction, SeccompFilter};
 /// another's.
 const READING: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_DAC_READ_SEARCH];
 
+/// What opening a pinned eBPF map needs beside, before Linux 5.19 and where `kernel.unprivileged_bpf_disabled` is not 0 (`__sys_bpf`,
+/// `kernel/bpf/syscall.c`); since then the file's own permission is enough.
+const MAPS: [Capability; 1] = [Capability::CAP_BPF];
+
+/// True on a kernel that asks for [`MAPS`].
+fn asks_for_maps(release: &str) -> bool {
+    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse::<u32>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) => (major, minor) < (5, 19),
+        _ => false,
+    }
+}
+
+/// What reading needs on this kernel.
+fn reading() -> CapsHashSet {
+    let release = nix::sys::utsname::uname().map(|u| u.release().to_string_lossy().into_owned());
+    let asks = release.is_ok_and(|r| asks_for_maps(&r));
+    let maps = MAPS.into_iter().filter(|_| asks);
+    READING.into_iter().chain(maps).collect()
+}
+
 /// What entering another namespace needs beside: `setns`, and to look at another process' namespaces.
 const ENTERING: [Capability; 2] = [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_PTRACE];
 
@@ -23,7 +44,7 @@ const MONITORING: [Capability; 1] = [Capability::CAP_SYS_ADMIN];
 /// The kernel refused; everything is as before then.
 pub fn keep_reading(entering: bool, monitoring: bool) -> Result<()> {
     nix::sys::prctl::set_no_new_privs().map_err(|e| Error::io("setting no_new_privs", e.into()))?;
-    let mut keep: CapsHashSet = READING.into_iter().collect();
+    let mut keep = reading();
     if entering {
         keep.extend(ENTERING);
     }
@@ -35,7 +56,7 @@ pub fn keep_reading(entering: bool, monitoring: bool) -> Result<()> {
 
 /// Of the calling thread: keeps what is needed to read. For the time after a namespace was entered, or the drop monitor switched on.
 pub fn keep_reading_only() -> Result<()> {
-    shrink(&READING.into_iter().collect())
+    shrink(&reading())
 }
 
 /// Of the calling thread: keeps nothing but the right to read files, for threads that talk to the network.
@@ -113,12 +134,27 @@ mod tests {
     }
 
     #[test]
+    fn older_kernels_ask_for_more() {
+        for (release, asks) in [
+            ("5.10.0-30-amd64", true),
+            ("5.15.0-101-generic", true),
+            ("5.19.0", false),
+            ("6.1.0-18-amd64", false),
+            ("4.18.0-513.el8.x86_64", true),
+            ("", false),
+        ] {
+            assert_eq!(asks_for_maps(release), asks, "{release}");
+        }
+    }
+
+    #[test]
     fn what_is_given_up_is_gone() {
         std::thread::spawn(|| {
             keep_reading_only().unwrap();
             let left = active();
             assert!(
-                left.iter().all(|c| ["CAP_NET_ADMIN", "CAP_DAC_READ_SEARCH"].contains(&c.as_str())),
+                left.iter()
+                    .all(|c| ["CAP_NET_ADMIN", "CAP_DAC_READ_SEARCH", "CAP_BPF"].contains(&c.as_str())),
                 "{left:?}"
             );
             keep_files_only().unwrap();

@@ -4,7 +4,7 @@
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
 use crate::format::plural;
-use crate::proxy::{Frontend, FrontendKind, Mode, frontend_text};
+use crate::proxy::{Frontend, FrontendKind, Mode, frontend_text, is_kube_routers};
 use crate::snapshot::SourceId;
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -19,7 +19,8 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    if cx.active(Mode::Ipvs) {
+    // It is kube-proxy's mode that goes, and not IPVS.
+    if cx.active(Mode::Ipvs) && !is_kube_routers(cx.snapshot) {
         let servers: u64 = cx
             .active_services()
             .filter(|(_, s)| s.engine.mode() == Mode::Ipvs)

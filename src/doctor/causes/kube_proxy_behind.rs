@@ -6,12 +6,15 @@ use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
 use crate::doctor::group::SHOWN;
 use crate::format::duration;
-use crate::proxy::{Aspect, Behind, Difference, Mode, Protocol, Service, ServiceName, chain, differences};
+use crate::proxy::{
+    Aspect, Behind, Difference, Mode, Protocol, Proxy, Service, ServiceName, chain, detect, differences,
+};
 use crate::ruleset::IpFamily;
 use crate::snapshot::SourceId;
 use crate::snapshot::facts::Cluster;
 use jiff::Timestamp;
 use std::cell::LazyCell;
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -53,6 +56,7 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
     let patience = told.map_or(ON_ITS_WAY, |min| min.saturating_add(WRITING));
     let knows_internal = has_internal_policy(cx);
     let mut waits = false;
+    let writer = OnceCell::new();
     for b in &all {
         let changed = b.service.map_or_else(|| removed_at(now, b.name.as_ref()), |s| s.changed_at);
         let age =
@@ -70,7 +74,8 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
                 None => stays(),
             };
             if is_old {
-                found.push(finding(cx, b, d, age));
+                let writer = *writer.get_or_init(|| proxy_of(cx));
+                found.push(finding(cx, b, d, age, writer));
             }
             waits |= !is_old;
         }
@@ -128,7 +133,13 @@ fn removed_at(cluster: &Cluster, name: Option<&ServiceName>) -> Option<Timestamp
     all.find(|r| r.namespace == name.namespace && r.name == name.name).map(|r| r.at)
 }
 
-fn finding(cx: &CheckContext<'_>, b: &Behind<'_>, d: &Difference, age: Option<Duration>) -> Finding {
+fn finding(
+    cx: &CheckContext<'_>,
+    b: &Behind<'_>,
+    d: &Difference,
+    age: Option<Duration>,
+    writer: Proxy,
+) -> Finding {
     let title = title(b, d);
     let severity = if d.loses { Severity::Critical } else { Severity::Warning };
     let name = b.name.as_ref().map_or_else(|| list(&d.here), ToString::to_string);
@@ -148,10 +159,23 @@ fn finding(cx: &CheckContext<'_>, b: &Behind<'_>, d: &Difference, age: Option<Du
     if !still {
         f = f.proved_by(format!("{whose} {old}"));
     }
-    f.advise(
-        "is kube-proxy running here, and what does it log? kubectl -n kube-system get pods -o wide | grep kube-proxy",
-    )
-    .advise("its metric kubeproxy_sync_proxy_rules_last_timestamp_seconds says when it last wrote")
+    match writer {
+        Proxy::KubeProxy => f
+            .advise(
+                "is kube-proxy running here, and what does it log? kubectl -n kube-system get pods -o wide | grep kube-proxy",
+            )
+            .advise("its metric kubeproxy_sync_proxy_rules_last_timestamp_seconds says when it last wrote"),
+        other => f.advise(format!(
+            "is the agent of {} running here, and what does it log? kubectl get pods -A -o wide --field-selector spec.nodeName=NODE",
+            other.words()
+        )),
+    }
+}
+
+/// Who writes what is behind.
+fn proxy_of(cx: &CheckContext<'_>) -> Proxy {
+    let serving = detect(cx.snapshot, cx.model).into_iter().find(|d| d.serves);
+    serving.map_or(Proxy::KubeProxy, |d| d.proxy)
 }
 
 /// Without numbers: findings that say the same of several Services are one.

@@ -31,7 +31,9 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
         let Some(i) = cx.service_at(*to) else { continue };
         let s = &cx.model.services[i];
         // IPVS translates without conntrack's help where net.ipv4.vs.conntrack is off.
-        if s.engine.mode() == Mode::Ipvs || s.backends.is_empty() {
+        // eBPF programs translate behind conntrack.
+        let mode = s.engine.mode();
+        if mode == Mode::Ipvs || mode.keeps_no_rules() || s.backends.is_empty() {
             continue;
         }
         let balances = s

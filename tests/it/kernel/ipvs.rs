@@ -583,7 +583,8 @@ fn kube_routers_servers_are_its_own() {
         let kinds: Vec<_> = whole.model.services.iter().flat_map(|s| &s.frontends).map(|f| f.kind).collect();
         assert!(kinds.contains(&Some(FrontendKind::NodePort)), "{kinds:?}");
         assert!(kinds.contains(&Some(FrontendKind::FirewallMark(4242))), "{kinds:?}");
-        for id in ["kube_proxy_down", "ipvs_addresses", "ipvs_sets", "leftovers", "two_proxies"] {
+        for id in ["kube_proxy_down", "ipvs_addresses", "ipvs_sets", "leftovers", "two_proxies", "deprecated"]
+        {
             assert!(
                 whole.examination.findings.iter().all(|f| f.id != id),
                 "{:?}",

@@ -26,6 +26,9 @@ fn state_of(flow: &ConntrackFlow) -> &'static str {
 
 /// Flows of a Service in a sentence.
 fn flow_words(service: &Service, snapshot: &Snapshot) -> String {
+    if service.engine.mode().keeps_no_rules() {
+        return "conntrack never sees the Service's address: it is translated before".into();
+    }
     let mut sum = FlowFigures::default();
     let flows = snapshot.conntrack.as_ref().and_then(|c| c.flows.as_ref());
     let Some(flows) = flows.map(|f| &f.value) else {

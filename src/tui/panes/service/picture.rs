@@ -122,7 +122,8 @@ fn held_by_sender(update: &Update, service: &Service) -> Option<[u64; 3]> {
 }
 
 fn senders(update: &Update, i: usize, service: &Service) -> Vec<From> {
-    let held = held_by_sender(update, service);
+    // Conntrack does not see the address of a Service that no rule translates.
+    let held = held_by_sender(update, service).filter(|_| !service.engine.mode().keeps_no_rules());
     let kinds = [SenderKind::Pod, SenderKind::Node, SenderKind::Outside];
     let names = ["pods", "this node", "outside"];
     let lost = |kind: SenderKind| {
@@ -278,8 +279,8 @@ pub(super) fn draw(
         draw_backend(frame, theme, (update, i, n), p, Rect { x: area.x, ..place }, part);
     });
     let verdict = match update.moment.is_some() && from.iter().all(|f| f.held.is_none()) {
-        true => format!("{verdict} · senders were not recorded"),
-        false => verdict,
+        true if !service.engine.mode().keeps_no_rules() => format!("{verdict} · senders were not recorded"),
+        _ => verdict,
     };
     // The verdict, then what is lost.
     let text = Rect { x: area.x + 1, y: body.bottom(), width: area.width.saturating_sub(2), height: 1 };
