@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// What a Service is made of.
 #[derive(Clone, Debug)]
-struct Plan {
+pub(crate) struct Plan {
     family: IpFamily,
     protocol: Protocol,
     kind: FrontendKind,
@@ -29,7 +29,7 @@ struct Plan {
     ranges: Option<u8>,
 }
 
-fn plans() -> impl Strategy<Value = Vec<Plan>> {
+pub(crate) fn plans() -> impl Strategy<Value = Vec<Plan>> {
     let kind = prop_oneof![
         Just(FrontendKind::ClusterIp),
         Just(FrontendKind::ExternalIp),
@@ -65,7 +65,7 @@ fn address(family: IpFamily, net: u8, n: usize) -> IpAddr {
 }
 
 /// The Service of a plan, as maps show it. With `all_known` also the backends that a local policy leaves out are there.
-fn service(plan: &Plan, n: usize, engine: Engine, all_known: bool) -> Service {
+pub(crate) fn service(plan: &Plan, n: usize, engine: Engine, all_known: bool) -> Service {
     let mut s = Service::new(plan.protocol, plan.family, engine);
     let cluster_ip = plan.kind == FrontendKind::ClusterIp;
     let both = plan.local && (!cluster_ip || all_known);
@@ -103,9 +103,25 @@ fn service(plan: &Plan, n: usize, engine: Engine, all_known: bool) -> Service {
     s
 }
 
-fn ordered(mut all: Vec<Service>) -> Vec<Service> {
+pub(crate) fn ordered(mut all: Vec<Service>) -> Vec<Service> {
     all.sort_by_key(|s| (s.family, s.frontends[0].port));
     all
+}
+
+/// The same with `backends_v2`.
+pub(crate) fn older(maps: Vec<BpfMap>) -> Vec<BpfMap> {
+    let one = |m: BpfMap| {
+        let Some(layout) = LAYOUTS.iter().find(|l| m.name.replace("backends_v3", "backends_v2") == l.name)
+        else {
+            return m;
+        };
+        let size = layout.value as usize;
+        let entries: Vec<_> = m.entries().map(|(k, v)| (k.to_vec(), v[..size].to_vec())).collect();
+        let mut old = BpfMap { name: layout.name.into(), value_size: layout.value, ..m };
+        old.set_entries(entries);
+        old
+    };
+    maps.into_iter().map(one).collect()
 }
 
 /// Cuts, alters and mixes bytes, and sizes.
@@ -143,7 +159,9 @@ proptest! {
             plans.iter().enumerate().map(|(n, p)| service(p, n, Engine::Cilium, false)).collect();
         let maps = cilium::write(&all);
         prop_assert!(maps.iter().all(|m| is_service_map(&m.name) && layout_of(m).is_some()));
-        prop_assert_eq!(ordered(cilium::read(&maps)), ordered(all));
+        prop_assert_eq!(ordered(cilium::read(&maps)), ordered(all.clone()));
+        // Versions before 1.14 have backends without the cluster's number and the zone.
+        prop_assert_eq!(ordered(cilium::read(&older(maps))), ordered(all));
     }
 
     #[test]

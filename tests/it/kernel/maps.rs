@@ -1,6 +1,7 @@
 //! Maps of other proxies in a real kernel: written by `bpf(2)` into a bpffs that nobody else sees, and read as those of a node are.
 
 use crate::common::{in_new_netns, run};
+use crate::proxies::{older, ordered, plans, service};
 use kptop::kernel::maps::BpfMap;
 use kptop::kernel::maps::make::Bpffs;
 use kptop::lab::shop;
@@ -9,6 +10,8 @@ use kptop::proxy::ebpf::{calico, cilium};
 use kptop::proxy::{Engine, Model, Names, Service};
 use kptop::snapshot::live::{Live, Wanted};
 use kptop::snapshot::{SourceId, UnreadKind};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 
 fn shop_of(maps: &[BpfMap]) -> (Bpffs, kptop::snapshot::Snapshot) {
     let bpffs = Bpffs::new().unwrap();
@@ -39,6 +42,34 @@ fn the_shop_as_cilium_and_calico_hold_it() {
         let view = Observer::new(Names::default()).observe(snapshot);
         assert!(view.examination.findings.iter().all(|f| f.id != "two_proxies"));
     }
+}
+
+/// Lists of Services of every kind, written by `bpf(2)` in every layout, and read back by the pinned files.
+#[test]
+fn any_list_of_services_is_read_back_from_the_kernel() {
+    let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
+    let node = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+    runner
+        .run(&plans(), |plans| {
+            let of = |engine, all_known| -> Vec<Service> {
+                plans.iter().enumerate().map(|(n, p)| service(p, n, engine, all_known)).collect()
+            };
+            let (in_cilium, in_calico) = (of(Engine::Cilium, false), of(Engine::CalicoEbpf, true));
+            let written = cilium::write(&in_cilium);
+            for maps in [older(written.clone()), written, calico::write(&in_calico, &node)] {
+                let (_bpffs, snapshot) = shop_of(&maps);
+                prop_assert!(snapshot.unread.iter().all(|u| u.source != SourceId::ServiceMaps));
+                let mut wanted = maps;
+                wanted.sort_by(|a, b| a.name.cmp(&b.name));
+                prop_assert_eq!(&**snapshot.maps.as_ref().unwrap(), &wanted);
+                if wanted.iter().any(|m| m.name.starts_with("cilium")) {
+                    let read = cilium::read(snapshot.maps.as_deref().unwrap());
+                    prop_assert_eq!(ordered(read), ordered(in_cilium.clone()));
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
 }
 
 /// A layout of a later version is named, and nothing of it is guessed; the others are read.
