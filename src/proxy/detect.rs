@@ -1,5 +1,6 @@
 //! Who programs Services on this node, by what each of them leaves where others can see it.
 
+use super::ipvs::{DUMMY, KUBE_ROUTER_DUMMY};
 use super::ovn::OVN_TABLE;
 use super::{Engine, Model, State};
 use crate::ruleset::{Dialect, Table};
@@ -75,9 +76,8 @@ pub struct Detected {
 
 /// Interfaces that only one of them makes.
 const INTERFACES: [(&str, Proxy); 9] = [
-    ("kube-ipvs0", Proxy::KubeProxy),
-    // kube-router: pkg/controllers/proxy/network_services_controller.go (KubeDummyIf)
-    ("kube-dummy-if", Proxy::KubeRouter),
+    (DUMMY, Proxy::KubeProxy),
+    (KUBE_ROUTER_DUMMY, Proxy::KubeRouter),
     ("cilium_host", Proxy::Cilium),
     ("cilium_net", Proxy::Cilium),
     ("cilium_vxlan", Proxy::Cilium),
@@ -97,7 +97,7 @@ pub fn is_kube_routers(snapshot: &Snapshot) -> bool {
         snapshot.links.iter().any(|l| l.name == name)
             || snapshot.addresses.iter().any(|a| a.interface == name)
     };
-    !has(super::ipvs::DUMMY) && (has("kube-dummy-if") || kube_router_sets(snapshot).next().is_some())
+    !has(DUMMY) && (has(KUBE_ROUTER_DUMMY) || kube_router_sets(snapshot).next().is_some())
 }
 
 fn kube_router_sets(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
@@ -177,5 +177,5 @@ pub fn two_proxies(snapshot: &Snapshot, model: &Model) -> Option<(Detected, Dete
 
 /// The interface that holds the addresses of IPVS's Services.
 pub fn ipvs_interface(snapshot: &Snapshot) -> &'static str {
-    if is_kube_routers(snapshot) { "kube-dummy-if" } else { super::ipvs::DUMMY }
+    if is_kube_routers(snapshot) { KUBE_ROUTER_DUMMY } else { DUMMY }
 }

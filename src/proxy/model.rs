@@ -130,22 +130,9 @@ impl Made {
     fn services(&self, snapshot: &Snapshot, names: &Names) -> Services {
         let mut all = read_tables(snapshot, names);
         let (places, mut servers): (Vec<u32>, Vec<Service>) = read_ipvs(snapshot).into_iter().unzip();
-        let maps = snapshot.maps.as_deref().map_or(&[][..], Vec::as_slice);
-        let mut mapped = ebpf::cilium::read(maps);
-        mapped.extend(ebpf::calico::read(maps, &snapshot.addresses));
-        mapped.extend(ovn::read(snapshot));
-        mapped.extend(snapshot.hns.iter().flat_map(|h| kernelspace::read(h)));
-        // Beside kube-proxy Cilium serves the cluster IPs for pods by design (`kubeProxyReplacement=false`): the same Services, not
-        // others.
-        let more = |s: &Service| {
-            let kind = |f: &super::Frontend| f.kind.is_some_and(|k| k != super::FrontendKind::ClusterIp);
-            s.engine != Engine::Cilium || s.frontends.iter().any(kind)
-        };
-        if !mapped.iter().any(more)
-            && (!all.is_empty() || snapshot.ipvs.as_ref().is_some_and(|i| !i.value.servers.is_empty()))
-        {
-            mapped.clear();
-        }
+        let beside_kube_proxy =
+            !all.is_empty() || snapshot.ipvs.as_ref().is_some_and(|i| !i.value.servers.is_empty());
+        let mut mapped = read_others(snapshot, beside_kube_proxy);
         self.api.name(&mut all);
         self.api.name(&mut mapped);
         names.name(&mut mapped);
@@ -206,6 +193,25 @@ fn table<'a>(
         .enumerate()
         .find(|(_, t)| t.backend == backend && t.family.ip() == Some(family) && t.table.name == name)
         .map(|(i, t)| (i, &*t.table))
+}
+
+/// Services of other proxies than kube-proxy, and of kube-proxy on Windows.
+fn read_others(snapshot: &Snapshot, beside_kube_proxy: bool) -> Vec<Service> {
+    let maps = snapshot.maps.as_deref().map_or(&[][..], Vec::as_slice);
+    let mut services = ebpf::cilium::read(maps);
+    services.extend(ebpf::calico::read(maps, &snapshot.addresses));
+    services.extend(ovn::read(snapshot));
+    services.extend(snapshot.hns.iter().flat_map(|h| kernelspace::read(h)));
+    // Beside kube-proxy Cilium serves the cluster IPs for pods by design (`kubeProxyReplacement=false`): the same Services, not
+    // others.
+    let is_more = |s: &Service| {
+        let kind = |f: &super::Frontend| f.kind.is_some_and(|k| k != super::FrontendKind::ClusterIp);
+        s.engine != Engine::Cilium || s.frontends.iter().any(kind)
+    };
+    if beside_kube_proxy && !services.iter().any(is_more) {
+        services.clear();
+    }
+    services
 }
 
 /// Services of every mode that keeps them in tables.

@@ -8,7 +8,7 @@ use crate::ruleset::{IpFamily, IpNet, L4Endpoint, Rewrite, Table};
 use crate::snapshot::facts::{
     BpfMap, Cluster, ClusterService, InterfaceAddress, KubeProxy, Route, VirtualAddress, Ways,
 };
-use crate::snapshot::{FlowKey, Flows, MemoryList, Snapshot, with_addresses};
+use crate::snapshot::{FlowKey, Flows, Hns, MemoryList, Snapshot, with_addresses};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -44,7 +44,24 @@ pub struct Redactor {
     addresses: RefCell<HashMap<IpAddr, IpAddr>>,
     /// What was rewritten last: tables and objects that do not change stay the same objects.
     tables: RefCell<Vec<(Arc<Table>, Arc<Table>)>>,
-    clusters: RefCell<Option<(Arc<Cluster>, Arc<Cluster>)>>,
+    cluster: Last<Cluster>,
+    maps: Last<Vec<BpfMap>>,
+    hns: Last<Hns>,
+}
+
+/// An object as it was read, and with other names and addresses.
+type Last<T> = RefCell<Option<(Arc<T>, Arc<T>)>>;
+
+/// The same object for the same object.
+fn kept<T>(last: &Last<T>, old: &Arc<T>, redacted: impl FnOnce(&T) -> T) -> Arc<T> {
+    if let Some((known, new)) = &*last.borrow()
+        && Arc::ptr_eq(known, old)
+    {
+        return new.clone();
+    }
+    let new = Arc::new(redacted(old));
+    last.replace(Some((old.clone(), new.clone())));
+    new
 }
 
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
@@ -66,7 +83,9 @@ impl Redactor {
             key,
             addresses: RefCell::default(),
             tables: RefCell::default(),
-            clusters: RefCell::default(),
+            cluster: RefCell::default(),
+            maps: RefCell::default(),
+            hns: RefCell::default(),
         }
     }
 
@@ -230,13 +249,7 @@ impl Redactor {
         new
     }
 
-    fn cluster(&self, old: &Arc<Cluster>) -> Arc<Cluster> {
-        let mut last = self.clusters.borrow_mut();
-        if let Some((a, b)) = &*last
-            && Arc::ptr_eq(a, old)
-        {
-            return b.clone();
-        }
+    fn redacted_cluster(&self, old: &Cluster) -> Cluster {
         let all = |list: &[IpAddr]| list.iter().map(|a| self.address(*a)).collect::<Vec<_>>();
         let node = |name: &Option<String>| name.as_ref().map(|n| self.word("node", n));
         let service = |s: &Arc<ClusterService>| {
@@ -258,7 +271,7 @@ impl Redactor {
             }
             Arc::new(s)
         };
-        let mut new = Cluster { services: old.services.iter().map(service).collect(), ..(**old).clone() };
+        let mut new = Cluster { services: old.services.iter().map(service).collect(), ..old.clone() };
         // They are looked up by name.
         new.services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         // Files come from no server, and are known by that.
@@ -278,8 +291,6 @@ impl Redactor {
             n.addresses = all(&n.addresses);
             n.pod_cidrs = n.pod_cidrs.iter().map(|c| self.text(c)).collect();
         }
-        let new = Arc::new(new);
-        *last = Some((old.clone(), new.clone()));
         new
     }
 
@@ -371,9 +382,10 @@ impl Redactor {
             Arc::new(new)
         });
         let map = |m: &BpfMap| with_addresses(m, |a| self.address(a));
-        s.maps = s.maps.as_ref().map(|all| Arc::new(all.iter().map(map).collect()));
-        s.hns = s.hns.as_ref().map(|h| Arc::new(h.with_addresses(|a| self.address(a))));
-        s.cluster = s.cluster.as_ref().map(|c| self.cluster(c));
+        s.maps = s.maps.as_ref().map(|m| kept(&self.maps, m, |all| all.iter().map(map).collect()));
+        let hns = |h: &Hns| h.with_addresses(|a| self.address(a));
+        s.hns = s.hns.as_ref().map(|h| kept(&self.hns, h, hns));
+        s.cluster = s.cluster.as_ref().map(|c| kept(&self.cluster, c, |c| self.redacted_cluster(c)));
         s.kube_proxy = s.kube_proxy.as_ref().map(|k| {
             let mut new = KubeProxy::clone(k);
             for net in new

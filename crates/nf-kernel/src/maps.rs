@@ -4,7 +4,7 @@
 //! where `kernel.unprivileged_bpf_disabled` is not 0. Sizes of keys and values come from the kernel: whoever takes entries apart checks
 //! them first.
 
-use crate::ebpf::call::{Attr, own, read};
+use crate::ebpf::call::{Attr, info, own, read};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::ffi::CString;
@@ -15,11 +15,10 @@ use std::path::Path;
 #[cfg(any(test, feature = "write"))]
 pub mod make;
 
-/// `BPF_MAP_LOOKUP_ELEM`, `BPF_MAP_GET_NEXT_KEY`, `BPF_OBJ_GET`, `BPF_OBJ_GET_INFO_BY_FD`, `BPF_MAP_LOOKUP_BATCH` (`enum bpf_cmd`)
+/// `BPF_MAP_LOOKUP_ELEM`, `BPF_MAP_GET_NEXT_KEY`, `BPF_OBJ_GET`, `BPF_MAP_LOOKUP_BATCH` (`enum bpf_cmd`)
 const LOOKUP: u32 = 1;
 const NEXT_KEY: u32 = 4;
 const OBJ_GET: u32 = 7;
-const GET_INFO: u32 = 15;
 const LOOKUP_BATCH: u32 = 24;
 /// `BPF_F_RDONLY` (`linux/bpf.h`)
 const RDONLY: u32 = 1 << 3;
@@ -106,7 +105,7 @@ pub fn read_pinned(path: &Path) -> Result<BpfMap> {
     if !is_map.is_ok_and(|l| l.as_os_str().as_bytes() == b"anon_inode:bpf-map") {
         return Err(Error::protocol(WHAT, format!("{} is no map", path.display())));
     }
-    let info = info(&fd)?;
+    let info = info::<INFO>("asking for an eBPF map's sizes", &fd)?;
     let word = |at: usize| info[at..].first_chunk().map_or(0, |b| u32::from_ne_bytes(*b));
     let mut map = BpfMap {
         name,
@@ -130,16 +129,6 @@ pub fn read_pinned(path: &Path) -> Result<BpfMap> {
         Err(e) => map.unread = Some(e.kind.to_string()),
     }
     Ok(map)
-}
-
-#[allow(unsafe_code)]
-fn info(fd: &OwnedFd) -> Result<[u8; INFO]> {
-    let mut info = [0u8; INFO];
-    let mut attr =
-        Attr::new().u32(0, fd.as_raw_fd() as u32).u32(4, INFO as u32).pointer(8, info.as_mut_ptr());
-    // SAFETY: the one pointer leads to `info`, whose length is in the attribute.
-    unsafe { read("asking for an eBPF map's sizes", GET_INFO, &mut attr) }?;
-    Ok(info)
 }
 
 /// All entries, those of many at once where the kernel can (5.6; tries later). False where there are too many.

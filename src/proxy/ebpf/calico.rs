@@ -1,7 +1,7 @@
 //! Calico's eBPF data plane in kube-proxy's place: `cali_v4_nat_fe3`, `cali_v4_nat_be` and those of IPv6 (`felix/bpf/nat/maps.go`,
 //! `maps6.go`, `felix/bpf-gpl/nat_types.h`). Ports and integers are in the order of the machine, addresses in the network's.
 
-use super::parts::{add, empty, map_of, ne16, ne32, octets, width};
+use super::parts::{Entries, add, map_of, ne16, ne32, octets, width, written};
 use crate::proxy::{Action, Engine, Frontend, FrontendKind, Protocol, Service, TrafficPolicy};
 use crate::ruleset::{IpFamily, IpNet};
 use crate::snapshot::facts::{BpfMap, HASH, InterfaceAddress, LPM_TRIE};
@@ -140,8 +140,6 @@ pub fn write(services: &[Service], own: &[IpAddr]) -> Vec<BpfMap> {
     [IpFamily::V4, IpFamily::V6].into_iter().flat_map(|f| write_family(services, own, f)).collect()
 }
 
-type Entries = Vec<(Vec<u8>, Vec<u8>)>;
-
 fn frontend_key(family: IpFamily, (address, port, protocol): Key, sender: Option<IpNet>) -> Vec<u8> {
     let w = width(family);
     let prefix = (w as u32 + 3) * 8 + sender.map_or(0, |n| u32::from(n.prefix));
@@ -196,13 +194,6 @@ fn write_family(services: &[Service], own: &[IpAddr], family: IpFamily) -> Vec<B
             }
         }
     }
-    let of =
-        |kind: MapKind| crate::snapshot::LAYOUTS.iter().find(move |l| l.kind == kind && l.family == family);
-    let map = |(kind, entries, of_type): (MapKind, Entries, u32)| {
-        let mut map = empty(of(kind)?, of_type, MAX_ENTRIES);
-        map.set_entries(entries);
-        Some(map)
-    };
     let made = [(MapKind::CalicoFrontends, frontends, LPM_TRIE), (MapKind::CalicoBackends, backends, HASH)];
-    made.into_iter().filter_map(map).collect()
+    written(family, MAX_ENTRIES, made)
 }

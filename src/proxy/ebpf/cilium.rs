@@ -3,11 +3,11 @@
 //! A Service's frontend is an entry with slot 0; slots 1 to its count name the backends, those behind them are quarantined. With two
 //! scopes the external one has the backends of `externalTrafficPolicy: Local`, the internal one all.
 
-use super::parts::{add, be16, empty, map_of, ne16, ne32, octets, width};
+use super::parts::{Entries, add, be16, map_of, ne16, ne32, octets, width, written};
 use crate::proxy::{Action, Engine, Frontend, FrontendKind, Protocol, Service, TrafficPolicy};
 use crate::ruleset::{IpFamily, IpNet};
 use crate::snapshot::facts::{BpfMap, HASH, LPM_TRIE};
-use crate::snapshot::{MapKind, address_at, layout_of};
+use crate::snapshot::{MapKind, address_at};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -227,8 +227,6 @@ pub fn write(services: &[Service]) -> Vec<BpfMap> {
     [IpFamily::V4, IpFamily::V6].into_iter().flat_map(|f| write_family(services, f)).collect()
 }
 
-type Entries = Vec<(Vec<u8>, Vec<u8>)>;
-
 /// The entries of one family, as they are made.
 #[derive(Default)]
 struct Written {
@@ -344,19 +342,11 @@ fn write_family(services: &[Service], family: IpFamily) -> Vec<BpfMap> {
             w.frontend(s, f, everywhere);
         }
     }
-    let of =
-        |kind: MapKind| crate::snapshot::LAYOUTS.iter().find(move |l| l.kind == kind && l.family == family);
     let made = [
         (MapKind::CiliumServices, w.services, HASH),
         (MapKind::CiliumBackends, w.backends, HASH),
         (MapKind::CiliumReverseNat, w.reverse, HASH),
         (MapKind::CiliumSourceRanges, w.ranges, LPM_TRIE),
     ];
-    let map = |(kind, entries, of_type): (MapKind, Entries, u32)| {
-        let mut map = empty(of(kind)?, of_type, MAX_ENTRIES);
-        map.set_entries(entries);
-        debug_assert!(layout_of(&map).is_some());
-        Some(map)
-    };
-    made.into_iter().filter_map(map).collect()
+    written(family, MAX_ENTRIES, made)
 }

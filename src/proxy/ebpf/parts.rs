@@ -48,16 +48,30 @@ pub(super) fn map_of(
         .find_map(|l| Some((maps.iter().find(|m| layout_of(m) == Some(l))?, l)))
 }
 
-/// An empty map of a layout.
-pub(super) fn empty(layout: &MapLayout, kind: u32, max_entries: u32) -> BpfMap {
-    BpfMap {
-        name: layout.name.into(),
-        kind,
-        key_size: layout.key,
-        value_size: layout.value,
-        max_entries,
-        ..BpfMap::default()
-    }
+/// Keys with their values.
+pub(super) type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Maps of a family as a proxy makes them: what is in each kind, and its `enum bpf_map_type`.
+pub(super) fn written(
+    family: IpFamily,
+    max_entries: u32,
+    made: impl IntoIterator<Item = (MapKind, Entries, u32)>,
+) -> Vec<BpfMap> {
+    let map = |(of, entries, kind): (MapKind, Entries, u32)| {
+        let layout = crate::snapshot::LAYOUTS.iter().find(|l| l.kind == of && l.family == family)?;
+        let mut map = BpfMap {
+            name: layout.name.into(),
+            kind,
+            key_size: layout.key,
+            value_size: layout.value,
+            max_entries,
+            ..BpfMap::default()
+        };
+        map.set_entries(entries);
+        debug_assert!(layout_of(&map).is_some());
+        Some(map)
+    };
+    made.into_iter().filter_map(map).collect()
 }
 
 /// Adds a backend under a policy, of which `count` take equal parts.

@@ -2,7 +2,7 @@
 
 use crate::reads::BPF_READS;
 use crate::{Error, Result};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// `BPF_PROG_GET_NEXT_ID`, `BPF_PROG_GET_FD_BY_ID`, `BPF_OBJ_GET_INFO_BY_FD`, `BPF_PROG_QUERY` (`enum bpf_cmd`)
 const GET_NEXT_ID: u32 = 11;
@@ -118,17 +118,18 @@ pub(super) fn name(id: u32) -> Result<Option<String>> {
     let mut attr = Attr::new().u32(0, id);
     // SAFETY: this command takes no pointer.
     let fd = own(unsafe { read(WHAT, GET_FD_BY_ID, &mut attr) }?);
-    info(WHAT, std::os::fd::AsFd::as_fd(&fd)).map(|info| name_of(&info))
+    // `struct bpf_prog_info` up to its name.
+    info::<{ NAME_AT + NAME_LEN }>(WHAT, &fd).map(|info| name_of(&info))
 }
 
-/// `struct bpf_prog_info` up to its name.
+/// The first bytes of what the kernel says of an object: `struct bpf_prog_info`, or `struct bpf_map_info`.
 #[allow(unsafe_code)]
-fn info(what: &str, fd: BorrowedFd<'_>) -> Result<[u8; NAME_AT + NAME_LEN]> {
-    let mut info = [0u8; NAME_AT + NAME_LEN];
+pub(crate) fn info<const N: usize>(what: &str, fd: &OwnedFd) -> Result<[u8; N]> {
+    let mut info = [0u8; N];
     let mut attr =
         Attr::new().u32(0, fd.as_raw_fd() as u32).u32(4, info.len() as u32).pointer(8, info.as_mut_ptr());
-    // SAFETY: the one pointer leads to `info`, whose length is in the attribute. Its lengths of instructions and maps are zero, so
-    // that the kernel follows none of its pointers.
+    // SAFETY: the one pointer leads to `info`, whose length is in the attribute. A program's lengths of instructions and maps are
+    // zero in it, so that the kernel follows none of its pointers; a map's has no pointers.
     unsafe { read(what, GET_INFO_BY_FD, &mut attr) }?;
     Ok(info)
 }

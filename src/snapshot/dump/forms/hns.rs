@@ -7,6 +7,7 @@ use crate::snapshot::dump::glance::Glance;
 use crate::snapshot::dump::reader::{Form, Found, Reader};
 use crate::snapshot::{Hns, HnsEndpoint, HnsLoadBalancer, SourceId, UnreadKind};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 pub(super) static FORM: Form =
@@ -87,6 +88,17 @@ fn take(v: &Value, to: &mut Hns) {
     }
 }
 
+/// The protocol and the ports, which both forms name alike.
+fn ports(v: &Value) -> HnsLoadBalancer {
+    let port = |key| number(v, key).and_then(|n| u16::try_from(n).ok()).unwrap_or(0);
+    HnsLoadBalancer {
+        protocol: number(v, "Protocol").and_then(|n| u8::try_from(n).ok()).unwrap_or(0),
+        external_port: port("ExternalPort"),
+        internal_port: port("InternalPort"),
+        ..HnsLoadBalancer::default()
+    }
+}
+
 /// `FrontendVIPs`, `PortMappings`, `HostComputeEndpoints`
 fn load_balancers(v: &Value, to: &mut Hns) -> bool {
     if v.get("PortMappings").is_none() {
@@ -98,12 +110,10 @@ fn load_balancers(v: &Value, to: &mut Hns) -> bool {
         to.load_balancers.push(HnsLoadBalancer {
             id: text(v, "ID").or(text(v, "Id")).unwrap_or_default().into(),
             vips: addresses(v, "FrontendVIPs"),
-            protocol: number(m, "Protocol").and_then(|n| u8::try_from(n).ok()).unwrap_or(0),
-            external_port: number(m, "ExternalPort").and_then(|n| u16::try_from(n).ok()).unwrap_or(0),
-            internal_port: number(m, "InternalPort").and_then(|n| u16::try_from(n).ok()).unwrap_or(0),
             endpoints: endpoints.clone(),
             is_dsr: number(v, "Flags").unwrap_or(0) & DSR != 0,
             is_sticky: number(m, "DistributionType").is_some_and(|n| STICKY.contains(&n)),
+            ..ports(m)
         });
     }
     true
@@ -124,12 +134,9 @@ fn policies(v: &Value, to: &mut Hns) -> bool {
         to.load_balancers.push(HnsLoadBalancer {
             id: text(v, "ID").unwrap_or_default().into(),
             vips: addresses(p, "VIPs"),
-            protocol: number(p, "Protocol").and_then(|n| u8::try_from(n).ok()).unwrap_or(0),
-            external_port: number(p, "ExternalPort").and_then(|n| u16::try_from(n).ok()).unwrap_or(0),
-            internal_port: number(p, "InternalPort").and_then(|n| u16::try_from(n).ok()).unwrap_or(0),
             endpoints: endpoints.clone(),
             is_dsr: p.get("IsDSR").and_then(Value::as_bool).unwrap_or(false),
-            is_sticky: false,
+            ..ports(p)
         });
     }
     true
@@ -163,10 +170,7 @@ fn read(to: &mut Reader, f: &Found) -> Result<(), String> {
     }
     let all = to.hns.get_or_insert_with(Hns::default);
     all.load_balancers.extend(hns.load_balancers);
-    for e in hns.endpoints {
-        if all.endpoints.iter().all(|known| known.id != e.id) {
-            all.endpoints.push(e);
-        }
-    }
+    let mut known: HashSet<String> = all.endpoints.iter().map(|e| e.id.clone()).collect();
+    all.endpoints.extend(hns.endpoints.into_iter().filter(|e| known.insert(e.id.clone())));
     Ok(())
 }

@@ -31,13 +31,8 @@ fn counts<K: Ord>(
 ) -> (Count, BTreeMap<K, Count>) {
     let (mut all, mut by) = (Count::default(), BTreeMap::<K, Count>::new());
     for row in cx.update.iter().flat_map(|u| u.rows()) {
-        let loses = matches!(
-            row.health.state,
-            HealthState::Failing
-                | HealthState::Degraded
-                | HealthState::NoEndpoints
-                | HealthState::NoLocalEndpoints
-        );
+        let state = row.health.state;
+        let loses = state.is_bad() || state == HealthState::NoLocalEndpoints;
         let add = |c: &mut Count| {
             c.all += 1;
             c.bad += u64::from(loses);
