@@ -82,7 +82,7 @@ fn summary(s: &Service) -> String {
 }
 
 fn settings(s: &Service) -> Option<String> {
-    let affinity = s.session_affinity_s.map(|n| format!("affinity {n} s"));
+    let affinity = s.session_affinity.map(|a| format!("affinity {a}"));
     let parts: Vec<String> = s.scheduler.iter().cloned().chain(affinity).collect();
     Some(if parts.is_empty() { "no affinity".into() } else { parts.join(", ") })
 }

@@ -7,7 +7,7 @@ use crate::api::{ApiOptions, ApiWatch};
 use crate::proxy::Names;
 use crate::recording::{Head, Recording, Ring};
 use crate::snapshot::dump;
-use crate::snapshot::facts::{Flow, keep_reading_only};
+use crate::snapshot::facts::{Flow, is_bpffs, keep_reading_only};
 use crate::snapshot::live::{CountFlows, Live, LookedAt, Wanted};
 use crate::snapshot::{Snapshot, Unread};
 use crate::tui::Input;
@@ -119,9 +119,18 @@ impl SourceArgs {
 
     /// An error where two different things are to be looked at.
     fn check(&self) -> Result<(), String> {
-        match !self.from.is_empty() && self.netns.is_some() {
-            true => Err("--from and --netns do not go together: files or this kernel".into()),
-            false => Ok(()),
+        if !self.from.is_empty() && self.netns.is_some() {
+            return Err("--from and --netns do not go together: files or this kernel".into());
+        }
+        let Some(bpffs) = &self.bpffs else { return Ok(()) };
+        let wrong = |why: &str| {
+            let next = "name a mounted one (mount -t bpf shows them), or leave the flag out";
+            Err(format!("--bpffs {}: {why}; {next}", bpffs.display()))
+        };
+        match is_bpffs(bpffs) {
+            Ok(true) => Ok(()),
+            Ok(false) => wrong("this is no bpffs"),
+            Err(e) => wrong(&e.to_string()),
         }
     }
 

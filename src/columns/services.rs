@@ -3,7 +3,7 @@
 use super::{Column, NEVER, Rows, Shape, Value, figure, words};
 use crate::cost::Lookup;
 use crate::health::{HealthState, ServiceHealth};
-use crate::proxy::{Backend, BackendFigures, Engine, Mode, Service, ServiceFigures, frontend_text};
+use crate::proxy::{Affinity, Backend, BackendFigures, Engine, Mode, Service, ServiceFigures, frontend_text};
 use crate::rates::{NoRate, Rate, ServiceRates};
 use crate::ruleset::IpFamily;
 use crate::snapshot::Latencies;
@@ -56,7 +56,7 @@ const FEW_FLOWS: u64 = 30;
 pub fn skew(s: &Service, figures: ServiceFigures<'_>) -> Option<f64> {
     let sum: u64 = figures.spread().sum();
     // Clients that stay with their backend are not spread.
-    let sticky = s.session_affinity_s.is_some();
+    let sticky = s.session_affinity.is_some();
     if sum < FEW_FLOWS || s.backends.len() < 2 || sticky || s.stale {
         return None;
     }
@@ -286,7 +286,7 @@ pub const SERVICES: &[Column<Services>] = &[
             Shape::Count,
             NEVER,
             "how long a client stays with a backend",
-            |r| Value::count(r.service.session_affinity_s.map(u64::from)),
+            |r| Value::count(r.service.session_affinity.and_then(Affinity::seconds).map(u64::from)),
         )
     },
     words("scheduler", "SCHED", 6, NEVER, "scheduler (IPVS)", |r| {

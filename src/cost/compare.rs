@@ -373,7 +373,7 @@ fn change(snapshot: &Snapshot, engine: Engine, services: &[Service]) -> (u64, u6
             (fixed + 1 + 3 * n, 0)
         }
         Engine::Nftables => (
-            1 + usual.backends.len() as u64 * u64::from(usual.session_affinity_s.is_some()) * 3,
+            1 + usual.backends.len() as u64 * u64::from(usual.session_affinity.is_some()) * 3,
             usual.backends.len() as u64,
         ),
         // Its few rules are restored, and one real server is set.

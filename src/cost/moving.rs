@@ -534,8 +534,7 @@ impl<'a> Move<'a> {
     fn affinity(&mut self) {
         let sticky: Vec<String> = self
             .services()
-            .filter(|s| s.session_affinity_s.is_some())
-            .map(|s| format!("{} ({} s)", s.label(), s.session_affinity_s.unwrap_or(0)))
+            .filter_map(|s| Some(format!("{} ({})", s.label(), s.session_affinity?)))
             .collect();
         if !sticky.is_empty() {
             self.add(

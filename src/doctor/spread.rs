@@ -46,7 +46,7 @@ impl Spread {
             () if s.backends.is_empty() => return NotJudged("it has no backends"),
             () if s.backends.len() < 2 => return NotJudged("it has one backend"),
             () if sum < FEW => return Spread::Few(sum),
-            () if s.session_affinity_s.is_some() => return NotJudged("clients stay with their backend"),
+            () if s.session_affinity.is_some() => return NotJudged("clients stay with their backend"),
             () if s.engine.mode() == Mode::Ipvs => return NotJudged("the scheduler spreads as it sees fit"),
             () if two => return NotJudged("two traffic policies share its backends"),
             () => {}

@@ -156,7 +156,7 @@ impl Lab {
         let refused = |e: Error| {
             Error::missing(
                 "making eBPF maps",
-                e.kind.to_string(),
+                e.needs("CAP_SYS_ADMIN").kind.to_string(),
                 Some("run it as root: a user namespace has no maps of its own"),
             )
         };

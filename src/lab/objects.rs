@@ -2,7 +2,7 @@
 
 use super::addresses::{NODE_IP, parse};
 use crate::kernel::Result;
-use crate::proxy::{FrontendKind, Service, TrafficPolicy};
+use crate::proxy::{Affinity, FrontendKind, Service, TrafficPolicy};
 use crate::snapshot::facts::{Cluster, ClusterEndpoint, ClusterNode, ClusterPort, ClusterService};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,7 +20,7 @@ pub(super) fn objects(services: &[Service]) -> Result<Cluster> {
         let of = all.entry(key).or_insert_with(|| ClusterService {
             namespace: name.namespace.clone(),
             name: name.name.clone(),
-            affinity_s: s.session_affinity_s,
+            affinity_s: s.session_affinity.map(Affinity::seconds_or_default),
             ..ClusterService::default()
         });
         let mut port = ClusterPort {

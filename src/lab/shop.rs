@@ -230,7 +230,7 @@ pub fn build(
         frontends,
         backends,
         scheduler: None,
-        session_affinity_s: None,
+        session_affinity: None,
         health_check_node_port: None,
         unknown_backends: None,
     }
@@ -264,7 +264,7 @@ fn shop_services(i: usize, l: &Line, pods: &mut Pods) -> Vec<Service> {
     let v4: Vec<(IpAddr, bool)> = endpoints.iter().map(|e| (IpAddr::V4(e.0), e.1)).collect();
     let mut service = build(name.clone(), l.protocol, IpFamily::V4, l.target, &v4, frontends);
     if l.extra == Affinity {
-        service.session_affinity_s = Some(10800);
+        service.session_affinity = Some(crate::proxy::Affinity::For(10_800));
     }
     if let LoadBalancer { local, ranges, .. } = l.extra {
         service.health_check_node_port = local.then_some(32100);

@@ -5,8 +5,8 @@ use crate::columns::ServiceRow;
 use crate::cost::Lookup;
 use crate::observe::View;
 use crate::proxy::{
-    Backend, BackendFigures, Frontend, FrontendFigures, Model, RuleRef, Service, cluster_endpoint, is_local,
-    owners, unused_endpoints,
+    Affinity, Backend, BackendFigures, Frontend, FrontendFigures, Model, RuleRef, Service, cluster_endpoint,
+    is_local, owners, unused_endpoints,
 };
 use crate::ruleset::{Hook, TABLE_DORMANT};
 use crate::snapshot::facts::{Cluster, ClusterEndpoint, Stats};
@@ -135,6 +135,8 @@ struct ServiceOut<'a> {
     variant: Option<&'static str>,
     frontends: Vec<FrontendOut>,
     scheduler: Option<&'a str>,
+    session_affinity: bool,
+    /// Null where there is none, and where the node does not say for how long.
     session_affinity_s: Option<u32>,
     health_check_node_port: Option<u16>,
     /// Port of the kube-proxy process that takes its traffic (userspace mode).
@@ -450,7 +452,8 @@ fn service<'a>(view: &'a View, row: &ServiceRow<'a>, cluster: Option<&'a Cluster
         variant: s.engine.variant().map(|v| v.name()),
         frontends: s.frontends.iter().zip(row.figures.frontends()).map(|(f, n)| frontend(f, n)).collect(),
         scheduler: s.scheduler.as_deref(),
-        session_affinity_s: s.session_affinity_s,
+        session_affinity: s.session_affinity.is_some(),
+        session_affinity_s: s.session_affinity.and_then(Affinity::seconds),
         health_check_node_port: s.health_check_node_port,
         proxy_port: s.proxy_port,
         leftover: s.stale,

@@ -1,7 +1,9 @@
 //! Where what kube-proxy wrote and what the Kubernetes API says differ, of everything that it programs.
 
 use super::cluster::{cluster_service, expected, name_of};
-use super::{Frontend, FrontendKind, Mode, Protocol, Service, ServiceName, TrafficPolicy, endpoint_text};
+use super::{
+    Affinity, Frontend, FrontendKind, Mode, Protocol, Service, ServiceName, TrafficPolicy, endpoint_text,
+};
 use crate::ruleset::{IpFamily, IpNet};
 use crate::snapshot::facts::{Cluster, ClusterPort, ClusterService};
 use foldhash::fast::FixedState;
@@ -561,10 +563,12 @@ fn settings(s: &ClusterService, family: IpFamily, held: &[&Service], found: &mut
     }
     // Chains of a Service without endpoints have none.
     let with_backends = held.iter().filter(|s| !s.backends.is_empty());
-    let affinities: BTreeSet<Option<u32>> = with_backends.map(|s| s.session_affinity_s).collect();
-    if let Some(odd) = affinities.iter().find(|a| **a != s.affinity_s) {
-        let text = |a: Option<u32>| a.map_or("no affinity".to_string(), |s| format!("ClientIP for {s} s"));
-        found.push(setting(Aspect::Affinity, &text(*odd), &text(s.affinity_s), false));
+    let affinities: BTreeSet<Option<Affinity>> = with_backends.map(|s| s.session_affinity).collect();
+    let wanted = s.affinity_s.map(Affinity::For);
+    let same = |a: Option<Affinity>| a == wanted || (a == Some(Affinity::NoTime) && wanted.is_some());
+    if let Some(odd) = affinities.into_iter().find(|a| !same(*a)) {
+        let text = |a: Option<Affinity>| a.map_or("no affinity".to_string(), |a| format!("ClientIP, {a}"));
+        found.push(setting(Aspect::Affinity, &text(odd), &text(wanted), false));
     }
     let policies =
         [(Aspect::ExternalPolicy, s.external_local, false), (Aspect::InternalPolicy, s.internal_local, true)];

@@ -9,7 +9,7 @@ mod frame;
 pub use frame::{FrameOptions, frame};
 
 use super::{
-    Action, Backend, CounterSource, Engine, Frontend, FrontendKind, Protocol, Service, ServiceName,
+    Action, Affinity, Backend, CounterSource, Engine, Frontend, FrontendKind, Protocol, Service, ServiceName,
     TrafficPolicies, TrafficPolicy,
 };
 use crate::ruleset::{IpFamily, IpNet};
@@ -253,7 +253,7 @@ fn join(mut group: Vec<(Service, u32)>) -> Option<(Service, Vec<u32>)> {
             }
         }
         one.frontends.extend(s.frontends);
-        one.session_affinity_s = one.session_affinity_s.or(s.session_affinity_s);
+        one.session_affinity = one.session_affinity.or(s.session_affinity);
     }
     Some((one, places))
 }
@@ -304,7 +304,7 @@ fn service(
             .map(|(real, share)| backend(real, share))
             .collect(),
         scheduler: Some(server.scheduler.clone()).filter(|s| !s.is_empty()),
-        session_affinity_s: (server.flags & SVC_PERSISTENT != 0).then_some(server.timeout),
+        session_affinity: (server.flags & SVC_PERSISTENT != 0).then_some(Affinity::For(server.timeout)),
         ..Service::new(protocol, server.family, Engine::Ipvs)
     }
 }
@@ -367,8 +367,8 @@ pub fn write(services: &[Service], node_addresses: &[IpAddr]) -> Vec<VirtualServ
                     family: service.family,
                     address,
                     scheduler: service.scheduler.clone().unwrap_or_else(|| "rr".into()),
-                    flags: if service.session_affinity_s.is_some() { SVC_PERSISTENT } else { 0 },
-                    timeout: service.session_affinity_s.unwrap_or(0),
+                    flags: if service.session_affinity.is_some() { SVC_PERSISTENT } else { 0 },
+                    timeout: service.session_affinity.map_or(0, Affinity::seconds_or_default),
                     netmask: match service.family {
                         IpFamily::V4 => u32::MAX,
                         IpFamily::V6 => 128,

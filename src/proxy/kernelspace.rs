@@ -2,15 +2,13 @@
 
 use super::service::UnknownBackends;
 use super::{
-    Action, Backend, CounterSource, Engine, Frontend, FrontendKind, Protocol, Service, TrafficPolicy,
+    Action, Affinity, Backend, CounterSource, Engine, Frontend, FrontendKind, Protocol, Service,
+    TrafficPolicy,
 };
 use crate::ruleset::IpFamily;
 use crate::snapshot::{Hns, HnsEndpoint, HnsLoadBalancer};
 use std::collections::HashMap;
 use std::net::IpAddr;
-
-/// Affinity of kube-proxy's on Windows has no time: HNS keeps a client's endpoint by its address alone.
-const FOREVER_S: u32 = 10_800;
 
 /// Reads them: each address of a load balancer is a Service of its own until a name joins them.
 pub(super) fn read(hns: &Hns) -> Vec<Service> {
@@ -57,7 +55,8 @@ fn service(
             })
             .collect();
     }
-    s.session_affinity_s = l.is_sticky.then_some(FOREVER_S);
+    // HNS chooses by the client's address alone, without a time.
+    s.session_affinity = l.is_sticky.then_some(Affinity::NoTime);
     s.scheduler = l.is_dsr.then(|| "DSR".to_string());
     s
 }

@@ -44,7 +44,7 @@ pub use names::{Names, ServiceName, endpoint_chain, service_hash};
 pub use owners::{chain_owner, enforces_policies, owners, rule_owner};
 pub use parts::{Part, memory_lists, parts};
 pub use service::{
-    Action, Backend, CounterSource, Frontend, FrontendKind, Lack, NamedBy, RuleRef, RulesState, Service,
-    TrafficPolicies, TrafficPolicy, UnknownBackends, endpoint_text, frontend_text, screen_label,
+    Action, Affinity, Backend, CounterSource, Frontend, FrontendKind, Lack, NamedBy, RuleRef, RulesState,
+    Service, TrafficPolicies, TrafficPolicy, UnknownBackends, endpoint_text, frontend_text, screen_label,
 };
 pub use services::{ModeState, Services, State};

@@ -296,7 +296,7 @@ fn of_ipvs(snapshot: &Snapshot, service: &Service) -> Vec<Part> {
 /// Where a Service's rules remember its clients, with the backend that each list belongs to: sessions with affinity.
 pub fn memory_lists(snapshot: &Snapshot, service: &Service) -> Vec<MemoryList> {
     let mut lists = Vec::new();
-    if service.session_affinity_s.is_none() {
+    if service.session_affinity.is_none() {
         return lists;
     }
     for part in parts(snapshot, service) {

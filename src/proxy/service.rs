@@ -4,6 +4,7 @@ use super::engine::Engine;
 use super::mode::{Mode, Protocol};
 use super::names::ServiceName;
 use crate::ruleset::{IpFamily, IpNet, RuleId};
+use std::fmt;
 use std::net::IpAddr;
 
 /// How a name was found.
@@ -274,6 +275,42 @@ impl Backend {
     }
 }
 
+/// For how long a client stays with its backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Affinity {
+    /// Seconds after its last packet or flow.
+    For(u32),
+    /// It has no time there: the backend follows from the client's address.
+    NoTime,
+}
+
+impl Affinity {
+    /// A Service's that asks for affinity and names no time (`DefaultClientIPServiceAffinitySeconds`, `pkg/apis/core/types.go`).
+    pub const DEFAULT_S: u32 = 10_800;
+
+    /// The seconds, where there are any.
+    pub fn seconds(self) -> Option<u32> {
+        match self {
+            Affinity::For(seconds) => Some(seconds),
+            Affinity::NoTime => None,
+        }
+    }
+
+    /// The seconds, where something is written that must have some.
+    pub fn seconds_or_default(self) -> u32 {
+        self.seconds().unwrap_or(Affinity::DEFAULT_S)
+    }
+}
+
+impl fmt::Display for Affinity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Affinity::For(seconds) => write!(f, "{seconds} s"),
+            Affinity::NoTime => f.write_str("no time limit"),
+        }
+    }
+}
+
 /// A Service port in one family and mode.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Service {
@@ -293,8 +330,8 @@ pub struct Service {
     pub backends: Vec<Backend>,
     /// Scheduler (IPVS).
     pub scheduler: Option<String>,
-    /// Session affinity in seconds.
-    pub session_affinity_s: Option<u32>,
+    /// Whether clients stay with their backend.
+    pub session_affinity: Option<Affinity>,
     /// Port on which kube-proxy answers health checks of load balancers.
     pub health_check_node_port: Option<u16>,
     /// Why its backends are not known, where they are not.
@@ -355,7 +392,7 @@ impl Service {
             frontends: Vec::new(),
             backends: Vec::new(),
             scheduler: None,
-            session_affinity_s: None,
+            session_affinity: None,
             health_check_node_port: None,
             unknown_backends: None,
             proxy_port: None,

@@ -132,7 +132,7 @@ pub struct LookedAt {
 /// Maps of other proxies, and what of them could not be read.
 #[derive(Debug)]
 struct MapsRead {
-    maps: Arc<Vec<maps::BpfMap>>,
+    maps: Option<Arc<Vec<maps::BpfMap>>>,
     unread: Vec<Unread>,
     took: Duration,
 }
@@ -498,15 +498,13 @@ impl Live {
         let read = kept_for(spacing, &mut self.maps, self.paced, || {
             let meter = Meter::start();
             let (maps, unread) = service_maps::read(bpffs);
-            let maps = match before {
-                Some(b) if *b.maps == maps => b.maps.clone(),
-                _ => Arc::new(maps),
-            };
+            let same = before.and_then(|b| b.maps.clone()).filter(|b| Some(&**b) == maps.as_ref());
+            let maps = same.or_else(|| maps.map(Arc::new));
             Ok(MapsRead { maps, unread, took: meter.stop().cpu })
         });
         if let Ok(read) = read {
             snapshot.unread.extend(read.unread.iter().cloned());
-            snapshot.maps = Some(read.maps.clone());
+            snapshot.maps.clone_from(&read.maps);
         }
     }
 

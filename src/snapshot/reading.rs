@@ -48,7 +48,7 @@ pub mod facts {
     };
     pub use crate::kernel::job::stop;
     pub use crate::kernel::links::Link;
-    pub use crate::kernel::maps::{BpfMap, HASH, LPM_TRIE, LRU_HASH};
+    pub use crate::kernel::maps::{BpfMap, HASH, LPM_TRIE, LRU_HASH, is_bpffs};
     pub use crate::kernel::nfacct::Object as AcctObject;
     pub use crate::kernel::nftables::Writer;
     pub use crate::kernel::node::{

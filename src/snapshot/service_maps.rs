@@ -5,6 +5,7 @@
 use super::{SourceId, Unread, UnreadKind};
 use crate::kernel::maps::{self, BpfMap};
 use crate::ruleset::IpFamily;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -148,8 +149,8 @@ pub fn with_addresses(map: &BpfMap, replace: impl Fn(IpAddr) -> IpAddr) -> BpfMa
     other
 }
 
-/// Reads the maps that are pinned below a bpffs; where nothing is pinned, nothing is missed.
-pub(super) fn read(bpffs: &Path) -> (Vec<BpfMap>, Vec<Unread>) {
+/// Reads the maps that are pinned below a bpffs, or says that there is no bpffs.
+pub(super) fn read(bpffs: &Path) -> (Option<Vec<BpfMap>>, Vec<Unread>) {
     let (mut found, mut unread) = (Vec::new(), Vec::new());
     let trouble = |what: String, kind: UnreadKind, why: String, hint: Option<String>| Unread {
         source: SourceId::ServiceMaps,
@@ -158,11 +159,22 @@ pub(super) fn read(bpffs: &Path) -> (Vec<BpfMap>, Vec<Unread>) {
         why,
         hint,
     };
+    let missing = match maps::is_bpffs(bpffs) {
+        Ok(is_one) => !is_one,
+        // Of one that may not be looked at, the folders below say so.
+        Err(e) => e.kind() == ErrorKind::NotFound,
+    };
+    if missing {
+        let why = format!("no bpffs is mounted at {}", bpffs.display());
+        let hint = "where Cilium or Calico serve Services: in a container, mount the node's /sys/fs/bpf; or name it with --bpffs";
+        let what = "eBPF maps of other proxies".to_string();
+        return (None, vec![trouble(what, UnreadKind::Missing, why, Some(hint.to_string()))]);
+    }
     // `/sys/fs/bpf/tc/globals` is where Cilium and Calico (`felix/bpf/bpfdefs/defs.go`) pin theirs.
     for dir in [bpffs.join("tc/globals"), bpffs.to_path_buf()] {
         let names = match std::fs::read_dir(&dir) {
             Ok(entries) => entries.flatten().map(|e| e.path()),
-            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(e) if e.kind() == ErrorKind::PermissionDenied => {
                 let hint = Some("run as root or with sudo".to_string());
                 let what = format!("pinned eBPF maps in {}", dir.display());
                 unread.push(trouble(what, UnreadKind::NotPermitted, "no permission".into(), hint));
@@ -196,7 +208,7 @@ pub(super) fn read(bpffs: &Path) -> (Vec<BpfMap>, Vec<Unread>) {
             }
         }
     }
-    (found, unread)
+    (Some(found), unread)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use kptop::doctor::causes;
 use kptop::observe::Observer;
 use kptop::proxy::ebpf::{calico, cilium};
 use kptop::proxy::{
-    Action, Backend, CounterSource, Engine, Frontend, FrontendKind, Model, Names, Protocol, Proxy, Service,
-    TrafficPolicy, detect,
+    Action, Affinity, Backend, CounterSource, Engine, Frontend, FrontendKind, Model, Names, Protocol, Proxy,
+    Service, TrafficPolicy, detect,
 };
 use kptop::recording::Redactor;
 use kptop::ruleset::{IpFamily, IpNet};
@@ -99,7 +99,7 @@ pub(crate) fn service(plan: &Plan, n: usize, engine: Engine, all_known: bool) ->
         (0..r).map(|i| IpNet { addr: address(plan.family, 200 + i, 0), prefix }.masked()).collect()
     });
     s.frontends.push(f);
-    s.session_affinity_s = plan.affinity;
+    s.session_affinity = plan.affinity.map(Affinity::For);
     s
 }
 
@@ -411,7 +411,7 @@ Endpoints:\n{endpoints}\n"
     assert_eq!(s.len(), 2);
     let cart = s.iter().find(|s| s.protocol == Protocol::Tcp).unwrap();
     assert_eq!((cart.engine, cart.scheduler.as_deref()), (Engine::Kernelspace, Some("DSR")));
-    assert!(cart.session_affinity_s.is_some());
+    assert!(cart.session_affinity.is_some());
     assert_eq!(cart.backends.iter().map(|b| b.local).collect::<Vec<_>>(), [Some(false), Some(true)]);
     // What an endpoint's identifier means was not given: how many there are is known, and not where.
     let dns = s.iter().find(|s| s.protocol == Protocol::Udp).unwrap();

@@ -279,7 +279,8 @@ fn clients_that_hold_their_places_shut_nobody_out() {
             let began = Instant::now();
             let (status, ..) = get(port, "/metrics", "text/plain");
             assert_eq!(status, 200);
-            assert!(began.elapsed() < Duration::from_secs(2), "{manner}: {:?}", began.elapsed());
+            // By itself a place becomes free after 10 s (`PATIENCE`): nobody waited for that, however slow the machine.
+            assert!(began.elapsed() < Duration::from_secs(9), "{manner}: {:?}", began.elapsed());
         }
         drop(held);
     }

@@ -6,6 +6,7 @@
 
 use crate::ebpf::call::{Attr, info, own, read};
 use crate::{Error, Result};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use serde::{Deserialize, Serialize};
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -37,6 +38,14 @@ const MOST: usize = 1 << 20;
 const BATCH: usize = 1024;
 /// `struct bpf_map_info` up to its flags.
 const INFO: usize = 24;
+
+/// True where this is in a bpffs: maps can be pinned nowhere else.
+///
+/// # Errors
+/// There is no such file, or it is not to be seen.
+pub fn is_bpffs(path: &Path) -> std::io::Result<bool> {
+    Ok(statfs(path)?.filesystem_type() == BPF_FS_MAGIC)
+}
 
 /// A map, with its entries as bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

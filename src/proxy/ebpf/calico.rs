@@ -2,7 +2,7 @@
 //! `maps6.go`, `felix/bpf-gpl/nat_types.h`). Ports and integers are in the order of the machine, addresses in the network's.
 
 use super::parts::{Entries, add, map_of, ne16, ne32, octets, width, written};
-use crate::proxy::{Action, Engine, Frontend, FrontendKind, Protocol, Service, TrafficPolicy};
+use crate::proxy::{Action, Affinity, Engine, Frontend, FrontendKind, Protocol, Service, TrafficPolicy};
 use crate::ruleset::{IpFamily, IpNet};
 use crate::snapshot::facts::{BpfMap, HASH, InterfaceAddress, LPM_TRIE};
 use crate::snapshot::{MapKind, address_at};
@@ -131,7 +131,7 @@ fn with_backends(mut s: Service, f: &Found, all: &HashMap<u32, BTreeMap<u32, (Ip
             add(&mut s.backends, *at, TrafficPolicy::Local, f.local as usize);
         }
     }
-    s.session_affinity_s = (f.affinity_s > 0).then_some(f.affinity_s);
+    s.session_affinity = (f.affinity_s > 0).then_some(Affinity::For(f.affinity_s));
     s
 }
 
@@ -172,7 +172,13 @@ fn write_family(services: &[Service], own: &[IpAddr], family: IpFamily) -> Vec<B
                 (Some(TrafficPolicy::Local), _) => EXTERNAL_LOCAL,
                 _ => 0,
             };
-            let numbers = [id, ordered.len() as u32, local, s.session_affinity_s.unwrap_or(0), flags];
+            let numbers = [
+                id,
+                ordered.len() as u32,
+                local,
+                s.session_affinity.map_or(0, Affinity::seconds_or_default),
+                flags,
+            ];
             let value: Vec<u8> = numbers.iter().flat_map(|n| n.to_ne_bytes()).collect();
             let at: Vec<IpAddr> = match f.address {
                 Some(a) => vec![a],

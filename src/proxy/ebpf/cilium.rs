@@ -4,7 +4,7 @@
 //! scopes the external one has the backends of `externalTrafficPolicy: Local`, the internal one all.
 
 use super::parts::{Entries, add, be16, map_of, ne16, ne32, octets, width, written};
-use crate::proxy::{Action, Engine, Frontend, FrontendKind, Protocol, Service, TrafficPolicy};
+use crate::proxy::{Action, Affinity, Engine, Frontend, FrontendKind, Protocol, Service, TrafficPolicy};
 use crate::ruleset::{IpFamily, IpNet};
 use crate::snapshot::facts::{BpfMap, HASH, LPM_TRIE};
 use crate::snapshot::{MapKind, address_at};
@@ -202,7 +202,7 @@ fn service(
         s.scheduler = Some("L7 proxy".into());
     } else {
         let seconds = head.first & 0x00ff_ffff;
-        s.session_affinity_s = (head.flags & AFFINITY != 0).then_some(seconds);
+        s.session_affinity = (head.flags & AFFINITY != 0).then_some(Affinity::For(seconds));
         s.scheduler = match head.first >> 24 {
             1 => Some("random".into()),
             2 => Some("maglev".into()),
@@ -285,7 +285,7 @@ impl Written {
         }
         let mut first = u32::from(s.scheduler.as_deref() == Some("maglev")) * (2 << 24);
         first |= u32::from(s.scheduler.as_deref() == Some("random")) << 24;
-        if let Some(seconds) = s.session_affinity_s {
+        if let Some(seconds) = s.session_affinity.map(Affinity::seconds_or_default) {
             flags |= AFFINITY;
             first |= seconds & 0x00ff_ffff;
         }

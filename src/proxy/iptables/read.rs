@@ -3,8 +3,8 @@
 use super::chain;
 use super::chains::{Chains, RuleCriteria};
 use crate::proxy::{
-    Action, Backend, CounterSource, Engine, Frontend, FrontendKind, NamedBy, Names, Protocol, RuleRef,
-    Service, ServiceName, TrafficPolicy, Variant,
+    Action, Affinity, Backend, CounterSource, Engine, Frontend, FrontendKind, NamedBy, Names, Protocol,
+    RuleRef, Service, ServiceName, TrafficPolicy, Variant,
 };
 use crate::ruleset::{IpFamily, IpNet, RuleId, Table, Target, Verdict};
 use std::collections::{HashMap, HashSet};
@@ -353,7 +353,7 @@ fn fill_backends(service: &mut Service, hash: &str, table: usize, chains: &Chain
     service.backends.clear();
     for (policy, balance) in [(TrafficPolicy::Cluster, &cluster), (TrafficPolicy::Local, &local)] {
         let Some(balance) = balance else { continue };
-        service.session_affinity_s = service.session_affinity_s.or(balance.affinity);
+        service.session_affinity = service.session_affinity.or(balance.affinity.map(Affinity::For));
         if service.backends.is_empty() {
             service.backends.reserve_exact(balance.endpoints.len());
         }

@@ -5,7 +5,7 @@
 
 use super::chain;
 use crate::proxy::{
-    Action, Backend, Frontend, FrontendKind, KubeProxyVersion, NamedBy, Service, TrafficPolicy,
+    Action, Affinity, Backend, Frontend, FrontendKind, KubeProxyVersion, NamedBy, Service, TrafficPolicy,
     endpoint_chain, endpoint_text, service_hash,
 };
 use crate::ruleset::{
@@ -474,7 +474,7 @@ impl Writer<'_> {
                 (endpoint_chain(service_name, service.protocol, &endpoint), format!("{label} -> {endpoint}"))
             })
             .collect();
-        if let Some(seconds) = service.session_affinity_s {
+        if let Some(seconds) = service.session_affinity.map(Affinity::seconds_or_default) {
             for (sep, comment) in &named {
                 let mut matches = self.endpoint_comment(comment);
                 matches.push(self.recent(sep, recent::CHECK | recent::REAP, seconds));
@@ -505,7 +505,7 @@ impl Writer<'_> {
             let number = u16::from(service.protocol.number());
             let mut matches = vec![Match::Protocol { number, invert: false }];
             matches.extend(self.endpoint_comment(label));
-            if service.session_affinity_s.is_some() {
+            if service.session_affinity.is_some() {
                 matches.push(self.recent(&sep, recent::SET, 0));
             }
             matches.push(any_port(service));

@@ -2,8 +2,8 @@
 
 use super::{name, parse_base};
 use crate::proxy::{
-    Action, Backend, CounterSource, Engine, Frontend, FrontendKind, NamedBy, Protocol, Service, ServiceName,
-    TrafficPolicy, UnknownBackends,
+    Action, Affinity, Backend, CounterSource, Engine, Frontend, FrontendKind, NamedBy, Protocol, Service,
+    ServiceName, TrafficPolicy, UnknownBackends,
 };
 use crate::ruleset::{
     ChainId, Data, Element, Field, IpFamily, IpNet, Load, Match, Rule, Set, SetId, Statement, Table, Target,
@@ -355,7 +355,7 @@ impl<'a> Reader<'a> {
                 service.backends.reserve_exact(balance.endpoints.len());
             }
             service.unknown_backends = service.unknown_backends.or(balance.unknown);
-            service.session_affinity_s = service.session_affinity_s.or(balance.affinity_s);
+            service.session_affinity = service.session_affinity.or(balance.affinity_s.map(Affinity::For));
             for (address, port, share) in &balance.endpoints {
                 let known = service.backends.iter().position(|b| b.address == *address && b.port == *port);
                 let at = known.unwrap_or_else(|| {

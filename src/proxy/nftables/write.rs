@@ -7,7 +7,8 @@ use super::expressions::{
 };
 use super::{TABLE, chain_base, endpoint_base, name};
 use crate::proxy::{
-    Action, Backend, Frontend, FrontendKind, KubeProxyVersion, Protocol, Service, ServiceName, TrafficPolicy,
+    Action, Affinity, Backend, Frontend, FrontendKind, KubeProxyVersion, Protocol, Service, ServiceName,
+    TrafficPolicy,
 };
 use crate::ruleset::{
     BaseChain, ChainId, ChainKind, Comparison, Counter, Data, Dialect, Element, Field, Hook, IpFamily, IpNet,
@@ -383,7 +384,7 @@ impl Writer {
                 self.balance(service, svc, chain, backends);
             }
         }
-        if service.session_affinity_s.is_some() || self.is_old() {
+        if service.session_affinity.is_some() || self.is_old() {
             self.endpoints(service, svc);
         }
         for b in service.backends.iter().filter(|b| b.local == Some(true)) {
@@ -517,7 +518,7 @@ impl Writer {
     fn balance(&mut self, service: &Service, svc: &ServiceName, chain: &str, backends: &[&Backend]) {
         let chain = self.b.chain(chain);
         let numgen = Load::new(Field::Numgen { random: true, modulus: backends.len() as u32, offset: 0 }, 4);
-        let remembers = service.session_affinity_s.is_some();
+        let remembers = service.session_affinity.is_some();
         if remembers || self.is_old() {
             let mut chosen = Vec::new();
             for b in backends {
@@ -581,12 +582,12 @@ impl Writer {
         if let Some(known) = self.affinity.get(&id) {
             return *known;
         }
-        let seconds = u64::from(service.session_affinity_s.unwrap_or(10_800));
+        let seconds = service.session_affinity.map_or(Affinity::DEFAULT_S, Affinity::seconds_or_default);
         let (key_type, key_len) = address_type(self.family);
         let set = self.b.set(Set {
             key_type,
             key_len,
-            timeout_ms: Some(seconds * 1000),
+            timeout_ms: Some(u64::from(seconds) * 1000),
             size: Some(65_535),
             count: Some(0),
             user_data: byte_order(2).into(),
@@ -604,7 +605,7 @@ impl Writer {
             if self.is_old() {
                 self.ask(chain, vec![Match::source(IpNet::host(b.address), false)], None);
             }
-            if service.session_affinity_s.is_some() {
+            if service.session_affinity.is_some() {
                 let remember = Statement::Dynset {
                     op: 1, // NFT_DYNSET_OP_UPDATE
                     set: self.affinity_set(&base, service),

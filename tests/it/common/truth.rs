@@ -2,7 +2,7 @@
 //! in `tests/rules/README.md`, as sorted lines. And the same lines of what kptop read.
 
 use super::read;
-use kptop::proxy::{Model, Service, TrafficPolicy, frontend_text};
+use kptop::proxy::{Affinity, Model, Service, TrafficPolicy, frontend_text};
 use kptop::ruleset::IpFamily;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -367,8 +367,11 @@ pub fn iptables_lines(services: &[Service]) -> BTreeSet<String> {
                 share(b.local_share)
             ));
         }
-        let line =
-            format!("{head} affinity {:?} health check {:?}", s.session_affinity_s, s.health_check_node_port);
+        let line = format!(
+            "{head} affinity {:?} health check {:?}",
+            s.session_affinity.and_then(Affinity::seconds),
+            s.health_check_node_port
+        );
         assert!(lines.insert(line), "{head} appears twice");
     }
     lines
@@ -440,7 +443,7 @@ pub fn ipvs_lines(model: &Model) -> BTreeSet<String> {
                 f.traffic_policy.map_or("-", |p| p.name()),
                 if ranges.is_empty() { "-".into() } else { ranges.join(",") },
                 s.scheduler.as_deref().unwrap_or("-"),
-                s.session_affinity_s,
+                s.session_affinity.and_then(Affinity::seconds),
                 reals.join(" ")
             ));
         }

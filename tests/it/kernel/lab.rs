@@ -7,8 +7,8 @@ use kptop::kernel::xtables::{Socket, TableReader};
 use kptop::lab::{Lab, Origin, Plan, Stream, install_table, shop};
 use kptop::proxy::iptables::{WriteOptions, observable, write};
 use kptop::proxy::{
-    CounterSource, Engine, FrontendKind, Model, Names, Part, Protocol, Service, ServiceName, TrafficPolicy,
-    memory_lists, nftables, parts,
+    Affinity, CounterSource, Engine, FrontendKind, Model, Names, Part, Protocol, Service, ServiceName,
+    TrafficPolicy, memory_lists, nftables, parts,
 };
 use kptop::ruleset::{Family, IpFamily, IpNet, TableBackend};
 use kptop::snapshot::live::{CountFlows, Live, LookedAt, Wanted};
@@ -88,7 +88,7 @@ fn service(i: u16) -> impl Strategy<Value = Service> {
                     }
                 }
                 // Rules hold affinity only where there are endpoints.
-                s.session_affinity_s = affinity.filter(|_| !s.backends.is_empty());
+                s.session_affinity = affinity.filter(|_| !s.backends.is_empty()).map(Affinity::For);
                 s.health_check_node_port = check.then_some(32000 + i);
                 s
             },

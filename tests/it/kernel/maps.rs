@@ -12,6 +12,7 @@ use kptop::snapshot::live::{Live, Wanted};
 use kptop::snapshot::{SourceId, UnreadKind};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use std::process::Command;
 
 fn shop_of(maps: &[BpfMap]) -> (Bpffs, kptop::snapshot::Snapshot) {
     let bpffs = Bpffs::new().unwrap();
@@ -90,13 +91,36 @@ fn sizes_that_are_not_known_are_said() {
 }
 
 #[test]
-fn without_a_bpffs_nothing_is_missed() {
-    let snapshot = in_new_netns(|| {
-        let live = Live::open(None).unwrap().with_maps(Some("/nonexistent".into()));
-        { live }.snapshot(Wanted::ALL)
-    });
-    assert!(snapshot.unread.iter().all(|u| u.source != SourceId::ServiceMaps));
-    assert!(snapshot.maps.is_some_and(|m| m.is_empty()));
+fn that_there_is_no_bpffs_is_said() {
+    for place in ["/nonexistent", "/proc"] {
+        let snapshot = in_new_netns(move || {
+            let live = Live::open(None).unwrap().with_maps(Some(place.into()));
+            { live }.snapshot(Wanted::ALL)
+        });
+        let said: Vec<_> = snapshot.unread.iter().filter(|u| u.source == SourceId::ServiceMaps).collect();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert_eq!(said[0].why, format!("no bpffs is mounted at {place}"));
+        assert_eq!(said[0].kind, UnreadKind::Missing);
+        assert!(snapshot.maps.is_none());
+        // All else is read.
+        assert!(snapshot.counters.is_some() && snapshot.unread.iter().all(|u| !u.failed()));
+    }
+}
+
+#[test]
+fn a_bpffs_that_is_none_is_refused_with_the_next_step() {
+    for (place, why) in [("/nonexistent", "No such file or directory"), ("/proc", "this is no bpffs")] {
+        for command in ["doctor", "snapshot", "serve", "compare"] {
+            let out =
+                Command::new(env!("CARGO_BIN_EXE_kptop")).args([command, "--bpffs", place]).output().unwrap();
+            let text = String::from_utf8_lossy(&out.stderr);
+            assert_eq!(out.status.code(), Some(2), "{command}: {text}");
+            assert!(
+                text.contains(&format!("--bpffs {place}: {why}")) && text.contains("mount -t bpf"),
+                "{command}: {text}"
+            );
+        }
+    }
 }
 
 /// The demo: names by objects, and no word of kube-proxy.

@@ -1,7 +1,7 @@
 //! The clients that the rules of a Service with session affinity remember.
 
 use crate::format::{clip, duration, plural};
-use crate::proxy::{Mode, Service, endpoint_text};
+use crate::proxy::{Engine, Service, endpoint_text};
 use crate::ruleset::IpFamily;
 use crate::snapshot::{MemoryList, RememberedClient, Snapshot};
 use crate::tui::list::List;
@@ -45,7 +45,7 @@ pub(super) fn draw(
         let text = Paragraph::new(format!(" {text}")).style(theme.dim()).wrap(Wrap { trim: false });
         frame.render_widget(text, area);
     };
-    let Some(seconds) = service.session_affinity_s else {
+    let Some(affinity) = service.session_affinity else {
         say(
             frame,
             rows_shown,
@@ -53,12 +53,19 @@ pub(super) fn draw(
         );
         return;
     };
-    if service.engine.mode() == Mode::Ipvs {
-        say(
-            frame,
-            rows_shown,
-            "IPVS keeps its clients as persistence templates among its connections (ipvsadm -Ln --persistent-conn).",
-        );
+    let elsewhere = match service.engine {
+        Engine::Ipvs => Some(
+            "IPVS keeps its clients as persistence templates among its connections (ipvsadm -Ln --persistent-conn)."
+                .to_string(),
+        ),
+        Engine::Kernelspace => Some("HNS remembers no clients: it chooses by a client's address alone.".into()),
+        Engine::Cilium | Engine::CalicoEbpf => Some(format!(
+            "Clients stay for {affinity}. The proxy remembers them in an eBPF map that kptop does not read."
+        )),
+        _ => None,
+    };
+    if let Some(text) = elsewhere {
+        say(frame, rows_shown, &text);
         return;
     }
     let Some(found) = update.snapshot.remembered.as_ref().map(|r| r.value.clone()) else {
@@ -77,7 +84,7 @@ pub(super) fn draw(
     let words = format!(
         "{} remembered, each for {} after its last new flow",
         plural(rows.len() as u64, "client"),
-        duration(Duration::from_secs(seconds.into()))
+        duration(Duration::from_secs(affinity.seconds_or_default().into()))
     );
     put(frame, Rect { x: area.x + 1, height: 1, ..area }, &words, theme.text(), false);
     let (client, backend) = if service.family == IpFamily::V6 { (40, 26) } else { (16, 22) };

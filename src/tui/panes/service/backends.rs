@@ -124,8 +124,8 @@ pub(super) fn frontends(
         }
     }
     let mut extras = Vec::new();
-    if let Some(s) = service.session_affinity_s {
-        extras.push(format!("affinity {s} s"));
+    if let Some(a) = service.session_affinity {
+        extras.push(format!("affinity {a}"));
     }
     if let Some(s) = &service.scheduler {
         extras.push(format!("scheduler {s}"));
