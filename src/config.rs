@@ -36,8 +36,34 @@ pub struct ServicesConfig {
     pub reverse: bool,
     /// Services with problems first, as unless it is said otherwise.
     pub problems_first: Option<bool>,
+    /// What is one line.
+    pub fold: Option<Fold>,
     /// Filter at the start.
     pub filter: Option<FilterText>,
+}
+
+/// What is one line of the list while it is folded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fold {
+    /// A Service with all of its ports.
+    #[default]
+    Services,
+    /// All Services of a namespace.
+    Namespaces,
+    /// Nothing: each port is a line.
+    Ports,
+}
+
+impl Fold {
+    /// The next one.
+    pub fn next(self) -> Fold {
+        match self {
+            Fold::Services => Fold::Namespaces,
+            Fold::Namespaces => Fold::Ports,
+            Fold::Ports => Fold::Services,
+        }
+    }
 }
 
 /// A column of Services by name: its place in [`SERVICES`].
@@ -243,6 +269,8 @@ pub fn commented_default() -> String {
          # reverse = false\n\n\
          # Services that lose or refuse traffic above all others.\n\
          # problems_first = true\n\n\
+         # What is one line: a Service (services), a namespace (namespaces) or each port (ports).\n\
+         # fold = \"services\"\n\n\
          # Filter at the start, as behind the key /: words, ns:shop, proto:udp, state:rejecting, flows>10, -word.\n\
          # filter = \"\"\n",
     );

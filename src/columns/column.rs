@@ -142,15 +142,20 @@ impl<R: Rows> fmt::Debug for Column<R> {
 impl<R: Rows> Column<R> {
     /// The text of a cell in at most `width` columns.
     pub fn text(&self, row: &R::Row<'_>, width: usize) -> String {
-        match (self.shape, (self.value)(row)) {
-            (_, Value::Text(t) | Value::AsListed(t)) => clip(&t, width),
+        self.text_of(&(self.value)(row), width)
+    }
+
+    /// The text of a value in this column.
+    pub fn text_of(&self, value: &Value, width: usize) -> String {
+        match (self.shape, value) {
+            (_, Value::Text(t) | Value::AsListed(t)) => clip(t, width),
             (_, Value::Missing(why)) => clip(why.short(), width),
             // Bytes in powers of 1000, too, as rates of links are.
-            (Shape::Rate, Value::Number(n)) => short(n),
+            (Shape::Rate, Value::Number(n)) => short(*n),
             (Shape::Percent, Value::Number(n)) => format!("{:.0}%", n * 100.0),
-            (Shape::Share | Shape::Bar, Value::Number(n)) => share_text(Some(n)),
-            (Shape::Nanoseconds, Value::Number(n)) => nanoseconds(n),
-            (_, Value::Number(n)) => count(n as u64),
+            (Shape::Share | Shape::Bar, Value::Number(n)) => share_text(Some(*n)),
+            (Shape::Nanoseconds, Value::Number(n)) => nanoseconds(*n),
+            (_, Value::Number(n)) => count(*n as u64),
         }
     }
 

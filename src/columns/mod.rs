@@ -5,9 +5,11 @@ mod backends;
 mod column;
 mod filter;
 mod services;
+mod together;
 
 pub use backends::{API_ONLY, BACKENDS, BackendRow, Backends};
 pub use column::{Column, NEVER, Rows, Shape, Value, csv_field};
 use column::{figure, words};
 pub use filter::{Filter, help as filter_help};
 pub use services::{SERVICES, ServiceRow, Services, expected_share, lost_share, skew};
+pub use together::together;

@@ -125,7 +125,7 @@ pub const SERVICES: &[Column<Services>] = &[
     words("ns", "NAMESPACE", 16, NEVER, "namespace", |r| {
         text(r.service.name.as_ref().map_or("", |n| n.namespace.as_str()))
     }),
-    words("proto", "PROTO", 5, 92, "transport protocol", |r| text(r.service.protocol.name())),
+    words("proto", "PROTO", 6, 92, "transport protocol", |r| text(r.service.protocol.name())),
     words("family", "FAMILY", 6, NEVER, "IP family", |r| {
         text(if r.service.family == IpFamily::V4 { "ipv4" } else { "ipv6" })
     }),

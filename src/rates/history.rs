@@ -35,7 +35,15 @@ pub struct History {
 impl History {
     /// New flows a second of a Service, the last readings; of one that only conntrack counts, the flows that it held.
     pub fn service(&self, service: usize) -> Recent {
-        self.recent(|f| f.services.get(service))
+        self.recent(|f| f.services.get(service).copied())
+    }
+
+    /// The same of several together, where there are any.
+    pub fn services(&self, services: &[usize]) -> Recent {
+        self.recent(|f| {
+            let known = services.iter().filter_map(|s| f.services.get(*s)).filter(|v| !v.is_nan());
+            known.copied().reduce(|a, b| a + b)
+        })
     }
 
     /// The mean of the last readings of a Service; `None` before there is one. What [`History::service`] shows, steady enough to
@@ -52,7 +60,7 @@ impl History {
     /// The same of a backend, by the places of its Service and its own; empty where too many backends are watched.
     pub fn backend(&self, services: &Services, service: usize, backend: usize) -> Recent {
         let place = services.backends_of(service).start + backend;
-        self.recent(|f| f.backends.get(place))
+        self.recent(|f| f.backends.get(place).copied())
     }
 
     /// The same of a Service over the whole session.
@@ -84,11 +92,11 @@ impl History {
         History { total, entries, ..self.clone() }
     }
 
-    fn recent(&self, of: impl Fn(&Frame) -> Option<&f32>) -> Recent {
+    fn recent(&self, of: impl Fn(&Frame) -> Option<f32>) -> Recent {
         let mut first = self.first;
         let mut values = Vec::with_capacity(self.frames.len());
         for frame in &self.frames {
-            match of(frame).copied().filter(|v| !v.is_nan()) {
+            match of(frame).filter(|v| !v.is_nan()) {
                 Some(v) => values.push(v),
                 // Nothing yet, or nothing new.
                 None if values.is_empty() => first += 1,

@@ -38,6 +38,8 @@ pub(super) enum Action {
     Mode,
     Columns,
     Heat,
+    Fold,
+    Pin,
     Explain,
     NextFrontend,
     Monitor,
@@ -128,6 +130,8 @@ pub(super) const KEYS: &[Key] = &[
     key(Action::Mode, "m", "", "only one mode, out of a list with counts"),
     key(Action::Columns, "c", "", "choose and order the columns").hint("columns"),
     key(Action::Heat, "Z", "", "Services over time: a cell a span, the darker the more new flows; again: columns"),
+    key(Action::Fold, "z", "", "a line for each Service, for each namespace, or for each port; → and ← unfold and fold one"),
+    key(Action::Pin, "*", "", "keep a Service on top, and no longer"),
     key(
         Action::Explain,
         "e",

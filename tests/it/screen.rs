@@ -1,7 +1,8 @@
 //! Each pane on a small, a usual and a large screen, with colours and without, and what keys and the mouse do.
 
 use crate::common::screens::{
-    busy_node, changing_node, dropped_packets, losing_node, moved_node, new_app, readings,
+    busy_for_long, busy_node, changing_node, dropped_packets, losing_node, moved_node, new_app, node_of,
+    readings,
 };
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use kptop::config::{Config, ThemeName};
@@ -38,7 +39,7 @@ fn changing(theme: ThemeName) -> App {
 
 fn losing(theme: ThemeName) -> App {
     let mut app = new_app(theme);
-    losing_node().into_iter().for_each(|u| app.on_update(u));
+    losing_node(3).into_iter().for_each(|u| app.on_update(u));
     app
 }
 
@@ -450,12 +451,12 @@ fn search_filters_and_sorting_work_by_keys() {
     let all = services(&screen(&mut a, 120, 60));
     press(&mut a, "/redis\n");
     let text = screen(&mut a, 120, 60);
-    assert!(text.contains("shop/redis-leader:redis") && text.contains("Services 1 of"), "{text}");
+    assert!(text.contains("shop/redis-leader:redis") && text.contains("Services 1 ·"), "{text}");
     assert!(text.contains("only \"redis\""));
     press(&mut a, "⎋");
     // By a backend's address.
     press(&mut a, "/10.244.0.5:6379");
-    assert!(screen(&mut a, 120, 60).contains("Services 1 of"));
+    assert!(screen(&mut a, 120, 60).contains("Services 1 ·"));
     press(&mut a, "⎋");
     assert_eq!(services(&screen(&mut a, 120, 60)), all);
     // A filter that is wrong says so while one types.
@@ -468,7 +469,7 @@ fn search_filters_and_sorting_work_by_keys() {
     );
     press(&mut a, "⎋n");
     let text = screen(&mut a, 120, 60);
-    assert!(text.contains("all namespaces") && text.contains("45 Services"), "{text}");
+    assert!(text.contains("all namespaces") && text.contains("33 Services"), "{text}");
     press(&mut a, "defau\n");
     let text = screen(&mut a, 120, 60);
     assert!(text.contains("only namespace default") && !text.contains("shop/cart"), "{text}");
@@ -492,6 +493,82 @@ fn search_filters_and_sorting_work_by_keys() {
     let text = screen(&mut a, 120, 60);
     assert!(text.contains(" shop/cart TCP ─"), "{text}");
     assert_eq!(press(&mut a, "q"), AppEvent::Quit);
+}
+
+#[test]
+fn ports_of_a_service_are_one_line_where_they_agree() {
+    let mut a = busy(ThemeName::Dark);
+    let line = |text: &str, of: &str| text.lines().find(|l| l.contains(of)).map(str::to_string);
+    let text = screen(&mut a, 130, 60);
+    // 27 Services of 35 ports; the figures of their ports are together.
+    assert!(text.contains("Services 27 ─") && !text.contains("kube-dns:dns"), "{text}");
+    let folded = line(&text, "kube-system/kube-dns ▸ 3 ports v4+v6").expect("folded");
+    press(&mut a, "/kube-dns\n");
+    press(&mut a, "→");
+    let text = screen(&mut a, 130, 60);
+    assert!(
+        text.contains("kube-system/kube-dns ▾ 3 ports v4+v6") && text.contains("one of several"),
+        "{text}"
+    );
+    let new =
+        |line: &str| line.split_whitespace().rev().nth(3).map(|n| n.parse::<f64>().unwrap_or(0.0)).unwrap();
+    let parts = text.lines().filter(|l| l.contains("   :"));
+    let sum: f64 = parts.map(new).sum();
+    assert!(sum > 0.0 && (sum - new(&folded)).abs() < 1.0, "{sum}: {folded}");
+    // A part opens, and one comes back to it; folded again the line above is chosen.
+    press(&mut a, "jj\n");
+    assert!(screen(&mut a, 130, 60).contains("kube-system/kube-dns:dns v6 UDP · iptables"));
+    press(&mut a, "⎋");
+    assert!(screen(&mut a, 130, 60).contains("kube-system/kube-dns:dns v6 UDP ─"));
+    press(&mut a, "←");
+    let text = screen(&mut a, 130, 60);
+    assert!(text.contains("kube-dns ▸ 3 ports") && text.contains("Services 1 ·"), "{text}");
+    press(&mut a, "\n");
+    assert!(screen(&mut a, 130, 60).contains("kube-dns ▾ 3 ports"), "Enter unfolds, too");
+    // A line for each namespace, then for each port.
+    press(&mut a, "⎋z");
+    let text = screen(&mut a, 130, 60);
+    assert!(line(&text, "shop ▸ 13 Services").is_some_and(|l| l.contains("✗")), "{text}");
+    assert!(text.contains("Services 9 ─"), "{text}");
+    press(&mut a, "z");
+    let text = screen(&mut a, 130, 60);
+    assert!(text.contains("Services 35 ─") && text.contains("kube-dns:dns-tcp v6"), "{text}");
+}
+
+#[test]
+fn a_service_that_fails_by_one_port_is_unfolded() {
+    let mut services = kptop::lab::shop::services(None, 4);
+    for s in services.iter_mut().filter(|s| s.label() == "media/rtp:rtcp") {
+        s.backends.clear();
+        s.frontends.iter_mut().for_each(|f| f.action = kptop::proxy::Action::Reject);
+    }
+    let mut a = new_app(ThemeName::Dark);
+    a.on_update(node_of(&services));
+    let text = screen(&mut a, 120, 60);
+    let head = text.lines().position(|l| l.contains("media/rtp ▾ 2 ports")).expect("unfolded");
+    let line = |n: usize| text.lines().nth(n).unwrap();
+    assert!(line(head).contains("✗") && line(head + 1).contains("✗"), "{text}");
+    assert!(line(head + 1).contains(":rtcp") && line(head + 2).contains(":rtp"), "{text}");
+    // It is among those that fail.
+    assert!(head < text.lines().position(|l| l.contains("shop/cart")).unwrap());
+}
+
+#[test]
+fn what_is_pinned_stays_on_top() {
+    let mut a = busy(ThemeName::None);
+    press(&mut a, "/shop/cart\n*⎋");
+    let first = |text: &str| {
+        let head = text.lines().position(|l| l.contains("SERVICE")).unwrap();
+        text.lines().nth(head + 1).unwrap().to_string()
+    };
+    let text = screen(&mut a, 120, 40);
+    assert!(first(&text).starts_with("*● shop/cart"), "{text}");
+    // Whatever sorts the rest.
+    press(&mut a, "s");
+    press(&mut a, "conns\nr");
+    assert!(first(&screen(&mut a, 120, 40)).starts_with("*● shop/cart"));
+    press(&mut a, "*");
+    assert!(!screen(&mut a, 120, 40).contains("*●"));
 }
 
 #[test]
@@ -673,7 +750,7 @@ fn the_palette_goes_places() {
     assert!(text.contains(" shop/partners:https TCP") && text.contains("no address to ask"), "{text}");
     press(&mut a, "⎋:ns media\n");
     let text = screen(&mut a, 120, 40);
-    assert!(text.contains("only \"ns=media\"") && text.contains("media/rtp:rtp "), "{text}");
+    assert!(text.contains("only \"ns=media\"") && text.contains("media/rtp ▸ 2 ports"), "{text}");
     press(&mut a, "⎋:explain outside cart\n");
     assert!(screen(&mut a, 120, 40).contains("From a client outside to 10.96.2.9:8080"));
     press(&mut a, ":no such thing at all\n⎋");
@@ -756,8 +833,10 @@ fn the_mouse_chooses_sorts_and_scrolls() {
 fn the_pictures_are_current() {
     let mut main = new_app(ThemeName::Dark);
     readings(60).into_iter().for_each(|u| main.on_update(u));
-    let overview = busy(ThemeName::Dark);
-    let (losing, compared) = (losing(ThemeName::Dark), busy(ThemeName::Dark));
+    let (mut overview, mut losing) = (new_app(ThemeName::Dark), new_app(ThemeName::Dark));
+    busy_for_long().into_iter().for_each(|u| overview.on_update(u));
+    losing_node(110).into_iter().for_each(|u| losing.on_update(u));
+    let compared = busy(ThemeName::Dark);
     for (name, mut a, keys) in [
         ("compare", compared, "4"),
         ("screen", main, "/frontend:http\n↓⎋"),
@@ -845,8 +924,8 @@ fn a_service_stays_open_on_the_way_around_the_panes() {
     press(&mut a, "←");
     assert!(screen(&mut a, 120, 40).contains("SENDERS"));
     press(&mut a, "←");
-    assert!(screen(&mut a, 120, 40).contains("Services 1 of"));
+    assert!(screen(&mut a, 120, 40).contains("Services 1 ·"));
     // A pane that is chosen by its number is the list.
     press(&mut a, "\n62");
-    assert!(screen(&mut a, 120, 40).contains("Services 1 of"));
+    assert!(screen(&mut a, 120, 40).contains("Services 1 ·"));
 }

@@ -129,6 +129,8 @@ impl App {
             | Action::Mode
             | Action::Columns
             | Action::Heat
+            | Action::Fold
+            | Action::Pin
             | Action::SortBy(_)
             | Action::Filter(_) => {
                 self.show(PaneName::Services);

@@ -4,12 +4,13 @@ mod draw;
 mod heat;
 mod menus;
 mod rows;
+mod tree;
 
 pub(super) use draw::nothing;
 
 use super::service::backends;
 use crate::columns::{Filter, NEVER, SERVICES};
-use crate::config::ServicesConfig;
+use crate::config::{Fold, ServicesConfig};
 use crate::health::HealthState;
 use crate::proxy::{Mode, RuleRef, Service, endpoint_text, frontend_text};
 use crate::rates::service_key;
@@ -22,6 +23,8 @@ use crate::tui::request::Request;
 use crate::tui::section::Section;
 use ratatui::Frame;
 use ratatui::layout::Rect;
+use std::collections::HashSet;
+use tree::{Kind, Line, Tree};
 
 #[derive(Debug)]
 pub(in crate::tui) struct Services {
@@ -29,10 +32,15 @@ pub(in crate::tui) struct Services {
     /// Backends of the chosen Service.
     below: List,
     lower: bool,
-    /// Indices into the model's Services, as shown.
-    rows: Vec<usize>,
-    /// Which Service is chosen, whatever row it is on.
+    /// What is shown, line by line.
+    tree: Tree,
+    fold: Fold,
+    /// Which Service port is chosen, whatever line it is on.
     chosen_key: Option<u64>,
+    /// The line above it and its like is chosen.
+    chosen_sum: bool,
+    /// Services that stay on top, by key.
+    pinned: HashSet<u64>,
     search: String,
     filter: Filter,
     /// What is wrong with the search as a filter.
@@ -64,8 +72,11 @@ impl Services {
             list: List::default(),
             below: List::default(),
             lower: false,
-            rows: Vec::new(),
+            tree: Tree::default(),
+            fold: config.fold.unwrap_or_default(),
             chosen_key: None,
+            chosen_sum: false,
+            pinned: HashSet::new(),
             search: String::new(),
             filter: Filter::default(),
             error: None,
@@ -88,9 +99,41 @@ impl Services {
         pane
     }
 
+    fn chosen_line(&self) -> Option<&Line> {
+        self.tree.line(self.list.chosen)
+    }
+
     /// The chosen Service's index in the model.
     fn chosen(&self) -> Option<usize> {
-        self.rows.get(self.list.chosen).copied()
+        self.chosen_line().map(|l| l.of)
+    }
+
+    /// The map over time has a row for each port.
+    fn fold(&self) -> Fold {
+        if self.heat { Fold::Ports } else { self.fold }
+    }
+
+    /// Folds or unfolds what is chosen; false where there is nothing to fold.
+    fn set_open(&mut self, open: bool, cx: &Context) -> bool {
+        let changed = !self.lower && self.tree.set_open(self.list.chosen, open);
+        if changed {
+            // What was below is now in the line above, and the other way round.
+            self.chosen_sum = true;
+            self.arrange(cx);
+        }
+        changed
+    }
+
+    /// Keeps what is chosen on top, or no longer.
+    fn pin(&mut self, cx: &Context) {
+        let (Some(line), Some(u)) = (self.chosen_line(), &cx.update) else { return };
+        let members = self.tree.members_of(line).iter().filter_map(|i| u.model.services.get(*i));
+        let keys: Vec<u64> = members.map(service_key).collect();
+        if keys.iter().any(|k| self.pinned.remove(k)) {
+            keys.iter().for_each(|k| _ = self.pinned.remove(k));
+        } else {
+            self.pinned.extend(keys);
+        }
     }
 
     fn chosen_service<'a>(&self, cx: &'a Context) -> Option<&'a Service> {
@@ -230,6 +273,7 @@ impl Pane for Services {
     fn on_view(&mut self, cx: &Context, changed: bool) {
         if changed {
             self.find_texts(cx);
+            self.find_groups(cx);
         }
         self.idle = cx.update.as_ref().map(idle_columns).unwrap_or_default();
         self.arrange(cx);
@@ -237,6 +281,11 @@ impl Pane for Services {
 
     fn on_action(&mut self, action: Action, cx: &Context) -> Effect {
         match action {
+            Action::Enter if self.chosen_line().is_some_and(Line::is_sum) && !self.lower => {
+                let is_folded = self.chosen_line().is_some_and(|l| l.kind == Kind::Folded);
+                self.set_open(is_folded, cx);
+                return Effect::Nothing;
+            }
             Action::Enter | Action::Explain | Action::Section(_) => {
                 self.remember(cx);
                 let section = match action {
@@ -249,6 +298,8 @@ impl Pane for Services {
                     None => Effect::Nothing,
                 };
             }
+            Action::Focus if self.set_open(true, cx) => return Effect::Nothing,
+            Action::Left if self.set_open(false, cx) => return Effect::Nothing,
             Action::Focus => {
                 self.lower = self.chosen_service(cx).is_some();
                 return Effect::Nothing;
@@ -271,7 +322,15 @@ impl Pane for Services {
             Action::ProblemsFirst => self.problems_first = !self.problems_first,
             Action::Namespace => return Effect::Overlay(Overlay::Menu(self.namespaces(cx))),
             Action::Mode => return Effect::Overlay(Overlay::Menu(self.modes(cx))),
-            Action::Heat => self.heat = !self.heat,
+            Action::Heat => {
+                self.heat = !self.heat;
+                self.find_groups(cx);
+            }
+            Action::Fold => {
+                self.fold = self.fold.next();
+                self.find_groups(cx);
+            }
+            Action::Pin => self.pin(cx),
             Action::Filter(text) => self.take_search(text.into()),
             _ => return Effect::Ignored,
         }
@@ -286,9 +345,10 @@ impl Pane for Services {
             | Request::Path(i, ..)
             | Request::Frontend(i, ..)
             | Request::Backend(i, _) => {
-                if !self.rows.contains(i) {
+                if !self.tree.members().contains(i) {
                     self.clear_filters();
                 }
+                self.chosen_sum = false;
                 self.chosen_key = cx.update.as_ref().and_then(|u| u.model.services.get(*i)).map(service_key);
             }
             Request::Search(text) => {
@@ -319,7 +379,7 @@ impl Pane for Services {
     fn search(&self) -> Option<Search> {
         Some(Search {
             text: self.search.clone(),
-            found: self.rows.len(),
+            found: self.tree.members().len(),
             error: self.error.clone(),
             hint: " · ns:x state:x NEW/s>9",
         })
@@ -332,7 +392,8 @@ impl Pane for Services {
     }
 
     fn subscriptions(&self, cx: &Context) -> Subscriptions {
-        let shown = self.list.shown().filter_map(|(i, _)| self.rows.get(i).copied());
+        let lines = self.list.shown().filter_map(|(i, _)| self.tree.line(i));
+        let shown = lines.flat_map(|l| self.tree.members_of(l)).copied();
         Subscriptions { rules: watched_of_all(cx, shown), ..Subscriptions::default() }
     }
 
@@ -353,9 +414,14 @@ impl Pane for Services {
         let found = cx.update.as_ref().zip(self.chosen());
         let needed = found.map_or(0, |(update, i)| backends::needed_height(cx, update, i, area.width));
         // With its title and heads.
-        let upper_needs = (self.rows.len() as u16).saturating_add(2);
+        let upper_needs = (self.tree.len() as u16).saturating_add(2);
         let [upper, lower] = super::layout::halves(area, upper_needs, needed);
         self.draw_list(frame, upper, cx, clicks);
-        backends::draw_short(frame, lower, cx, found, &mut self.below, self.lower);
+        let several = match self.chosen_line().map(|l| l.kind) {
+            Some(Kind::Folded) => Some("one of several: Enter lists them"),
+            Some(Kind::Head) => Some("one of several: Enter folds them"),
+            _ => None,
+        };
+        backends::draw_short(frame, lower, cx, found, &mut self.below, self.lower, several);
     }
 }

@@ -63,7 +63,7 @@ pub fn readings(more: u64) -> Vec<Update> {
             t.at += Duration::from_secs(2);
             let counters = Arc::make_mut(&mut t.counters);
             for (i, c) in counters.rules.iter_mut().enumerate() {
-                c.packets += (i as u64 % 7) * (3 + (round * (i as u64 % 5 + 1)) % 6);
+                c.packets += (i as u64 % 7) * (2 + wave(i as u64, round) / 2);
             }
         }
         all.push(reading(&tables, Duration::from_secs(12 + 2 * round)));
@@ -90,13 +90,25 @@ fn flow(protocol: u8, from: (IpAddr, u16), to: (IpAddr, u16), backend: (IpAddr, 
     }
 }
 
+/// Traffic that comes and goes, each Service's at times of its own: 0 to 12.
+fn wave(of: u64, round: u64) -> u64 {
+    const LENGTH: u64 = 24;
+    let at = (round + of * 5) % LENGTH;
+    at.min(LENGTH - at) + (of * 31 + round * 17) % 3
+}
+
 /// A node with the shop in iptables mode, traffic, and a conntrack that loses packets: three readings.
 pub fn busy_node() -> Vec<Update> {
-    busy_with("shop/sessions:redis", None)
+    busy_with("shop/sessions:redis", None, 3)
+}
+
+/// The same after some minutes, as pictures show it.
+pub fn busy_for_long() -> Vec<Update> {
+    busy_with("shop/sessions:redis", None, 110)
 }
 
 /// The same with a firewall that drops what goes to one of four backends of shop/cart.
-pub fn losing_node() -> Vec<Update> {
+pub fn losing_node(readings: u64) -> Vec<Update> {
     let services = shop::services(None, 4);
     let cart = services.iter().find(|s| s.label() == "shop/cart").unwrap();
     let mut b = TableBuilder::new(Family::Inet, TableBackend::NfTables, "quarantine");
@@ -111,11 +123,11 @@ pub fn losing_node() -> Vec<Update> {
     let target = Target::Verdict(Verdict::Drop);
     b.push(chain, RuleSpec { matches: vec![to, Match::Counter], target, counter });
     let (table, counters) = b.finish();
-    busy_with("shop/cart", Some(state(table, counters, TableBackend::NfTables)))
+    busy_with("shop/cart", Some(state(table, counters, TableBackend::NfTables)), readings)
 }
 
 /// With the flows of one Service read one by one, and one more table.
-fn busy_with(followed: &str, more: Option<TableState>) -> Vec<Update> {
+fn busy_with(followed: &str, more: Option<TableState>, readings: u64) -> Vec<Update> {
     let services = shop::services(None, 4);
     let mut tables: Vec<TableState> = Vec::new();
     for family in [IpFamily::V4, IpFamily::V6] {
@@ -127,14 +139,14 @@ fn busy_with(followed: &str, more: Option<TableState>) -> Vec<Update> {
     }
     let mut observer = Observer::new(Names::default());
     let mut all = Vec::new();
-    for round in 0..3u64 {
+    for round in 0..readings {
         let at = Duration::from_secs(10 + 2 * round);
         for t in &mut tables {
             t.at = at;
             let counters = Arc::make_mut(&mut t.counters);
             for (i, c) in counters.rules.iter_mut().enumerate() {
                 let more = if t.table.name == "nat" { (i as u64 % 11) * 3 } else { i as u64 % 3 };
-                c.packets += more * (1 + round);
+                c.packets += more * if readings > 3 { 1 + wave(i as u64 / 11, round) } else { 1 + round };
                 c.bytes += more * 60;
             }
         }
@@ -159,7 +171,7 @@ fn busy_with(followed: &str, more: Option<TableState>) -> Vec<Update> {
             .with(ConntrackStat::Drop, 0)
             .with(ConntrackStat::EarlyDrop, 0);
         let limits = Limits {
-            count: Some(228_000 + 1500 * round),
+            count: Some(228_000 + 1500 * round.min(2)),
             max: Some(262_144),
             accounting: Some(false),
             timestamps: Some(true),
@@ -194,6 +206,15 @@ fn busy_with(followed: &str, more: Option<TableState>) -> Vec<Update> {
         all.push(update(&mut observer, named(snapshot)));
     }
     all
+}
+
+/// One reading of a node with these Services in iptables mode.
+pub fn node_of(services: &[kptop::proxy::Service]) -> Update {
+    let written = [IpFamily::V4, IpFamily::V6]
+        .into_iter()
+        .flat_map(|family| iptables::write(services, family, &iptables::WriteOptions::default()));
+    let tables = written.map(|(t, c)| state(t, c, TableBackend::XTables)).collect();
+    update(&mut Observer::new(Names::default()), named(Snapshot { tables, ..Snapshot::default() }))
 }
 
 /// A node in nftables mode that still holds the rules of iptables mode, with flows, ipsets and a firewall.

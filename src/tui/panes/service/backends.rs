@@ -56,6 +56,7 @@ pub(in crate::tui::panes) fn draw_short(
     found: Option<(&Update, usize)>,
     list: &mut List,
     focus: bool,
+    several: Option<&str>,
 ) {
     let theme = cx.theme;
     let Some((update, i)) = found else {
@@ -66,7 +67,8 @@ pub(in crate::tui::panes) fn draw_short(
     let service = &update.model.services[i];
     let room = usize::from(area.width.saturating_sub(24));
     let title = format!("{} {}", clip(&screen_label(service), room), service.protocol.name());
-    let note = if area.width >= 110 { meaning(service) } else { "Enter opens it" };
+    let usual = if area.width >= 110 { meaning(service) } else { "Enter opens it" };
+    let note = several.unwrap_or(usual);
     let inner = part(frame, theme, area, &title, note, focus);
     let lines = frontends(theme, service, update.health.get(i), inner.width);
     let used = (lines.len() as u16).min(inner.height.saturating_sub(3).max(1));

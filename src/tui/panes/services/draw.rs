@@ -1,15 +1,17 @@
 //! The list on the screen.
 
 use super::Services;
-use crate::columns::{self, Column, SERVICES, ServiceRow, lost_share};
-use crate::format::{clip_end, plural};
+use super::tree::{Kind, Line as TreeLine, part_label};
+use crate::columns::{self, Column, SERVICES, ServiceRow, Value, together};
+use crate::format::{clip, clip_end, plural};
 use crate::health::HealthState;
 use crate::proxy::Mode;
-use crate::rates::History;
+use crate::rates::{History, service_key};
 use crate::ruleset::IpFamily;
 use crate::tui::keys::Action;
 use crate::tui::pane::{Clicks, Context};
 use crate::tui::panes::widgets::state_style;
+use crate::tui::reader::Update;
 use crate::tui::theme::Theme;
 use crate::tui::widgets::{columns_that_fit, draw_list, heads, part, put, sparkline};
 use ratatui::Frame;
@@ -17,32 +19,22 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Wrap};
+use unicode_width::UnicodeWidthStr;
 
 /// Names wider than this are rare: what is left goes to the trend.
 const NAME: u16 = 56;
 
-fn style_of(theme: Theme, key: &str, row: &ServiceRow<'_>) -> Style {
+fn style_of(theme: Theme, key: &str, row: &ServiceRow<'_>, value: &Value) -> Style {
     let state = state_style(theme, row.health.state);
-    let moving = |rate: Option<f64>| match rate {
-        Some(r) if r > 0.0 => theme.text(),
-        _ => theme.dim(),
-    };
+    let moves = matches!(value, Value::Number(n) if *n > 0.0);
     match key {
         "state" => state,
         "name" if !matches!(row.health.state, HealthState::Healthy | HealthState::Unknown) => state,
         "name" | "held" => theme.text(),
-        "flows" => moving(row.rates.and_then(|r| r.flows.ok())),
-        "packets" => moving(row.rates.and_then(|r| r.packets.ok())),
-        "bytes" => moving(row.rates.and_then(|r| r.bytes.ok())),
-        "loss" => match lost_share(row.health) {
-            Some(share) if share > 0.0 => state,
-            _ => theme.dim(),
-        },
+        "flows" | "packets" | "bytes" if moves => theme.text(),
+        "loss" if moves => state,
         "why" => theme.text(),
-        "refused" => match row.rates.and_then(|r| r.refused.ok()) {
-            Some(r) if r > 0.0 => theme.bad(),
-            _ => theme.dim(),
-        },
+        "refused" if moves => theme.bad(),
         "backends" if row.service.backends.is_empty() && row.service.engine.mode() != Mode::Userspace => {
             theme.bad()
         }
@@ -59,12 +51,12 @@ impl Services {
         let total = cx.update.as_ref().map_or(0, |u| u.model.services.len());
         // The line above, and the heads.
         let list = Rect { y: area.y + 2, height: area.height.saturating_sub(2), ..area };
-        self.list.fit(self.rows.len(), list);
+        self.list.fit(self.tree.len(), list);
         let position = self.list.position();
-        let mut title = match self.rows.len() == total {
+        let passing = self.tree.members().len();
+        let mut title = match passing == total {
             true => format!("Services {position}"),
-            false if position.contains('-') => format!("Services {position}, {total} in all"),
-            false => format!("Services {position} of {total}"),
+            false => format!("Services {position} · {passing} of {total} ports"),
         };
         if let Some(filters) = self.filters(cx.searching) {
             title.push_str(&format!(" · {filters}"));
@@ -78,14 +70,14 @@ impl Services {
             false => format!("{order}{}: {}", by.head, by.meaning()),
         };
         let inner = part(frame, theme, area, &title, &note, focus);
-        if let (true, false, Some(update)) = (self.heat, self.rows.is_empty(), &cx.update) {
+        if let (true, false, Some(update)) = (self.heat, self.tree.len() == 0, &cx.update) {
             self.draw_heat(frame, inner, cx, update);
             return;
         }
         let place = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
         let columns: Vec<&'static Column<columns::Services>> =
             self.shown_columns(cx, place.width).into_iter().map(|i| &SERVICES[i]).collect();
-        let places = columns_that_fit(&columns, place, "name", self.widest.min(NAME));
+        let places = columns_that_fit(&columns, place, "name", self.widest.max(self.tree.widest()).min(NAME));
         heads(frame, theme, &places, Some((SERVICES[self.sort].key, self.reversed)));
         self.heads.clear();
         for (column, place) in &places {
@@ -98,15 +90,83 @@ impl Services {
             frame.render_widget(Paragraph::new(" Reading the kernel …").style(theme.dim()), list);
             return;
         };
-        if self.rows.is_empty() {
+        if self.tree.len() == 0 {
             let text = Paragraph::new(nothing(cx)).style(theme.dim()).wrap(Wrap { trim: false });
             frame.render_widget(text, list);
             return;
         }
         draw_list(frame, theme, &self.list, Some(focus), |frame, line, place| {
-            let Some(row) = self.rows.get(line).and_then(|i| update.row(*i)) else { return };
-            draw_row(frame, theme, &row, &places, place.y, &update.history);
+            let Some(line) = self.tree.line(line) else { return };
+            let members = self.tree.members_of(line);
+            let Some(row) = update.row(line.of) else { return };
+            if !self.pinned.is_empty() && members.iter().any(|i| self.is_pinned(update, *i)) {
+                put(frame, Rect { width: 1, ..place }, "*", theme.key(), false);
+            }
+            match line.kind {
+                Kind::Alone => draw_row(frame, theme, &row, &places, place.y, &update.history, None),
+                Kind::Part => {
+                    let label = format!("  {}", part_label(self.fold(), row.service));
+                    draw_row(frame, theme, &row, &places, place.y, &update.history, Some(label));
+                }
+                Kind::Folded | Kind::Head => self.draw_sum(frame, cx, update, line, &places, place.y),
+            }
         });
+    }
+
+    fn is_pinned(&self, update: &Update, service: usize) -> bool {
+        update.model.services.get(service).is_some_and(|s| self.pinned.contains(&service_key(s)))
+    }
+
+    /// A line of several: figures together, and the state of the worst.
+    fn draw_sum(
+        &self,
+        frame: &mut Frame<'_>,
+        cx: &Context,
+        update: &Update,
+        line: &TreeLine,
+        places: &[(&'static Column<columns::Services>, Rect)],
+        y: u16,
+    ) {
+        let theme = cx.theme;
+        let members = self.tree.members_of(line);
+        let rows: Vec<ServiceRow<'_>> = members.iter().filter_map(|i| update.row(*i)).collect();
+        let Some(worst) = update.row(line.of) else { return };
+        for (column, place) in places {
+            let at = Rect { y, ..*place };
+            let width = usize::from(place.width);
+            let value = together(column, &rows);
+            let style = style_of(theme, column.key, &worst, &value);
+            let text = match column.key {
+                "state" => worst.health.state.symbol().into(),
+                "name" => {
+                    let mark = if line.kind == Kind::Folded { "▸" } else { "▾" };
+                    let note = format!(" {mark} {}", self.tree.note_of(line));
+                    let name = clip(self.tree.name_of(line), width.saturating_sub(note.width()));
+                    put(frame, at, &name, style, false);
+                    let x = at.x + name.width() as u16;
+                    put(
+                        frame,
+                        Rect { x, width: at.right().saturating_sub(x), ..at },
+                        &note,
+                        theme.dim(),
+                        false,
+                    );
+                    continue;
+                }
+                "why" => {
+                    let like = rows.iter().filter(|r| r.health.state == worst.health.state).count();
+                    let why = cause_of(&worst.health.why);
+                    let text = match like == rows.len() || why.is_empty() {
+                        true => why.to_string(),
+                        false => format!("{like} of {}: {why}", rows.len()),
+                    };
+                    clip_end(&text, width)
+                }
+                "trend" => sparkline(&update.history.services(members), width),
+                _ => column.text_of(&value, width),
+            };
+            put(frame, at, &text, style, column.right);
+        }
     }
 }
 
@@ -117,20 +177,23 @@ fn draw_row(
     places: &[(&'static Column<columns::Services>, Rect)],
     y: u16,
     history: &History,
+    label: Option<String>,
 ) {
     for (column, place) in places {
         let width = usize::from(place.width);
-        let text = match column.key {
-            "state" => row.health.state.symbol().into(),
+        let value = (column.value)(row);
+        let text = match (column.key, &label) {
+            ("name", Some(label)) => clip(label, width),
+            ("state", _) => row.health.state.symbol().into(),
             // A Service of both families is listed twice, and nothing else says which is which.
-            "name" if row.service.family == IpFamily::V6 && row.service.name.is_some() => {
-                column.text(row, width.saturating_sub(3)) + " v6"
+            ("name", None) if row.service.family == IpFamily::V6 && row.service.name.is_some() => {
+                column.text_of(&value, width.saturating_sub(3)) + " v6"
             }
-            "why" => clip_end(cause_of(&row.health.why), width),
-            "trend" => sparkline(&history.service(row.place), width),
-            _ => column.text(row, width),
+            ("why", _) => clip_end(cause_of(&row.health.why), width),
+            ("trend", _) => sparkline(&history.service(row.place), width),
+            _ => column.text_of(&value, width),
         };
-        put(frame, Rect { y, ..*place }, &text, style_of(theme, column.key, row), column.right);
+        put(frame, Rect { y, ..*place }, &text, style_of(theme, column.key, row, &value), column.right);
     }
 }
 

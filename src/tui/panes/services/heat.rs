@@ -37,8 +37,8 @@ impl Services {
         let shown: Vec<(usize, Session)> = self
             .list
             .shown()
-            .filter_map(|(line, _)| self.rows.get(line))
-            .map(|i| (*i, update.history.session(*i)))
+            .filter_map(|(line, _)| self.tree.line(line))
+            .map(|l| (l.of, update.history.session(l.of)))
             .collect();
         let within = shown.iter().flat_map(|s| newest_first(&s.1).take(usize::from(cells)));
         let top = within.filter(|v| !v.is_nan()).fold(0.0, f32::max);
@@ -53,7 +53,7 @@ impl Services {
         let right = Rect { x: area.x + 4 + name, width: cells, ..head };
         put(frame, right, &said, theme.head(), true);
         draw_list(frame, theme, &self.list, Some(!self.lower), |frame, line, place| {
-            let Some(row) = self.rows.get(line).and_then(|i| update.row(*i)) else { return };
+            let Some(row) = self.tree.line(line).and_then(|l| update.row(l.of)) else { return };
             let state = state_style(theme, row.health.state);
             put(frame, Rect { x: place.x + 1, width: 1, ..place }, row.health.state.symbol(), state, false);
             let label = crate::format::clip(&screen_label(row.service), usize::from(name));

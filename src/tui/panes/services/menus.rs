@@ -24,23 +24,37 @@ impl Count {
     }
 }
 
+/// A Service port that was counted, for the next one, which may be of the same Service.
+struct Counted<'a, K> {
+    name: Option<(&'a str, &'a str)>,
+    key: Option<K>,
+    loses: bool,
+}
+
 /// Counts the Services of a view by what `of` says of each.
-fn counts<K: Ord>(
+fn counts<K: Ord + Clone>(
     cx: &Context,
     of: impl Fn(&crate::proxy::Service) -> Option<K>,
 ) -> (Count, BTreeMap<K, Count>) {
     let (mut all, mut by) = (Count::default(), BTreeMap::<K, Count>::new());
+    // Ports of one Service come one after the other.
+    let mut last: Option<Counted<'_, K>> = None;
     for row in cx.update.iter().flat_map(|u| u.rows()) {
         let state = row.health.state;
         let loses = state.is_bad() || state == HealthState::NoLocalEndpoints;
+        let name = row.service.name.as_ref().map(|n| (n.namespace.as_str(), n.name.as_str()));
+        let key = of(row.service);
+        let before = last.take().filter(|l| name.is_some() && l.name == name && l.key == key);
+        let lost_before = before.as_ref().is_some_and(|l| l.loses);
         let add = |c: &mut Count| {
-            c.all += 1;
-            c.bad += u64::from(loses);
+            c.all += u64::from(before.is_none());
+            c.bad += u64::from(loses && !lost_before);
         };
         add(&mut all);
-        if let Some(key) = of(row.service) {
-            add(by.entry(key).or_default());
+        if let Some(key) = &key {
+            add(by.entry(key.clone()).or_default());
         }
+        last = Some(Counted { name, key, loses: loses || lost_before });
     }
     (all, by)
 }

@@ -1,7 +1,9 @@
 //! Which Services are shown, and in which order.
 
 use super::Services;
-use crate::columns::{SERVICES, Value};
+use super::tree::Line;
+use crate::columns::{SERVICES, Value, together};
+use crate::config::Fold;
 use crate::health::HealthState;
 use crate::proxy::{endpoint_text, frontend_text};
 use crate::rates::service_key;
@@ -24,6 +26,9 @@ pub(super) fn by_traffic() -> usize {
 fn place(key: &str) -> usize {
     SERVICES.iter().position(|c| c.key == key).unwrap_or(0)
 }
+
+/// What lines are sorted by: pinned ones first, then problems, then the column, then as listed.
+type Key = (bool, Option<HealthState>, Value, usize);
 
 /// How much goes to a Service, in steps of a quarter: those with nearly the same keep their order, and rows do not jump.
 fn step(mean: Option<f32>) -> Value {
@@ -51,8 +56,15 @@ impl Services {
         self.widest = widest as u16 + FAMILY;
     }
 
+    /// Finds what belongs together, which only another structure or the user changes.
+    pub(super) fn find_groups(&mut self, cx: &Context) {
+        let fold = self.fold();
+        self.tree.take(cx.update.iter().flat_map(|u| u.model.services.iter()), fold);
+    }
+
     pub(super) fn remember(&mut self, cx: &Context) {
         self.chosen_key = self.chosen_service(cx).map(service_key).or(self.chosen_key);
+        self.chosen_sum = self.chosen_line().is_some_and(Line::is_sum);
     }
 
     /// Filters and sorts; what was chosen stays chosen.
@@ -72,31 +84,42 @@ impl Services {
                         .zip(self.texts.get(*i))
                         .is_some_and(|(row, text)| self.filter.matches(&row, text)))
         };
-        let mut rows: Vec<usize> = (0..services.len()).filter(passes).collect();
-        if self.sort != by_name() {
-            let value = SERVICES[self.sort].value;
-            let by_traffic = self.sort == by_traffic();
-            let key = |i: usize| match by_traffic {
-                true => step(update.history.mean(i)),
-                false => update.row(i).map_or(Value::AsListed(String::new()), |r| value(&r)),
+        let (column, by_name) = (&SERVICES[self.sort], self.sort == by_name());
+        let by_traffic = self.sort == by_traffic();
+        let worst = |part: &[usize]| part.iter().map(|i| state(*i)).min().unwrap_or_default();
+        let key = |part: &[usize]| -> Key {
+            let figure = match part {
+                _ if by_name => Value::AsListed(String::new()),
+                _ if by_traffic => {
+                    step(part.iter().filter_map(|i| update.history.mean(*i)).reduce(|a, b| a + b))
+                }
+                [one] => update.row(*one).map_or(Value::AsListed(String::new()), |r| (column.value)(&r)),
+                _ => together(column, &part.iter().filter_map(|i| update.row(*i)).collect::<Vec<_>>()),
             };
-            let mut keyed: Vec<(Value, usize)> = rows.into_iter().map(|i| (key(i), i)).collect();
-            keyed.sort_by(|a, b| a.0.order(&b.0).then(a.1.cmp(&b.1)));
-            rows = keyed.into_iter().map(|k| k.1).collect();
-        }
-        if self.reversed {
-            rows.reverse();
-        }
-        if self.problems_first {
-            rows.sort_by_key(|i| state(*i));
-        }
-        self.rows = rows;
+            let is_pinned = !self.pinned.is_empty()
+                && part.iter().any(|i| self.pinned.contains(&service_key(&services[*i])));
+            (!is_pinned, self.problems_first.then(|| worst(part)), figure, part[0])
+        };
+        let reversed = self.reversed;
+        let order = |a: &Key, b: &Key| {
+            let figures = a.2.order(&b.2).then(a.3.cmp(&b.3));
+            (a.0, a.1).cmp(&(b.0, b.1)).then(if reversed { figures.reverse() } else { figures })
+        };
+        let fold = self.fold();
+        let agrees =
+            |part: &[usize]| fold == Fold::Namespaces || part.windows(2).all(|w| state(w[0]) == state(w[1]));
+        let of = |part: &[usize]| {
+            let worst = worst(part);
+            part.iter().copied().find(|i| state(*i) == worst).unwrap_or(part[0])
+        };
+        self.tree.arrange((0..services.len()).filter(passes), key, order, agrees, of);
         if let Some(key) = self.chosen_key
-            && let Some(row) = self.rows.iter().position(|i| service_key(&services[*i]) == key)
+            && let Some(chosen) = self.tree.members().iter().find(|i| service_key(&services[**i]) == key)
+            && let Some(line) = self.tree.place_of(*chosen, self.chosen_sum)
         {
-            self.list.chosen = row;
+            self.list.chosen = line;
         }
-        self.list.len = self.rows.len();
-        self.list.chosen = self.list.chosen.min(self.rows.len().saturating_sub(1));
+        self.list.len = self.tree.len();
+        self.list.chosen = self.list.chosen.min(self.tree.len().saturating_sub(1));
     }
 }
