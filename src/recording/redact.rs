@@ -314,10 +314,14 @@ impl Redactor {
             .collect();
         f.hairpins =
             std::mem::take(&mut f.hairpins).into_iter().map(|(to, v)| (self.endpoint(to), v)).collect();
-        if let Some(of) = &mut f.of_source {
-            a(&mut of.source);
-            of.to = std::mem::take(&mut of.to).into_iter().map(|(to, n)| (self.endpoint(to), n)).collect();
-        }
+        f.of_sources = std::mem::take(&mut f.of_sources)
+            .into_iter()
+            .map(|(source, mut of)| {
+                of.to =
+                    std::mem::take(&mut of.to).into_iter().map(|(to, n)| (self.endpoint(to), n)).collect();
+                (self.address(source), of)
+            })
+            .collect();
         for flow in &mut f.followed {
             for t in [&mut flow.original, &mut flow.reply] {
                 a(&mut t.source);
@@ -444,13 +448,13 @@ mod tests {
     fn where_the_flows_of_one_source_go_is_replaced() {
         let (source, to) = (IpAddr::from([10, 1, 2, 3]), IpAddr::from([10, 4, 5, 6]));
         let mut flows = Flows::default();
-        flows.look_at_source(Some(source));
-        flows.of_source.as_mut().unwrap().to.insert(L4Endpoint::new(6, to, 80), 2);
+        flows.look_at_sources(&[source]);
+        flows.of_sources.get_mut(&source).unwrap().to.insert(L4Endpoint::new(6, to, 80), 2);
         let r = r();
         r.flows(&mut flows);
-        let of = flows.of_source.unwrap();
-        assert_ne!(of.source, source);
-        assert_eq!(of.source, r.address(source));
+        assert_ne!(r.address(source), source);
+        assert_eq!(flows.of_sources.len(), 1);
+        let of = &flows.of_sources[&r.address(source)];
         assert_eq!(of.to.get(&L4Endpoint::new(6, r.address(to), 80)), Some(&2));
         assert!(of.to.keys().all(|k| k.address != to), "{of:?}");
     }

@@ -146,10 +146,8 @@ pub struct UntranslatedFlow {
 }
 
 /// Where the flows of one source go.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFlows {
-    /// The source.
-    pub source: IpAddr,
     /// How many flows it sent to each destination, up to 4,096 of them.
     pub to: HashMap<L4Endpoint, u32, foldhash::fast::FixedState>,
     /// Flows to more destinations.
@@ -195,9 +193,9 @@ pub struct Flows {
     /// True where flows of every destination are kept one by one, as many as there is room for: those of a file.
     pub all_kept: bool,
     wanted: Vec<Followed>,
-    /// Where the flows of the source go that [`Flows::look_at_source`] asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub of_source: Option<SourceFlows>,
+    /// Where the flows of those sources go that [`Flows::look_at_sources`] asked for.
+    #[serde(skip_serializing_if = "HashMap::is_empty")]
+    pub of_sources: HashMap<IpAddr, SourceFlows, foldhash::fast::FixedState>,
 }
 
 /// Names of `enum tcp_conntrack` (`linux/netfilter/nf_conntrack_tcp.h`), as `conntrack -L` prints them.
@@ -220,9 +218,9 @@ impl Flows {
         self.wanted = wanted;
     }
 
-    /// Counts where the flows of this source go.
-    pub fn look_at_source(&mut self, source: Option<IpAddr>) {
-        self.of_source = source.map(|source| SourceFlows { source, to: HashMap::default(), beyond: 0 });
+    /// Counts where the flows of these sources go.
+    pub fn look_at_sources(&mut self, sources: &[IpAddr]) {
+        self.of_sources = sources.iter().map(|s| (*s, SourceFlows::default())).collect();
     }
 
     /// The destinations whose flows are kept.
@@ -253,7 +251,8 @@ impl Flows {
             None if room => drop(self.sources.insert(flow.original.source, 1)),
             None => self.other_sources += 1,
         }
-        if let Some(of) = self.of_source.as_mut().filter(|o| o.source == flow.original.source) {
+        // Most often there are none, and then nothing is looked up.
+        if let Some(of) = self.of_sources.get_mut(&flow.original.source) {
             let o = &flow.original;
             let to = L4Endpoint::new(o.protocol, o.destination, o.destination_port);
             let room = of.to.len() < MAX_DESTINATIONS;
@@ -371,7 +370,7 @@ mod tests {
     #[test]
     fn the_flows_of_one_source_are_counted_by_destination() {
         let mut flows = Flows::default();
-        flows.look_at_source(Some(IpAddr::V4(9.into())));
+        flows.look_at_sources(&[IpAddr::V4(9.into())]);
         let tuple = |source: u32, port: u16| Tuple {
             source: IpAddr::V4(source.into()),
             destination: IpAddr::V4(7.into()),
@@ -392,7 +391,7 @@ mod tests {
             };
             flows.add(&flow);
         }
-        let of = flows.of_source.unwrap();
+        let of = &flows.of_sources[&IpAddr::V4(9.into())];
         let to = |port| of.to.get(&L4Endpoint::new(6, IpAddr::V4(7.into()), port)).copied();
         assert_eq!((to(80), to(443), of.to.len(), of.beyond), (Some(2), Some(1), 2, 0));
     }

@@ -125,8 +125,8 @@ pub struct LookedAt {
     pub memory: Vec<MemoryList>,
     /// Addresses whose new flows are counted as they begin.
     pub events: Vec<IpAddr>,
-    /// A source: where its flows go.
-    pub source: Option<IpAddr>,
+    /// Sources: where their flows go.
+    pub sources: Vec<IpAddr>,
 }
 
 /// Maps of other proxies, and what of them could not be read.
@@ -789,7 +789,7 @@ impl Live {
         self.kept.flows_unread.clear();
         let mut flows = Flows::default();
         flows.follow(self.looked_at.flows.clone());
-        flows.look_at_source(self.looked_at.source);
+        flows.look_at_sources(&self.looked_at.sources);
         match conntrack::limits() {
             // Said once, by `add_conntrack`.
             Err(_) => {

@@ -13,6 +13,7 @@ pub(in crate::tui) enum Section {
     Cpus,
     Sources,
     Services,
+    Matrix,
 }
 
 impl Section {
@@ -25,8 +26,8 @@ impl Section {
         Section::Path,
         Section::Modes,
     ];
-    pub(in crate::tui) const OF_CONNTRACK: [Section; 4] =
-        [Section::Summary, Section::Cpus, Section::Sources, Section::Services];
+    pub(in crate::tui) const OF_CONNTRACK: [Section; 5] =
+        [Section::Summary, Section::Cpus, Section::Sources, Section::Services, Section::Matrix];
 
     pub(in crate::tui) fn title(self) -> &'static str {
         match self {
@@ -41,6 +42,7 @@ impl Section {
             Section::Cpus => "CPUs",
             Section::Sources => "Sources",
             Section::Services => "Services",
+            Section::Matrix => "Matrix",
         }
     }
 }

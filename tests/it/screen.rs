@@ -89,7 +89,7 @@ fn screen(app: &mut App, width: u16, height: u16) -> String {
 /// What it takes to see a pane: its name, the node, and the keys.
 type Sight = (&'static str, fn(ThemeName) -> App, &'static str);
 
-const SIGHTS: [Sight; 36] = [
+const SIGHTS: [Sight; 37] = [
     ("overview", busy, "1"),
     ("overview-moved", moved, "1"),
     ("services", app, ""),
@@ -117,6 +117,7 @@ const SIGHTS: [Sight; 36] = [
     ("conntrack-cpus", busy, "5]"),
     ("conntrack-sources", busy, "5]]"),
     ("conntrack-services", busy, "5]]]"),
+    ("conntrack-matrix", busy, "5]]]]"),
     ("findings", busy, "6j"),
     ("findings-firewall", changing, "6"),
     ("changes", changing, "7"),
@@ -288,6 +289,11 @@ fn conntrack_sources_looks_as_it_did() {
 #[test]
 fn conntrack_services_looks_as_it_did() {
     look("conntrack-services");
+}
+
+#[test]
+fn conntrack_matrix_looks_as_it_did() {
+    look("conntrack-matrix");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Conntrack: how full, what it holds, what it loses, and who fills it.
 
+mod matrix;
+
 use super::widgets::section_strip;
 use crate::format::{clip, count, duration, plural, short};
 use crate::proxy::{endpoint_text, screen_label};
@@ -22,13 +24,15 @@ use ratatui::widgets::Paragraph;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// Conntrack, in four sections.
+/// Conntrack, in sections.
 #[derive(Debug)]
 pub(in crate::tui) struct ConntrackPane {
     section: Section,
     list: List,
     /// Sources, as shown.
     sources: Vec<(IpAddr, u32)>,
+    /// Sources of the matrix.
+    watched: Vec<IpAddr>,
 }
 
 impl ConntrackPane {
@@ -37,7 +41,12 @@ impl ConntrackPane {
     }
 
     pub(in crate::tui) fn new() -> ConntrackPane {
-        ConntrackPane { section: Section::Summary, list: List::default(), sources: Vec::new() }
+        ConntrackPane {
+            section: Section::Summary,
+            list: List::default(),
+            sources: Vec::new(),
+            watched: Vec::new(),
+        }
     }
 }
 
@@ -57,7 +66,7 @@ impl Pane for ConntrackPane {
             return Effect::Nothing;
         }
         match (action, &cx.update) {
-            (Action::Enter, Some(u)) if self.section == Section::Sources => {
+            (Action::Enter, Some(u)) if matches!(self.section, Section::Sources | Section::Matrix) => {
                 // What it asks most, of the Services.
                 let asked = asked(u, self.chosen_source());
                 let most = asked.iter().find_map(|(_, service, _)| *service);
@@ -80,9 +89,11 @@ impl Pane for ConntrackPane {
 
     fn subscriptions(&self, _cx: &Context) -> Subscriptions {
         let mut wanted = Subscriptions::default();
-        if self.section == Section::Sources {
-            wanted.looked_at.source = self.chosen_source();
-        }
+        wanted.looked_at.sources = match self.section {
+            Section::Sources => self.chosen_source().into_iter().collect(),
+            Section::Matrix => self.watched.clone(),
+            _ => Vec::new(),
+        };
         wanted
     }
 
@@ -138,6 +149,12 @@ impl Pane for ConntrackPane {
                 draw_sources(frame, theme, update, (flows.as_deref(), &self.sources), rest, list);
             }
             Section::Services => draw_services(frame, theme, update, rest, list),
+            Section::Matrix => {
+                let all = sources(flows.as_deref());
+                self.watched = matrix::watched(&self.watched, &all);
+                self.sources = all.into_iter().filter(|s| self.watched.contains(&s.0)).collect();
+                matrix::draw(frame, theme, update, (flows.as_deref(), &self.sources), rest, list);
+            }
             _ => draw_summary(frame, theme, update, c, flows.as_deref(), rest, list),
         }
     }
@@ -296,8 +313,8 @@ fn asked(u: &Update, source: Option<IpAddr>) -> Vec<(L4Endpoint, Option<usize>, 
     let flows = u.snapshot.conntrack.as_ref().and_then(|c| c.flows.as_ref()).map(|f| &f.value);
     let (Some(flows), Some(source)) = (flows, source) else { return Vec::new() };
     let mut to: HashMap<L4Endpoint, u32> = HashMap::new();
-    match &flows.of_source {
-        Some(of) if of.source == source => to.extend(of.to.iter().map(|(to, n)| (*to, *n))),
+    match flows.of_sources.get(&source) {
+        Some(of) => to.extend(of.to.iter().map(|(to, n)| (*to, *n))),
         // Of a file all flows are kept.
         _ if flows.all_kept => {
             for f in flows.followed.iter().filter(|f| f.original.source == source) {

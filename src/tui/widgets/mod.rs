@@ -8,4 +8,4 @@ mod spark;
 pub(super) use chart::chart;
 pub(super) use grid::{columns_that_fit, draw_list, heads};
 pub(super) use pieces::{part, put, width};
-pub(super) use spark::{bar, difference_bar, sparkline, sparkline_to, top_of};
+pub(super) use spark::{bar, difference_bar, shade, sparkline, sparkline_to, top_of};

@@ -42,6 +42,18 @@ pub(crate) fn sparkline_to(history: &Recent, width: usize, top: f32) -> String {
     line
 }
 
+/// From the least to the most.
+const SHADES: [&str; 4] = ["░", "▒", "▓", "█"];
+
+/// A cell: a part of the most on a logarithmic scale, as a few Services have nearly all of the traffic.
+pub(crate) fn shade(value: f32, top: f32) -> &'static str {
+    if value <= 0.0 || top <= 0.0 {
+        return "·";
+    }
+    let part = (1.0 + value).ln() / (1.0 + top).ln();
+    SHADES[((part * SHADES.len() as f32).ceil() as usize).clamp(1, SHADES.len()) - 1]
+}
+
 /// A bar of `width` columns, filled to a part between 0 and 1 in steps of an eighth.
 pub(crate) fn bar(part: f64, width: usize) -> String {
     const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
@@ -73,6 +85,12 @@ pub(crate) fn difference_bar(real: f64, expected: f64, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn little_is_seen_beside_much() {
+        assert_eq!([0.0, 0.2, 9.0, 90.0, 1000.0].map(|v| shade(v, 1000.0)), ["·", "░", "▒", "▓", "█"]);
+        assert_eq!(shade(1.0, 0.0), "·");
+    }
 
     #[test]
     fn a_difference_goes_to_its_side() {

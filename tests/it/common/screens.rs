@@ -151,6 +151,8 @@ fn busy_with(followed: &str, more: Option<TableState>, readings: u64) -> Vec<Upd
             }
         }
         let mut flows = Flows::default();
+        let clients: Vec<IpAddr> = (2..8).map(|n| IpAddr::from([10, 244, 128, n])).collect();
+        flows.look_at_sources(&clients);
         let redis = services.iter().find(|s| s.label() == "shop/sessions:redis").unwrap();
         let looked_at = services.iter().find(|s| s.label() == followed).unwrap();
         flows.follow(looked_at.frontends.iter().map(|f| (6, f.address, f.port)).collect());

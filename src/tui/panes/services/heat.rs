@@ -7,21 +7,9 @@ use crate::rates::{Session, service_key};
 use crate::tui::pane::Context;
 use crate::tui::panes::widgets::{counts_new_flows, state_style};
 use crate::tui::reader::Update;
-use crate::tui::widgets::{draw_list, put};
+use crate::tui::widgets::{draw_list, put, shade};
 use ratatui::Frame;
 use ratatui::layout::Rect;
-
-/// From the least to the most.
-const SHADES: [&str; 4] = ["░", "▒", "▓", "█"];
-
-/// A cell: a part of the most on a logarithmic scale, as a few Services have nearly all of the traffic.
-fn shade(value: f32, top: f32) -> &'static str {
-    if value <= 0.0 || top <= 0.0 {
-        return "·";
-    }
-    let part = (1.0 + value).ln() / (1.0 + top).ln();
-    SHADES[((part * SHADES.len() as f32).ceil() as usize).clamp(1, SHADES.len()) - 1]
-}
 
 /// The newest points of a session, the newest first.
 fn newest_first(session: &Session) -> impl Iterator<Item = f32> + '_ {
@@ -73,16 +61,5 @@ impl Services {
                 put(frame, at, text, style, false);
             }
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn little_is_seen_beside_much() {
-        assert_eq!([0.0, 0.2, 9.0, 90.0, 1000.0].map(|v| shade(v, 1000.0)), ["·", "░", "▒", "▓", "█"]);
-        assert_eq!(shade(1.0, 0.0), "·");
     }
 }
