@@ -4,16 +4,16 @@ use super::backends::kind_words;
 use super::flows::{followed, is_to};
 use crate::columns::lost_share;
 use crate::doctor::{Spread, Taken, taken};
-use crate::format::{clip, clip_end, count, nanoseconds, share_text};
+use crate::format::{clip, clip_end, count, nanoseconds, plural, share_text};
 use crate::health::HealthState;
 use crate::proxy::{Frontend, Service, endpoint_text, frontend_text, pod_network, pod_networks};
 use crate::reach::{ALL, SenderKind, taker_words};
-use crate::snapshot::{FlowKey, Snapshot};
+use crate::snapshot::{FlowKey, Latencies, Snapshot};
 use crate::tui::list::List;
 use crate::tui::pane::Context;
 use crate::tui::reader::Update;
 use crate::tui::theme::Theme;
-use crate::tui::widgets::{bar, draw_list, put};
+use crate::tui::widgets::{bar, draw_list, histogram, put};
 use crate::walk::End;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -274,6 +274,9 @@ pub(super) fn draw(
         let text = if service.unknown_backends.is_some() { "not known" } else { "no endpoints" };
         put(frame, at(p.right, area.width.saturating_sub(p.right), body.y), text, theme.bad(), false);
     }
+    let used = from.len().max(lines) as u16 + 1;
+    let rest = Rect { y: body.y + used, height: body.height.saturating_sub(used), ..body };
+    draw_times(frame, theme, rest, &figures.all_latencies());
     draw_list(frame, theme, rows, Some(true), |frame, n, place| {
         let part = rates[n].map_or(0.0, |r| if most > 0.0 { r / most } else { 0.0 });
         draw_backend(frame, theme, (update, i, n), p, Rect { x: area.x, ..place }, part);
@@ -290,6 +293,24 @@ pub(super) fn draw(
         let line = clip_end(&loss_words(&update.snapshot, t), usize::from(text.width));
         put(frame, Rect { y: text.y + 1 + n as u16, ..text }, &line, theme.bad(), false);
     }
+}
+
+/// Where there is room: how long the first answers took.
+fn draw_times(frame: &mut Frame<'_>, theme: Theme, area: Rect, times: &Latencies) {
+    const LEAST: u16 = 6;
+    const MOST: u16 = 11;
+    let quantile = |part| times.quantile(part).map(|t| nanoseconds(t.as_nanos() as f64));
+    let (true, Some((half, most))) = (area.height >= LEAST, quantile(0.5).zip(quantile(0.95))) else {
+        return;
+    };
+    let flows = plural(times.count(), "flow");
+    let head = format!(
+        "Time to the first answer: {flows} in the last minute, half within {half}, 95% within {most}"
+    );
+    let line = Rect { x: area.x + 1, width: area.width.saturating_sub(2), height: 1, ..area };
+    put(frame, line, &clip_end(&head, usize::from(line.width)), theme.head(), false);
+    let plot = Rect { y: area.y + 1, height: area.height.min(MOST) - 1, ..line };
+    histogram(frame, theme, plot, &times.classes().collect::<Vec<_>>());
 }
 
 fn heads(frame: &mut Frame<'_>, theme: Theme, area: Rect, p: Places) {
