@@ -25,6 +25,7 @@ mod input;
 pub mod kube_proxy;
 #[cfg(feature = "lab")]
 pub mod lab;
+pub mod nodes;
 pub mod observe;
 pub mod output;
 pub mod plain;

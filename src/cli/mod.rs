@@ -12,10 +12,12 @@ mod config_file;
 mod demo;
 #[cfg_attr(not(feature = "lab"), path = "demo_of_none.rs")]
 mod demo_of;
+mod diff;
 mod doctor;
 mod drops;
 mod execute;
 mod explain;
+mod fetch;
 mod files;
 mod globals;
 mod http;

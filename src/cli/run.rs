@@ -6,8 +6,8 @@ use super::print::{say, with_hint};
 #[cfg(feature = "lab")]
 use super::{bench, calibrate, demo};
 use super::{
-    collect, compare, config, doctor, drops, explain, files, pages, record, serve, shot, snapshot, source,
-    top, watch,
+    collect, compare, config, diff, doctor, drops, explain, files, pages, record, serve, shot, snapshot,
+    source, top, watch,
 };
 use crate::exit::FAILED;
 use crate::snapshot::facts::{keep_reading, learn_names, run_no_program};
@@ -73,6 +73,9 @@ enum Command {
     Collect(collect::CollectArgs),
     /// Say what each of the files of --from was taken for, what was used of it, and what is still missing.
     Files(files::FilesArgs),
+    /// Set nodes side by side: Services, endpoints, rules and settings that differ, and which node is the odd one. Exit code 1
+    /// where they differ.
+    Diff(diff::DiffArgs),
     /// Show a recording: the whole screen, with time travel.
     Replay(record::ReplayArgs),
     /// Serve what is read as metrics for Prometheus: http://ADDRESS:PORT/metrics.
@@ -109,6 +112,7 @@ impl Command {
             Command::Record(a) => a,
             Command::Collect(a) => a,
             Command::Files(a) => a,
+            Command::Diff(a) => a,
             Command::Replay(a) => a,
             Command::Serve(a) => a,
             #[cfg(feature = "lab")]

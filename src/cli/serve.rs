@@ -7,8 +7,9 @@ use super::http;
 use super::prices::prices;
 use super::print::{print, say};
 use super::source::Source;
+use crate::explain::{Sender, destinations, explain};
 use crate::observe::{Observer, View};
-use crate::output::{Cardinality, METRICS, open_metrics, prometheus_text, samples};
+use crate::output::{self, Cardinality, METRICS, open_metrics, prometheus_text, samples};
 use crate::snapshot::live::Wanted;
 use clap::Args;
 use http_body_util::Full;
@@ -49,6 +50,15 @@ pub(super) struct ServeArgs {
     /// Answer /metrics only to who shows the token in this file: Authorization: Bearer TOKEN.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Answer /snapshot (as `kptop snapshot -o json`) to who shows the token in this file.
+    #[arg(long, value_name = "FILE")]
+    snapshot: Option<PathBuf>,
+    /// Answer /doctor (as `kptop doctor -o json`) to who shows the token in this file.
+    #[arg(long, value_name = "FILE")]
+    doctor: Option<PathBuf>,
+    /// Answer /explain?to=DEST&client=pod|node|outside|ADDRESS (as `kptop explain -o json`) to who shows the token in this file.
+    #[arg(long, value_name = "FILE")]
+    explain: Option<PathBuf>,
     /// Print the metrics with their meaning, and end.
     #[arg(long)]
     list: bool,
@@ -90,7 +100,13 @@ impl Execute for ServeArgs {
         }
         source.need_live("serving metrics")?;
         let names = source.names()?;
-        let token = args.token_file.as_deref().map(Token::read).transpose()?;
+        let token = |file: &Option<PathBuf>| file.as_deref().map(Token::read).transpose();
+        let metrics = token(&args.token_file)?;
+        let pages = Pages {
+            snapshot: token(&args.snapshot)?,
+            doctor: token(&args.doctor)?,
+            explain: token(&args.explain)?,
+        };
         let tls = match (&args.tls_cert, &args.tls_key) {
             (Some(cert), Some(key)) => Some(http::Tls::open(cert, key)?),
             _ => None,
@@ -160,7 +176,7 @@ impl Execute for ServeArgs {
             backends: args.max_backends,
             namespaces: args.namespace.clone(),
         };
-        let site = Site { last, limits, every, token };
+        let site = Site { last, limits, every, token: metrics, pages };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -180,6 +196,7 @@ fn text(status: StatusCode, kind: &'static str, body: String) -> Answer {
 }
 
 const PLAIN: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 
 /// What is answered, and to whom.
 struct Site {
@@ -187,6 +204,22 @@ struct Site {
     limits: Cardinality,
     every: Duration,
     token: Option<Token>,
+    pages: Pages,
+}
+
+/// Pages that name Services and endpoints, and are closed unless a token opens each.
+struct Pages {
+    snapshot: Option<Token>,
+    doctor: Option<Token>,
+    explain: Option<Token>,
+}
+
+impl Pages {
+    /// The paths that are open, for who asks what there is.
+    fn names(&self) -> String {
+        let all = [("/snapshot", &self.snapshot), ("/doctor", &self.doctor), ("/explain?to=", &self.explain)];
+        all.iter().filter(|p| p.1.is_some()).map(|p| format!(", {}", p.0)).collect()
+    }
 }
 
 impl http::Answers for Site {
@@ -197,13 +230,28 @@ impl http::Answers for Site {
             return answer;
         }
         let now = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match request.uri().path() {
-            "/metrics" if !self.token.as_ref().is_none_or(|t| t.is_shown(request)) => {
-                let mut answer = text(StatusCode::UNAUTHORIZED, PLAIN, "a bearer token is needed\n".into());
-                answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-                answer
-            }
+        let path = request.uri().path();
+        let token = match path {
+            "/metrics" => self.token.as_ref(),
+            "/snapshot" => self.pages.snapshot.as_ref(),
+            "/doctor" => self.pages.doctor.as_ref(),
+            "/explain" => self.pages.explain.as_ref(),
+            _ => None,
+        };
+        if token.is_some_and(|t| !t.is_shown(request)) {
+            let mut answer = text(StatusCode::UNAUTHORIZED, PLAIN, "a bearer token is needed\n".into());
+            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            return answer;
+        }
+        match path {
             "/metrics" => self.metrics(request, now),
+            "/snapshot" if token.is_some() => {
+                page(request, now, |v, out| output::write_snapshot_json(v, false, out))
+            }
+            "/doctor" if token.is_some() => page(request, now, |v, out| {
+                output::write_examination_json(&v.examination, &v.model, v.snapshot.taken_at, false, out)
+            }),
+            "/explain" if token.is_some() => explained(request, now),
             // Alive while readings come.
             "/healthz" => match now {
                 Some(l) if l.at.elapsed() < self.every * 5 + Duration::from_secs(30) => {
@@ -216,14 +264,63 @@ impl http::Answers for Site {
                 ),
                 None => not_yet(),
             },
-            "/" => text(StatusCode::OK, PLAIN, "kptop: /metrics, /healthz\n".into()),
-            _ => text(StatusCode::NOT_FOUND, PLAIN, "there are /metrics and /healthz\n".into()),
+            "/" => text(StatusCode::OK, PLAIN, format!("kptop: /metrics, /healthz{}\n", self.pages.names())),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                PLAIN,
+                format!("there are /metrics, /healthz{}\n", self.pages.names()),
+            ),
         }
     }
 }
 
 fn not_yet() -> Answer {
     text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "the first reading is not done yet\n".into())
+}
+
+/// A document of the last reading.
+fn page(
+    request: &Request<Incoming>,
+    now: Option<Last>,
+    write: impl FnOnce(&View, &mut dyn Write) -> io::Result<()>,
+) -> Answer {
+    let Some(last) = now else { return not_yet() };
+    let mut body = Vec::new();
+    let written = write(&last.view, &mut output::Plain::new(&mut body, output::Form::Json));
+    match written.map(|()| String::from_utf8(body)) {
+        Ok(Ok(body)) => http::packed(request, text(StatusCode::OK, JSON, body)),
+        Ok(Err(e)) => text(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{e}\n")),
+        Err(e) => text(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{e}\n")),
+    }
+}
+
+/// `/explain?to=shop/cart&client=outside`
+fn explained(request: &Request<Incoming>, now: Option<Last>) -> Answer {
+    let wrong = |why: String| text(StatusCode::BAD_REQUEST, PLAIN, format!("{why}\n"));
+    let query = request.uri().query().unwrap_or_default();
+    let value = |name: &str| {
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        pairs.find(|p| p.0 == name).map(|p| p.1.into_owned())
+    };
+    let Some(to) = value("to").filter(|t| !t.is_empty()) else {
+        return wrong("where to? /explain?to=shop/cart, ?to=10.96.2.9:8080, ?to=30443&client=outside".into());
+    };
+    let sender = match value("client").as_deref().unwrap_or("pod").parse::<Sender>() {
+        Ok(sender) => sender,
+        Err(why) => return wrong(why.to_string()),
+    };
+    let Some(last) = &now else { return not_yet() };
+    let (snapshot, model) = (&last.view.snapshot, &last.view.model);
+    let answer = destinations(snapshot, model, &to).and_then(|found| match &found[..] {
+        [one] => explain(snapshot, model, one, sender, None),
+        many => Err(format!("`{to}` may be any of {}: say which, by port and protocol", many.len())),
+    });
+    match answer {
+        Ok(e) => page(request, now.clone(), |v, out| {
+            output::write_explanation_json(&e, &v.snapshot, &v.model, false, out)
+        }),
+        Err(why) => wrong(why),
+    }
 }
 
 impl Site {

@@ -9,7 +9,7 @@ use crate::proxy::{
     is_local, owners, unused_endpoints,
 };
 use crate::ruleset::{Hook, TABLE_DORMANT};
-use crate::snapshot::facts::{Cluster, ClusterEndpoint, Stats};
+use crate::snapshot::facts::{Cluster, ClusterEndpoint, Stats, Sysctls};
 use crate::snapshot::{Conntrack, Latencies, Snapshot, TableState};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -28,6 +28,8 @@ struct Document<'a> {
     proxy: ProxyOut<'a>,
     services: Services<'a>,
     conntrack: Option<ConntrackOut>,
+    /// Those that decide what happens to packets, by their path under `/proc/sys`; `None` where they were not read.
+    sysctls: Option<&'a Sysctls>,
     /// How new flows were counted by notices; `None` where they were not.
     notices: Option<NoticesOut>,
     ipvs: Option<IpvsOut<'a>>,
@@ -379,6 +381,7 @@ pub fn write_snapshot(view: &View, indented: bool, out: &mut dyn Write) -> io::R
             })
             .collect(),
         tables: snapshot.tables.iter().map(table).collect(),
+        sysctls: Some(&*snapshot.sysctls).filter(|s| !s.is_empty()),
         services: Services(view),
         api: snapshot.cluster.as_deref().map(|c| ApiOut {
             server: (!c.state.server.is_empty()).then_some(c.state.server.as_str()),

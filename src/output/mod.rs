@@ -5,6 +5,7 @@ mod bench;
 mod changes;
 mod compare;
 mod csv;
+mod diff;
 mod doctor;
 mod drops;
 mod explain;
@@ -20,6 +21,7 @@ pub use bench::{BenchSetup, write_bench, write_bench_csv, write_bench_json, writ
 pub use changes::{write_changes, write_changes_json};
 pub use compare::{write_comparison, write_comparison_json, write_moving};
 pub use csv::write_snapshot as write_snapshot_csv;
+pub use diff::{write_diff, write_diff_json};
 pub use doctor::{write_examination, write_examination_json, write_finding};
 pub use drops::{write_drops, write_drops_head, write_drops_json, write_drops_lines};
 pub use explain::{write_explanation, write_explanation_json};

@@ -36,8 +36,17 @@ impl Columns {
         self.rows.push(cells.iter().map(|c| visible(&one_line(c)).into_owned()).collect());
     }
 
-    /// Writes them.
+    /// Writes them, with their heads.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.write_lines(true, out)
+    }
+
+    /// Writes the rows alone.
+    pub fn write_rows(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.write_lines(false, out)
+    }
+
+    fn write_lines(&self, with_heads: bool, out: &mut dyn Write) -> io::Result<()> {
         let widths: Vec<usize> = self
             .heads
             .iter()
@@ -48,7 +57,7 @@ impl Columns {
             .map(Option::unwrap_or_default)
             .collect();
         let heads: Vec<String> = self.heads.iter().map(|h| h.0.clone()).collect();
-        for row in std::iter::once(&heads).chain(&self.rows) {
+        for row in std::iter::once(&heads).filter(|_| with_heads).chain(&self.rows) {
             let mut line = String::new();
             for ((cell, width), (_, align)) in row.iter().zip(&widths).zip(&self.heads) {
                 let pad = " ".repeat(width.saturating_sub(cell.width()));

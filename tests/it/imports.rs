@@ -243,7 +243,7 @@ const ROWS: &[&[&str]] = &[
     &["columns"],
     &["config"],
     &["bench", "observe"],
-    &["lab", "replay"],
+    &["lab", "nodes", "replay"],
     &["output", "tui"],
     &["cli"],
     &["fuzz"],

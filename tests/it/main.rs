@@ -19,6 +19,7 @@ mod imports;
 mod kernel;
 mod kube_proxy;
 mod manual;
+mod nodes;
 mod pasted;
 mod proxies;
 mod recording;

@@ -1,6 +1,6 @@
 //! The manual describes what is there, and nothing else.
 
-use crate::common::run;
+use crate::common::{run, run_with};
 use kptop::output::METRICS;
 use kptop::snapshot::facts::READS;
 use std::collections::BTreeSet;
@@ -139,6 +139,31 @@ fn assets_are_well_formed() {
     run("bash", &["-n", root.join("packages/build").to_str().unwrap()]);
     let unit = std::fs::read_to_string(root.join("systemd/kptop.service")).unwrap();
     assert!(unit.contains("NoNewPrivileges=yes") && unit.contains("CapabilityBoundingSet=CAP_NET_ADMIN"));
+    // What the plugin installs is what is in the folder, and all of it goes with `uninstall`.
+    let plugin = root.join("kubectl-kptop").display().to_string();
+    let installed = run("sh", &[&plugin, "install", "--dry-run"]);
+    // As kustomize puts them together: its namespace, and the image by its tag.
+    let check = r#"
+import sys, yaml
+of_file = []
+for f in sys.argv[1:]:
+    of_file += [d for d in yaml.safe_load_all(open(f)) if d]
+for d in of_file:
+    if d['kind'] in ('ServiceAccount', 'DaemonSet'):
+        d['metadata']['namespace'] = 'kptop'
+    for s in d.get('subjects', []):
+        s['namespace'] = 'kptop'
+    if d['kind'] == 'DaemonSet':
+        for c in d['spec']['template']['spec']['containers']:
+            c['image'] = 'kptop:0.1.0'
+key = lambda d: (d['kind'], d['metadata']['name'])
+printed = [d for d in yaml.safe_load_all(sys.stdin) if d]
+assert sorted(printed, key=key) == sorted(of_file, key=key), 'assets/kubectl-kptop: manifest() is not assets/kubernetes'
+"#;
+    let files = ["namespace", "rbac", "daemonset"].map(|f| root.join(format!("kubernetes/{f}.yaml")));
+    let files: Vec<&str> =
+        ["-c", check].into_iter().chain(files.iter().map(|f| f.to_str().unwrap())).collect();
+    run_with("python3", &files, &installed);
     // The plugin says how it is used, and refuses what it cannot do.
     let plugin = Command::new(root.join("kubectl-kptop")).output().unwrap();
     assert_eq!(plugin.status.code(), Some(2));

@@ -311,6 +311,61 @@ fn qualities_and_packing_are_honoured() {
     assert!(packed.len() < plain.len() / 3, "{} of {}", packed.len(), plain.len());
 }
 
+/// Pages that name Services are closed unless a flag opens each, with a token of its own; what they print is what the commands do.
+#[test]
+fn pages_are_opened_one_by_one() {
+    let place = Place::new("pages");
+    let [snapshot, doctor, explain] = ["snapshot", "doctor", "explain"].map(|name| {
+        let file = place.file(name);
+        std::fs::write(&file, format!("{name}-secret\n")).unwrap();
+        file.display().to_string()
+    });
+    let (_closed, port) = serve(&["--no-api"]);
+    metrics(port, "text/plain");
+    for path in ["/snapshot", "/doctor", "/explain?to=10.96.2.9"] {
+        let (status, _, body) = get(port, path, "*/*");
+        assert_eq!((status, body.as_str()), (404, "there are /metrics, /healthz\n"), "{path}");
+    }
+    let flags = ["--snapshot", &snapshot, "--doctor", &doctor, "--explain", &explain];
+    let (_open, port) = serve(&[&["--demo", "iptables"][..], &flags].concat());
+    metrics(port, "text/plain");
+    let ask = |path: &str, token: &str| {
+        let url = format!("http://127.0.0.1:{port}{path}");
+        let auth = format!("Authorization: Bearer {token}");
+        let text = run("curl", &["-s", "-w", "\n%{http_code}", "-H", &auth, &url]);
+        let (body, status) = text.rsplit_once('\n').unwrap();
+        (status.to_string(), serde_json::from_str::<Value>(body).unwrap_or(Value::String(body.to_string())))
+    };
+    // A token opens its own page alone.
+    assert_eq!(ask("/snapshot", "doctor-secret").0, "401");
+    let (status, json) = ask("/snapshot", "snapshot-secret");
+    assert_eq!((status.as_str(), json["schema"].as_str()), ("200", Some("kptop.snapshot/1")));
+    assert_eq!(json["services"].as_array().unwrap().len(), 35);
+    let (status, json) = ask("/doctor", "doctor-secret");
+    assert_eq!((status.as_str(), json["schema"].as_str()), ("200", Some("kptop.doctor/1")));
+    let (status, json) = ask("/explain?to=shop%2Fcart&client=outside", "explain-secret");
+    assert_eq!((status.as_str(), json["schema"].as_str()), ("200", Some("kptop.explain/1")), "{json}");
+    for (path, why) in [
+        ("/explain", "where to?"),
+        ("/explain?to=shop/nothing", "shop/nothing"),
+        ("/explain?to=shop/cart&client=nobody", "nobody"),
+        ("/explain?to=%ff%00%", ""),
+    ] {
+        let (status, body) = ask(path, "explain-secret");
+        assert!(status == "400" && body.as_str().is_some_and(|b| b.contains(why)), "{path}: {status} {body}");
+    }
+    // What diff reads of a live node is what it reads of the page.
+    let url = format!("http://127.0.0.1:{port}");
+    let out = Command::new(KPTOP).args(["diff", &url, &url]).output().unwrap();
+    assert_eq!(out.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("--token-file FILE"));
+    let text = run(KPTOP, &["diff", &url, &url, "--token-file", &snapshot]);
+    assert!(
+        text.contains("No difference between 2 nodes") && text.contains("kube-proxy, iptables"),
+        "{text}"
+    );
+}
+
 /// HTTPS, a token, and what listens to everybody says so.
 #[test]
 fn tls_and_tokens_by_files() {
@@ -354,6 +409,18 @@ fn tls_and_tokens_by_files() {
     assert_eq!(status(&[&url]), "401");
     assert_eq!(status(&["-H", "Authorization: Bearer wrong", &url]), "401");
     assert_eq!(status(&[&url.replace("/metrics", "/healthz")]), "200");
+    // Asked by another kptop: the certificate is checked.
+    let (_page, port) = serve(&["--no-api", "--tls-cert", &cert, "--tls-key", &key, "--snapshot", &token]);
+    let url = format!("https://127.0.0.1:{port}");
+    let until = Instant::now() + Duration::from_secs(20);
+    while !run("curl", &["-s", "--cacert", &cert, &format!("{url}/healthz")]).starts_with("ok") {
+        assert!(Instant::now() < until);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let text = run(KPTOP, &["diff", &url, &url, "--token-file", &token, "--ca-file", &cert]);
+    assert!(text.contains("No difference"), "{text}");
+    let out = Command::new(KPTOP).args(["diff", &url, &url, "--token-file", &token]).output().unwrap();
+    assert!(out.status.code() == Some(2) && String::from_utf8_lossy(&out.stderr).contains("--ca-file FILE"));
     // What is no certificate is said.
     let out = Command::new(KPTOP)
         .args(["serve", "--listen", "127.0.0.1:0", "--tls-cert", &token, "--tls-key", &key])

@@ -329,6 +329,8 @@ fn every_subcommand(dir: &std::path::Path) -> Vec<(&'static str, Vec<String>)> {
         "files",
         vec!["--from".into(), "tests/rules/1.36.2/iptables-legacy/small".into(), "files".into()],
     ));
+    let set = |mode: &str| format!("tests/rules/1.36.2/{mode}/small");
+    all.push(("diff", vec!["diff".into(), set("iptables-legacy"), set("nftables")]));
     all.push(("record", [words("record --for 0.5 --every 0.2"), vec![file("out.rec")]].concat()));
     all.push(("replay", vec!["replay".into(), recording.clone(), "--info".into()]));
     all.push(("replay", vec!["replay".into(), recording]));
