@@ -8,7 +8,7 @@ use crate::proxy::Names;
 use crate::recording::Recording;
 use crate::snapshot::Snapshot;
 use jiff::Timestamp;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -296,8 +296,8 @@ impl Player {
                 self.before = Some(last);
             }
             let now = alarms(&self.view);
-            if let Some((id, about)) = now.iter().find(|a| !known.contains(*a)) {
-                return Ok(format!("{about}: {id}"));
+            if let Some(new) = now.iter().find(|a| !known.contains_key(a.0)) {
+                return Ok(new.1.clone());
             }
             known = now;
             if began.elapsed() > SEARCH {
@@ -314,12 +314,12 @@ impl Player {
         if !(0..here).any(|i| self.jump(i).is_ok()) {
             return self.jump(here).map(|()| "nothing is found before".into());
         }
-        let mut known = HashSet::new();
+        let mut known = HashMap::new();
         let mut up_to = None;
         loop {
             let now = alarms(&self.view);
-            if let Some((id, about)) = now.iter().find(|a| !known.contains(*a)) {
-                found = Some((self.index, format!("{about}: {id}")));
+            if let Some(new) = now.iter().find(|a| !known.contains_key(a.0)) {
+                found = Some((self.index, new.1.clone()));
             }
             known = now;
             if self.index + 1 >= here {
@@ -342,10 +342,10 @@ impl Player {
     }
 }
 
-/// Findings that one would be called for.
-fn alarms(view: &View) -> HashSet<(&'static str, String)> {
+/// Findings that one would be called for, with what they are for people.
+fn alarms(view: &View) -> HashMap<(&'static str, String), String> {
     let found = view.examination.findings.iter().filter(|f| f.severity <= Severity::Warning);
-    found.map(|f| (f.id, f.about.clone())).collect()
+    found.map(|f| ((f.id, f.about.clone()), format!("{}: {}", f.about, f.title))).collect()
 }
 
 /// Understands a reading, with those shortly before it.

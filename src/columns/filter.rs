@@ -154,7 +154,10 @@ impl Term {
             ("state", "dropping") => "no_local_endpoints",
             _ => wanted,
         };
-        let wanted = match (operator, number(wanted, SERVICES[column].unit)) {
+        // Shares are shown as percent: more than all of it is nothing that one could look for.
+        let figure = number(wanted, SERVICES[column].unit);
+        let figure = figure.map(|n| if SERVICES[column].unit == "share" && n > 1.0 { n / 100.0 } else { n });
+        let wanted = match (operator, figure) {
             (Operator::Contains, _) => Wanted::Text(wanted.to_lowercase()),
             (_, Some(n)) => Wanted::Number(n),
             (Operator::Equal, None) => Wanted::Text(wanted.to_lowercase()),
@@ -236,6 +239,10 @@ mod tests {
         assert_eq!(passing("ns=shop backends>=6"), ["shop/frontend:http TCP", "shop/catalog:http TCP"]);
         assert_eq!(passing("backends<1 -ns:shop"), ["monitoring/agent-elsewhere:otlp TCP"]);
         assert_eq!(passing("flows>0"), [""; 0]); // no rates yet: not more than 0
+        // A share as it is shown, with its sign or without.
+        assert!(!passing("loss>10").is_empty());
+        assert_eq!(passing("loss>10"), passing("loss>10%"));
+        assert_eq!(passing("loss>0.1"), passing("loss>10%"));
         assert_eq!(passing("shop/cart:").len(), 0);
         assert_eq!(passing("ns: cart"), ["shop/cart TCP"]); // as one types
         assert_eq!(passing("frontend:http"), ["shop/frontend:http TCP"]); // a name, not only a column

@@ -252,6 +252,11 @@ impl<'a> CheckContext<'a> {
         self.taken.iter().filter(move |t| cause_of(self.snapshot, t.taker) == id)
     }
 
+    /// True where some new flows to a Service are lost for certain.
+    pub(super) fn loses(&self, service: usize) -> bool {
+        self.taken.iter().any(|t| t.losses.iter().any(|l| l.service == service))
+    }
+
     /// Services active, with their places.
     pub(super) fn active_services(&self) -> impl Iterator<Item = (usize, &'a Service)> {
         self.model.services.iter().enumerate().filter(|(_, s)| !s.stale)

@@ -30,6 +30,9 @@ const LOST: [(&str, &str); 9] = [
 
 /// What rose between two readings, the most first; and what does not change, if there is any.
 pub fn counted(before: (&Snapshot, &NodeRates), now: (&Snapshot, &NodeRates)) -> Vec<Counted> {
+    // A rule that was not there in the earlier reading has counted since then, all of it.
+    let complete = before.0.rules_read() && !before.0.outline;
+    let is_rule = |name: &str| now.1.causes.iter().any(|c| c.name == name);
     let of = |(snapshot, node): (&Snapshot, &NodeRates)| -> BTreeMap<String, u64> {
         let mut all: BTreeMap<String, u64> = node.causes.iter().map(|c| (c.name.clone(), c.total)).collect();
         if let Some(c) = &snapshot.counters {
@@ -48,11 +51,42 @@ pub fn counted(before: (&Snapshot, &NodeRates), now: (&Snapshot, &NodeRates)) ->
     let mut all: Vec<Counted> = of(now)
         .into_iter()
         .map(|(name, total)| {
-            let was = old.get(&name).copied().unwrap_or(total);
+            let unknown = if complete && is_rule(&name) { 0 } else { total };
+            let was = old.get(&name).copied().unwrap_or(unknown);
             Counted { by: Rise::by(was, total).unwrap_or(0), name, total }
         })
         .filter(|c| c.total > 0)
         .collect();
     all.sort_by(|a, b| b.by.cmp(&a.by).then(b.total.cmp(&a.total)).then(a.name.cmp(&b.name)));
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rates::{Cause, CauseKind, NoRate};
+
+    fn node(causes: &[(&str, u64)]) -> NodeRates {
+        let cause = |(name, total): &(&str, u64)| Cause {
+            kind: CauseKind::Rules,
+            name: (*name).into(),
+            rate: Err(NoRate::FirstSample),
+            total: *total,
+        };
+        NodeRates { causes: causes.iter().map(cause).collect(), ..NodeRates::default() }
+    }
+
+    #[test]
+    fn a_rule_that_came_later_has_counted_since() {
+        let s = Snapshot::default();
+        let (before, now) = (node(&[("old", 100)]), node(&[("old", 103), ("new", 7)]));
+        let rose = |first: &Snapshot| -> Vec<(String, u64)> {
+            let all = counted((first, &before), (&s, &now));
+            all.into_iter().filter(|c| c.total > 0 && !c.name.contains('(')).map(|c| (c.name, c.by)).collect()
+        };
+        assert_eq!(rose(&s), [("new".into(), 7), ("old".into(), 3)]);
+        // Of an earlier reading that was not whole nobody knows what was there.
+        let outline = Snapshot { outline: true, ..Snapshot::default() };
+        assert_eq!(rose(&outline), [("old".into(), 3), ("new".into(), 0)]);
+    }
 }

@@ -126,10 +126,16 @@ impl App {
         if self.message.is_some() || u.moment.is_some() || u.snapshot.failed().next().is_some() {
             return;
         }
-        self.message = Some(match u.health.bad() as u64 {
+        // As `kubectl get services` counts them.
+        let bad = u.rows().filter(|r| r.health.state.is_bad()).map(|r| match &r.service.name {
+            Some(n) => format!("{}/{}", n.namespace, n.name),
+            None => r.service.label(),
+        });
+        let bad = bad.collect::<std::collections::HashSet<_>>().len() as u64;
+        self.message = Some(match bad {
             0 => "? has the keys · : goes to a Service, an address, a port".into(),
             n => format!(
-                "{} {} new flows: 6 says why · ? has the keys · : goes to a Service",
+                "{} {} new flows: ! lists them · ? has the keys · : goes to a Service",
                 crate::format::plural(n, "Service"),
                 if n == 1 { "loses or refuses" } else { "lose or refuse" }
             ),

@@ -33,6 +33,8 @@ pub(in crate::tui) struct ConntrackPane {
     sources: Vec<(IpAddr, u32)>,
     /// Sources of the matrix.
     watched: Vec<IpAddr>,
+    /// The chosen source, whatever line it is on.
+    chosen: Option<IpAddr>,
 }
 
 impl ConntrackPane {
@@ -46,6 +48,7 @@ impl ConntrackPane {
             list: List::default(),
             sources: Vec::new(),
             watched: Vec::new(),
+            chosen: None,
         }
     }
 }
@@ -63,6 +66,7 @@ impl Pane for ConntrackPane {
         if let Some(section) = section_after(&Section::OF_CONNTRACK, self.section, action) {
             self.section = section;
             self.list.go_to_top();
+            self.chosen = None;
             return Effect::Nothing;
         }
         match (action, &cx.update) {
@@ -71,6 +75,9 @@ impl Pane for ConntrackPane {
                 let asked = asked(u, self.chosen_source());
                 let most = asked.iter().find_map(|(_, service, _)| *service);
                 match most {
+                    None if asked.is_empty() => Effect::Notice(
+                        "where its flows go is not counted yet: the next reading says it".into(),
+                    ),
                     Some(i) => Effect::Go(Request::Service(i, Section::Flows)),
                     None => Effect::Notice("it asks no Service right now".into()),
                 }
@@ -85,6 +92,10 @@ impl Pane for ConntrackPane {
 
     fn lists(&mut self) -> Lists<'_> {
         Lists::one(&mut self.list)
+    }
+
+    fn on_chosen(&mut self, _cx: &Context) {
+        self.chosen = self.chosen_source();
     }
 
     fn subscriptions(&self, _cx: &Context) -> Subscriptions {
@@ -146,6 +157,7 @@ impl Pane for ConntrackPane {
             Section::Cpus => draw_cpus(frame, theme, update, c, rest, list),
             Section::Sources => {
                 self.sources = sources(flows.as_deref());
+                choose(list, &self.sources, self.chosen);
                 draw_sources(frame, theme, update, (flows.as_deref(), &self.sources), rest, list);
             }
             Section::Services => draw_services(frame, theme, update, rest, list),
@@ -153,10 +165,18 @@ impl Pane for ConntrackPane {
                 let all = sources(flows.as_deref());
                 self.watched = matrix::watched(&self.watched, &all);
                 self.sources = all.into_iter().filter(|s| self.watched.contains(&s.0)).collect();
+                choose(list, &self.sources, self.chosen);
                 matrix::draw(frame, theme, update, (flows.as_deref(), &self.sources), rest, list);
             }
             _ => draw_summary(frame, theme, update, c, flows.as_deref(), rest, list),
         }
+    }
+}
+
+/// A source stays chosen where the order of sources is another.
+fn choose(list: &mut List, sources: &[(IpAddr, u32)], chosen: Option<IpAddr>) {
+    if let Some(at) = chosen.and_then(|c| sources.iter().position(|s| s.0 == c)) {
+        list.chosen = at;
     }
 }
 

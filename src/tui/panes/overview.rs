@@ -265,7 +265,14 @@ fn draw_movers(frame: &mut Frame<'_>, theme: Theme, update: &Update, movers: &[u
         put(frame, at, &sparkline(&update.history.service(*i), usize::from(trend)), theme.busy(), false);
     }
     if movers.is_empty() {
-        let text = if counted { "no new flows right now" } else { "no flows to Services" };
+        let of_maps = |s: &Service| s.engine.mode().keeps_no_rules();
+        let text = match counted {
+            _ if update.model.services.iter().all(of_maps) && !update.model.services.is_empty() => {
+                "nothing that kptop reads counts flows to these Services"
+            }
+            true => "no new flows right now",
+            false => "no flows to Services",
+        };
         spans(frame, line(inner, 0), vec![Span::styled(text, theme.dim())]);
     }
 }

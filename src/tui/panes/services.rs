@@ -35,6 +35,8 @@ pub(in crate::tui) struct Services {
     /// What is shown, line by line.
     tree: Tree,
     fold: Fold,
+    /// Services that are shown, as `kubectl get services` counts them.
+    objects: usize,
     /// Which Service port is chosen, whatever line it is on.
     chosen_key: Option<u64>,
     /// The line above it and its like is chosen.
@@ -74,6 +76,7 @@ impl Services {
             lower: false,
             tree: Tree::default(),
             fold: config.fold.unwrap_or_default(),
+            objects: 0,
             chosen_key: None,
             chosen_sum: false,
             pinned: HashSet::new(),
@@ -301,7 +304,8 @@ impl Pane for Services {
             Action::Focus if self.set_open(true, cx) => return Effect::Nothing,
             Action::Left if self.set_open(false, cx) => return Effect::Nothing,
             Action::Focus => {
-                self.lower = self.chosen_service(cx).is_some();
+                // What has no rows takes no keys.
+                self.lower = self.chosen_service(cx).is_some_and(|s| !s.backends.is_empty());
                 return Effect::Nothing;
             }
             Action::Columns => {

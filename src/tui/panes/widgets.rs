@@ -53,8 +53,19 @@ pub(super) fn section_strip(
     label: &dyn Fn(Section) -> String,
     clicks: &mut Clicks,
 ) {
+    // Where not all of them fit, the first ones go until the one that is shown does.
+    let width_of = |s: &Section| label(*s).width() + 1;
+    let at = all.iter().position(|s| *s == now).unwrap_or(0);
+    let room = usize::from(area.width).saturating_sub(1);
+    let fits =
+        |first: usize, cut: usize| all[first..=at].iter().map(width_of).sum::<usize>() + cut <= room + 1;
+    let first = (0..=at).find(|f| fits(*f, if *f > 0 { 2 } else { 0 })).unwrap_or(at);
     let mut x = area.x + 1;
-    for section in all {
+    if first > 0 {
+        put(frame, Rect { x, y: area.y, width: 1, height: 1 }, "…", theme.dim(), false);
+        x += 2;
+    }
+    for section in &all[first..] {
         let text = label(*section);
         let width = (text.width() as u16).min(area.right().saturating_sub(x));
         let place = Rect { x, y: area.y, width, height: 1 };

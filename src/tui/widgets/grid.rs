@@ -6,6 +6,7 @@ use crate::tui::list::List;
 use crate::tui::theme::Theme;
 use ratatui::Frame;
 use ratatui::layout::Rect;
+use unicode_width::UnicodeWidthStr;
 
 /// Width that a flexible column has at least.
 const LEAST: u16 = 10;
@@ -72,7 +73,14 @@ pub(in crate::tui) fn heads<R: Rows>(
             }
             _ => (theme.head(), ""),
         };
-        put(frame, *place, &format!("{}{arrow}", column.head), style, column.right);
+        let text = format!("{}{arrow}", column.head);
+        // The mark may take the blank before a head that fills its column.
+        let wide = (text.width() as u16).saturating_sub(place.width).min(u16::from(place.x > 0));
+        let place = match column.right {
+            true => Rect { x: place.x - wide, width: place.width + wide, ..*place },
+            false => Rect { width: place.width + wide, ..*place },
+        };
+        put(frame, place, &text, style, column.right);
     }
 }
 

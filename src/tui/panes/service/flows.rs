@@ -94,10 +94,15 @@ fn turnover_words(service: &Service, snapshot: &Snapshot, events: &FlowEvents) -
     let seconds = events.span.as_secs_f64().max(0.001);
     let mut words = vec![
         format!(
-            "in {}: {} began ({} a second)",
+            "in {}: {} began{}",
             duration(events.span),
             count(sum.began),
-            short(sum.began as f64 / seconds)
+            // A rate of less than a second would be a guess.
+            if seconds < 1.0 {
+                String::new()
+            } else {
+                format!(" ({} a second)", short(sum.began as f64 / seconds))
+            }
         ),
         format!("{} ended", count(sum.ended)),
     ];

@@ -6,7 +6,9 @@ use crate::columns::lost_share;
 use crate::doctor::{Spread, Taken, taken};
 use crate::format::{clip, clip_end, count, nanoseconds, plural, share_text};
 use crate::health::HealthState;
-use crate::proxy::{Frontend, Service, endpoint_text, frontend_text, pod_network, pod_networks};
+use crate::proxy::{
+    CounterSource, Frontend, Service, endpoint_text, frontend_text, pod_network, pod_networks,
+};
 use crate::reach::{ALL, SenderKind, taker_words};
 use crate::snapshot::{FlowKey, Latencies, Snapshot};
 use crate::tui::list::List;
@@ -118,7 +120,9 @@ fn held_by_sender(update: &Update, service: &Service) -> Option<[u64; 3]> {
         };
         by[kind] += 1;
     }
-    Some(by)
+    // So many are read one by one at most; the rest is as they are.
+    let (all, read) = (flows.followed_count, flows.followed.len() as u64);
+    Some(by.map(|n| if read > 0 && all > read { n * all / read } else { n }))
 }
 
 fn senders(update: &Update, i: usize, service: &Service) -> Vec<From> {
@@ -204,8 +208,12 @@ pub(super) fn draw(
     let lost = taken_of(update, i);
     let figures = update.model.figures(i);
     let spread = Spread::of(service, figures);
+    let by_conntrack = service.backends.iter().any(|b| b.source == CounterSource::Conntrack);
+    let bends = by_conntrack && !lost.is_empty();
     let verdict = match service.backends.is_empty() {
         true => super::backends::no_backends(service).trim().to_string(),
+        // Conntrack has no flow whose first packet was dropped.
+        false if bends => "spread not judged: flows that are lost are not counted in this mode".into(),
         false => spread.words(),
     };
     let widest = |all: &mut dyn Iterator<Item = usize>| all.max().unwrap_or(1) as u16;
@@ -287,7 +295,7 @@ pub(super) fn draw(
     };
     // The verdict, then what is lost.
     let text = Rect { x: area.x + 1, y: body.bottom(), width: area.width.saturating_sub(2), height: 1 };
-    let style = if spread.is_uneven() { theme.warn() } else { theme.dim() };
+    let style = if spread.is_uneven() && !bends { theme.warn() } else { theme.dim() };
     put(frame, text, &clip_end(&verdict, usize::from(text.width)), style, false);
     for (n, t) in lost.iter().enumerate().take(usize::from(below - 1)) {
         let line = clip_end(&loss_words(&update.snapshot, t), usize::from(text.width));
@@ -325,6 +333,9 @@ fn heads(frame: &mut Frame<'_>, theme: Theme, area: Rect, p: Places) {
             put(frame, at(x, width), head, theme.head(), true);
             x += width;
         }
+    }
+    if p.bar > 9 {
+        put(frame, at(x + 1, p.bar), "NEW FLOWS", theme.head(), false);
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Services;
 use super::tree::{Kind, Line as TreeLine, part_label};
 use crate::columns::{self, Column, SERVICES, ServiceRow, Value, together};
+use crate::config::Fold;
 use crate::format::{clip, clip_end, plural};
 use crate::health::HealthState;
 use crate::proxy::Mode;
@@ -53,10 +54,21 @@ impl Services {
         let list = Rect { y: area.y + 2, height: area.height.saturating_sub(2), ..area };
         self.list.fit(self.tree.len(), list);
         let position = self.list.position();
+        let is_cut = position.contains('-');
+        let shown = match self.fold() {
+            // A line each: where one is among them says how many there are.
+            Fold::Services if self.tree.len() == self.objects => format!("Services {position}"),
+            Fold::Namespaces => {
+                let namespaces = plural(self.tree.groups() as u64, "namespace");
+                format!("Services {} in {namespaces}", self.objects)
+            }
+            _ if is_cut => format!("Services {} · lines {position}", self.objects),
+            _ => format!("Services {}", self.objects),
+        };
         let passing = self.tree.members().len();
         let mut title = match passing == total {
-            true => format!("Services {position}"),
-            false => format!("Services {position} · {passing} of {total} ports"),
+            true => shown,
+            false => format!("{shown} · {passing} of {total} ports"),
         };
         if let Some(filters) = self.filters(cx.searching) {
             title.push_str(&format!(" · {filters}"));
@@ -99,7 +111,7 @@ impl Services {
             let Some(line) = self.tree.line(line) else { return };
             let members = self.tree.members_of(line);
             let Some(row) = update.row(line.of) else { return };
-            if !self.pinned.is_empty() && members.iter().any(|i| self.is_pinned(update, *i)) {
+            if !self.pinned.is_empty() && members.iter().all(|i| self.is_pinned(update, *i)) {
                 put(frame, Rect { width: 1, ..place }, "*", theme.key(), false);
             }
             match line.kind {
@@ -140,7 +152,8 @@ impl Services {
                 "state" => worst.health.state.symbol().into(),
                 "name" => {
                     let mark = if line.kind == Kind::Folded { "▸" } else { "▾" };
-                    let note = format!(" {mark} {}", self.tree.note_of(line));
+                    let services = rows.iter().map(|r| r.service);
+                    let note = format!(" {mark} {}", self.tree.note_of(self.fold(), line, services));
                     let name = clip(self.tree.name_of(line), width.saturating_sub(note.width()));
                     put(frame, at, &name, style, false);
                     let x = at.x + name.width() as u16;

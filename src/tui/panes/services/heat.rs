@@ -1,7 +1,7 @@
 //! The map of Services over the session: a row a Service, a cell a span of time, the darker the more new flows.
 
 use super::Services;
-use crate::format::{duration, short};
+use crate::format::{clip_end, duration, short};
 use crate::proxy::screen_label;
 use crate::rates::{Session, service_key};
 use crate::tui::pane::Context;
@@ -47,6 +47,12 @@ impl Services {
             let label = crate::format::clip(&screen_label(row.service), usize::from(name));
             put(frame, Rect { x: place.x + 3, width: name, ..place }, &label, theme.text(), false);
             let Some((_, session)) = shown.iter().find(|s| s.0 == row.place) else { return };
+            let is_blank = newest_first(session).all(|v| v.is_nan() || v <= 0.0);
+            if is_blank && !row.health.why.is_empty() {
+                let at = Rect { x: place.x + 4 + name, width: cells, ..place };
+                put(frame, at, &clip_end(&row.health.why, usize::from(cells)), theme.dim(), false);
+                return;
+            }
             let lost = update.losses.of(service_key(row.service));
             let mut lost = lost.into_iter().flat_map(newest_first);
             for (n, value) in (0..cells).zip(newest_first(session)) {

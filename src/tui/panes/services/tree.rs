@@ -96,7 +96,7 @@ impl Tree {
     }
 
     /// Makes the lines of these Service ports, which come in the order of the model. `order` sorts groups by their members; those of
-    /// one group keep their order. `agrees` says whether a group is one line where the user has not chosen; `of` names the port that
+    /// one group keep their order, unless `sort_parts`. `agrees` says whether a group is one line where the user has not chosen; `of` names the port that
     /// stands for it.
     pub(super) fn arrange<K>(
         &mut self,
@@ -105,6 +105,7 @@ impl Tree {
         order: impl Fn(&K, &K) -> std::cmp::Ordering,
         agrees: impl Fn(&[usize]) -> bool,
         of: impl Fn(&[usize]) -> usize,
+        sort_parts: bool,
     ) {
         self.members = shown.filter(|i| *i < self.groups.len()).collect();
         // Ports of a group are next to each other in the model, but for leftovers of other modes.
@@ -134,9 +135,20 @@ impl Tree {
             let kind = if is_open { Kind::Head } else { Kind::Folded };
             self.lines.push(line(of(part), kind, range.clone()));
             if is_open {
-                self.lines.extend(range.map(|at| line(members[at], Kind::Part, at..at + 1)));
+                let mut parts: Vec<usize> = range.collect();
+                if sort_parts {
+                    let keys: HashMap<usize, K> =
+                        parts.iter().map(|at| (*at, key(&members[*at..=*at]))).collect();
+                    parts.sort_by(|a, b| order(&keys[a], &keys[b]));
+                }
+                self.lines.extend(parts.into_iter().map(|at| line(members[at], Kind::Part, at..at + 1)));
             }
         }
+    }
+
+    /// How many groups are shown, folded or not.
+    pub(super) fn groups(&self) -> usize {
+        self.lines.iter().filter(|l| l.kind != Kind::Part).count()
     }
 
     /// How many lines there are.
@@ -164,9 +176,18 @@ impl Tree {
         self.names.get(line.group as usize).map_or("", String::as_str)
     }
 
-    /// What is in the group of a line: `3 ports v4+v6`, `12 Services`.
-    pub(super) fn note_of(&self, line: &Line) -> &str {
-        self.notes.get(line.group as usize).map_or("", String::as_str)
+    /// What a line holds: `3 ports v4+v6`, `12 Services`; where a filter holds some back, what is left.
+    pub(super) fn note_of<'a>(
+        &self,
+        fold: Fold,
+        line: &Line,
+        shown: impl Iterator<Item = &'a Service>,
+    ) -> String {
+        let all = self.groups.iter().filter(|g| **g == line.group).count();
+        match line.members.len() == all {
+            true => self.notes.get(line.group as usize).cloned().unwrap_or_default(),
+            false => format!("{} shown", note_of(fold, shown)),
+        }
     }
 
     /// The most columns that the name of a group takes, with what is in it.
@@ -214,6 +235,7 @@ fn note_of<'a>(fold: Fold, services: impl Iterator<Item = &'a Service>) -> Strin
         return crate::format::plural(names.len() as u64, "Service");
     }
     match (ports.len(), families.len()) {
+        (1, 1) if all == 1 => "1 port".into(),
         (1, 1) => format!("in {all} modes"),
         (1, _) => "v4+v6".into(),
         (n, 1) => format!("{n} ports"),
