@@ -7,10 +7,11 @@ use super::print::{Format, with_hint};
 use super::snapshot::print_snapshot;
 use super::source::Source;
 use super::top::show;
+use crate::lab::{Fault, shop};
 use crate::proxy::Names;
 use crate::snapshot::live::Live;
 use crate::tui::Input;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -28,12 +29,45 @@ pub(super) struct DemoArgs {
     /// Traffic, times the usual.
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = parse_scale)]
     traffic: f32,
+    /// Make a fault, as it comes about on real nodes; its story is in the manual.
+    #[arg(long, value_enum, value_name = "NAME")]
+    fault: Option<DemoFault>,
+    /// With --fault: seconds until it comes.
+    #[arg(long, value_name = "SECONDS", default_value = "10", requires = "fault", value_parser = clap::value_parser!(u64).range(0..=3600))]
+    after: u64,
     /// Print a snapshot once the traffic has run for a while, instead of the live screen.
     #[arg(short, long, value_enum, value_name = "FORMAT")]
     output: Option<Format>,
     /// With --output: seconds of traffic before the snapshot.
     #[arg(long = "for", value_name = "SECONDS", default_value = "3", value_parser = clap::value_parser!(u64).range(0..=3600))]
     seconds: u64,
+}
+
+/// Faults, each with a story in the manual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DemoFault {
+    /// A firewall's rule drops what goes to one of four backends of shop/cart.
+    ForeignDrop,
+    /// The pods of monitoring/statsd are replaced, and a client's datagrams still go to one that is gone.
+    StaleUdp,
+    /// kube-proxy's rules are flushed.
+    Wiped,
+    /// The node's own connections may take the ports of Services.
+    NodePortTaken,
+    /// kube-proxy takes connections and answers nothing.
+    KubeProxyStuck,
+}
+
+impl DemoFault {
+    fn of_lab(self) -> Fault {
+        match self {
+            DemoFault::ForeignDrop => Fault::ForeignDrop,
+            DemoFault::StaleUdp => Fault::StaleUdp,
+            DemoFault::Wiped => Fault::Wiped,
+            DemoFault::NodePortTaken => Fault::NodePortTaken,
+            DemoFault::KubeProxyStuck => Fault::KubeProxyStuck,
+        }
+    }
 }
 
 fn parse_scale(text: &str) -> Result<f32, String> {
@@ -59,14 +93,21 @@ impl Execute for DemoArgs {
         let (args, options) = (self, options(globals)?);
         become_root()?; // before the first thread
         let services = args.services.map(|n| n as usize);
-        let lab =
-            start(args.mode.unwrap_or_else(usual_mode), services, args.backends as usize, args.traffic)?;
+        let mode = args.mode.unwrap_or_else(usual_mode);
+        let mut lab = start(mode, services, args.backends as usize, args.traffic)?;
+        if let Some(fault) = args.fault {
+            let services = shop::services(services, args.backends as usize);
+            let after = Duration::from_secs(args.after);
+            lab.fault(fault.of_lab(), after, mode.engine(), &services).map_err(|e| with_hint(&e))?;
+        }
+        // One of the faults is kube-proxy's own: it is asked as on a node.
+        let ask = args.fault == Some(DemoFault::KubeProxyStuck);
         let (node, objects, bpffs) = (lab.node().clone(), lab.objects(), lab.bpffs());
         let count_flows = globals.source.new_flows;
         if let Some(format) = args.output {
             std::thread::sleep(Duration::from_secs(args.seconds));
             let live = Live::enter(&node).map_err(|e| with_hint(&e))?;
-            let live = Box::new(live.with_objects(objects).with_maps(bpffs));
+            let live = Box::new(live.with_objects(objects).with_maps(bpffs).asking_kube_proxy(ask));
             return print_snapshot(
                 Source::Live { live, api: None, _demo: Some(lab) },
                 Names::default(),
@@ -77,7 +118,7 @@ impl Execute for DemoArgs {
         show(
             Input::Live(Box::new(move || {
                 let live = Live::enter(&node)?.with_objects(objects.clone()).with_maps(bpffs.clone());
-                Ok(live.counting_new_flows(count_flows))
+                Ok(live.asking_kube_proxy(ask).counting_new_flows(count_flows))
             })),
             Names::default(),
             options,

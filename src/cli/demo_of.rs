@@ -25,6 +25,18 @@ pub(super) enum DemoMode {
 }
 
 impl DemoMode {
+    /// What holds its Services.
+    pub(super) fn engine(self) -> Engine {
+        match self {
+            DemoMode::Iptables => Engine::IptablesLegacy,
+            DemoMode::IptablesNft => Engine::IptablesNft,
+            DemoMode::Nftables => Engine::Nftables,
+            DemoMode::Ipvs => Engine::Ipvs,
+            DemoMode::Cilium => Engine::Cilium,
+            DemoMode::Calico => Engine::CalicoEbpf,
+        }
+    }
+
     /// False for modes whose traffic only their own programs could carry.
     pub(super) fn has_traffic(self) -> bool {
         !matches!(self, DemoMode::Cilium | DemoMode::Calico)
@@ -125,14 +137,7 @@ pub(super) fn start(
 ) -> Result<Lab, String> {
     let services = shop::services(services, backends);
     let options = LabOptions {
-        engine: match mode {
-            DemoMode::Iptables => Engine::IptablesLegacy,
-            DemoMode::IptablesNft => Engine::IptablesNft,
-            DemoMode::Nftables => Engine::Nftables,
-            DemoMode::Ipvs => Engine::Ipvs,
-            DemoMode::Cilium => Engine::Cilium,
-            DemoMode::Calico => Engine::CalicoEbpf,
-        },
+        engine: mode.engine(),
         // Nothing in the lab translates by maps.
         plan: if mode.has_traffic() { shop::plan(&services, traffic) } else { Plan::default() },
         services,

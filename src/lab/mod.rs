@@ -5,6 +5,7 @@
 //! and no way out, and end with their last thread and descriptor: nothing stays behind, also when killed.
 
 mod addresses;
+mod faults;
 pub mod http;
 mod install;
 mod links;
@@ -17,6 +18,7 @@ mod traffic;
 
 pub use addresses::{CLIENT_IP, FRIEND_IP, NODE_IP, NODE_IP6, POD_CIDR, POD_CIDR6};
 use addresses::{parse, sysctl};
+pub use faults::Fault;
 pub use install::{install_table, put, put_beside_ipvs, put_ipvs, put_ipvs_mode, written};
 use namespaces::new_netns;
 pub use namespaces::{Lab, LabOptions, become_root_if_needed, inside};

@@ -27,12 +27,12 @@ pub struct LabOptions {
 /// A running lab. Ends when dropped.
 #[derive(Debug)]
 pub struct Lab {
-    node: Arc<Netns>,
-    pods: Arc<Netns>,
-    apps: Arc<Netns>,
+    pub(super) node: Arc<Netns>,
+    pub(super) pods: Arc<Netns>,
+    pub(super) apps: Arc<Netns>,
     client: Arc<Netns>,
-    stop: Arc<AtomicBool>,
-    clients: Vec<JoinHandle<()>>,
+    pub(super) stop: Arc<AtomicBool>,
+    pub(super) clients: Vec<JoinHandle<()>>,
     servers: Vec<JoinHandle<()>>,
     counts: Counts,
     objects: Option<Arc<Cluster>>,

@@ -14,6 +14,7 @@ use super::theme::Theme;
 use crate::config::{Config, PaneName};
 use crate::rates::RuleRates;
 use crate::snapshot::DropBatch;
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// What the loop should do after an event.
@@ -72,6 +73,8 @@ pub struct App {
     opens: Option<String>,
     /// The first line of help was shown.
     greeted: bool,
+    /// The first minute's line, as long as it is the one that is shown.
+    greeting: Option<String>,
     pub(super) strip: Strip,
 }
 
@@ -107,6 +110,7 @@ impl App {
             clipboard: None,
             opens: None,
             greeted: false,
+            greeting: None,
             strip: Strip::default(),
         }
     }
@@ -116,8 +120,14 @@ impl App {
         self.opens = place;
     }
 
-    /// The first minute: what is wrong and where that is explained, or where the keys are. The next key takes it away.
+    /// The first minute: what is wrong and where that is explained, or where the keys are. The next key takes it away; until then
+    /// it says what is so now.
     fn greet(&mut self) {
+        if self.greeting.is_some() && self.message == self.greeting {
+            self.greeting = self.cx.update.as_ref().and_then(greeting);
+            self.message.clone_from(&self.greeting);
+            return;
+        }
         let Some(u) = self.cx.update.as_ref().filter(|u| !u.model.services.is_empty()) else { return };
         if u.snapshot.outline || std::mem::replace(&mut self.greeted, true) {
             return;
@@ -126,20 +136,8 @@ impl App {
         if self.message.is_some() || u.moment.is_some() || u.snapshot.failed().next().is_some() {
             return;
         }
-        // As `kubectl get services` counts them.
-        let bad = u.rows().filter(|r| r.health.state.is_bad()).map(|r| match &r.service.name {
-            Some(n) => format!("{}/{}", n.namespace, n.name),
-            None => r.service.label(),
-        });
-        let bad = bad.collect::<std::collections::HashSet<_>>().len() as u64;
-        self.message = Some(match bad {
-            0 => "? has the keys · : goes to a Service, an address, a port".into(),
-            n => format!(
-                "{} {} new flows: ! lists them · ? has the keys · : goes to a Service",
-                crate::format::plural(n, "Service"),
-                if n == 1 { "loses or refuses" } else { "lose or refuse" }
-            ),
-        });
+        self.greeting = greeting(u);
+        self.message.clone_from(&self.greeting);
     }
 
     /// The first reading with Services is there.
@@ -305,4 +303,24 @@ impl App {
             None => self.message = Some("there is no line to copy".into()),
         }
     }
+}
+
+/// The first minute's line; `None` where no Service is left to speak of.
+fn greeting(u: &Update) -> Option<String> {
+    if u.model.services.is_empty() {
+        return None;
+    }
+    // As `kubectl get services` counts them.
+    let bad = u.rows().filter(|r| r.health.state.is_bad()).map(|r| match &r.service.name {
+        Some(n) => format!("{}/{}", n.namespace, n.name),
+        None => r.service.label(),
+    });
+    Some(match bad.collect::<HashSet<_>>().len() as u64 {
+        0 => "? has the keys · : goes to a Service, an address, a port".into(),
+        n => format!(
+            "{} {} new flows: ! lists them · ? has the keys · : goes to a Service",
+            crate::format::plural(n, "Service"),
+            if n == 1 { "loses or refuses" } else { "lose or refuse" }
+        ),
+    })
 }

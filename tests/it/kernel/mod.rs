@@ -12,6 +12,7 @@ mod lab;
 mod maps;
 mod memory;
 mod nftables;
+mod stories;
 mod syscalls;
 mod terminal;
 mod walk;

@@ -222,11 +222,15 @@ pub(in crate::tui::panes) fn nothing(cx: &Context) -> Vec<Line<'static>> {
         let held = plural(update.model.services.len() as u64, "Service");
         return vec![Line::from(format!(" None of {held} passes the filters. Esc clears them."))];
     }
+    // A node that lost its rules is no node without kube-proxy.
+    let wiped = update.examination.findings.iter().find(|f| f.id == "wiped");
+    let first = wiped.map(|f| Line::styled(format!(" ✗ {}: 6 says more", f.title), cx.theme.bad()));
     let text = match update.snapshot.rules_read() {
         true => " No Services of kube-proxy found in iptables, nftables or IPVS.",
         false => " Services could not be looked for: what holds them could not be read.",
     };
-    let mut lines = vec![Line::from(text), Line::from("")];
+    let mut lines: Vec<Line<'static>> = first.into_iter().collect();
+    lines.extend([Line::from(text), Line::from("")]);
     for d in crate::proxy::detect(&update.snapshot, &update.model) {
         let what = if d.serves { "serves Services here" } else { "is on this node" };
         lines.push(Line::from(format!(" {} {what}: {}.", d.proxy.words(), d.evidence.join(", "))));
