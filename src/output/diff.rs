@@ -92,7 +92,12 @@ pub fn write_diff(nodes: &[NodeState], c: &Comparison, all: bool, out: &mut dyn 
     if nodes.len() > 2 {
         order.sort_by_key(|i| (std::cmp::Reverse(c.odd[*i]), *i));
     }
-    for i in &order {
+    // Of many nodes those that are alike are a number, and of them one is shown.
+    let few = all || nodes.len() <= SHOWN;
+    let first_alike = order.iter().copied().find(|i| c.odd[*i] == 0);
+    let rows: Vec<usize> =
+        order.iter().copied().filter(|i| few || c.odd[*i] > 0 || Some(*i) == first_alike).collect();
+    for i in &rows {
         let n = &nodes[*i];
         columns.row(vec![
             n.name.clone(),
@@ -106,6 +111,13 @@ pub fn write_diff(nodes: &[NodeState], c: &Comparison, all: bool, out: &mut dyn 
         ]);
     }
     columns.write(out)?;
+    if rows.len() < nodes.len() {
+        writeln!(
+            out,
+            "and {} that do not differ (--all)",
+            plural((nodes.len() - rows.len()) as u64, "more node")
+        )?;
+    }
     write_findings(nodes, out)?;
     let mut hidden = 0;
     for i in order {
@@ -151,12 +163,17 @@ pub fn write_diff(nodes: &[NodeState], c: &Comparison, all: bool, out: &mut dyn 
     if let Some(apart) = apart(nodes) {
         writeln!(out, "The readings are {apart} apart: what changed in between is a difference, too.")?;
     }
-    for n in nodes.iter().filter(|n| !n.unread.is_empty()) {
-        let more = match n.unread.len() {
-            0 | 1 => String::new(),
-            all => format!(" (and {} more)", all - 1),
-        };
-        writeln!(out, "Not read on {}: {}{more}", n.name, n.unread[0])?;
+    let mut unread: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for n in nodes {
+        n.unread.iter().for_each(|u| unread.entry(u).or_default().push(&n.name));
+    }
+    if !unread.is_empty() {
+        writeln!(out, "\nNot read:")?;
+        let mut columns = Columns::new(&[("", Align::Left), ("", Align::Left)]);
+        for (what, on) in unread {
+            columns.row(vec![format!("  {}", on_nodes(&on, nodes.len())), what.into()]);
+        }
+        columns.write_rows(out)?;
     }
     Ok(())
 }
@@ -177,15 +194,19 @@ fn write_findings(nodes: &[NodeState], out: &mut dyn Write) -> io::Result<()> {
     let mut columns = Columns::new(&[("", Align::Left), ("", Align::Left), ("", Align::Left)]);
     for ((is_warning, title), on) in found {
         let severity = if is_warning { "  warning" } else { "  critical" };
-        let on = match on.len() {
-            n if n == nodes.len() => "on all nodes".to_string(),
-            1..=3 => format!("on {}", on.join(", ")),
-            n => format!("on {n} nodes: {}, …", on[..3].join(", ")),
-        };
-        columns.row(vec![severity.into(), on, title.into()]);
+        columns.row(vec![severity.into(), on_nodes(&on, nodes.len()), title.into()]);
     }
     writeln!(out, "\nFindings:")?;
     columns.write_rows(out)
+}
+
+/// `on all nodes`, `on worker-1, worker-2`, `on 40 nodes: worker-1, …`
+fn on_nodes(on: &[&str], all: usize) -> String {
+    match on.len() {
+        n if n == all => "on all nodes".into(),
+        1..=3 => format!("on {}", on.join(", ")),
+        n => format!("on {n} nodes: {}, …", on[..3].join(", ")),
+    }
 }
 
 /// How far the readings are apart, where that matters.

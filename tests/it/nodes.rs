@@ -80,6 +80,9 @@ fn a_stale_node_among_a_hundred_is_the_odd_one() {
     // It is the first row, and the only one that differs.
     assert!(text.lines().nth(1).unwrap().starts_with("worker-42 "), "{text}");
     assert!(text.contains("worker-42 differs from the others:"), "{text}");
+    // Of those that are alike one is shown.
+    assert!(text.contains("and 98 more nodes that do not differ (--all)"), "{text}");
+    assert_eq!(diff(&[&args[..], &["--all"]].concat()).1.matches("worker-").count(), 101, "--all");
     assert!(text.contains("is not there (99 of 100 nodes have it)"), "{text}");
     assert!(text.contains("shop/cart TCP") && text.contains("lacks the backend"), "{text}");
     assert_eq!(text.matches("differs from the others").count(), 1, "{text}");
