@@ -15,6 +15,9 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+/// Bytes of a message that node-problem-detector keeps (`max_output_length`).
+const LINE: usize = 80;
+
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
     /// Seconds between the two readings: counters that rise in them say what happens now.
@@ -29,6 +32,9 @@ pub(super) struct DoctorArgs {
     /// Name every Service of a finding, not only those that lose most.
     #[arg(long)]
     all: bool,
+    /// Print one line of at most 80 bytes: for plugins of monitors (node-problem-detector), with the exit code.
+    #[arg(long, conflicts_with_all = ["watch", "all", "output"])]
+    line: bool,
     #[command(flatten)]
     demo: DemoFlag,
     /// How to print.
@@ -79,6 +85,9 @@ impl Execute for DoctorArgs {
 }
 
 fn write(view: &View, args: &DoctorArgs) -> Result<(), String> {
+    if args.line {
+        return print(|out| writeln!(out, "{}", output::examination_line(&view.examination, LINE)));
+    }
     let on_terminal = io::stdout().is_terminal();
     let width = crate::window::width();
     print_as(args.output.form(), |out| match args.output {

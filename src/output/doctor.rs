@@ -79,6 +79,33 @@ pub fn write_examination(
 }
 
 /// Writes the names of all Services of a finding.
+/// What was found in one line of at most so many bytes, the worst first: `1 critical, 2 warnings: shop/cart TCP: 25% of new …`.
+pub fn examination_line(done: &Examination, most: usize) -> String {
+    let of = |s: Severity| done.findings.iter().filter(move |f| f.severity == s);
+    let (critical, warnings) = (of(Severity::Critical).count(), of(Severity::Warning).count());
+    let mut counts = Vec::new();
+    if critical > 0 {
+        counts.push(format!("{critical} critical"));
+    }
+    if warnings > 0 {
+        counts.push(plural(warnings as u64, "warning"));
+    }
+    let worst = of(Severity::Critical).chain(of(Severity::Warning)).next();
+    let text = match worst {
+        Some(f) => format!("{}: {}: {}", counts.join(", "), f.about, f.title),
+        None => format!("nothing wrong, {} checked", plural(done.checked().count() as u64, "cause")),
+    };
+    let text = one_line(&text);
+    if text.len() <= most {
+        return text.into_owned();
+    }
+    // By bytes, between characters, with room for the mark.
+    let mark = "…";
+    let room = most.saturating_sub(mark.len());
+    let end = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= room).last();
+    format!("{}{mark}", &text[..end.unwrap_or(0)])
+}
+
 fn write_services(f: &Finding, model: &Model, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
     if f.count() <= SHOWN {
         return Ok(());

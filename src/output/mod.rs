@@ -22,7 +22,7 @@ pub use changes::{write_changes, write_changes_json};
 pub use compare::{write_comparison, write_comparison_json, write_moving};
 pub use csv::write_snapshot as write_snapshot_csv;
 pub use diff::{write_diff, write_diff_json};
-pub use doctor::{write_examination, write_examination_json, write_finding};
+pub use doctor::{examination_line, write_examination, write_examination_json, write_finding};
 pub use drops::{write_drops, write_drops_head, write_drops_json, write_drops_lines};
 pub use explain::{write_explanation, write_explanation_json};
 pub use files::{write_files, write_files_json};

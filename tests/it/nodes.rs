@@ -224,6 +224,38 @@ esac
     assert!(code != 0 && !err.is_empty());
 }
 
+/// What node-problem-detector runs: one line within its limit, and exit codes that it expects.
+#[test]
+fn the_doctor_in_one_line_for_monitors() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("assets/node-problem-detector/kptop.json")).unwrap();
+    let config: Value = serde_json::from_str(&text).unwrap();
+    let (most, rule) = (config["pluginConfig"]["max_output_length"].as_u64().unwrap(), &config["rules"][0]);
+    let conditions = config["conditions"].as_array().unwrap();
+    assert!(conditions.iter().any(|c| c["type"] == rule["condition"]), "{config}");
+    let args: Vec<&str> = rule["args"].as_array().unwrap().iter().map(|a| a.as_str().unwrap()).collect();
+    let dir = small("1.36.2", "iptables-legacy").display().to_string();
+    let from: Vec<&str> =
+        ["--from", dir.as_str()].into_iter().chain(args).filter(|a| *a != "--no-api").collect();
+    let out = Command::new(KPTOP).args(from).output().unwrap();
+    let line = String::from_utf8(out.stdout).unwrap();
+    assert_eq!(out.status.code(), Some(1), "{line}");
+    assert!(line.lines().count() == 1 && line.trim_end().len() as u64 <= most, "{line}");
+    assert_eq!(line, "1 critical, 1 warning: default/no-selector-db:pg TCP: no backend answers\n");
+    // Of any length, between characters.
+    let snapshot = dump::read_of(&[PathBuf::from(&dir)], 1 << 30, None).unwrap();
+    let view = Observer::new(Names::default()).at_once().observe(snapshot);
+    for most in 0..80 {
+        let line = kptop::output::examination_line(&view.examination, most);
+        assert!(
+            line.len() <= most.max(3) && (line.ends_with('…') || line.ends_with("answers")),
+            "{most}: {line}"
+        );
+    }
+    let (code, text) = piped(&["doctor", "--line", "--from", "/nonexistent"], "");
+    assert!(code == 2 && !text.is_empty());
+}
+
 fn run_any(args: &[&str]) -> Vec<u8> {
     Command::new(KPTOP).args(args).output().unwrap().stdout
 }
