@@ -59,6 +59,8 @@ pub(super) struct Tree {
     groups: Vec<u32>,
     /// What groups are called.
     names: Vec<String>,
+    /// How many Service ports are in them.
+    sizes: Vec<usize>,
     /// What is in them, in words, where there are several.
     notes: Vec<String>,
     /// Groups that the user folded or unfolded, by name.
@@ -93,11 +95,12 @@ impl Tree {
             _ => note_of(fold, of.iter().copied()),
         };
         self.notes = members.iter().map(note).collect();
+        self.sizes = members.iter().map(Vec::len).collect();
     }
 
     /// Makes the lines of these Service ports, which come in the order of the model. `order` sorts groups by their members; those of
-    /// one group keep their order, unless `sort_parts`. `agrees` says whether a group is one line where the user has not chosen; `of` names the port that
-    /// stands for it.
+    /// one group keep their order, unless `sort_parts`. `agrees` says whether a group is one line where the user has not chosen; `of`
+    /// names the port that represents it.
     pub(super) fn arrange<K>(
         &mut self,
         shown: impl Iterator<Item = usize>,
@@ -183,10 +186,10 @@ impl Tree {
         line: &Line,
         shown: impl Iterator<Item = &'a Service>,
     ) -> String {
-        let all = self.groups.iter().filter(|g| **g == line.group).count();
-        match line.members.len() == all {
-            true => self.notes.get(line.group as usize).cloned().unwrap_or_default(),
-            false => format!("{} shown", note_of(fold, shown)),
+        let group = line.group as usize;
+        match self.sizes.get(group).zip(self.notes.get(group)) {
+            Some((all, note)) if line.members.len() == *all => note.clone(),
+            _ => format!("{} shown", note_of(fold, shown)),
         }
     }
 
