@@ -16,8 +16,9 @@ use std::net::IpAddr;
 
 /// Sources whose flows are counted by destination.
 pub(super) const SOURCES: usize = 24;
-/// Columns of a cell, with a blank.
+/// Columns of a cell, with a blank, and on a screen on which few would fit.
 const CELL: u16 = 11;
+const NARROW: u16 = 9;
 /// Columns of the figures of a source.
 const FLOWS: u16 = 9;
 
@@ -91,12 +92,13 @@ pub(super) fn draw(
     };
     let matrix = Matrix::of(sources.iter().map(of_source).collect());
     let widest = sources.iter().map(|s| s.0.to_string().len()).max().unwrap_or(0).clamp(8, 26) as u16;
-    let room = area.width.saturating_sub(widest + FLOWS + 2 + CELL) / CELL;
+    let cell_width = if area.width < 100 { NARROW } else { CELL };
+    let room = area.width.saturating_sub(widest + FLOWS + 2 + cell_width) / cell_width;
     let shown = matrix.columns.len().min(usize::from(room));
     let at = |column: usize, y: u16| Rect {
-        x: area.x + 1 + widest + FLOWS + column as u16 * CELL,
+        x: area.x + 1 + widest + FLOWS + column as u16 * cell_width,
         y,
-        width: CELL,
+        width: cell_width,
         height: 1,
     };
     put(frame, Rect { x: area.x + 1, width: widest, height: 1, ..area }, "SOURCE", theme.head(), false);
@@ -105,7 +107,7 @@ pub(super) fn draw(
     // The name tells columns apart; the namespace is left out first.
     for (i, name) in matrix.columns.iter().take(shown).enumerate() {
         let short = name.rsplit('/').next().unwrap_or(name);
-        put(frame, at(i, area.y), &clip_end(short, usize::from(CELL) - 2), theme.head(), true);
+        put(frame, at(i, area.y), &clip_end(short, usize::from(cell_width) - 2), theme.head(), true);
     }
     put(frame, at(shown, area.y), "OTHER", theme.head(), true);
     let most = matrix.rows.iter().flat_map(|r| &r[..shown]).max().copied().unwrap_or(0);
