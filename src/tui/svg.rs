@@ -55,6 +55,14 @@ fn colour(c: Color, default: &str, light: bool) -> String {
     }
 }
 
+/// A colour behind text: terminals have blue in a dark shade, on which light text is read.
+fn ground(c: Color, light: bool) -> String {
+    match c {
+        Color::Blue | Color::Indexed(4) if !light => "#1f4f9e".into(),
+        c => colour(c, "none", light),
+    }
+}
+
 /// Text between tags. What XML 1.0 does not allow (`Char`, section 2.2) is replaced.
 fn escape(text: &str) -> String {
     let allowed = |c: char| matches!(c, ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
@@ -121,7 +129,7 @@ pub fn svg(buffer: &Buffer, theme: Theme) -> String {
                 // A wide character is on two cells, the second of which is blank.
                 x += (symbol.width() as u16).max(1);
             }
-            let (mut fg, mut bg) = (colour(style.0, ink, light), colour(style.1, "none", light));
+            let (mut fg, mut bg) = (colour(style.0, ink, light), ground(style.1, light));
             if style.2.contains(Modifier::REVERSED) {
                 (fg, bg) = (paper.into(), fg);
             }

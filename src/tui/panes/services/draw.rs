@@ -6,7 +6,6 @@ use crate::columns::{self, Column, SERVICES, ServiceRow, Value, together};
 use crate::config::Fold;
 use crate::format::{clip, clip_end, plural};
 use crate::health::HealthState;
-use crate::proxy::Mode;
 use crate::rates::{History, service_key};
 use crate::ruleset::IpFamily;
 use crate::tui::keys::Action;
@@ -36,9 +35,7 @@ fn style_of(theme: Theme, key: &str, row: &ServiceRow<'_>, value: &Value) -> Sty
         "loss" if moves => state,
         "why" => theme.text(),
         "refused" if moves => theme.bad(),
-        "backends" if row.service.backends.is_empty() && row.service.engine.mode() != Mode::Userspace => {
-            theme.bad()
-        }
+        "backends" if *value == Value::Number(0.0) => theme.bad(),
         "backends" => theme.text(),
         "trend" => theme.busy(),
         _ => theme.dim(),
