@@ -27,7 +27,7 @@ fn keys_drive_the_real_program_and_the_terminal_comes_back() {
         t.keys("\t");
         t.wait_for("Tables and chains");
         t.keys("1/frontend\r");
-        t.wait_for("shop/frontend:https");
+        t.wait_for("shop/frontend ▸ 2 ports");
         t.keys(" ");
         t.wait_for("paused");
         t.keys("q");
@@ -76,8 +76,8 @@ fn every_pane_is_reached_by_keys_and_mouse() {
             t.wait_for(text);
         }
         // Into a Service, through its sections, out again.
-        t.keys("2/frontend:http\r");
-        t.wait_for("Services 2 of");
+        t.keys("2/frontend:https\r");
+        t.wait_for("1 of 45 ports");
         t.keys("\r");
         t.wait_for("Esc goes back");
         t.keys("]]");
@@ -91,7 +91,7 @@ fn every_pane_is_reached_by_keys_and_mouse() {
             t.wait_for("Tables and chains");
         }
         t.keys("2\u{1b}");
-        t.wait_for(" of 45 ");
+        t.wait_for(" of 33 ");
         t.keys("g");
         t.wait_for("default/kubernetes");
         t.keys("y");
