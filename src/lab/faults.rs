@@ -56,22 +56,30 @@ fn service<'a>(services: &'a [Service], label: &str) -> Result<&'a Service> {
     found.ok_or_else(|| Error::protocol("making a fault", format!("the shop has no {label}")))
 }
 
+/// A table of a program that is not kube-proxy: one chain, and a rule for each address that drops what goes there.
+fn dropping(name: &str, chain: (&str, Hook, i32), to: &[Ipv4Addr], counted: bool) -> (Table, TableCounters) {
+    let mut b = TableBuilder::new(Family::Inet, TableBackend::NfTables, name);
+    b.dialect = Dialect::Nft;
+    let id = b.chain(chain.0);
+    let base =
+        BaseChain { hook: chain.1, kind: ChainKind::Filter, priority: chain.2, policy: Policy::Accept };
+    b.base(id, base, Counter::default());
+    for addr in to {
+        let mut matches = vec![Match::Address4 { addr: *addr, prefix: 32, destination: true, invert: false }];
+        matches.extend(counted.then_some(Match::Counter));
+        let target = Target::Verdict(Verdict::Drop);
+        b.push(id, RuleSpec { matches, target, counter: Counter::default() });
+    }
+    b.finish()
+}
+
 /// A table as a firewall writes it, with one rule.
 fn quarantine(services: &[Service]) -> Result<(Table, TableCounters)> {
     let address = service(services, DROPPED)?.backends.get(1).map(|b| b.address);
     let Some(IpAddr::V4(addr)) = address else {
         return Err(Error::protocol("making a fault", format!("{DROPPED} has too few backends")));
     };
-    let mut b = TableBuilder::new(Family::Inet, TableBackend::NfTables, "quarantine");
-    b.dialect = Dialect::Nft;
-    let chain = b.chain("forward");
-    let base =
-        BaseChain { hook: Hook::Forward, kind: ChainKind::Filter, priority: 10, policy: Policy::Accept };
-    b.base(chain, base, Counter::default());
-    let to = Match::Address4 { addr, prefix: 32, destination: true, invert: false };
-    let target = Target::Verdict(Verdict::Drop);
-    b.push(chain, RuleSpec { matches: vec![to, Match::Counter], target, counter: Counter::default() });
-    Ok(b.finish())
+    Ok(dropping("quarantine", ("forward", Hook::Forward, 10), &[addr], true))
 }
 
 /// What `iptables -F; iptables -X` leaves, or `nft delete table`.
@@ -184,21 +192,14 @@ impl Lab {
 
 /// Drops what comes to the replaced pods, in the pods' namespace: they are gone.
 fn silence(pods: &Arc<Netns>, services: &[Service]) -> Result<()> {
-    let gone: Vec<IpAddr> = service(services, REPLACED)?.backends.iter().map(|b| b.address).collect();
+    let v4 = |a: IpAddr| match a {
+        IpAddr::V4(a) => Some(a),
+        IpAddr::V6(_) => None,
+    };
+    let gone: Vec<Ipv4Addr> =
+        service(services, REPLACED)?.backends.iter().filter_map(|b| v4(b.address)).collect();
     inside(pods, move || {
-        let mut b = TableBuilder::new(Family::Inet, TableBackend::NfTables, "gone");
-        b.dialect = Dialect::Nft;
-        let chain = b.chain("input");
-        let base =
-            BaseChain { hook: Hook::Input, kind: ChainKind::Filter, priority: 0, policy: Policy::Accept };
-        b.base(chain, base, Counter::default());
-        for address in gone {
-            let IpAddr::V4(addr) = address else { continue };
-            let to = Match::Address4 { addr, prefix: 32, destination: true, invert: false };
-            let target = Target::Verdict(Verdict::Drop);
-            b.push(chain, RuleSpec { matches: vec![to], target, counter: Counter::default() });
-        }
-        let (table, counters) = b.finish();
+        let (table, counters) = dropping("gone", ("input", Hook::Input, 0), &gone, false);
         nftables::create(&table, &counters)
     })
 }

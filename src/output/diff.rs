@@ -55,19 +55,15 @@ fn words(aspect: &str) -> String {
 }
 
 fn others(d: &Difference, nodes: &[NodeState]) -> String {
-    let has = d.usual.is_some();
     // Of two it is the other one by name.
     if nodes.len() == 2 {
         let odd = d.odd.first().map_or(0, |o| o.node);
-        let other = &nodes[usize::from(odd == 0)].name;
-        return format!(
-            "{other}{}",
-            match (d.usual.as_deref(), has) {
-                (Some("there"), _) => " has",
-                (_, true) => ":",
-                _ => " does not have",
-            }
-        );
+        let says = match d.usual.as_deref() {
+            Some("there") => " has",
+            Some(_) => ":",
+            None => " does not have",
+        };
+        return format!("{}{says}", nodes[usize::from(odd == 0)].name);
     }
     match (d.usual.as_deref(), d.agree) {
         (Some("there"), n) => format!("{n} of {} nodes have", nodes.len()),
