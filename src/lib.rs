@@ -17,6 +17,7 @@ pub mod doctor;
 pub mod drops;
 mod exit;
 pub mod explain;
+pub mod fleet;
 pub mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;

@@ -1,7 +1,7 @@
 //! `kptop diff`
 
 use super::execute::{Execute, Needs};
-use super::fetch::{Access, fetch};
+use super::fetch::{Access, AccessArgs, Server, fetch};
 use super::globals::Globals;
 use super::print::{TextOrJson, print_as};
 use super::source::{Source, SourceArgs, files, need_rules};
@@ -14,7 +14,7 @@ use crate::snapshot::live::Wanted;
 use clap::Args;
 use std::collections::HashMap;
 use std::io::{self, IsTerminal, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +22,12 @@ use std::time::Duration;
 
 /// Bytes that show whether a file may be JSON.
 const BEGIN: u64 = 64;
+/// A `kptop serve` on another node.
+const SERVE: Server = Server {
+    port: 9756,
+    when_refused: "is `kptop serve --snapshot FILE` running there?",
+    when_missing: "kptop serve --snapshot FILE opens it there",
+};
 /// This node.
 const HERE: &str = "here";
 
@@ -35,12 +41,8 @@ pub(super) struct DiffArgs {
     /// Show every line of a node that differs, not only the first 20.
     #[arg(long)]
     all: bool,
-    /// The token that the servers ask for.
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// Authorities of the servers' certificates (PEM), for https.
-    #[arg(long, value_name = "FILE")]
-    ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    access: AccessArgs,
     /// How to print.
     #[arg(short, long, value_enum, default_value = "text")]
     output: TextOrJson,
@@ -56,12 +58,7 @@ impl Execute for DiffArgs {
         if !source.from.is_empty() {
             return Err("diff takes its nodes as arguments, without --from\n  -> kptop diff A B".into());
         }
-        let token = self.token_file.as_deref().map(|path| {
-            let text =
-                crate::input::small_text(path).map_err(|e| format!("reading {}: {e}", path.display()))?;
-            Ok::<_, String>(text.trim().to_string())
-        });
-        let access = Access { token: token.transpose()?, ca_file: self.ca_file.clone() };
+        let access = self.access.access(SERVE)?;
         let mut nodes: Vec<NodeState> = self.load(source, &access)?.into_iter().flatten().collect();
         if nodes.len() < 2 {
             return Err(

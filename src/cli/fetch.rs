@@ -1,8 +1,9 @@
-//! A question to another kptop that serves, bounded in size and time.
+//! A question over HTTP, bounded in size and time: to another kptop that serves, or to a store of metrics.
 
+use clap::Args;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, CONNECTION, HOST};
+use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, HeaderValue};
 use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::client::WebPkiServerVerifier;
@@ -20,13 +21,53 @@ use tokio_rustls::TlsConnector;
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Flags of who is asked.
+#[derive(Debug, Args)]
+pub(super) struct AccessArgs {
+    /// The token that is asked for.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Authorities of certificates (PEM), for https [default: this machine's].
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+/// Who is asked, where the address does not say it all, and what to do where that fails.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Server {
+    /// Port of an `http` address without one.
+    pub(super) port: u16,
+    /// The next step where nobody answers.
+    pub(super) when_refused: &'static str,
+    /// The next step where there is no such page.
+    pub(super) when_missing: &'static str,
+}
+
 /// How to ask.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Access {
+    server: Server,
     /// Shown as a bearer token.
-    pub(super) token: Option<String>,
-    /// Authorities that certificates must come from.
-    pub(super) ca_file: Option<PathBuf>,
+    token: Option<String>,
+    /// Sent with each question.
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    ca_file: Option<PathBuf>,
+}
+
+impl AccessArgs {
+    pub(super) fn access(&self, server: Server) -> Result<Access, String> {
+        let token = self.token_file.as_deref().map(token).transpose()?;
+        Ok(Access { server, token, headers: Vec::new(), ca_file: self.ca_file.clone() })
+    }
+}
+
+/// The token in a file.
+pub(super) fn token(path: &Path) -> Result<String, String> {
+    let text = crate::input::small_text(path).map_err(|e| format!("reading {}: {e}", path.display()))?;
+    match text.trim() {
+        "" => Err(format!("{} holds no token", path.display())),
+        token => Ok(token.to_string()),
+    }
 }
 
 /// The text behind an address; of an address without a path, that of `path`.
@@ -46,12 +87,11 @@ pub(super) fn fetch(url: &str, path: &str, access: &Access, most: u64) -> Result
 async fn ask(uri: &Uri, path: &str, access: &Access, most: u64) -> Result<String, String> {
     let host = uri.host().ok_or("it names no host")?;
     let secure = uri.scheme_str() == Some("https");
-    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 9756 });
+    let port = uri.port_u16().unwrap_or(if secure { 443 } else { access.server.port });
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((bare, port)).await.map_err(|e| {
-        let hint = "\n  -> is `kptop serve --snapshot FILE` running there?";
-        format!("{e}{hint}")
-    })?;
+    let stream = TcpStream::connect((bare, port))
+        .await
+        .map_err(|e| format!("{e}\n  -> {}", access.server.when_refused))?;
     let path = match uri.path_and_query() {
         Some(p) if p.as_str() != "/" => p.as_str(),
         _ => path,
@@ -59,17 +99,31 @@ async fn ask(uri: &Uri, path: &str, access: &Access, most: u64) -> Result<String
     if !secure {
         return question(stream, host, path, access, most).await;
     }
-    let Some(ca) = &access.ca_file else {
-        return Err("https needs the authority of its certificate\n  -> --ca-file FILE".into());
+    let builder = ClientConfig::builder();
+    let config = match &access.ca_file {
+        Some(file) => builder.dangerous().with_custom_certificate_verifier(Arc::new(Trusted::read(file)?)),
+        None => builder.with_root_certificates(of_this_machine()?),
     };
-    let config = ClientConfig::builder()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Trusted::read(ca)?))
-        .with_no_client_auth();
+    let config = config.with_no_client_auth();
     let name = ServerName::try_from(bare.to_string()).map_err(|e| e.to_string())?;
     let stream =
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|e| e.to_string())?;
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|e| {
+            match access.ca_file {
+                Some(_) => e.to_string(),
+                None => format!("{e}\n  -> --ca-file FILE names the authority of its certificate"),
+            }
+        })?;
     question(stream, host, path, access, most).await
+}
+
+/// The authorities that this machine trusts.
+fn of_this_machine() -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    match roots.is_empty() {
+        true => Err("this machine has no authorities of certificates\n  -> --ca-file FILE".into()),
+        false => Ok(roots),
+    }
 }
 
 /// What comes from an authority of the file, and certificates that are in the file themselves: those that sign themselves are often
@@ -146,6 +200,9 @@ where
     if let Some(token) = &access.token {
         request = request.header(AUTHORIZATION, format!("Bearer {token}"));
     }
+    for (name, value) in &access.headers {
+        request = request.header(name, value);
+    }
     let request = request.body(Empty::<Bytes>::new()).map_err(|e| e.to_string())?;
     let answer = sender.send_request(request).await.map_err(said)?;
     let status = answer.status();
@@ -156,7 +213,17 @@ where
     match status.as_u16() {
         200 => Ok(text),
         401 => Err("it asks for a token\n  -> --token-file FILE".into()),
-        404 => Err(format!("there is no {path}\n  -> kptop serve --snapshot FILE opens it there")),
-        n => Err(format!("{n}: {}", text.lines().next().unwrap_or_default())),
+        404 => {
+            let page = path.split('?').next().unwrap_or_default();
+            Err(format!("there is no {page}\n  -> {}", access.server.when_missing))
+        }
+        n => Err(format!("{n}: {}", reason(&text))),
     }
+}
+
+/// Why, as the body of an answer says it: the first line, or the `error` of a JSON document.
+fn reason(text: &str) -> String {
+    let json = serde_json::from_str::<serde_json::Value>(text).ok();
+    let error = json.as_ref().and_then(|v| v["error"].as_str());
+    error.unwrap_or_else(|| text.lines().next().unwrap_or_default()).to_string()
 }

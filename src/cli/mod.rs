@@ -19,6 +19,7 @@ mod execute;
 mod explain;
 mod fetch;
 mod files;
+mod fleet;
 mod globals;
 mod http;
 mod pages;

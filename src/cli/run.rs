@@ -6,8 +6,8 @@ use super::print::{say, with_hint};
 #[cfg(feature = "lab")]
 use super::{bench, calibrate, demo};
 use super::{
-    collect, compare, config, diff, doctor, drops, explain, files, pages, record, serve, shot, snapshot,
-    source, top, watch,
+    collect, compare, config, diff, doctor, drops, explain, files, fleet, pages, record, serve, shot,
+    snapshot, source, top, watch,
 };
 use crate::exit::FAILED;
 use crate::snapshot::facts::{keep_reading, learn_names, run_no_program};
@@ -76,6 +76,9 @@ enum Command {
     /// Set nodes side by side: Services, endpoints, rules and settings that differ, and which node is the odd one. Exit code 1
     /// where they differ.
     Diff(diff::DiffArgs),
+    /// Show the Services of all nodes in one screen, out of what Prometheus gathered of `kptop serve`: which lose traffic, on which
+    /// node, and which node differs from the others. In print: exit code 1 where one does.
+    Fleet(fleet::FleetArgs),
     /// Show a recording: the whole screen, with time travel.
     Replay(record::ReplayArgs),
     /// Serve what is read as metrics for Prometheus: http://ADDRESS:PORT/metrics.
@@ -113,6 +116,7 @@ impl Command {
             Command::Collect(a) => a,
             Command::Files(a) => a,
             Command::Diff(a) => a,
+            Command::Fleet(a) => a,
             Command::Replay(a) => a,
             Command::Serve(a) => a,
             #[cfg(feature = "lab")]

@@ -345,11 +345,7 @@ struct Token([u8; 32]);
 
 impl Token {
     fn read(path: &Path) -> Result<Token, String> {
-        let text = crate::input::small_text(path).map_err(|e| format!("reading {}: {e}", path.display()))?;
-        match text.trim() {
-            "" => Err(format!("{} holds no token", path.display())),
-            token => Ok(Token(Sha256::digest(token).into())),
-        }
+        Ok(Token(Sha256::digest(super::fetch::token(path)?).into()))
     }
 
     fn is_shown(&self, request: &Request<Incoming>) -> bool {

@@ -6,7 +6,9 @@
 
 mod compare;
 mod facts;
+mod hash;
 mod state;
 
 pub use compare::{Comparison, Difference, Odd, compare};
+pub use hash::{ServicesHash, endpoints_hash};
 pub use state::{Findings, NodeState};

@@ -10,6 +10,7 @@ mod doctor;
 mod drops;
 mod explain;
 mod files;
+mod fleet;
 mod json;
 mod openmetrics;
 mod proxy;
@@ -26,6 +27,7 @@ pub use doctor::{examination_line, write_examination, write_examination_json, wr
 pub use drops::{write_drops, write_drops_head, write_drops_json, write_drops_lines};
 pub use explain::{write_explanation, write_explanation_json};
 pub use files::{write_files, write_files_json};
+pub use fleet::{write_fleet, write_fleet_json};
 pub use json::write_snapshot as write_snapshot_json;
 pub use openmetrics::{Cardinality, METRICS, Metric, Samples, open_metrics, prometheus_text, samples};
 pub use table::write_snapshot as write_snapshot_table;

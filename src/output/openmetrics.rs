@@ -2,15 +2,18 @@
 
 use crate::columns::ServiceRow;
 use crate::health::HealthState;
+use crate::nodes::{ServicesHash, endpoints_hash};
 use crate::observe::View;
-use crate::proxy::{Backend, BackendFigures, CounterSource, Service, cluster_endpoint, endpoint_text};
-use crate::snapshot::facts::ConntrackStat;
+use crate::proxy::{
+    Backend, BackendFigures, CounterSource, Service, State, cluster_endpoint, detect, endpoint_text,
+};
+use crate::snapshot::facts::{ConntrackStat, KubeProxy};
 use crate::snapshot::{Latencies, Snapshot};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -63,6 +66,11 @@ const TABLE: &[&str] = &["backend", "family", "table"];
 /// Every metric, in the order in which they are served.
 pub const METRICS: &[Metric] = &[
     gauge("kptop_build_info", &["version", "commit"], "Always 1; which kptop this is"),
+    gauge(
+        "kptop_node_info",
+        &["nodename", "proxy", "proxy_version", "mode"],
+        "Always 1; which node this is, who programs its Services and in which mode, as far as that is known",
+    ),
     seconds(gauge("kptop_reading_age", &[], "Time since the last reading of the node")),
     seconds(gauge("kptop_reading_duration", &[], "How long the last reading took, with its understanding")),
     gauge("kptop_unread", &["what"], "1 for each thing that was refused or failed to be read"),
@@ -89,6 +97,12 @@ pub const METRICS: &[Metric] = &[
         TABLE,
         "Packets that DROP rules and policies of a table took, where all of them count",
     ),
+    gauge("kptop_services", &["state"], "Service ports by how they are, with those beyond the limits"),
+    gauge(
+        "kptop_services_hash",
+        &[],
+        "A number made of all Services and their endpoints: equal on nodes that hold the same, but for what a local policy gives each node of its own",
+    ),
     gauge("kptop_service_healthy", SERVICE, "1 where nothing takes its new flows, 0 where something does"),
     gauge("kptop_service_health", SERVICE_STATE, "1 for the state that it is in"),
     gauge(
@@ -97,6 +111,11 @@ pub const METRICS: &[Metric] = &[
         "Part of its new flows that the rules lose for certain, from the worst of the senders",
     ),
     gauge("kptop_service_backends", SERVICE, "Backends"),
+    gauge(
+        "kptop_service_endpoints_hash",
+        SERVICE,
+        "A number made of its endpoints' addresses and ports: equal on nodes that hold the same; none where a local policy gives each node its own",
+    ),
     gauge("kptop_service_flows", SERVICE, "Flows that conntrack holds for its frontends"),
     counter(
         "kptop_service_new_flows",
@@ -232,6 +251,7 @@ pub fn samples(view: &View, took: Duration, age: Duration, limits: &Cardinality)
     let (snapshot, model): (&Snapshot, _) = (&view.snapshot, &view.model);
     let commit = env!("KPTOP_BUILD").split(',').next().unwrap_or_default();
     s.add("kptop_build_info", &[env!("CARGO_PKG_VERSION"), commit], 1.0);
+    node_info(&mut s, view);
     s.add("kptop_reading_age", &[], age.as_secs_f64());
     s.add("kptop_reading_duration", &[], took.as_secs_f64());
     let mut unread: Vec<&str> = snapshot.failed().map(|u| u.what.as_str()).collect();
@@ -300,6 +320,27 @@ pub fn samples(view: &View, took: Duration, age: Duration, limits: &Cardinality)
     s
 }
 
+fn node_info(s: &mut Samples, view: &View) {
+    let snapshot = &view.snapshot;
+    let modes: BTreeSet<&str> = view
+        .model
+        .services
+        .modes
+        .iter()
+        .filter(|m| m.state == State::Active)
+        .map(|m| m.engine.mode().name())
+        .collect();
+    let serving = detect(snapshot, &view.model).into_iter().next();
+    let version = snapshot.kube_proxy.as_deref().and_then(KubeProxy::version);
+    let labels = [
+        snapshot.node.hostname.as_deref().unwrap_or_default(),
+        serving.as_ref().map_or("", |d| d.proxy.name()),
+        version.unwrap_or_default(),
+        &modes.into_iter().collect::<Vec<_>>().join(" and "),
+    ];
+    s.add("kptop_node_info", &labels, 1.0);
+}
+
 fn services(s: &mut Samples, view: &View, limits: &Cardinality) {
     let wanted = |x: &&Service| {
         let namespace = x.name.as_ref().map_or("", |n| n.namespace.as_str());
@@ -312,8 +353,16 @@ fn services(s: &mut Samples, view: &View, limits: &Cardinality) {
         groups.entry(labels_of(x)).or_default().push(i);
     }
     let (mut left_services, mut left_backends, mut backends) = (0, 0, 0);
+    let (mut states, mut all_hash): (BTreeMap<HealthState, u64>, _) =
+        (BTreeMap::new(), ServicesHash::default());
     for (n, (labels, places)) in groups.iter().enumerate() {
         let mine = || places.iter().filter_map(|i| view.row(*i));
+        // The worst of its virtual servers.
+        let state = mine().map(|x| x.health.state).min().unwrap_or(HealthState::Unknown);
+        *states.entry(state).or_default() += 1;
+        let hash = endpoints_hash(mine().map(|x| x.service));
+        // Without the mode: nodes may have different ones.
+        all_hash.add(&labels[..5], hash);
         let count: usize = mine().map(|x| x.service.backends.len()).sum();
         if n >= limits.services {
             left_services += 1;
@@ -322,8 +371,7 @@ fn services(s: &mut Samples, view: &View, limits: &Cardinality) {
         }
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
         let sum = |of: &dyn Fn(ServiceRow<'_>) -> Option<u64>| mine().filter_map(of).reduce(|a, b| a + b);
-        // The worst of its virtual servers; what is not known is not said.
-        let state = mine().map(|x| x.health.state).min().unwrap_or(HealthState::Unknown);
+        // What is not known is not said.
         if state != HealthState::Unknown {
             s.add("kptop_service_healthy", &labels, f64::from(u8::from(state == HealthState::Healthy)));
         }
@@ -340,6 +388,7 @@ fn services(s: &mut Samples, view: &View, limits: &Cardinality) {
         if mine().all(|x| x.service.unknown_backends.is_none()) {
             s.add("kptop_service_backends", &labels, distinct.len() as f64);
         }
+        s.add_some("kptop_service_endpoints_hash", &labels, hash);
         let flows = sum(&|x| x.figures.frontends().filter_map(|f| f.flows).reduce(|a, b| a + b));
         s.add_some("kptop_service_flows", &labels, flows);
         let new = sum(&|x| x.figures.new_flows());
@@ -374,6 +423,10 @@ fn services(s: &mut Samples, view: &View, limits: &Cardinality) {
             }
         }
     }
+    for (state, n) in states {
+        s.add("kptop_services", &[state.name()], n as f64);
+    }
+    s.add("kptop_services_hash", &[], all_hash.value() as f64);
     s.add("kptop_left_out", &["services"], f64::from(left_services));
     s.add("kptop_left_out", &["backends"], left_backends as f64);
 }

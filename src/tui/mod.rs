@@ -11,12 +11,14 @@
 //! | `overlays` | help, commands by name, choice of columns |
 //! | `draw`, `frame`, `widgets`, `theme` | how a frame is made |
 //! | `terminal`, `wire` | how it reaches the terminal |
+//! | `fleet` | the screen of many nodes |
 //! | `shot`, `svg` | a frame as a picture |
 
 mod app;
 mod background;
 mod draw;
 mod error;
+mod fleet;
 mod frame;
 mod keys;
 mod list;
@@ -41,6 +43,7 @@ mod wire;
 pub use app::{App, AppEvent};
 pub use draw::draw;
 pub use error::ScreenError;
+pub use fleet::{FleetAnswer, FleetEvent, FleetOptions, FleetQuestion, FleetScreen, draw_fleet, run_fleet};
 pub use reader::{Input, ReaderCommand, Update};
 pub use run::{Options, run};
 pub use shot::{Keys, Shot, shot, shot_of};

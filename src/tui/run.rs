@@ -143,7 +143,7 @@ pub fn run(input: Input, names: Names, options: Options) -> Result<(), ScreenErr
 }
 
 /// Signals that ask a program to end: each gives the terminal back first.
-struct Ends {
+pub(super) struct Ends {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
@@ -152,7 +152,7 @@ struct Ends {
 }
 
 impl Ends {
-    fn new() -> io::Result<Ends> {
+    pub(super) fn new() -> io::Result<Ends> {
         Ok(Ends {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -163,7 +163,7 @@ impl Ends {
     }
 
     /// Waits for one of them.
-    async fn any(&mut self) {
+    pub(super) async fn any(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -176,7 +176,7 @@ impl Ends {
 
 /// Ends the process where a signal asked for it and a stuck terminal keeps it: writing a frame to a line that
 /// hangs blocks for as long as the line does.
-fn end_when_stuck() {
+pub(super) fn end_when_stuck() {
     let watch = || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {

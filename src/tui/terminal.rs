@@ -6,7 +6,7 @@ use crossterm::clipboard::CopyToClipboard;
 use crossterm::event::{DisableMouseCapture, EnableMouseCapture};
 use crossterm::execute;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
-use ratatui::Terminal;
+use ratatui::{Frame, Terminal};
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::sync::Once;
 
@@ -49,7 +49,11 @@ impl Screen {
     }
 
     pub(super) fn draw(&mut self, app: &mut App) -> io::Result<()> {
-        self.terminal.draw(|frame| super::draw(frame, app))?;
+        self.paint(|frame| super::draw(frame, app))
+    }
+
+    pub(super) fn paint(&mut self, paint: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        self.terminal.draw(paint)?;
         Ok(())
     }
 

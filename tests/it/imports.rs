@@ -243,7 +243,7 @@ const ROWS: &[&[&str]] = &[
     &["columns"],
     &["config"],
     &["bench", "observe"],
-    &["lab", "nodes", "replay"],
+    &["fleet", "lab", "nodes", "replay"],
     &["output", "tui"],
     &["cli"],
     &["fuzz"],

@@ -15,6 +15,7 @@ mod common;
 mod cost;
 mod doctor;
 mod dumps;
+mod fleet;
 mod imports;
 mod kernel;
 mod kube_proxy;

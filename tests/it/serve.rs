@@ -1,45 +1,18 @@
 //! `kptop serve`, as Prometheus sees it; and what is made of it: rules and a dashboard.
 
+use crate::common::prometheus::{Prometheus, serve};
 use crate::common::recordings::Place;
 use crate::common::{run, run_with, say};
 use kptop::output::METRICS;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const KPTOP: &str = env!("CARGO_BIN_EXE_kptop");
-
-/// A program that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// `kptop serve` on a free port, which it says.
-fn serve(args: &[&str]) -> (Running, u16) {
-    let mut child = Command::new(KPTOP)
-        .args(["serve", "--listen", "127.0.0.1:0", "--every", "1"])
-        .args(args)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    stderr.read_line(&mut line).unwrap();
-    let running = Running(child);
-    let port = line.split("127.0.0.1:").nth(1).and_then(|r| r.split('/').next()?.parse().ok());
-    // What else it says is not waited for.
-    std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
-    (running, port.unwrap_or_else(|| panic!("no port in {line:?}")))
-}
 
 fn get(port: u16, path: &str, accept: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -174,51 +147,15 @@ fn promtool_accepts_what_is_served_and_limits_hold() {
 fn prometheus_scrapes_without_an_error() {
     let (_kptop, port) = serve(&["--demo", "iptables"]);
     metrics(port, "text/plain");
-    let place = Place::new("prometheus");
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/prometheus/kptop.rules.yaml");
-    let config = format!(
+    let prometheus = Prometheus::start(&format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{}']\nscrape_configs:\n- job_name: kptop\n  static_configs: [{{targets: ['127.0.0.1:{port}']}}]\n",
         rules.display()
-    );
-    std::fs::write(place.file("prometheus.yml"), config).unwrap();
-    let own = {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().port()
-    };
-    let log = std::fs::File::create(place.file("log")).unwrap();
-    let _prometheus = Running(
-        Command::new("prometheus")
-            .arg(format!("--config.file={}", place.file("prometheus.yml").display()))
-            .arg(format!("--storage.tsdb.path={}", place.file("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{own}"))
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .expect("prometheus (tests/setup installs it)"),
-    );
-    let logged = || std::fs::read_to_string(place.file("log")).unwrap_or_default();
-    let ask = |path: &str| -> Option<Value> {
-        let mut stream = TcpStream::connect(("127.0.0.1", own)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: x\r\n\r\n").ok()?;
-        let mut all = String::new();
-        stream.read_to_string(&mut all).ok()?;
-        serde_json::from_str(all.split_once("\r\n\r\n")?.1).ok()
-    };
-    let query = |expr: &str| {
-        let encoded: String = expr.bytes().map(|b| format!("%{b:02X}")).collect();
-        ask(&format!("/api/v1/query?query={encoded}"))
-    };
-    let end = Instant::now() + Duration::from_secs(60);
-    let samples = loop {
-        let n = query("scrape_samples_scraped")
-            .and_then(|v| v["data"]["result"][0]["value"][1].as_str()?.parse::<f64>().ok());
-        if let Some(n) = n.filter(|n| *n > 100.0) {
-            break n;
-        }
-        assert!(Instant::now() < end, "Prometheus scraped nothing: {}", logged());
-        std::thread::sleep(Duration::from_millis(300));
-    };
+    ));
+    let ask = |path: &str| prometheus.ask(path);
+    let query = |expr: &str| prometheus.query(expr);
+    prometheus.wait_for("scrape_samples_scraped", 101.0, Duration::from_secs(60));
+    let samples = prometheus.number("scrape_samples_scraped").unwrap();
     let up = |t: &Value| t["data"]["activeTargets"][0]["health"] == "up";
     let targets = crate::common::wait_until(|| ask("/api/v1/targets").unwrap_or_default(), up);
     let target = &targets["data"]["activeTargets"][0];
@@ -253,7 +190,7 @@ fn prometheus_scrapes_without_an_error() {
     // Rates need two scrapes.
     let with_data = crate::common::wait_until(questions, |n| *n >= 14);
     assert!(with_data >= 14, "only {with_data} questions of the dashboard had an answer");
-    let log = logged();
+    let log = prometheus.log();
     assert!(!log.contains("level=error") && !log.contains("Append failed"), "{log}");
     say(&format!("{samples} samples a scrape, {with_data} questions of the dashboard with data"));
 }

@@ -15,4 +15,4 @@ mod widgets;
 
 pub(super) use all::make;
 pub(super) use service::Service;
-pub(super) use widgets::severity_style;
+pub(super) use widgets::{severity_style, state_style};

@@ -219,6 +219,8 @@ fn draw_conntrack(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Re
             (Ok(g), Some(t)) => format!("grows by {}/s: full in {}", short(g), duration(t)),
             (Ok(g), None) if g.abs() < 0.05 => "steady".into(),
             (Ok(g), None) if g < 0.0 => format!("shrinks by {}/s", short(-g)),
+            // Below that no time is worked out.
+            (Ok(g), None) if part <= 0.25 => format!("grows by {}/s, at most 25% full", short(g)),
             (Ok(g), None) => format!("grows by {}/s: far from full", short(g)),
             (Err(why), _) => format!("growth: {}", why.sentence()),
         };

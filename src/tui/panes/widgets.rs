@@ -114,7 +114,7 @@ pub(super) fn draw_lines(
 }
 
 /// Style of a state.
-pub(super) fn state_style(theme: Theme, state: HealthState) -> Style {
+pub(in crate::tui) fn state_style(theme: Theme, state: HealthState) -> Style {
     match state {
         HealthState::Healthy => theme.good(),
         HealthState::Failing | HealthState::NoEndpoints => theme.bad(),

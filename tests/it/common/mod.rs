@@ -4,6 +4,7 @@
 pub mod api_server;
 pub mod dumps;
 pub mod odd_rules;
+pub mod prometheus;
 pub mod recordings;
 pub mod screens;
 pub mod terminal;

@@ -15,5 +15,6 @@ mod nftables;
 mod stories;
 mod syscalls;
 mod terminal;
+mod two_nodes;
 mod walk;
 mod xtables;
