@@ -304,7 +304,7 @@ impl Player {
                 return Ok("nothing new up to here; once more to go on".into());
             }
         }
-        Ok("nothing new is found up to the last reading".into())
+        Ok("no new warning or critical finding up to the last reading".into())
     }
 
     fn last_finding(&mut self) -> Result<String, String> {
@@ -312,7 +312,7 @@ impl Player {
         let mut found: Option<(usize, String)> = None;
         // What cannot be read is skipped.
         if !(0..here).any(|i| self.jump(i).is_ok()) {
-            return self.jump(here).map(|()| "nothing is found before".into());
+            return self.jump(here).map(|()| "no warning and no critical finding began before".into());
         }
         let mut known = HashMap::new();
         let mut up_to = None;
@@ -331,7 +331,8 @@ impl Player {
             }
             let _ = self.on();
         }
-        let (to, words) = found.unwrap_or_else(|| (here, "nothing is found before".into()));
+        let (to, words) =
+            found.unwrap_or_else(|| (here, "no warning and no critical finding began before".into()));
         let how_far = up_to.map_or(String::new(), |t| {
             format!(
                 " (looked at no more than the readings up to {}: the rest takes too long)",

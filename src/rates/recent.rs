@@ -23,6 +23,11 @@ impl Recent {
         self.values.len()
     }
 
+    /// The newest, where something was read.
+    pub fn newest(&self) -> Option<f32> {
+        self.values.last().copied().filter(|v| !v.is_nan())
+    }
+
     /// True before the first.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()

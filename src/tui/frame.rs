@@ -225,9 +225,16 @@ fn totals_line(frame: &mut Frame<'_>, app: &App, area: Rect) {
         spans.push(Span::styled(format!(", {stale} stale"), theme.warn()));
     }
     for (n, what) in [(count(backends as u64), "backends"), (count(rules as u64), "rules")] {
-        spans.push(Span::styled("  ", theme.dim()));
-        spans.push(Span::styled(n, bold));
-        spans.push(Span::styled(format!(" {what}"), theme.dim()));
+        let figure = [
+            Span::styled("  ", theme.dim()),
+            Span::styled(n, bold),
+            Span::styled(format!(" {what}"), theme.dim()),
+        ];
+        // Whole, or not at all.
+        if width(&spans) + width(&figure) > usize::from(area.width) {
+            break;
+        }
+        spans.extend(figure);
     }
     if let (true, Some(flows)) = (area.width >= 100, flows) {
         spans.push(Span::styled(format!("  {flows:.0}"), bold));

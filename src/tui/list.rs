@@ -48,6 +48,11 @@ impl List {
         }
     }
 
+    /// True where not all of it is on the screen.
+    pub(super) fn is_cut(&self) -> bool {
+        self.len > self.height
+    }
+
     /// Not on the screen.
     pub(super) fn hide(&mut self) {
         self.area = Rect::default();

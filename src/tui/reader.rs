@@ -477,6 +477,10 @@ impl LiveReader {
                 let last = recording.len() - 1;
                 let mut player = self.understanding.player(recording, last, true)?;
                 let notice = player.travel(how);
+                // Nothing was found there: what is now stays on the screen.
+                if how == Travel::Finding(false) && player.moment().index == last {
+                    return notice;
+                }
                 self.past = Some(player);
                 notice
             }

@@ -439,6 +439,34 @@ fn no_size_breaks_the_screen() {
     }
 }
 
+/// On the smallest screen keys lead to the last line of each part, and a mark says that there is more.
+#[test]
+fn what_does_not_fit_is_scrolled_to() {
+    let size = (60, 15);
+    for (scene, keys, scroll, last) in [
+        (busy as fn(ThemeName) -> App, "6", "→", "$ "),
+        (dying, "8", "→", "ip6"),
+        (busy, "4", "]", "Prices: "),
+        (busy, "5", "", "nf_conntrack_acct = 0"),
+        (busy, "/sessions\n\n]]]]]]", "", "later packets"),
+    ] {
+        let mut app = scene(ThemeName::Dark);
+        for key in keys.chars() {
+            screen(&mut app, size.0, size.1);
+            press(&mut app, &key.to_string());
+        }
+        let before = screen(&mut app, size.0, size.1);
+        assert!(before.contains('▼'), "{keys}: no mark in\n{before}");
+        press(&mut app, scroll);
+        let mut seen = String::new();
+        for _ in 0..40 {
+            seen.push_str(&screen(&mut app, size.0, size.1));
+            press(&mut app, "j");
+        }
+        assert!(!before.contains(last) && seen.contains(last), "{keys}: never saw {last:?}\n{seen}");
+    }
+}
+
 #[test]
 fn without_colour_nothing_is_coloured() {
     for (name, node, keys) in SIGHTS {

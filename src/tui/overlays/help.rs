@@ -10,10 +10,12 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
+use unicode_width::UnicodeWidthStr;
 
 /// A word with its meaning, on as many lines as that needs.
 fn entry(theme: Theme, word: &str, meaning: &str, column: usize, width: usize) -> Vec<Line<'static>> {
-    let room = width.saturating_sub(column + 4).max(16);
+    // A long list of keys moves its meaning to the right.
+    let room = width.saturating_sub(column.max(word.width()) + 4).max(16);
     let head = |i: usize| if i == 0 { format!(" {word:>column$}  ") } else { " ".repeat(column + 3) };
     let line =
         |(i, text): (usize, String)| Line::from(vec![Span::styled(head(i), theme.key()), Span::raw(text)]);

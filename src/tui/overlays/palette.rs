@@ -111,7 +111,7 @@ impl Palette {
         let line = Rect { height: 1, ..inner };
         if self.typed.is_empty() {
             let examples = "     cart · 10.96.2.9 · 30443 · ns shop · explain 203.0.113.9 30443";
-            put(frame, line, examples, theme.dim(), false);
+            put(frame, line, &clip_end(examples, usize::from(line.width)), theme.dim(), false);
         }
         put(frame, line, &format!(" : {}█", self.typed), theme.accent(), false);
         let rows = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };

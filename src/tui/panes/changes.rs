@@ -148,18 +148,28 @@ impl Pane for Changes {
             return;
         };
         let width = usize::from(inner.width);
-        let subject = (width * 9 / 20).clamp(20, 64);
-        let head =
-            format!(" {:<8} {:>7}    {:<9} {:<subject$} {}", "SEEN", "AGO", "WHAT", "WHICH", "BEFORE -> NOW");
+        // On a narrow screen how long ago says when; the time of day is in the part below.
+        let seen = if width < 80 { 0 } else { 9 };
+        let subject = (width * 9 / 20).clamp(20, 64).min(width.saturating_sub(seen + 38)).max(18);
+        let time = |text: &str| format!("{text:<seen$}").chars().take(seen).collect::<String>();
+        let head = format!(
+            " {}{:>7}    {:<9} {:<subject$} {}",
+            time("SEEN"),
+            "AGO",
+            "WHAT",
+            "WHICH",
+            "BEFORE -> NOW"
+        );
         put(frame, Rect { height: 1, ..inner }, &clip_end(&head, width), theme.head(), false);
         draw_list(frame, theme, &self.list, Some(true), |frame, i, at| {
             let c = changes[i];
-            let left = format!(" {:<8} {:>7}  ", time_of_day(c.seen_at), ago(u.snapshot.taken_at, c.seen_at));
+            let left =
+                format!(" {}{:>7}  ", time(&time_of_day(c.seen_at)), ago(u.snapshot.taken_at, c.seen_at));
             let line = Line::from(vec![
                 Span::styled(left, theme.dim()),
                 Span::styled(format!("{} {:<9} ", c.mark(), c.what.name()), style(theme, c)),
                 Span::styled(format!("{:<subject$} ", clip(&c.subject, subject)), theme.text()),
-                Span::styled(clip_end(&by(c), width.saturating_sub(subject + 32)), theme.dim()),
+                Span::styled(clip_end(&by(c), width.saturating_sub(subject + seen + 23)), theme.dim()),
             ]);
             frame.render_widget(Paragraph::new(line), at);
         });

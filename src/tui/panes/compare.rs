@@ -12,13 +12,13 @@ use crate::tui::list::List;
 use crate::tui::pane::{Clicks, Context, Effect, Lists, Pane};
 use crate::tui::reader::Update;
 use crate::tui::theme::Theme;
-use crate::tui::widgets::{draw_list, part, put};
+use crate::tui::widgets::{draw_list, part, put, read_lines};
 use chart::{draw_chart, stops};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
-use ratatui::text::{Line, Span};
-use ratatui::widgets::{Paragraph, Wrap};
+use ratatui::text::Line;
+use ratatui::widgets::Paragraph;
 use unicode_width::UnicodeWidthStr;
 
 /// The modes side by side.
@@ -108,6 +108,16 @@ impl Pane for Compare {
                 self.lower = true;
                 Effect::Nothing
             }
+            // ← and → move the cursor in the chart.
+            Action::NextSection if self.moving.is_none() && self.below.is_cut() => {
+                self.lower = true;
+                Effect::Nothing
+            }
+            Action::LastSection | Action::Back if self.moving.is_none() && self.lower => {
+                self.lower = false;
+                self.below.go_to_top();
+                Effect::Nothing
+            }
             Action::Focus if self.moving.is_some() => {
                 self.lower = true;
                 Effect::Nothing
@@ -162,7 +172,7 @@ impl Pane for Compare {
         self.choose(&c);
         let said = sentences(theme, update, &c);
         let width = usize::from(area.width.saturating_sub(2)).max(20);
-        let lines: usize = said.iter().map(|s| (s.width() + 6).div_ceil(width).max(1)).sum();
+        let lines: usize = said.iter().map(|s| wrapped(&s.0, width).len()).sum();
         let table_height = c.modes.len() as u16 + 2;
         let rest = area.height.saturating_sub(table_height);
         // The chart takes what the sentences leave, but not their first ones' place.
@@ -214,20 +224,19 @@ impl Pane for Compare {
                 .map(|l| Line::styled(format!(" {l}"), theme.good()))
                 .collect();
             all.extend(move_lines(theme, differences, width));
-            self.below.fit(all.len(), inner);
-            // Its lines are read, not chosen: the chosen one is the first.
-            let last = all.len().saturating_sub(usize::from(inner.height));
-            self.below.chosen = self.below.chosen.min(last);
-            self.below.top = self.below.chosen;
-            draw_list(frame, theme, &self.below, None, |frame, i, at| {
-                frame.render_widget(Paragraph::new(all[i].clone()), at);
-            });
+            read_lines(frame, theme, &mut self.below, inner, &all);
             return;
         }
-        self.below.hide();
-        let inner = part(frame, theme, words, "What it means here", "Enter: what a move changes", false);
-        let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
-        frame.render_widget(Paragraph::new(said).wrap(Wrap { trim: true }), inner);
+        let all: Vec<Line<'static>> = said
+            .iter()
+            .flat_map(|(text, style)| {
+                wrapped(text, width).into_iter().map(|l| Line::styled(format!(" {l}"), *style))
+            })
+            .collect();
+        let cut = all.len() + 1 > usize::from(words.height);
+        let hint = if cut { "] scrolls · Enter: what a move changes" } else { "Enter: what a move changes" };
+        let inner = part(frame, theme, words, "What it means here", hint, self.lower);
+        read_lines(frame, theme, &mut self.below, inner, &all);
     }
 }
 
@@ -255,10 +264,11 @@ fn gain_words(c: &Comparison, to: Engine) -> String {
 }
 
 /// The verdict, what is stale, and where the prices come from.
-fn sentences(theme: Theme, update: &Update, c: &Comparison) -> Vec<Line<'static>> {
-    let line = |text: String, style: Style| Line::from(Span::styled(text, style));
+fn sentences(theme: Theme, update: &Update, c: &Comparison) -> Vec<(String, Style)> {
+    let line = |text: String, style: Style| (text, style);
     let flows = update.node.flows;
-    let mut said: Vec<Line<'static>> = c.verdict(flows).into_iter().map(|s| line(s, theme.text())).collect();
+    let mut said: Vec<(String, Style)> =
+        c.verdict(flows).into_iter().map(|s| line(s, theme.text())).collect();
     for m in update.model.services.modes.iter().filter(|m| m.state == State::Stale) {
         let variant = m.engine.variant().map_or(String::new(), |v| format!(" ({})", v.name()));
         let rules = plural(m.rules as u64, "rule");
@@ -279,7 +289,7 @@ const CELLS: [Cell; 9] = [
     ("ELEMENTS", 9, 110, |m| count(m.elements + m.servers.map_or(0, |s| s.0 + s.1))),
     ("MEMORY", 9, 120, |m| m.kernel_bytes.map_or("-".into(), bytes)),
     ("ONE CHANGE", 16, 100, ModeFigures::change_text),
-    ("CHECKED", 7, 0, |m| m.evaluated.map_or("-".into(), |s| count(s.mean.round() as u64))),
+    ("CHECKED", 9, 0, |m| m.evaluated.map_or("-".into(), |s| count(s.mean.round() as u64))),
     ("MAX", 8, 140, |m| m.evaluated.map_or("-".into(), |s| count(s.max.round() as u64))),
     ("FIRST PKT", 10, 0, |m| m.first_packet_ns.map_or("-".into(), |s| nanoseconds(s.mean))),
     ("P95", 8, 0, |m| m.first_packet_ns.map_or("-".into(), |s| nanoseconds(s.p95))),
@@ -325,9 +335,13 @@ fn draw_table(frame: &mut Frame<'_>, theme: Theme, area: Rect, c: &Comparison, l
     let least = spreads().map(|s| s.min).fold(f64::MAX, f64::min);
     let most = spreads().map(|s| s.max).fold(0.0, f64::max);
     if strip.width >= SPREAD {
-        const LEGEND: &str = "SERVICES: ├ least ● mean ┤ p95 ╴ most";
-        let fits = usize::from(strip.width) >= LEGEND.width();
-        put(frame, strip, if fits { LEGEND } else { "SERVICES" }, theme.head(), false);
+        const LEGENDS: [&str; 3] = [
+            "FIRST PKT BY SERVICE: ├ least ● mean ┤ p95 ╴ most",
+            "├ least ● mean ┤ p95 ╴ most",
+            "├ least ● mean",
+        ];
+        let fits = LEGENDS.into_iter().find(|l| usize::from(strip.width) >= l.width());
+        put(frame, strip, fits.unwrap_or_default(), theme.head(), false);
     }
     draw_list(frame, theme, list, Some(focus), |frame, i, at| {
         let m = &c.modes[i];

@@ -3,7 +3,7 @@
 mod matrix;
 
 use super::widgets::section_strip;
-use crate::format::{clip, count, duration, plural, short};
+use crate::format::{clip, clip_end, count, duration, plural, short};
 use crate::proxy::{endpoint_text, screen_label};
 use crate::rates::rate_text;
 use crate::ruleset::L4Endpoint;
@@ -16,10 +16,11 @@ use crate::tui::reader::Update;
 use crate::tui::request::Request;
 use crate::tui::section::Section;
 use crate::tui::theme::Theme;
-use crate::tui::widgets::{bar, chart, draw_list, part, put};
+use crate::tui::widgets::{bar, chart, draw_list, part, put, read_lines};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
+use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -35,6 +36,8 @@ pub(in crate::tui) struct ConntrackPane {
     watched: Vec<IpAddr>,
     /// The chosen source, whatever line it is on.
     chosen: Option<IpAddr>,
+    /// The last reading in which all sources of the matrix were counted, and these sources.
+    matrix: Option<(Update, Vec<(IpAddr, u32)>)>,
 }
 
 impl ConntrackPane {
@@ -49,6 +52,7 @@ impl ConntrackPane {
             sources: Vec::new(),
             watched: Vec::new(),
             chosen: None,
+            matrix: None,
         }
     }
 }
@@ -152,6 +156,9 @@ impl Pane for ConntrackPane {
         let label = |s: Section| format!(" {} ", s.title());
         section_strip(frame, theme, strip, &Section::OF_CONNTRACK, now, &label, clicks);
         let flows = c.flows.as_ref().map(|f| f.value.clone());
+        if now != Section::Matrix {
+            self.matrix = None;
+        }
         let list = &mut self.list;
         match now {
             Section::Cpus => draw_cpus(frame, theme, update, c, rest, list),
@@ -164,9 +171,21 @@ impl Pane for ConntrackPane {
             Section::Matrix => {
                 let all = sources(flows.as_deref());
                 self.watched = matrix::watched(&self.watched, &all);
-                self.sources = all.into_iter().filter(|s| self.watched.contains(&s.0)).collect();
-                choose(list, &self.sources, self.chosen);
-                matrix::draw(frame, theme, update, (flows.as_deref(), &self.sources), rest, list);
+                let now: Vec<(IpAddr, u32)> =
+                    all.into_iter().filter(|s| self.watched.contains(&s.0)).collect();
+                // Sources that came up are counted with the next reading: until then the table stays what it was.
+                let is_whole = flows.as_ref().is_some_and(|f| matrix::is_whole(f, &now));
+                if is_whole || self.matrix.is_none() || update.moment.is_some() {
+                    self.matrix = Some((update.clone(), now));
+                }
+                let Some((of, sources)) = &self.matrix else { return };
+                self.sources.clone_from(sources);
+                choose(list, sources, self.chosen);
+                let flows = of.snapshot.conntrack.as_ref().and_then(|c| c.flows.as_ref()).map(|f| &*f.value);
+                matrix::draw(frame, theme, of, (flows, sources), rest, list);
+                if !flows.is_some_and(|f| matrix::is_whole(f, sources)) {
+                    self.matrix = None;
+                }
             }
             _ => draw_summary(frame, theme, update, c, flows.as_deref(), rest, list),
         }
@@ -198,7 +217,7 @@ fn lines(frame: &mut Frame<'_>, area: Rect, lines: &[(String, Style)]) {
     for (i, (text, style)) in lines.iter().take(usize::from(area.height)).enumerate() {
         let place =
             Rect { y: area.y + i as u16, height: 1, x: area.x + 1, width: area.width.saturating_sub(1) };
-        put(frame, place, text, *style, false);
+        put(frame, place, &clip_end(text, usize::from(place.width)), *style, false);
     }
 }
 
@@ -252,7 +271,6 @@ fn draw_summary(
     area: Rect,
     list: &mut List,
 ) {
-    list.hide();
     let (left, mut right) = (flow_lines(theme, flows), stat_lines(theme, update, c.stats, area.width >= 100));
     let off = |on: Option<bool>, name: &str, why: &str| match on {
         Some(false) => Some((format!("{name} = 0: {why}"), theme.dim())),
@@ -260,14 +278,25 @@ fn draw_summary(
     };
     right.extend(off(c.limits.accounting, "nf_conntrack_acct", "no packets and bytes of flows"));
     right.extend(off(c.limits.timestamps, "nf_conntrack_timestamp", "no ages of flows"));
-    let tall = area.height >= 24;
     let needed = left.len().max(right.len()) as u16 + 1;
+    // Where both have no room beside each other they are one list, which scrolls.
+    if area.width < 72 || area.height + 1 < needed {
+        let all: Vec<Line<'_>> = left
+            .into_iter()
+            .chain(right)
+            .map(|(text, style)| Line::styled(format!(" {text}"), style))
+            .collect();
+        return read_lines(frame, theme, list, area, &all);
+    }
+    list.hide();
+    let tall = area.height >= 24;
     let [top, plot] = match tall {
         true => Layout::vertical([Constraint::Length(needed), Constraint::Min(5)]).areas(area),
         false => [area, Rect::default()],
     };
     let [a, b] =
-        Layout::horizontal([Constraint::Length(36.min(area.width / 2)), Constraint::Min(20)]).areas(top);
+        Layout::horizontal([Constraint::Length(if area.width < 100 { 34 } else { 36 }), Constraint::Min(20)])
+            .areas(top);
     lines(frame, a, &left);
     lines(frame, b, &right);
     if plot.height > 4 {

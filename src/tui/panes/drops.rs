@@ -11,10 +11,10 @@ use crate::tui::keys::Action;
 use crate::tui::list::List;
 use crate::tui::pane::{Clicks, Context, Effect, Lists, MonitorEvent, Pane};
 use crate::tui::request::Request;
-use crate::tui::widgets::{draw_list, part, put};
+use crate::tui::widgets::{draw_list, part, put, read_lines};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 use std::sync::Arc;
 
@@ -31,6 +31,9 @@ enum DropMonitorState {
 #[derive(Debug, Default)]
 pub(in crate::tui) struct DropsPane {
     list: List,
+    /// Lines of what counters report.
+    below: List,
+    lower: bool,
     state: DropMonitorState,
     drops: Drops,
     counted: Vec<Counted>,
@@ -89,6 +92,15 @@ impl Pane for DropsPane {
     fn on_action(&mut self, action: Action, cx: &Context) -> Effect {
         match action {
             Action::Monitor => self.switch(cx),
+            Action::Focus if self.below.is_cut() => {
+                self.lower = true;
+                Effect::Nothing
+            }
+            Action::Back | Action::Left if self.lower => {
+                self.lower = false;
+                self.below.go_to_top();
+                Effect::Nothing
+            }
             Action::Enter | Action::Explain => self.explain(cx),
             _ => Effect::Ignored,
         }
@@ -110,7 +122,7 @@ impl Pane for DropsPane {
     }
 
     fn lists(&mut self) -> Lists<'_> {
-        Lists::one(&mut self.list)
+        Lists { upper: Some(&mut self.list), lower: Some(&mut self.below), in_lower: Some(&mut self.lower) }
     }
 
     fn hints(&self) -> &'static [Action] {
@@ -118,7 +130,13 @@ impl Pane for DropsPane {
     }
 
     fn draw(&mut self, frame: &mut Frame<'_>, area: Rect, cx: &Context, _clicks: &mut Clicks) {
-        let counters = (self.counted.len() as u16 + 2).clamp(4, (area.height / 3).max(4));
+        let lines = self.counter_lines(cx, usize::from(area.width));
+        // Without packets above they have all the room that the words there leave.
+        let most = match self.drops.groups().is_empty() {
+            true => area.height.saturating_sub(self.words(usize::from(area.width)).len() as u16 + 1),
+            false => area.height / 3,
+        };
+        let counters = (lines.len() as u16 + 2).clamp(4, most.max(4));
         let [upper, lower] = Layout::vertical([Constraint::Min(5), Constraint::Length(counters)]).areas(area);
         if self.state == DropMonitorState::On && upper.height >= 14 {
             let [groups, live] =
@@ -128,11 +146,24 @@ impl Pane for DropsPane {
         } else {
             self.draw_groups(frame, cx, upper);
         }
-        self.draw_counters(frame, cx, lower);
+        self.draw_counters(frame, cx, lower, &lines);
     }
 }
 
 impl DropsPane {
+    /// What is said where no packet was dropped.
+    fn words(&self, width: usize) -> Vec<String> {
+        let text = match &self.state {
+            DropMonitorState::On => "No packet was dropped so far.".to_string(),
+            DropMonitorState::Off => "The kernel's drop monitor is off. w switches it on: every packet that dies on this machine is \
+                             then reported with the kernel's reason, until w is pressed again or kptop ends. It costs \
+                             something for each packet that is dropped, and nothing for others."
+                .to_string(),
+            DropMonitorState::Failed(why) => format!("{why}. What counters report is below."),
+        };
+        wrapped(&text, width.saturating_sub(2))
+    }
+
     fn draw_groups(&mut self, frame: &mut Frame<'_>, cx: &Context, area: Rect) {
         let theme = cx.theme;
         let drops = &self.drops;
@@ -158,15 +189,7 @@ impl DropsPane {
         let groups = drops.groups();
         if groups.is_empty() {
             self.list.fit(0, inner);
-            let text = match &self.state {
-                DropMonitorState::On => "No packet was dropped so far.".to_string(),
-                DropMonitorState::Off => "The kernel's drop monitor is off. w switches it on: every packet that dies on this machine is \
-                                 then reported with the kernel's reason, until w is pressed again or kptop ends. It costs \
-                                 something for each packet that is dropped, and nothing for others."
-                    .to_string(),
-                DropMonitorState::Failed(why) => format!("{why}. What counters report is below."),
-            };
-            let lines = wrapped(&text, usize::from(inner.width.saturating_sub(2)));
+            let lines = self.words(usize::from(inner.width));
             let style =
                 if matches!(self.state, DropMonitorState::Failed(_)) { theme.warn() } else { theme.dim() };
             let lines: Vec<Line<'_>> =
@@ -224,22 +247,46 @@ impl DropsPane {
         }
     }
 
-    fn draw_counters(&self, frame: &mut Frame<'_>, cx: &Context, area: Rect) {
+    /// What counters report; names that are long go on in the next line.
+    fn counter_lines(&self, cx: &Context, width: usize) -> Vec<Line<'static>> {
+        const FIGURES: usize = 26;
         let theme = cx.theme;
-        let note = format!("{}, and in all", cx.beginning());
-        let inner = part(frame, theme, area, "What counters report", &note, false);
-        put(
-            frame,
-            Rect { height: 1, ..inner },
-            &format!(" {:>10} {:>12}  COUNTER", "SINCE", "IN ALL"),
-            theme.head(),
-            false,
-        );
-        for (i, c) in self.counted.iter().take(usize::from(inner.height.saturating_sub(1))).enumerate() {
-            let text = format!(" {:>10} {:>12}  {}", count(c.by), count(c.total), c.name);
-            let at = Rect { y: inner.y + 1 + i as u16, height: 1, ..inner };
-            let style = if c.by > 0 { theme.warn() } else { theme.dim() };
-            put(frame, at, &clip_end(&text, usize::from(inner.width)), style, false);
+        if self.counted.is_empty() {
+            let of_maps = |u: &crate::tui::reader::Update| {
+                u.model.services.iter().all(|s| s.engine.mode().keeps_no_rules())
+                    && !u.model.services.is_empty()
+            };
+            let text = match cx.update.as_ref().is_some_and(of_maps) {
+                true => {
+                    "refusals and drops of these Services are not counted where kptop reads; other counters are at 0"
+                }
+                false => "no counter has counted a lost packet",
+            };
+            let lines = wrapped(text, width.saturating_sub(2));
+            return lines.into_iter().map(|l| Line::styled(format!(" {l}"), theme.dim())).collect();
         }
+        let line = |c: &Counted| {
+            let style = if c.by > 0 { theme.warn() } else { theme.dim() };
+            let figures = format!(" {:>10} {:>12}  ", count(c.by), count(c.total));
+            let name = wrapped(&c.name, width.saturating_sub(FIGURES + 2));
+            let all = name.into_iter().enumerate();
+            all.map(|(i, part)| {
+                let figures = if i == 0 { figures.clone() } else { " ".repeat(FIGURES) };
+                Line::from(vec![Span::styled(figures, style), Span::styled(part, style)])
+            })
+            .collect::<Vec<_>>()
+        };
+        self.counted.iter().flat_map(line).collect()
+    }
+
+    fn draw_counters(&mut self, frame: &mut Frame<'_>, cx: &Context, area: Rect, lines: &[Line<'_>]) {
+        let theme = cx.theme;
+        let cut = lines.len() + 2 > usize::from(area.height);
+        let note = format!("{}{}, and in all", if cut { "→ scrolls · " } else { "" }, cx.beginning());
+        let inner = part(frame, theme, area, "What counters report", &note, self.lower);
+        let head = format!(" {:>10} {:>12}  COUNTER", "SINCE", "IN ALL");
+        put(frame, Rect { height: 1, ..inner }, &head, theme.head(), false);
+        let rest = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };
+        read_lines(frame, theme, &mut self.below, rest, lines);
     }
 }

@@ -10,17 +10,21 @@ use crate::tui::request::Request;
 use crate::tui::section::Section;
 use crate::tui::text_filter::TextFilter;
 use crate::tui::theme::Theme;
-use crate::tui::widgets::{draw_list, part};
+use crate::tui::widgets::{draw_list, part, read_lines};
 use jiff::Timestamp;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Paragraph, Wrap};
+use ratatui::widgets::Paragraph;
 use std::time::Duration;
+use unicode_width::UnicodeWidthStr;
 
 #[derive(Debug, Default)]
 pub(in crate::tui) struct Findings {
     list: List,
+    /// Lines of the chosen one.
+    below: List,
+    lower: bool,
     filter: TextFilter,
     /// How many pass it.
     found: usize,
@@ -61,8 +65,18 @@ fn ago(now: Timestamp, at: Timestamp) -> String {
 
 impl Pane for Findings {
     fn on_action(&mut self, action: Action, cx: &Context) -> Effect {
-        if action == Action::Back && self.filter.clear() {
-            return Effect::Nothing;
+        match action {
+            Action::Focus if self.below.is_cut() => {
+                self.lower = true;
+                return Effect::Nothing;
+            }
+            Action::Back | Action::Left if self.lower => {
+                self.lower = false;
+                self.below.go_to_top();
+                return Effect::Nothing;
+            }
+            Action::Back if self.filter.clear() => return Effect::Nothing,
+            _ => {}
         }
         let subject = self.chosen(cx).map(|f| &f.subject);
         match (action, subject) {
@@ -81,7 +95,11 @@ impl Pane for Findings {
     }
 
     fn lists(&mut self) -> Lists<'_> {
-        Lists::one(&mut self.list)
+        Lists { upper: Some(&mut self.list), lower: Some(&mut self.below), in_lower: Some(&mut self.lower) }
+    }
+
+    fn on_chosen(&mut self, _cx: &Context) {
+        self.below.go_to_top();
     }
 
     fn search(&self) -> Option<Search> {
@@ -113,7 +131,15 @@ impl Pane for Findings {
         let findings = self.rows(&examination);
         let rest = self.rest(&examination);
         self.found = findings.len() + rest.iter().filter(|r| !matches!(r, Rest::Nothing(_))).count();
-        let lower = (area.height * 2 / 5).clamp(5, 14);
+        let at = self.list.chosen.min((findings.len() + rest.len()).saturating_sub(1));
+        let below = match (findings.get(at), at.checked_sub(findings.len())) {
+            (Some(chosen), _) => finding_part(cx, area.width, chosen),
+            (None, Some(at)) => rest_part(area.width, &examination, rest.get(at).copied()),
+            (None, None) => Below::default(),
+        };
+        // Findings have their place; what is left of it is for what the chosen one says.
+        let most = (area.height * 3 / 5).min(area.height.saturating_sub(findings.len() as u16 + 3));
+        let lower = (below.lines.len() as u16 + 1).clamp(5, most.max(area.height * 2 / 5).max(5));
         let [upper, lower] = Layout::vertical([Constraint::Min(4), Constraint::Length(lower)]).areas(area);
         let unchecked = examination.unchecked.len();
         let note = match unchecked {
@@ -121,23 +147,32 @@ impl Pane for Findings {
             n => format!("{} causes ruled out, {n} not looked for", examination.ruled_out().count()),
         };
         let title = format!("Findings {}{}", findings.len(), self.filter.note());
-        let inner = part(frame, theme, upper, &title, &note, true);
+        let inner = part(frame, theme, upper, &title, &note, !self.lower);
         self.list.fit(findings.len() + rest.len(), inner);
         let width = usize::from(inner.width);
         let about = (width / 3).clamp(18, 50);
-        draw_list(frame, theme, &self.list, Some(true), |frame, i, place| {
+        draw_list(frame, theme, &self.list, Some(!self.lower), |frame, i, place| {
             let line = match findings.get(i) {
                 Some(f) => finding_line(theme, f, width, about),
-                None => rest_line(theme, &examination, rest[i - findings.len()]),
+                None => rest_line(theme, &examination, rest[i - findings.len()], width),
             };
             frame.render_widget(Paragraph::new(line), place);
         });
-        match (findings.get(self.list.chosen), self.list.chosen.checked_sub(findings.len())) {
-            (Some(chosen), _) => draw_finding(frame, cx, lower, chosen),
-            (None, Some(at)) => draw_rest(frame, theme, lower, &examination, rest.get(at).copied()),
-            (None, None) => {}
-        }
+        let cut = below.lines.len() + 1 > usize::from(lower.height);
+        let scrolls = if cut { "→ scrolls · " } else { "" };
+        let hint = format!("{scrolls}{}", below.hint);
+        let room = usize::from(lower.width).saturating_sub(hint.width() + 8);
+        let inner = part(frame, theme, lower, &clip_end(&below.title, room), &hint, self.lower);
+        read_lines(frame, theme, &mut self.below, inner, &below.lines);
     }
+}
+
+/// What the lower part shows.
+#[derive(Default)]
+struct Below {
+    title: String,
+    hint: &'static str,
+    lines: Vec<Line<'static>>,
 }
 
 /// Rows below the findings.
@@ -157,14 +192,15 @@ fn nothing_found(read: bool) -> &'static str {
     }
 }
 
-fn rest_line(theme: Theme, examination: &doctor::Examination, row: Rest) -> Line<'static> {
+fn rest_line(theme: Theme, examination: &doctor::Examination, row: Rest, width: usize) -> Line<'static> {
+    let about = |id| clip_end(doctor::about(id), width.saturating_sub(20));
     match row {
         Rest::Nothing(read) => {
             let style = if read { theme.good() } else { theme.bad() };
             Line::styled(format!(" {}", nothing_found(read)), style)
         }
         Rest::Unchecked(i) => {
-            let cause = examination.unchecked.get(i).map_or("", |u| doctor::about(u.id));
+            let cause = examination.unchecked.get(i).map_or(String::new(), |u| about(u.id));
             Line::from(vec![
                 Span::styled(" ? not looked for  ", theme.warn()),
                 Span::styled(cause, theme.dim()),
@@ -172,7 +208,7 @@ fn rest_line(theme: Theme, examination: &doctor::Examination, row: Rest) -> Line
         }
         Rest::RuledOut(id) => Line::from(vec![
             Span::styled(" ● ruled out       ", theme.good()),
-            Span::styled(doctor::about(id), theme.dim()),
+            Span::styled(about(id), theme.dim()),
         ]),
     }
 }
@@ -191,13 +227,7 @@ fn finding_line(theme: Theme, f: &Finding, width: usize, about: usize) -> Line<'
 }
 
 /// A cause that was ruled out, or that could not be looked for with the reason.
-fn draw_rest(
-    frame: &mut Frame<'_>,
-    theme: Theme,
-    area: Rect,
-    examination: &doctor::Examination,
-    row: Option<Rest>,
-) {
+fn rest_part(width: u16, examination: &doctor::Examination, row: Option<Rest>) -> Below {
     let unchecked = |i: usize| examination.unchecked.get(i);
     let (title, lines) = match row {
         Some(Rest::Unchecked(i)) => {
@@ -209,23 +239,20 @@ fn draw_rest(
         }
         _ => ("Nothing found", vec!["What was ruled out and what was not looked for is in the list.".into()]),
     };
-    let inner = part(frame, theme, area, title, "kptop's manual has each cause by this name", false);
-    let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
-    let lines: Vec<Line<'_>> = lines.into_iter().map(Line::from).collect();
-    frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), inner);
+    let room = usize::from(width.saturating_sub(2));
+    let lines = lines.iter().flat_map(|l| wrapped(l, room)).map(|l| Line::from(format!(" {l}")));
+    Below { title: title.into(), hint: "kptop's manual has each cause by this name", lines: lines.collect() }
 }
 
 /// The proof of a finding, what to do, and commands.
-fn draw_finding(frame: &mut Frame<'_>, cx: &Context, area: Rect, chosen: &Finding) {
+fn finding_part(cx: &Context, width: u16, chosen: &Finding) -> Below {
     let theme = cx.theme;
-    let width = usize::from(area.width);
     let hint = if width < 100 { "Enter goes there" } else { "Enter goes there, y copies what is behind $" };
     let title = format!("{}: {}", chosen.about, chosen.title);
-    let title = clip_end(&title, width.saturating_sub(hint.len() + 8));
-    let inner = part(frame, theme, area, &title, hint, false);
-    let mut lines: Vec<Line<'_>> = Vec::new();
-    if title.ends_with('…') {
-        let whole = wrapped(&chosen.title, usize::from(inner.width).saturating_sub(2));
+    let is_cut = title.width() > usize::from(width).saturating_sub(hint.len() + 8);
+    let mut lines: Vec<Line<'static>> = Vec::new();
+    if is_cut {
+        let whole = wrapped(&chosen.title, usize::from(width).saturating_sub(2));
         lines.extend(whole.into_iter().map(|l| Line::styled(format!(" {l}"), theme.text())));
     }
     let now = cx.update.as_ref().map(|u| u.snapshot.taken_at).unwrap_or_default();
@@ -245,7 +272,7 @@ fn draw_finding(frame: &mut Frame<'_>, cx: &Context, area: Rect, chosen: &Findin
     if !when.is_empty() {
         lines.push(Line::styled(format!(" {}", when.join(" · ")), theme.strong()));
     }
-    let room = usize::from(inner.width).saturating_sub(4);
+    let room = usize::from(width).saturating_sub(4);
     for (mark, style, texts) in [
         (" · ", theme.dim(), &chosen.evidence),
         (" → ", theme.key(), &chosen.advice),
@@ -260,5 +287,5 @@ fn draw_finding(frame: &mut Frame<'_>, cx: &Context, area: Rect, chosen: &Findin
             }
         }
     }
-    frame.render_widget(Paragraph::new(lines), inner);
+    Below { title, hint, lines }
 }

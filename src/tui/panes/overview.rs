@@ -71,6 +71,8 @@ impl Pane for Overview {
             ..30 => (0, if area.height < 14 { 4 } else { 6 }),
             _ => ((area.height / 4).clamp(7, 14), 7),
         };
+        // Each state has its row: they add up.
+        let states = states.max(state_rows(update, 0).len() as u16 + 1);
         let rest = area.height.saturating_sub(1 + states + chart_height);
         let lists = if rest > 10 { rest * 55 / 100 } else { rest };
         let [verdict, first, plot, second, third] = Layout::vertical([
@@ -156,6 +158,16 @@ fn draw_verdict(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect
                 update.health.iter().find(|h| h.state == HealthState::Unknown).map_or("", |h| h.why.as_str());
             (theme.warn(), format!("? Not everything is known: {why}."))
         }
+        // By a policy: where those that serve it are, is no fault.
+        _ if update.health.count(HealthState::NoLocalEndpoints) > 0 => {
+            let (none, local) = [HealthState::NoEndpoints, HealthState::NoLocalEndpoints]
+                .map(|s| update.health.count(s))
+                .into();
+            let none = if none > 0 { format!("{none} in all, ") } else { String::new() };
+            let text =
+                format!("● Only Services without endpoints lose new flows: {none}{local} on this node.");
+            (theme.warn(), text)
+        }
         _ => match update.health.count(HealthState::NoEndpoints) as u64 {
             0 => (theme.good(), "● Healthy: no Service loses new flows, and conntrack loses nothing.".into()),
             1 => (
@@ -177,10 +189,8 @@ fn draw_verdict(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect
 fn draw_states(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect) {
     let services = &update.model.services;
     let inner = part(frame, theme, area, &plural(services.len() as u64, "Service port"), "", false);
-    // What is not there is left out, but for the two that everybody looks for.
-    let always = |s: HealthState| matches!(s, HealthState::Failing | HealthState::Healthy);
-    let states = update.health.counts().filter(|(s, n)| *n > 0 || always(*s));
-    for (n, (state, found)) in states.enumerate() {
+    let states = state_rows(update, usize::from(inner.height));
+    for (n, (state, found)) in states.iter().copied().enumerate() {
         let style = match found {
             0 => theme.dim(),
             _ => state_style(theme, state),
@@ -192,7 +202,14 @@ fn draw_states(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect)
     let work = services.iter().filter(|s| s.is_used());
     let backends: usize = work.filter_map(Service::backend_count).sum();
     let text = format!("  {:>6} backends", count(backends as u64));
-    spans(frame, line(inner, 4), vec![Span::styled(text, theme.dim())]);
+    spans(frame, line(inner, states.len().max(4)), vec![Span::styled(text, theme.dim())]);
+}
+
+/// States and how many Services are in each. What is not there is left out, but where there is room for the two that everybody looks for.
+fn state_rows(update: &Update, room: usize) -> Vec<(HealthState, usize)> {
+    let always = |s: HealthState| matches!(s, HealthState::Failing | HealthState::Healthy);
+    let there = update.health.counts().filter(|c| c.1 > 0).count();
+    update.health.counts().filter(|(s, n)| *n > 0 || (always(*s) && there < room)).collect()
 }
 
 fn draw_conntrack(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect) {
@@ -275,6 +292,7 @@ fn draw_movers(frame: &mut Frame<'_>, theme: Theme, update: &Update, movers: &[u
             true => "no new flows right now",
             false => "no flows to Services",
         };
+        let text = clip_end(text, usize::from(inner.width.saturating_sub(1)));
         spans(frame, line(inner, 0), vec![Span::styled(text, theme.dim())]);
     }
 }
@@ -309,6 +327,7 @@ fn draw_causes(frame: &mut Frame<'_>, theme: Theme, update: &Update, area: Rect)
         (0, false) => ("nothing was dropped or refused so far", theme.good()),
         _ => return,
     };
+    let text = clip_end(text, usize::from(inner.width.saturating_sub(1)));
     spans(frame, line(inner, n), vec![Span::styled(text, style)]);
 }
 
@@ -335,7 +354,10 @@ fn draw_tables(frame: &mut Frame<'_>, cx: &Context, update: &Update, area: Rect)
         let name = format!("{} {}", t.family, t.table.name);
         let mut text = vec![
             Span::styled(format!("{name:<16}"), dim(rules)),
-            Span::styled(format!("{:>8} rules  ", count(rules as u64)), dim(rules)),
+            Span::styled(
+                format!("{:>8} {}  ", count(rules as u64), if rules == 1 { "rule " } else { "rules" }),
+                dim(rules),
+            ),
         ];
         let used: usize = crate::tui::widgets::width(&text);
         let words = match families.is_empty() {

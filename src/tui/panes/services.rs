@@ -330,6 +330,9 @@ impl Pane for Services {
                 self.heat = !self.heat;
                 self.find_groups(cx);
             }
+            Action::Fold if self.heat => {
+                return Effect::Notice("z folds the list: Z goes back to it".into());
+            }
             Action::Fold => {
                 self.fold = self.fold.next();
                 self.find_groups(cx);

@@ -6,6 +6,8 @@ use crate::tui::list::List;
 use crate::tui::theme::Theme;
 use ratatui::Frame;
 use ratatui::layout::Rect;
+use ratatui::text::Line;
+use ratatui::widgets::Paragraph;
 use unicode_width::UnicodeWidthStr;
 
 /// Width that a flexible column has at least.
@@ -117,4 +119,20 @@ pub(in crate::tui) fn draw_list(
             put(frame, Rect { x: right, y, width: 1, height: 1 }, mark, theme.dim(), false);
         }
     }
+}
+
+/// Lines that are read, not chosen: where they do not fit, the keys of a list scroll them. What is chosen is the first that is shown.
+pub(in crate::tui) fn read_lines(
+    frame: &mut Frame<'_>,
+    theme: Theme,
+    list: &mut List,
+    area: Rect,
+    lines: &[Line<'_>],
+) {
+    list.fit(lines.len(), area);
+    list.chosen = list.chosen.min(lines.len().saturating_sub(usize::from(area.height)));
+    list.top = list.chosen;
+    draw_list(frame, theme, list, None, |frame, i, at| {
+        frame.render_widget(Paragraph::new(lines[i].clone()), at);
+    });
 }

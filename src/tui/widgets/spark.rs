@@ -18,9 +18,9 @@ fn round_up(top: f32) -> f32 {
         .unwrap_or(10.0 * decade)
 }
 
-/// The highest figure on a line of this width, rounded up.
+/// The highest figure on a line of this width, rounded up. The newest reading is on it as soon as its cell is full, and is within it before.
 pub(crate) fn top_of(history: &Recent, width: usize) -> f32 {
-    round_up(history.cells(width).into_iter().fold(0.0f32, f32::max))
+    round_up(history.cells(width).into_iter().chain(history.newest()).fold(0.0f32, f32::max))
 }
 
 /// The last readings as one line of blocks, the newest at the right, on a scale of its own.
@@ -52,6 +52,12 @@ pub(crate) fn shade(value: f32, top: f32) -> &'static str {
     }
     let part = (1.0 + value).ln() / (1.0 + top).ln();
     SHADES[((part * SHADES.len() as f32).ceil() as usize).clamp(1, SHADES.len()) - 1]
+}
+
+/// Each shade, and the most that it stands for where the most of all is `top`.
+pub(crate) fn shade_tops(top: f32) -> [(&'static str, f32); SHADES.len()] {
+    let of = |i: usize| ((1.0 + top).ln() * (i + 1) as f32 / SHADES.len() as f32).exp() - 1.0;
+    std::array::from_fn(|i| (SHADES[i], of(i)))
 }
 
 /// A bar of `width` columns, filled to a part between 0 and 1 in steps of an eighth.
@@ -90,6 +96,10 @@ mod tests {
     fn little_is_seen_beside_much() {
         assert_eq!([0.0, 0.2, 9.0, 90.0, 1000.0].map(|v| shade(v, 1000.0)), ["·", "░", "▒", "▓", "█"]);
         assert_eq!(shade(1.0, 0.0), "·");
+        // The legend says where one shade ends and the next begins.
+        for (mark, most) in shade_tops(1000.0) {
+            assert_eq!(shade(most * 0.999, 1000.0), mark);
+        }
     }
 
     #[test]

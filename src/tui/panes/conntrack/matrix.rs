@@ -1,7 +1,7 @@
 //! Who asks what: a row a source, a column a Service, a cell the flows that conntrack holds between them.
 
 use super::asked;
-use crate::format::{clip, clip_end, count, plural};
+use crate::format::{clip, clip_end, count, plural, wrapped};
 use crate::proxy::Service;
 use crate::snapshot::Flows;
 use crate::tui::list::List;
@@ -10,6 +10,7 @@ use crate::tui::theme::Theme;
 use crate::tui::widgets::{draw_list, put, shade};
 use ratatui::Frame;
 use ratatui::layout::Rect;
+use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -63,6 +64,11 @@ pub(super) fn watched(before: &[IpAddr], all: &[(IpAddr, u32)]) -> Vec<IpAddr> {
     }
 }
 
+/// True where each of these sources was counted by destination.
+pub(super) fn is_whole(flows: &Flows, sources: &[(IpAddr, u32)]) -> bool {
+    !sources.is_empty() && (flows.all_kept || sources.iter().all(|s| flows.of_sources.contains_key(&s.0)))
+}
+
 pub(super) fn draw(
     frame: &mut Frame<'_>,
     theme: Theme,
@@ -73,15 +79,18 @@ pub(super) fn draw(
 ) {
     let say = |frame: &mut Frame<'_>, list: &mut List, text: &str| {
         list.fit(0, area);
-        frame.render_widget(Paragraph::new(text.to_string()).style(theme.dim()), area);
+        let lines = wrapped(text, usize::from(area.width.saturating_sub(2)));
+        let lines: Vec<Line<'_>> =
+            lines.into_iter().map(|l| Line::styled(format!(" {l}"), theme.dim())).collect();
+        frame.render_widget(Paragraph::new(lines), area);
     };
-    let Some(flows) = flows else { return say(frame, list, " Flows could not be read.") };
+    let Some(flows) = flows else { return say(frame, list, "Flows could not be read.") };
     let is_counted = |source: &IpAddr| flows.all_kept || flows.of_sources.contains_key(source);
-    if !sources.iter().any(|(s, _)| is_counted(s)) {
+    if !is_whole(flows, sources) && u.moment.is_none() || !sources.iter().any(|(s, _)| is_counted(s)) {
         let text = match &u.moment {
-            _ if sources.is_empty() => " No flows right now.",
-            None => " The flows of these sources are counted by destination with the next reading …",
-            Some(_) => " Not recorded: this is counted only while a user looks at it.",
+            _ if sources.is_empty() => "No flows right now.",
+            None => "The flows of these sources are counted by destination with the next reading …",
+            Some(_) => "Not recorded: this is counted only while a user looks at it.",
         };
         return say(frame, list, text);
     }

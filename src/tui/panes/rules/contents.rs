@@ -89,6 +89,7 @@ impl Rules {
                 Some(TableRow::Table(_) | TableRow::Ipsets) => {
                     " Enter folds and unfolds it. Choose a chain or a set."
                 }
+                _ if self.rows.is_empty() => " There is none to choose.",
                 _ => " Choose a chain or a set to see what is in it.",
             };
             frame.render_widget(Paragraph::new(text).style(theme.dim()), inner);

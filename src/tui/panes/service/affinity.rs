@@ -42,8 +42,9 @@ pub(super) fn draw(
     let theme = cx.theme;
     let say = |frame: &mut Frame<'_>, list: &mut List, text: &str| {
         list.fit(0, area);
-        let text = Paragraph::new(format!(" {text}")).style(theme.dim()).wrap(Wrap { trim: false });
-        frame.render_widget(text, area);
+        let place = Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area };
+        let text = Paragraph::new(text.to_string()).style(theme.dim()).wrap(Wrap { trim: false });
+        frame.render_widget(text, place);
     };
     let Some(affinity) = service.session_affinity else {
         say(

@@ -2,13 +2,13 @@
 
 use crate::cost::{HOOKS, OnePacket, PacketCost};
 use crate::format::{clip_end, nanoseconds, short};
-use crate::proxy::endpoint_text;
+use crate::proxy::{Engine, endpoint_text};
 use crate::ruleset::{Hook, protocol_name};
 use crate::tui::list::List;
 use crate::tui::pane::Context;
 use crate::tui::reader::Update;
 use crate::tui::theme::Theme;
-use crate::tui::widgets::{bar, put};
+use crate::tui::widgets::{bar, draw_list, put};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -63,6 +63,15 @@ fn rows(modes: &[PacketCost]) -> Vec<Row> {
     rows
 }
 
+/// What fits over a narrow column.
+fn short_name(engine: Engine) -> &'static str {
+    match engine {
+        Engine::IptablesLegacy => "ipt legacy",
+        Engine::IptablesNft => "ipt nft",
+        other => other.name(),
+    }
+}
+
 /// Draws the section; `found` is `None` while it is worked out.
 pub(super) fn draw(
     frame: &mut Frame<'_>,
@@ -73,7 +82,6 @@ pub(super) fn draw(
     list: &mut List,
 ) {
     let theme = cx.theme;
-    list.hide();
     let line = |n: u16| Rect { y: area.y + n, height: u16::from(n < area.height), ..area };
     let packet = match found {
         Some(Some(packet)) => packet,
@@ -99,7 +107,10 @@ pub(super) fn draw(
             put(
                 frame,
                 cell(n, area.y + 1),
-                if width > 18 { m.engine.words() } else { m.engine.name() },
+                match width {
+                    19.. => m.engine.words(),
+                    _ => short_name(m.engine),
+                },
                 style,
                 false,
             );
@@ -109,11 +120,14 @@ pub(super) fn draw(
             put(frame, cell(n, area.y + 2), state, theme.dim(), false);
         }
     }
-    let mut y = area.y + 3;
-    for row in rows(modes) {
-        if y >= area.bottom() {
-            return;
-        }
+    let rows = rows(modes);
+    let place = Rect { y: (area.y + 3).min(area.bottom()), height: area.height.saturating_sub(3), ..area };
+    // Rows are read, not chosen: what is chosen is the first that is shown.
+    list.fit(rows.len(), place);
+    list.chosen = list.chosen.min(rows.len().saturating_sub(usize::from(place.height)));
+    list.top = list.chosen;
+    draw_list(frame, theme, list, None, |frame, i, at| {
+        let (row, y) = (&rows[i], at.y);
         let style = (row.style)(theme);
         put(frame, Rect { x: area.x + 1, y, width: NAMES, height: 1 }, &row.name, style, false);
         for (n, c) in row.cells.iter().enumerate() {
@@ -130,8 +144,8 @@ pub(super) fn draw(
                 put(frame, bars, &bar(value / row.most, usize::from(bars.width)), style, false);
             }
         }
-        y += 1;
-    }
+    });
+    let y = place.y + (rows.len() as u16).min(place.height);
     let said = [
         format!(" Prices: {}.", update.prices.about),
         " A rule costs what the size of its table costs the caches; Compare (4) has all Services.".into(),

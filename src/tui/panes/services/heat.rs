@@ -7,9 +7,10 @@ use crate::rates::{Session, service_key};
 use crate::tui::pane::Context;
 use crate::tui::panes::widgets::{counts_new_flows, state_style};
 use crate::tui::reader::Update;
-use crate::tui::widgets::{draw_list, put, shade};
+use crate::tui::widgets::{draw_list, put, shade, shade_tops};
 use ratatui::Frame;
 use ratatui::layout::Rect;
+use unicode_width::UnicodeWidthStr;
 
 /// The newest points of a session, the newest first.
 fn newest_first(session: &Session) -> impl Iterator<Item = f32> + '_ {
@@ -37,9 +38,18 @@ impl Services {
             true => "new flows/s",
             false => "flows held",
         };
-        let said = format!("a cell {} · █ {} {what} · ✗ some lost", duration(span), short(f64::from(top)));
-        let right = Rect { x: area.x + 4 + name, width: cells, ..head };
-        put(frame, right, &said, theme.head(), true);
+        // Up to what each shade goes; what does not fit goes from the end.
+        let shades = shade_tops(top).map(|(mark, n)| format!("{mark} {}", short(f64::from(n)))).join(" ");
+        let cell = format!("a cell {}", duration(span));
+        let said = [
+            format!("{cell} · up to {shades} {what} · ✗ some lost"),
+            format!("{cell} · up to {shades} {what}"),
+            format!("up to {shades} {what}"),
+            shades,
+        ];
+        let right = Rect { x: area.x + 12, width: area.width.saturating_sub(12), ..head };
+        let fits = said.iter().find(|s| s.width() <= usize::from(right.width)).unwrap_or(&said[3]);
+        put(frame, right, fits, theme.head(), true);
         draw_list(frame, theme, &self.list, Some(!self.lower), |frame, line, place| {
             let Some(row) = self.tree.line(line).and_then(|l| update.row(l.of)) else { return };
             let state = state_style(theme, row.health.state);
