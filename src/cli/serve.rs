@@ -100,6 +100,7 @@ impl Execute for ServeArgs {
         }
         source.need_live("serving metrics")?;
         let names = source.names()?;
+        let node_name = source.name_of_node();
         let token = |file: &Option<PathBuf>| file.as_deref().map(Token::read).transpose();
         let metrics = token(&args.token_file)?;
         let pages = Pages {
@@ -172,6 +173,7 @@ impl Execute for ServeArgs {
             say("it listens on every address of this node: --listen 127.0.0.1:9756 is for this node alone");
         }
         let limits = Cardinality {
+            node_name: node_name.clone(),
             services: args.max_services,
             backends: args.max_backends,
             namespaces: args.namespace.clone(),

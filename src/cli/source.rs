@@ -74,14 +74,19 @@ impl SourceArgs {
         if self.no_api || !self.from.is_empty() || (self.netns.is_some() && self.kubeconfig.is_none()) {
             return Ok(None);
         }
-        let named = std::env::var("NODE_NAME").ok().filter(|n| !n.is_empty());
         let hostname = nix::unistd::gethostname().ok().and_then(|h| h.into_string().ok());
         let options = ApiOptions {
             kubeconfig: self.kubeconfig.clone(),
-            node_name: self.node_name.clone().or(named),
+            node_name: self.name_of_node(),
             hostname: hostname.map(|h| h.to_lowercase()),
         };
         Ok(ApiWatch::start(&options).map(Arc::new))
+    }
+
+    /// Name of this Node in the cluster, where it is said.
+    pub(super) fn name_of_node(&self) -> Option<String> {
+        let named = || std::env::var("NODE_NAME").ok().filter(|n| !n.is_empty());
+        self.node_name.clone().or_else(named)
     }
 
     /// Where eBPF maps are looked for: they are the machine's, and not another namespace's.

@@ -47,7 +47,7 @@ fn show(observer: &mut Observer, snapshot: Snapshot) {
     let _ = output::write_snapshot_table(&view, true, Some(80), &mut out);
     let (examination, services) = (&view.examination, view.model.services.len());
     let _ = output::write_examination(examination, (&view.snapshot, &view.model), true, Some(80), &mut out);
-    let all = output::Cardinality { services: 9, backends: 9, namespaces: Vec::new() };
+    let all = output::Cardinality { node_name: None, services: 9, backends: 9, namespaces: Vec::new() };
     let samples = output::samples(&view, Duration::ZERO, Duration::ZERO, &all);
     let _ = output::open_metrics(samples).map(|text| output::prometheus_text(&text));
     for service in 0..services.min(3) {

@@ -208,9 +208,11 @@ pub const METRICS: &[Metric] = &[
     ),
 ];
 
-/// What is served of Services and backends.
+/// What is served of Services and backends, and of which node.
 #[derive(Clone, Debug)]
 pub struct Cardinality {
+    /// Name of the node in the cluster, where that is known; else it is the host name.
+    pub node_name: Option<String>,
     /// Services with series of their own.
     pub services: usize,
     /// Backends with series of their own.
@@ -251,7 +253,7 @@ pub fn samples(view: &View, took: Duration, age: Duration, limits: &Cardinality)
     let (snapshot, model): (&Snapshot, _) = (&view.snapshot, &view.model);
     let commit = env!("KPTOP_BUILD").split(',').next().unwrap_or_default();
     s.add("kptop_build_info", &[env!("CARGO_PKG_VERSION"), commit], 1.0);
-    node_info(&mut s, view);
+    node_info(&mut s, view, limits.node_name.as_deref());
     s.add("kptop_reading_age", &[], age.as_secs_f64());
     s.add("kptop_reading_duration", &[], took.as_secs_f64());
     let mut unread: Vec<&str> = snapshot.failed().map(|u| u.what.as_str()).collect();
@@ -320,7 +322,7 @@ pub fn samples(view: &View, took: Duration, age: Duration, limits: &Cardinality)
     s
 }
 
-fn node_info(s: &mut Samples, view: &View) {
+fn node_info(s: &mut Samples, view: &View, name: Option<&str>) {
     let snapshot = &view.snapshot;
     let modes: BTreeSet<&str> = view
         .model
@@ -333,7 +335,7 @@ fn node_info(s: &mut Samples, view: &View) {
     let serving = detect(snapshot, &view.model).into_iter().next();
     let version = snapshot.kube_proxy.as_deref().and_then(KubeProxy::version);
     let labels = [
-        snapshot.node.hostname.as_deref().unwrap_or_default(),
+        name.or(snapshot.node.hostname.as_deref()).unwrap_or_default(),
         serving.as_ref().map_or("", |d| d.proxy.name()),
         version.unwrap_or_default(),
         &modes.into_iter().collect::<Vec<_>>().join(" and "),

@@ -133,10 +133,14 @@ fn assets_are_well_formed() {
     }
     args.push(root.join("prometheus/kptop.rules.yaml").display().to_string());
     run("python3", &args.iter().map(String::as_str).collect::<Vec<_>>());
-    for script in ["kubectl-kptop", "packages/debian/postinst"] {
+    for script in
+        ["kubectl-kptop", "kubectl_complete-kptop", "collectors/must-gather", "packages/debian/postinst"]
+    {
         run("sh", &["-n", root.join(script).to_str().unwrap()]);
     }
-    run("bash", &["-n", root.join("packages/build").to_str().unwrap()]);
+    for script in ["packages/build", "release/build"] {
+        run("bash", &["-n", root.join(script).to_str().unwrap()]);
+    }
     let unit = std::fs::read_to_string(root.join("systemd/kptop.service")).unwrap();
     assert!(unit.contains("NoNewPrivileges=yes") && unit.contains("CapabilityBoundingSet=CAP_NET_ADMIN"));
     // What the plugin installs is what is in the folder, and all of it goes with `uninstall`.
@@ -168,4 +172,80 @@ assert sorted(printed, key=key) == sorted(of_file, key=key), 'assets/kubectl-kpt
     let plugin = Command::new(root.join("kubectl-kptop")).output().unwrap();
     assert_eq!(plugin.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&plugin.stderr).contains("usage: kubectl kptop NODE"));
+}
+
+/// Files of a release name what is there: one version, one list of licences, markers that the build fills.
+#[test]
+fn release_files_agree_with_the_package() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = |f: &str| std::fs::read_to_string(root.join(f)).unwrap_or_else(|e| panic!("{f}: {e}"));
+    let version = env!("CARGO_PKG_VERSION");
+    let chart = text("assets/helm/kptop/Chart.yaml");
+    assert!(chart.contains(&format!("appVersion: {version}\n")), "{chart}");
+    let list = |text: &str, begin: &str| -> Vec<String> {
+        let after = text.split_once(begin).unwrap().1.split_once(']').unwrap().0;
+        after.split('"').skip(1).step_by(2).map(str::to_string).collect()
+    };
+    let allowed = list(&text("deny.toml"), "allow = [");
+    assert!(allowed.len() > 5);
+    assert_eq!(list(&text("assets/release/about.toml"), "accepted = ["), allowed);
+    for file in ["krew.yaml.in", "kptop.rb.in", "PKGBUILD.in"] {
+        let text = text(&format!("assets/release/{file}"));
+        let markers: BTreeSet<&str> = text.split('@').skip(1).step_by(2).collect();
+        let known = BTreeSet::from(["VERSION", "HOME", "SHA256_X86_64", "SHA256_AARCH64"]);
+        assert!(markers.is_subset(&known) && markers.contains("VERSION"), "{file}: {markers:?}");
+    }
+    // The chart's pod may do what that of the folder may.
+    let template = text("assets/helm/kptop/templates/daemonset.yaml");
+    for line in [
+        "hostNetwork: true",
+        "readOnlyRootFilesystem: true",
+        "allowPrivilegeEscalation: false",
+        "drop: [ALL]",
+        "add: [NET_ADMIN]",
+        "type: RuntimeDefault",
+    ] {
+        assert!(text("assets/kubernetes/daemonset.yaml").contains(line), "{line}");
+        assert!(template.contains(line), "{line}");
+    }
+    // Each value that a template asks for is in values.yaml, and the schema knows no others.
+    let schema: serde_json::Value =
+        serde_json::from_str(&text("assets/helm/kptop/values.schema.json")).unwrap();
+    let values = text("assets/helm/kptop/values.yaml");
+    let top: BTreeSet<&str> = values
+        .lines()
+        .filter(|l| l.starts_with(|c: char| c.is_ascii_lowercase()))
+        .filter_map(|l| l.split_once(':').map(|x| x.0))
+        .collect();
+    let known: BTreeSet<&str> =
+        schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(known.difference(&top).copied().collect::<Vec<_>>(), ["global"]);
+    assert!(top.is_subset(&known), "{top:?}");
+    for entry in std::fs::read_dir(root.join("assets/helm/kptop/templates")).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        for asked in text.split(".Values.").skip(1) {
+            let name = asked.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap();
+            assert!(top.contains(name), "{name}");
+        }
+    }
+}
+
+/// What the shell offers behind `kubectl kptop`.
+#[test]
+fn the_plugin_completes() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/kubectl_complete-kptop");
+    let said = |words: &[&str]| {
+        // A kubectl of the test's own.
+        let place = crate::common::recordings::Place::new("complete");
+        let kubectl = place.file("kubectl");
+        std::fs::write(&kubectl, "#!/bin/sh\necho node/worker-1\necho node/worker-2\n").unwrap();
+        run("chmod", &["+x", kubectl.to_str().unwrap()]);
+        let path = format!("{}:{}", kubectl.parent().unwrap().display(), std::env::var("PATH").unwrap());
+        let out = Command::new(&script).args(words).env("PATH", path).output().unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    };
+    assert_eq!(said(&[""]), "--all\ninstall\nuninstall\nworker-1\nworker-2\n:4\n");
+    assert_eq!(said(&["wo"]), "worker-1\nworker-2\n:4\n");
+    assert_eq!(said(&["--all", "d"]), "doctor\ndiff\n:4\n");
+    assert_eq!(said(&["worker-1", "com"]), "compare\n:4\n");
 }

@@ -55,7 +55,7 @@ fn screen(view: &View, keys: &str) -> String {
 }
 
 fn metrics(view: &View) -> String {
-    let all = Cardinality { services: 1_000, backends: 1_000, namespaces: Vec::new() };
+    let all = Cardinality { node_name: None, services: 1_000, backends: 1_000, namespaces: Vec::new() };
     let samples = output::samples(view, Duration::ZERO, Duration::ZERO, &all);
     output::open_metrics(samples).unwrap()
 }

@@ -552,7 +552,7 @@ fn served_new_flows(
 ) {
     use kptop::output::{Cardinality, open_metrics, samples};
     let view = kptop::observe::Observer::new(Names::default()).observe(snapshot.clone());
-    let limits = Cardinality { services: 1_000, backends: 10_000, namespaces: Vec::new() };
+    let limits = Cardinality { node_name: None, services: 1_000, backends: 10_000, namespaces: Vec::new() };
     let text = open_metrics(samples(&view, Duration::ZERO, Duration::ZERO, &limits)).unwrap();
     let all = text.lines().filter_map(|l| l.strip_prefix("kptop_service_new_flows_total{"));
     let all: Vec<(&str, &str)> = all.map(|l| l.rsplit_once("} ").unwrap()).collect();
