@@ -1,10 +1,12 @@
 # A plugin of sos (sosreport): copy it to sos/report/plugins/kptop.py. `sos report -o kptop` runs it alone.
 # Each of these reads and writes nothing; what `collect` gathers, `kptop --from` shows again, also packed in sos' own archive.
 
-from sos.report.plugins import Plugin, IndependentPlugin
+import os
+
+from sos.report.plugins import Plugin, RedHatPlugin, DebianPlugin, UbuntuPlugin
 
 
-class Kptop(Plugin, IndependentPlugin):
+class Kptop(Plugin, RedHatPlugin, DebianPlugin, UbuntuPlugin):
 
     short_desc = "Services that kube-proxy left in the kernel"
 
@@ -21,5 +23,5 @@ class Kptop(Plugin, IndependentPlugin):
             "kptop compare",
         ])
         # One archive with all of it as the tools print it.
-        archive = self.get_cmd_output_path(name="kptop-collect.tar.gz")
+        archive = os.path.join(self.get_cmd_output_path(), "kptop-collect.tar.gz")
         self.add_cmd_output(f"kptop collect {archive}", suggest_filename="collect")
