@@ -96,7 +96,7 @@ impl App {
                 self.message = Some(format!("theme {}", self.cx.theme.name.name()));
                 return AppEvent::Redraw;
             }
-            Action::Help => self.overlay = Some(Overlay::Help(Help::new())),
+            Action::Help => self.overlay = Some(Overlay::Help(Help::new(self.pane().hints()))),
             Action::Palette => {
                 let view = self.cx.update.as_ref().map(|u| &u.view);
                 self.overlay = Some(Overlay::Palette(Palette::new(view)));

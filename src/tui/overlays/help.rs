@@ -26,16 +26,26 @@ fn title(theme: Theme, text: &'static str) -> Line<'static> {
     Line::from(Span::styled(format!(" {text}"), theme.accent()))
 }
 
-fn keys(theme: Theme, width: usize) -> Vec<Line<'static>> {
-    let mut all: Vec<(String, &'static str)> = Vec::new();
+/// What a key does: its action, its names, and its help.
+type Meaning = (Action, String, &'static str);
+
+/// The keys of the pane one is in, and all others.
+fn keys(theme: Theme, of_pane: &[Action], width: usize) -> Vec<Line<'static>> {
+    let mut all: Vec<Meaning> = Vec::new();
     for k in KEYS {
         match all.last_mut() {
-            Some(last) if k.help.is_empty() => last.0 = format!("{} {}", last.0, k.keys),
-            _ => all.push((k.keys.to_string(), k.help)),
+            Some(last) if k.help.is_empty() => last.1 = format!("{} {}", last.1, k.keys),
+            _ => all.push((k.action, k.keys.to_string(), k.help)),
         }
     }
-    let mut lines = vec![title(theme, "Keys")];
-    lines.extend(all.iter().flat_map(|(keys, help)| entry(theme, keys, help, 12, width)));
+    let (here, rest): (Vec<&Meaning>, Vec<&Meaning>) = all.iter().partition(|m| of_pane.contains(&m.0));
+    let mut lines = Vec::new();
+    for (name, keys) in [("In this pane", here), ("Everywhere", rest)] {
+        if !keys.is_empty() {
+            lines.push(title(theme, name));
+            lines.extend(keys.iter().flat_map(|(_, keys, help)| entry(theme, keys, help, 12, width)));
+        }
+    }
     lines.extend(entry(
         theme,
         "mouse",
@@ -69,52 +79,73 @@ fn columns(theme: Theme, width: usize) -> Vec<Line<'static>> {
     lines
 }
 
-/// The help, at a page.
+/// The help, which scrolls.
 #[derive(Debug)]
 pub(in crate::tui) struct Help {
-    page: usize,
-    /// Pages that there are; known when it was drawn.
-    pages: usize,
+    /// What keys of the pane do that it was opened in.
+    of_pane: &'static [Action],
+    /// The first line that is shown.
+    top: usize,
+    /// Lines that there are, and that fit; known when it was drawn.
+    lines: usize,
+    height: usize,
 }
 
 impl Help {
-    pub(in crate::tui) fn new() -> Help {
-        Help { page: 0, pages: 1 }
+    pub(in crate::tui) fn new(of_pane: &'static [Action]) -> Help {
+        Help { of_pane, top: 0, lines: 0, height: 0 }
+    }
+
+    pub(super) fn scroll(&mut self, by: isize) -> Outcome {
+        let last = self.lines.saturating_sub(self.height);
+        self.top = self.top.saturating_add_signed(by).min(last);
+        Outcome::Stay
     }
 
     pub(super) fn on_key(&mut self, action: Option<Action>) -> Outcome {
-        if action != Some(Action::Help) || self.page + 1 >= self.pages {
-            return Outcome::Close;
+        let page = self.height.max(2) as isize - 1;
+        match action {
+            Some(Action::Down) => self.scroll(1),
+            Some(Action::Up) => self.scroll(-1),
+            // The key that opened it reads on, and closes it at its end.
+            Some(Action::Help) if self.top + self.height >= self.lines => Outcome::Close,
+            Some(Action::PageDown | Action::Pause | Action::Help) => self.scroll(page),
+            Some(Action::PageUp) => self.scroll(-page),
+            Some(Action::First) => self.scroll(isize::MIN / 2),
+            Some(Action::Last) => self.scroll(isize::MAX / 2),
+            _ => Outcome::Close,
         }
-        self.page += 1;
-        Outcome::Stay
     }
 
     pub(super) fn draw(&mut self, frame: &mut Frame<'_>, theme: Theme, area: Rect) {
         let wide = area.width >= 150;
         let outer = if wide { 156 } else { 90 };
         let inner_width = usize::from(outer.min(area.width.saturating_sub(2)).saturating_sub(2));
-        let per_page = usize::from(area.height.saturating_sub(4)).max(1);
-        // On a wide screen keys are beside columns; on a narrow one behind each other, on pages.
+        // On a wide screen keys are beside columns; on a narrow one columns are below them.
         let (left, right) = match wide {
-            true => (keys(theme, 74), columns(theme, inner_width - 76)),
+            true => (keys(theme, self.of_pane, 74), columns(theme, inner_width - 76)),
             false => {
-                let mut all = keys(theme, inner_width);
+                let mut all = keys(theme, self.of_pane, inner_width);
                 all.push(Line::from(""));
                 all.extend(columns(theme, inner_width));
                 (all, Vec::new())
             }
         };
-        let longest = left.len().max(right.len());
-        self.pages = longest.div_ceil(per_page).max(1);
-        let page = self.page.min(self.pages - 1);
-        let bottom = match self.pages {
-            1 => "any key closes".to_string(),
-            n => format!("page {} of {n} · ? next · any other key closes", page + 1),
+        self.lines = left.len().max(right.len());
+        self.height = usize::from(area.height.saturating_sub(4)).max(1).min(self.lines);
+        self.scroll(0);
+        let bottom = match self.lines > self.height {
+            false => "any key closes".to_string(),
+            true => format!(
+                "{}-{} of {} · j k PgDn scroll · Esc closes",
+                self.top + 1,
+                self.top + self.height,
+                self.lines
+            ),
         };
-        let inner = popup(frame, theme, area, outer, longest.min(per_page) as u16 + 2, "Help", &bottom);
+        let inner = popup(frame, theme, area, outer, self.height as u16 + 2, "Help", &bottom);
         let shown = |lines: Vec<Line<'static>>| -> Vec<Line<'static>> {
-            lines.into_iter().skip(page * per_page).take(per_page).collect()
+            lines.into_iter().skip(self.top).take(self.height).collect()
         };
         if wide {
             let [a, b] = Layout::horizontal([Constraint::Length(76), Constraint::Fill(1)]).areas(inner);

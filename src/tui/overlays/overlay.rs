@@ -30,7 +30,7 @@ impl Overlay {
     /// The wheel, by so many lines, or a click.
     pub(in crate::tui) fn on_mouse(&mut self, x: u16, y: u16, wheel: Option<isize>) -> Outcome {
         match self {
-            Overlay::Help(_) => wheel.map_or(Outcome::Close, |_| Outcome::Stay),
+            Overlay::Help(o) => wheel.map_or(Outcome::Close, |by| o.scroll(by)),
             Overlay::Palette(o) => o.on_mouse(x, y, wheel),
             Overlay::Columns(o) => o.on_mouse(x, y, wheel),
             Overlay::Menu(o) => o.on_mouse(x, y, wheel),

@@ -21,7 +21,7 @@ fn keys_drive_the_real_program_and_the_terminal_comes_back() {
         t.wait_for("default/kubernetes");
         assert_ne!(tcgetattr(&t.slave).unwrap(), before, "raw mode");
         t.keys("?");
-        t.wait_for("any other key closes");
+        t.wait_for("Esc closes");
         t.keys("x");
         t.wait_for("default/kubernetes");
         t.keys("\t");
@@ -98,7 +98,7 @@ fn every_pane_is_reached_by_keys_and_mouse() {
         t.wait_for("copied: ");
         t.keys(":theme: light\r");
         t.keys("?");
-        t.wait_for("any other key closes");
+        t.wait_for("Esc closes");
         t.keys("\u{1b}");
         std::thread::sleep(Duration::from_millis(300)); // a lone Esc is one only when nothing follows
         t.keys("q");
@@ -114,7 +114,7 @@ fn every_pane_is_reached_by_keys_and_mouse() {
 #[test]
 fn it_is_given_back_out_of_every_state() {
     for (keys, text) in [
-        ("?", "any other key closes"),
+        ("?", "Esc closes"),
         (":th", ": th"),
         ("/web", "search: web"),
         ("c", "Columns of Services"),
@@ -209,7 +209,7 @@ fn it_stops_and_goes_on_as_a_job() {
         t.keys("fg\r");
         t.wait_for("No Services of kube-proxy");
         t.keys("?");
-        t.wait_for("any other key closes");
+        t.wait_for("Esc closes");
         t.keys("xq");
         t.wait_for("ready>");
         t.keys("exit\r");
@@ -225,7 +225,7 @@ fn without_a_shell_it_goes_on() {
         t.wait_for("No Services of kube-proxy");
         t.keys("\u{1a}");
         t.keys("?");
-        t.wait_for("any other key closes");
+        t.wait_for("Esc closes");
         t.keys("xq");
         assert_eq!(t.ended().0, Some(0));
     });
