@@ -331,6 +331,8 @@ fn every_subcommand(dir: &std::path::Path) -> Vec<(&'static str, Vec<String>)> {
     ));
     let set = |mode: &str| format!("tests/rules/1.36.2/{mode}/small");
     all.push(("diff", vec!["diff".into(), set("iptables-legacy"), set("nftables")]));
+    // Nobody answers there: in print that is an error, on a terminal the screen says so and asks again.
+    all.push(("fleet", words("fleet --prometheus http://127.0.0.1:1")));
     all.push(("record", [words("record --for 0.5 --every 0.2"), vec![file("out.rec")]].concat()));
     all.push(("replay", vec!["replay".into(), recording.clone(), "--info".into()]));
     all.push(("replay", vec!["replay".into(), recording]));
@@ -379,7 +381,8 @@ fn no_subcommand_runs_another_program() {
                     "-o",
                 ]);
                 strace.arg(&log).arg(KPTOP).args(&args).arg("--no-api");
-                let goes_on = name == "serve" || on_terminal && matches!(args.len(), 0 | 2) && name != "man";
+                let has_screen = name == "fleet" || matches!(args.len(), 0 | 2) && name != "man";
+                let goes_on = name == "serve" || on_terminal && has_screen;
                 if on_terminal {
                     let mut t = Terminal::run(crate::common::terminal::session(strace), 24, 80);
                     if goes_on {
