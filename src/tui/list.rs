@@ -39,6 +39,13 @@ impl List {
         self.top = self.top.min(len.saturating_sub(self.height.max(1)));
     }
 
+    /// The same of lines that are read, not chosen: what is chosen is the first that is shown.
+    pub(super) fn fit_lines(&mut self, len: usize, area: Rect) {
+        self.fit(len, area);
+        self.chosen = self.chosen.min(len.saturating_sub(self.height));
+        self.top = self.chosen;
+    }
+
     /// Which rows are on the screen: `1-29 of 34`, or how many there are.
     pub(super) fn position(&self) -> String {
         let last = self.len.min(self.top + self.height);

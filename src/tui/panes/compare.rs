@@ -265,19 +265,17 @@ fn gain_words(c: &Comparison, to: Engine) -> String {
 
 /// The verdict, what is stale, and where the prices come from.
 fn sentences(theme: Theme, update: &Update, c: &Comparison) -> Vec<(String, Style)> {
-    let line = |text: String, style: Style| (text, style);
     let flows = update.node.flows;
-    let mut said: Vec<(String, Style)> =
-        c.verdict(flows).into_iter().map(|s| line(s, theme.text())).collect();
+    let mut said: Vec<(String, Style)> = c.verdict(flows).into_iter().map(|s| (s, theme.text())).collect();
     for m in update.model.services.modes.iter().filter(|m| m.state == State::Stale) {
         let variant = m.engine.variant().map_or(String::new(), |v| format!(" ({})", v.name()));
         let rules = plural(m.rules as u64, "rule");
         let text = format!("Stale: {}{variant}, {}: {rules}.", m.engine.mode().name(), m.family);
-        said.push(line(text, theme.warn()));
+        said.push((text, theme.warn()));
     }
-    said.push(line("kptop calibrate measures this node's own prices.".into(), theme.dim()));
-    said.extend(c.notes.iter().map(|n| line(n.clone(), theme.dim())));
-    said.push(line(format!("Prices: {}.", update.prices.about), theme.dim()));
+    said.push(("kptop calibrate measures this node's own prices.".into(), theme.dim()));
+    said.extend(c.notes.iter().map(|n| (n.clone(), theme.dim())));
+    said.push((format!("Prices: {}.", update.prices.about), theme.dim()));
     said
 }
 

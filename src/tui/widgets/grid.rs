@@ -121,7 +121,7 @@ pub(in crate::tui) fn draw_list(
     }
 }
 
-/// Lines that are read, not chosen: where they do not fit, the keys of a list scroll them. What is chosen is the first that is shown.
+/// Lines that are read, not chosen: where they do not fit, the keys of a list scroll them.
 pub(in crate::tui) fn read_lines(
     frame: &mut Frame<'_>,
     theme: Theme,
@@ -129,9 +129,7 @@ pub(in crate::tui) fn read_lines(
     area: Rect,
     lines: &[Line<'_>],
 ) {
-    list.fit(lines.len(), area);
-    list.chosen = list.chosen.min(lines.len().saturating_sub(usize::from(area.height)));
-    list.top = list.chosen;
+    list.fit_lines(lines.len(), area);
     draw_list(frame, theme, list, None, |frame, i, at| {
         frame.render_widget(Paragraph::new(lines[i].clone()), at);
     });

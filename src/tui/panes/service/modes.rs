@@ -122,10 +122,7 @@ pub(super) fn draw(
     }
     let rows = rows(modes);
     let place = Rect { y: (area.y + 3).min(area.bottom()), height: area.height.saturating_sub(3), ..area };
-    // Rows are read, not chosen: what is chosen is the first that is shown.
-    list.fit(rows.len(), place);
-    list.chosen = list.chosen.min(rows.len().saturating_sub(usize::from(place.height)));
-    list.top = list.chosen;
+    list.fit_lines(rows.len(), place);
     draw_list(frame, theme, list, None, |frame, i, at| {
         let (row, y) = (&rows[i], at.y);
         let style = (row.style)(theme);
