@@ -1,13 +1,13 @@
 //! Files and pipes from outside, read within bounds: none may hold kptop up for ever or take all memory.
 
-use nix::fcntl::OFlag;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::{Duration, Instant};
+#[cfg(unix)]
+use std::time::Duration;
 
 /// How long a FIFO may be without anybody who writes into it.
+#[cfg(unix)]
 const WITHOUT_WRITER: Duration = Duration::from_secs(3);
 
 /// Larger files are none that a person wrote: configurations, kubeconfigs, lists of names.
@@ -34,7 +34,11 @@ impl Read for Input {
 ///
 /// # Errors
 /// What the system says; a FIFO without writer; a block device.
+#[cfg(unix)]
 pub(crate) fn open(path: &Path) -> io::Result<Input> {
+    use nix::fcntl::OFlag;
+    use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+    use std::time::Instant;
     // Standard input is what it is: opened again by its name it would be another file.
     let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     let kind = file.metadata()?.file_type();
@@ -71,6 +75,12 @@ pub(crate) fn open(path: &Path) -> io::Result<Input> {
     let flags = OFlag::from_bits_retain(nix::fcntl::fcntl(&input.file, nix::fcntl::FcntlArg::F_GETFL)?);
     nix::fcntl::fcntl(&input.file, nix::fcntl::FcntlArg::F_SETFL(flags & !OFlag::O_NONBLOCK))?;
     Ok(input)
+}
+
+/// As above, where no file is a FIFO or a device.
+#[cfg(not(unix))]
+pub(crate) fn open(path: &Path) -> io::Result<Input> {
+    Ok(Input { head: io::Cursor::default(), file: File::open(path)? })
 }
 
 /// The text of a small file: one that is larger is an error.

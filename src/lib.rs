@@ -35,11 +35,15 @@ pub mod rates;
 pub mod reach;
 pub mod recording;
 pub mod replay;
+mod signals;
 pub mod snapshot;
 pub mod tool_text;
 pub mod tui;
 pub mod walk;
 mod window;
+
+#[cfg(all(feature = "lab", not(target_os = "linux")))]
+compile_error!("kptop's demo, calibrate and bench need Linux: build with --no-default-features");
 
 pub use nf_kernel as kernel;
 pub use nf_ruleset as ruleset;

@@ -7,7 +7,7 @@ use super::print::say;
 use super::source::{Source, give_up, tell_unread};
 use crate::format::{count, duration};
 use crate::recording::{Head, Redactor, Ring};
-use crate::snapshot::facts::{Flow, keep_reading, learn_names};
+use crate::snapshot::facts::{Flow, hostname, keep_reading, learn_names};
 use crate::snapshot::live::Wanted;
 use crate::tool_text::{self, flow_line};
 use clap::Args;
@@ -48,7 +48,7 @@ impl Execute for CollectArgs {
     fn run(&self, globals: &Globals) -> Result<ExitCode, String> {
         let (source, args) = (&globals.source, self);
         source.need_live("collecting")?;
-        let host = nix::unistd::gethostname().ok().and_then(|h| h.into_string().ok());
+        let host = hostname();
         let host = host.as_deref().filter(|_| !args.redact);
         let path = args.file.clone().unwrap_or_else(|| default_name(host));
         let wrong = |e: io::Error| match e.kind() {

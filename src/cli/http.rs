@@ -1,6 +1,7 @@
 //! The server behind `kptop serve`: places for clients, TLS, and what clients accept.
 
 use super::print::say;
+use crate::signals::{SignalKind, signal};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http_body_util::{BodyExt, Full};
@@ -19,7 +20,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 

@@ -169,7 +169,7 @@ fn summary(writer: &FileWriter, began: Instant) -> String {
 
 /// Says when SIGINT, SIGTERM or SIGHUP asked for the end: the reading that is on is finished first.
 fn stop_signal() -> Result<mpsc::Receiver<()>, String> {
-    use tokio::signal::unix::{SignalKind, signal};
+    use crate::signals::{SignalKind, signal};
     let (say, stop) = mpsc::channel();
     let ready = Arc::new(AtomicBool::new(false));
     let is_ready = ready.clone();

@@ -7,7 +7,7 @@ use crate::api::{ApiOptions, ApiWatch};
 use crate::proxy::Names;
 use crate::recording::{Head, Recording, Ring};
 use crate::snapshot::dump;
-use crate::snapshot::facts::{Flow, is_bpffs, keep_reading_only};
+use crate::snapshot::facts::{Flow, LIVE, hostname, is_bpffs, keep_reading_only};
 use crate::snapshot::live::{CountFlows, Live, LookedAt, Wanted};
 use crate::snapshot::{Snapshot, Unread};
 use crate::tui::Input;
@@ -22,6 +22,9 @@ const NAMES: Duration = Duration::from_secs(3);
 
 /// How long it waits for kube-proxy, which answers from this machine.
 const KUBE_PROXY: Duration = Duration::from_secs(1);
+
+const READS_NO_KERNEL: &str =
+    "this kptop reads no kernel: it was built without that, or for another system than Linux";
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct SourceArgs {
@@ -74,7 +77,7 @@ impl SourceArgs {
         if self.no_api || !self.from.is_empty() || (self.netns.is_some() && self.kubeconfig.is_none()) {
             return Ok(None);
         }
-        let hostname = nix::unistd::gethostname().ok().and_then(|h| h.into_string().ok());
+        let hostname = hostname();
         let options = ApiOptions {
             kubeconfig: self.kubeconfig.clone(),
             node_name: self.name_of_node(),
@@ -117,7 +120,8 @@ impl SourceArgs {
     /// An error where something is asked for that only a live node has.
     pub(super) fn need_live(&self, what: &str) -> Result<(), String> {
         match self.from.is_empty() {
-            true => Ok(()),
+            true if LIVE => Ok(()),
+            true => Err(format!("{what} needs a node: {READS_NO_KERNEL}")),
             false => Err(format!("{what} needs a live node: --from does not go with it")),
         }
     }
@@ -126,6 +130,10 @@ impl SourceArgs {
     fn check(&self) -> Result<(), String> {
         if !self.from.is_empty() && self.netns.is_some() {
             return Err("--from and --netns do not go together: files or this kernel".into());
+        }
+        if self.from.is_empty() && !LIVE {
+            let next = "give it files with --from, or what `kptop record` or `kptop collect` wrote on a node";
+            return Err(format!("{READS_NO_KERNEL}\n  -> {next}"));
         }
         let Some(bpffs) = &self.bpffs else { return Ok(()) };
         let wrong = |why: &str| {
@@ -169,7 +177,7 @@ pub(super) fn files(args: &SourceArgs) -> Result<Recording, String> {
         && one.is_file()
         && let Some((name, bytes)) = dump::find_in_archive(one, args.max_input, &Recording::is_one)
     {
-        return Recording::of_bytes(&format!("{}/{name}", one.display()), &bytes);
+        return Recording::of_bytes(&format!("{}/{name}", one.display()), bytes);
     }
     if let Some(path) = paths.iter().find(|p| is_recording(p)) {
         return Err(format!("{} is a recording: it does not go together with other files", path.display()));

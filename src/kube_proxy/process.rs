@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Programs that are kube-proxy, or have it in them: k3s and MicroK8s run it inside of their own.
+#[cfg(all(feature = "node", target_os = "linux"))]
 const PROGRAMS: [&str; 6] = ["kube-proxy", "k3s", "k3s-server", "k3s-agent", "kubelite", "hyperkube"];
 
 /// What is known of its process.
@@ -32,6 +33,7 @@ pub enum Process {
 }
 
 /// Looks for it among the processes that are visible.
+#[cfg(all(feature = "node", target_os = "linux"))]
 pub(super) fn look() -> Process {
     let Ok(all) = procfs::process::all_processes() else { return Process::Hidden };
     let mut sees_kernel = false;
@@ -47,6 +49,12 @@ pub(super) fn look() -> Process {
         }
     }
     if sees_kernel { Process::Gone } else { Process::Hidden }
+}
+
+/// None is looked for where no kernel is read.
+#[cfg(not(all(feature = "node", target_os = "linux")))]
+pub(super) fn look() -> Process {
+    Process::Hidden
 }
 
 /// True in the kernel's first network namespace, in which nodes have kube-proxy but for nodes in containers (kind). Some sysctls are in

@@ -7,8 +7,6 @@ use crate::snapshot::Snapshot;
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,7 +55,7 @@ const MOST_KEPT: usize = 64;
 /// A recording to look into.
 #[derive(Debug)]
 pub struct Recording {
-    file: Option<File>,
+    file: Option<Bytes>,
     sessions: Vec<Session>,
     frames: Vec<FrameAt>,
     cut: Option<Cut>,
@@ -65,6 +63,32 @@ pub struct Recording {
     kept: Vec<((usize, PieceId), Piece)>,
     /// The last whole reading that was unpacked.
     whole: Option<(usize, Arc<Vec<u8>>)>,
+}
+
+/// Where the bytes of a recording are.
+#[derive(Debug)]
+enum Bytes {
+    File(File),
+    Memory(Vec<u8>),
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, bytes, offset)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            n => {
+                bytes = &mut bytes[n..];
+                offset += n as u64;
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Recording {
@@ -76,7 +100,7 @@ impl Recording {
             return Err(format!("{} is no file: a recording is read from its end, too", path.display()));
         }
         let file = File::open(path).map_err(wrong)?;
-        let mut recording = Recording::empty(Some(file));
+        let mut recording = Recording::empty(Some(Bytes::File(file)));
         recording.index().map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(recording)
     }
@@ -84,19 +108,14 @@ impl Recording {
     /// Opens one whose bytes are at hand, as those of a file of an archive.
     ///
     /// # Errors
-    /// What it is instead, or that no memory could be had as a file.
-    pub fn of_bytes(name: &str, bytes: &[u8]) -> Result<Recording, String> {
-        let wrong = |e: std::io::Error| format!("{name}: {e}");
-        let flags = nix::sys::memfd::MFdFlags::MFD_CLOEXEC;
-        let memory = nix::sys::memfd::memfd_create("recording", flags).map_err(|e| wrong(e.into()))?;
-        let mut file = File::from(memory);
-        file.write_all(bytes).map_err(wrong)?;
-        let mut recording = Recording::empty(Some(file));
+    /// What it is instead.
+    pub fn of_bytes(name: &str, bytes: Vec<u8>) -> Result<Recording, String> {
+        let mut recording = Recording::empty(Some(Bytes::Memory(bytes)));
         recording.index().map_err(|e| format!("{name}: {e}"))?;
         Ok(recording)
     }
 
-    fn empty(file: Option<File>) -> Recording {
+    fn empty(file: Option<Bytes>) -> Recording {
         Recording {
             file,
             sessions: Vec::new(),
@@ -144,14 +163,23 @@ impl Recording {
 
     fn bytes(&self, offset: u64, length: usize) -> std::io::Result<Vec<u8>> {
         let file = self.file.as_ref().ok_or_else(|| std::io::Error::other("there is no file"))?;
-        let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, offset)?;
-        Ok(bytes)
+        match file {
+            Bytes::File(file) => {
+                let mut bytes = vec![0; length];
+                read_exact_at(file, &mut bytes, offset)?;
+                Ok(bytes)
+            }
+            Bytes::Memory(all) => {
+                let from = usize::try_from(offset).ok().and_then(|o| all.get(o..)?.get(..length));
+                from.map(<[u8]>::to_vec).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+            }
+        }
     }
 
     fn index(&mut self) -> Result<(), String> {
         let length = match &self.file {
-            Some(f) => f.metadata().map_err(|e| e.to_string())?.len(),
+            Some(Bytes::File(f)) => f.metadata().map_err(|e| e.to_string())?.len(),
+            Some(Bytes::Memory(bytes)) => bytes.len() as u64,
             None => 0,
         };
         if length == 0 {

@@ -108,17 +108,14 @@ struct Guard {
 
 impl Guard {
     fn start(before: &str) -> Result<Guard> {
-        use std::os::unix::process::CommandExt;
         let what = "starting the guard that switches the drop monitor off";
         let program = std::env::current_exe().map_err(|e| Error::io(what, e))?;
-        let process = Command::new(program)
-            .args([GUARD, before])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0) // the terminal's signals are not for it
-            .spawn()
-            .map_err(|e| Error::io(what, e))?;
+        let mut command = Command::new(program);
+        command.args([GUARD, before]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        // The terminal's signals are not for it.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let process = command.spawn().map_err(|e| Error::io(what, e))?;
         Ok(Guard { process })
     }
 

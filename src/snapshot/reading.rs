@@ -35,6 +35,7 @@ pub mod facts {
     pub use crate::api::{
         ApiState, Cluster, ClusterEndpoint, ClusterNode, ClusterPort, ClusterService, Removed, Trouble,
     };
+    pub use crate::kernel::LIVE;
     pub use crate::kernel::conntrack::{
         ASSURED, ConntrackStat, Flow, Limits, SEEN_REPLY, Stats, Traffic, Tuple,
     };
@@ -52,7 +53,7 @@ pub mod facts {
     pub use crate::kernel::nfacct::Object as AcctObject;
     pub use crate::kernel::nftables::Writer;
     pub use crate::kernel::node::{
-        InterfaceAddress, Node, Route, identity as node_identity, read as read_node,
+        InterfaceAddress, Node, Route, hostname, identity as node_identity, read as read_node,
     };
     pub use crate::kernel::privileges::{
         active, keep_files_only, keep_reading, keep_reading_only, run_no_program,

@@ -8,13 +8,13 @@ use super::theme::Theme;
 use crate::config::Config;
 use crate::cost::Prices;
 use crate::proxy::Names;
+use crate::signals::{self, Signal, SignalKind, signal};
 use crate::snapshot::DropWatch;
 use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How the screen is.
 #[derive(Clone, Debug)]
@@ -73,8 +73,7 @@ pub fn run(input: Input, names: Names, options: Options) -> Result<(), ScreenErr
         let _ = crate::snapshot::facts::run_no_program();
         // A signal that comes while the screen is taken over gives it back, too.
         let mut ends = Ends::new()?;
-        let mut stop = signal(SignalKind::from_raw(libc::SIGTSTP))?;
-        let mut go_on = signal(SignalKind::from_raw(libc::SIGCONT))?;
+        let (mut stop, mut go_on) = signals::job()?;
         let mut screen = terminal::Screen::enter(options.config.mouse != Some(false))?;
         let mut app =
             App::new(Theme::from_environment(options.config.theme), options.interval, &options.config);
@@ -186,7 +185,7 @@ pub(super) fn end_when_stuck() {
                 return;
             };
             let code = tokio::select! {
-                _ = terminate.recv() => 128 + libc::SIGTERM,
+                _ = terminate.recv() => i32::from(signals::TERMINATED),
                 _ = hangup.recv() => i32::from(crate::exit::FAILED),
             };
             tokio::time::sleep(Duration::from_secs(2)).await;

@@ -230,7 +230,7 @@ fn no_files_import_each_other() {
 /// Modules at the top from left to right: none imports one that is further right, and those in one row not each other.
 /// The vocabulary (`nf-ruleset`) is for all.
 const ROWS: &[&[&str]] = &[
-    &["plain", "input", "window", "format", "exit"],
+    &["plain", "input", "window", "signals", "format", "exit"],
     &["api", "kube_proxy"],
     &["snapshot"],
     &["proxy"],

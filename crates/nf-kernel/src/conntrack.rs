@@ -5,7 +5,7 @@ mod write;
 
 pub use super::conntrack_stats::{ConntrackStat, Stats};
 use super::netlink::{Message, NETLINK_NETFILTER, Request, Socket, attrs, be_uint, nfnetlink_body};
-use super::{Error, Result};
+use super::{Error, Result, linux};
 use nf_ruleset::{IpFamily, L4Endpoint, octets};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -214,7 +214,7 @@ impl Client {
 }
 
 fn address_family(address: IpAddr) -> u8 {
-    if address.is_ipv4() { libc::AF_INET as u8 } else { libc::AF_INET6 as u8 }
+    if address.is_ipv4() { linux::AF_INET as u8 } else { linux::AF_INET6 as u8 }
 }
 
 /// Attributes of a nfnetlink message, behind its 4-byte header.

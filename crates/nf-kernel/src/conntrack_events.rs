@@ -3,7 +3,8 @@
 use super::conntrack::{ASSURED, Flow, SEEN_REPLY, SUBSYSTEM, parse_flow};
 use super::netlink::{NETLINK_NETFILTER, attrs, be_uint};
 use super::notices::Listener;
-use super::{Error, Result, module};
+use super::steps::{Step, step};
+use super::{Error, Result, linux, module};
 use nf_ruleset::octets;
 use std::fs;
 use std::net::IpAddr;
@@ -203,12 +204,8 @@ const DESTINATION_V4: u32 = 16 + 4 + 4 + 4 + 8 + 4;
 const DESTINATION_V6: u32 = 16 + 4 + 4 + 4 + 20 + 4;
 const FAMILY: u32 = 16;
 
-fn step(code: u16, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
-    libc::sock_filter { code, jt, jf, k }
-}
-
 /// A program that lets pass what is wanted, and of that one flow in `2^sampling`; nothing where all of it is.
-fn program(wanted: &Wanted, sampling: u32) -> Vec<libc::sock_filter> {
+fn program(wanted: &Wanted, sampling: u32) -> Vec<Step> {
     let mut steps = match wanted {
         Wanted::All => Vec::new(),
         Wanted::To(addresses) => return to(addresses),
@@ -236,7 +233,7 @@ fn program(wanted: &Wanted, sampling: u32) -> Vec<libc::sock_filter> {
 
 /// Steps that let pass notices of translated flows: that they begin, that they are answered for the first time, and that they
 /// end. The others end the program.
-fn translated() -> Vec<libc::sock_filter> {
+fn translated() -> Vec<Step> {
     // Words of the header are in host order, and loads take them as network order.
     let host = |n: u16| u32::from(u16::from_be_bytes(n.to_ne_bytes()));
     vec![
@@ -261,14 +258,14 @@ fn translated() -> Vec<libc::sock_filter> {
 }
 
 /// A program that lets pass what was sent to one of these addresses; nothing where there are none.
-fn to(only: &[IpAddr]) -> Vec<libc::sock_filter> {
+fn to(only: &[IpAddr]) -> Vec<Step> {
     // One that has no room for more is no filter: then all pass, and what is counted is chosen later.
     if only.is_empty() || only.len() > 200 {
         return Vec::new();
     }
     let mut steps = Vec::new();
     for address in only {
-        let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+        let family = if address.is_ipv4() { linux::AF_INET } else { linux::AF_INET6 };
         let offset = if address.is_ipv4() { DESTINATION_V4 } else { DESTINATION_V6 };
         let words: Vec<u32> =
             octets(*address).chunks_exact(4).map(|c| u32::from_be_bytes([c[0], c[1], c[2], c[3]])).collect();
@@ -292,7 +289,7 @@ mod tests {
     use super::*;
 
     /// Runs a program over a message, as the kernel would.
-    fn passes(program: &[libc::sock_filter], message: &[u8]) -> bool {
+    fn passes(program: &[Step], message: &[u8]) -> bool {
         let (mut at, mut a, mut x) = (0usize, 0u32, 0u32);
         let load = |k: u32, n: usize| {
             let bytes = message.get(k as usize..k as usize + n)?;
@@ -342,8 +339,11 @@ mod tests {
         let other: IpAddr = "10.96.0.11".parse().unwrap();
         let message = |to: IpAddr| {
             let mut bytes = vec![0u8; 80];
-            let (family, at) =
-                if to.is_ipv4() { (libc::AF_INET, DESTINATION_V4) } else { (libc::AF_INET6, DESTINATION_V6) };
+            let (family, at) = if to.is_ipv4() {
+                (linux::AF_INET, DESTINATION_V4)
+            } else {
+                (linux::AF_INET6, DESTINATION_V6)
+            };
             bytes[FAMILY as usize] = family as u8;
             let o = octets(to);
             bytes[at as usize..at as usize + o.len()].copy_from_slice(&o);

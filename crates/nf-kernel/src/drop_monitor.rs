@@ -4,10 +4,9 @@
 //! It belongs to the whole machine, whatever network namespace drops, and only the machine's own namespace may switch it.
 
 use super::generic::find_family;
-use super::netlink::{Request, Socket, attrs, host_uint, text};
+use super::netlink::{NETLINK_GENERIC, Request, Socket, attrs, host_uint, text};
 use super::notices::Listener;
-use super::{Error, ErrorKind, Result};
-use netlink_sys::protocols::NETLINK_GENERIC;
+use super::{Error, ErrorKind, Result, linux};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -137,7 +136,7 @@ impl DropMonitor {
         match control.request("setting up the drop monitor", set, &mut |_| {}) {
             Ok(()) => {}
             // It is active, and cannot be changed then.
-            Err(e) if e.errno() == Some(libc::EBUSY) => own = false,
+            Err(e) if e.errno() == Some(linux::EBUSY) => own = false,
             Err(e) => return Err(e),
         }
         let mut monitor = DropMonitor { family: family.id, control, listener, before, own };
@@ -145,7 +144,7 @@ impl DropMonitor {
             let start = monitor.switch(CMD_START);
             match monitor.control.request("switching the drop monitor on", start, &mut |_| {}) {
                 Ok(()) => {}
-                Err(e) if e.errno() == Some(libc::EAGAIN) => monitor.own = false,
+                Err(e) if e.errno() == Some(linux::EAGAIN) => monitor.own = false,
                 Err(e) => {
                     monitor.reset();
                     monitor.own = false;
@@ -270,7 +269,7 @@ pub fn is_on() -> Result<bool> {
     }
     match control.request(what, set, &mut |_| {}) {
         Ok(()) => Ok(false),
-        Err(e) if e.errno() == Some(libc::EBUSY) => Ok(true),
+        Err(e) if e.errno() == Some(linux::EBUSY) => Ok(true),
         Err(e) => Err(e),
     }
 }

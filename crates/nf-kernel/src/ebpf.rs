@@ -4,16 +4,17 @@
 //! Programs of tc and XDP are read by rtnetlink, which needs no privilege. Those of cgroups and tcx are asked for by `bpf(2)`,
 //! which needs `CAP_NET_ADMIN`; their names need `CAP_SYS_ADMIN`: see [`learn_names`].
 
+#[cfg_attr(not(all(feature = "live", target_os = "linux")), path = "elsewhere/call.rs")]
 pub(crate) mod call;
 #[cfg(any(test, feature = "write"))]
 pub mod make;
 
 use super::netlink::{Request, Socket, attrs, host_uint, text};
-use super::{Error, Result};
+use super::procfs::cgroup_root;
+use super::{Result, linux};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use strum::IntoEnumIterator;
@@ -265,7 +266,7 @@ fn read_tc(socket: &mut Socket, links: &HashMap<u32, String>, to: &mut Vec<Progr
             });
             // The interface went away meanwhile; `ingress` has no egress.
             if let Err(e) = read
-                && !matches!(e.errno(), Some(libc::ENODEV | libc::EINVAL))
+                && !matches!(e.errno(), Some(linux::ENODEV | linux::EINVAL))
             {
                 return Err(e);
             }
@@ -300,9 +301,9 @@ fn read_tcx(links: &HashMap<u32, String>, to: &mut Vec<Program>) -> Result<()> {
                     id: Some(id),
                     name: String::new(),
                 })),
-                Err(e) if e.errno() == Some(libc::ENODEV) => {}
+                Err(e) if e.errno() == Some(linux::ENODEV) => {}
                 // The kernel has no such hook, or no eBPF at all.
-                Err(e) if matches!(e.errno(), Some(libc::EINVAL | libc::ENOSYS)) => {}
+                Err(e) if matches!(e.errno(), Some(linux::EINVAL | linux::ENOSYS)) => {}
                 // The interface is none of netkit, or its other side. Whether it is permitted was answered for tcx.
                 Err(_) if matches!(hook, Hook::NetkitPrimary | Hook::NetkitPeer) => {}
                 Err(e) => return Err(e),
@@ -313,20 +314,15 @@ fn read_tcx(links: &HashMap<u32, String>, to: &mut Vec<Program>) -> Result<()> {
 }
 
 fn read_cgroups(to: &mut Vec<Program>) -> Result<()> {
-    const WHAT: &str = "looking for cgroups";
-    let mounts = procfs::process::Process::myself().and_then(|p| p.mountinfo());
-    let mounts = mounts.map_err(|e| Error::protocol(WHAT, e.to_string()))?;
     // Without cgroup2 there is no hook.
-    let Some(root) = mounts.into_iter().find(|m| m.fs_type == "cgroup2").map(|m| m.mount_point) else {
-        return Ok(());
-    };
+    let Some(root) = cgroup_root()? else { return Ok(()) };
     for (i, path) in cgroups(&root).into_iter().enumerate() {
         let Ok(dir) = File::open(&path) else { continue };
         let place = Path::new("/").join(path.strip_prefix(&root).unwrap_or(&path)).display().to_string();
         for hook in Hook::iter().filter(|h| h.is_socket()) {
             let Some(attach_type) = hook.attach_type() else { continue };
             // At the root also what is above it: a container sees its own cgroup as the root.
-            match call::query(dir.as_raw_fd() as u32, attach_type, i == 0) {
+            match call::query_at(&dir, attach_type, i == 0) {
                 Ok(ids) => to.extend(ids.into_iter().map(|id| Program {
                     hook,
                     place: place.clone(),
@@ -334,7 +330,7 @@ fn read_cgroups(to: &mut Vec<Program>) -> Result<()> {
                     name: String::new(),
                 })),
                 // A kernel without eBPF, or without it at cgroups.
-                Err(e) if matches!(e.errno(), Some(libc::EINVAL | libc::ENOSYS)) => return Ok(()),
+                Err(e) if matches!(e.errno(), Some(linux::EINVAL | linux::ENOSYS)) => return Ok(()),
                 Err(e) => return Err(e),
             }
         }

@@ -1,5 +1,6 @@
 //! Why something could not be read.
 
+use super::linux;
 use std::io;
 
 /// Why something could not be read from the kernel (or, in the lab, written).
@@ -41,6 +42,9 @@ pub enum ErrorKind {
         /// How often.
         tries: u32,
     },
+    /// This program was built without what reads a kernel, or for another system than Linux.
+    #[error("this program was built to read files and recordings, not a kernel")]
+    Elsewhere,
     /// Any other system error.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -53,7 +57,7 @@ impl Error {
     /// An error of a system call; EPERM and EACCES become [`ErrorKind::Permission`].
     pub fn io(what: impl Into<String>, err: io::Error) -> Error {
         let kind = match err.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES) => ErrorKind::Permission { needs: "CAP_NET_ADMIN" },
+            Some(linux::EPERM | linux::EACCES) => ErrorKind::Permission { needs: "CAP_NET_ADMIN" },
             _ => ErrorKind::Io(err),
         };
         Error { what: what.into(), kind }
@@ -75,6 +79,11 @@ impl Error {
         Error { what: what.into(), kind: ErrorKind::Hidden { file } }
     }
 
+    /// A read in a program that was built without reading.
+    pub fn elsewhere(what: impl Into<String>) -> Error {
+        Error { what: what.into(), kind: ErrorKind::Elsewhere }
+    }
+
     /// The same error, by a user who lacks more than usual.
     #[must_use]
     pub fn needs(mut self, what: &'static str) -> Error {
@@ -91,6 +100,7 @@ impl Error {
             ErrorKind::Missing { hint, .. } => hint.clone(),
             ErrorKind::Interrupted { .. } => Some("try again when the rules are quieter".into()),
             ErrorKind::Hidden { .. } => Some("run it where procfs is mounted on /proc".into()),
+            ErrorKind::Elsewhere => Some("record on the node, and read the recording here".into()),
             _ => None,
         }
     }

@@ -1,13 +1,12 @@
 //! Families of generic netlink (`linux/genetlink.h`).
 
-use super::netlink::{Message, Request, Socket};
+use super::netlink::{Message, NETLINK_GENERIC, Request, Socket};
 use super::reads::CONTROLLER;
 use super::{Error, Result};
 use netlink_packet_core::{Emitable, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader};
 use netlink_packet_generic::GenlMessage;
 use netlink_packet_generic::ctrl::nlas::{GenlCtrlAttrs, McastGrpAttrs};
 use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
-use netlink_sys::protocols::NETLINK_GENERIC;
 
 /// A family that is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! What hangs on netfilter's hooks, as nfnetlink_hook lists it (`linux/netfilter/nfnetlink_hook.h`, since 5.14).
 
 use super::netlink::{Message, NETLINK_NETFILTER, Request, Socket, attrs, be_uint, nfnetlink_body, text};
-use super::{Error, Result, module};
+use super::{Error, Result, linux, module};
 
 /// `NFNL_SUBSYS_HOOK` (`linux/netfilter/nfnetlink.h`)
 const SUBSYSTEM: u8 = 12;
@@ -46,10 +46,10 @@ pub fn read(family: u8, hooks: u32) -> Result<Vec<Function>> {
         match read {
             Ok(()) => {}
             // No such subsystem; or nothing on this hook.
-            Err(e) if e.errno() == Some(libc::EOPNOTSUPP) || e.errno() == Some(libc::EINVAL) => {
+            Err(e) if e.errno() == Some(linux::EOPNOTSUPP) || e.errno() == Some(linux::EINVAL) => {
                 return Err(missing());
             }
-            Err(e) if e.errno() == Some(libc::ENOENT) => {}
+            Err(e) if e.errno() == Some(linux::ENOENT) => {}
             Err(e) => return Err(e),
         }
     }

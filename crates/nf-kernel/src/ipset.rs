@@ -6,7 +6,7 @@ mod write;
 use super::netlink::{
     Message, NETLINK_NETFILTER, Request, Socket, attrs, be_uint, nfnetlink_body, retry, str_of,
 };
-use super::{Result, module};
+use super::{Result, linux, module};
 use nf_ruleset::{self, Counter, IpFamily};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -101,7 +101,7 @@ impl Client {
                 Ok(mut full) if full.len() == 1 => *set = full.remove(0),
                 Ok(_) => {}
                 // Gone between both questions.
-                Err(e) if e.errno() == Some(libc::ENOENT) => {}
+                Err(e) if e.errno() == Some(linux::ENOENT) => {}
                 Err(e) => return Err(e),
             }
         }

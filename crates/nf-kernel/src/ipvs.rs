@@ -4,9 +4,8 @@
 mod write;
 
 use super::generic::find_family;
-use super::netlink::{Message, Request, Socket, attrs, be_uint, host_uint, retry, text};
-use super::{Error, Result};
-use netlink_sys::protocols::NETLINK_GENERIC;
+use super::netlink::{Message, NETLINK_GENERIC, Request, Socket, attrs, be_uint, host_uint, retry, text};
+use super::{Error, Result, linux};
 use nf_ruleset::IpFamily;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -284,7 +283,7 @@ impl Client {
             }) {
                 Ok(()) => server.real_servers = found,
                 // Gone since the list was made.
-                Err(e) if matches!(e.errno(), Some(libc::ESRCH | libc::ENOENT)) => {}
+                Err(e) if matches!(e.errno(), Some(linux::ESRCH | linux::ENOENT)) => {}
                 Err(e) => return Err(e),
             }
         }
@@ -307,8 +306,8 @@ fn version_text(v: u32) -> String {
 
 fn address_family(family: IpFamily) -> u16 {
     match family {
-        IpFamily::V4 => libc::AF_INET as u16,
-        IpFamily::V6 => libc::AF_INET6 as u16,
+        IpFamily::V4 => linux::AF_INET as u16,
+        IpFamily::V6 => linux::AF_INET6 as u16,
     }
 }
 
@@ -400,8 +399,8 @@ pub(super) fn parse_service(value: &[u8]) -> Option<VirtualServer> {
 
 fn parse_family(v: &[u8]) -> Option<IpFamily> {
     match host_uint(v)? as i32 {
-        libc::AF_INET => Some(IpFamily::V4),
-        libc::AF_INET6 => Some(IpFamily::V6),
+        linux::AF_INET => Some(IpFamily::V4),
+        linux::AF_INET6 => Some(IpFamily::V6),
         _ => None,
     }
 }

@@ -64,11 +64,20 @@
 //! [`Error`] says what was tried, and [`Error::hint`] what to do next; [`Error::is_missing`] is true where the kernel does
 //! not have what was asked for, which is not the same as an empty table. Nothing here makes the kernel load a module.
 //!
+//! # Without Linux
+//!
+//! The feature `live`, which is on unless it is switched off, is what makes system calls. Without it, and on other systems,
+//! shapes and what takes bytes apart are the same, and each read fails with [`ErrorKind::Elsewhere`]: so programs that look at
+//! what was read on a node build anywhere. [`LIVE`] says which it is.
+//!
 //! # It reads, and nothing else
 //!
 //! All requests that can be sent are one list, [`reads::READS`]; any other is refused before it is sent. Requests that write
 //! are behind the feature `write`, for tests and demos in network namespaces that the process made itself; without it they
 //! are not in the program. The only `unsafe` code is around system calls that no crate wraps, each with its reason.
+
+// What only sockets use is of no use without them.
+#![cfg_attr(not(all(feature = "live", target_os = "linux")), allow(dead_code))]
 
 pub mod conntrack;
 pub mod conntrack_events;
@@ -79,24 +88,32 @@ pub mod ebpf;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+#[cfg_attr(not(all(feature = "live", target_os = "linux")), path = "elsewhere/generic.rs")]
 pub mod generic;
 pub mod hooks;
 pub mod ipset;
 pub mod ipvs;
+#[cfg_attr(not(all(feature = "live", target_os = "linux")), path = "elsewhere/job.rs")]
 pub mod job;
 pub mod links;
+mod linux;
 pub mod maps;
 pub mod module;
 pub mod netlink;
+#[cfg_attr(not(all(feature = "live", target_os = "linux")), path = "elsewhere/netns.rs")]
 pub mod netns;
 pub mod nfacct;
 pub mod nftables;
 pub mod node;
+#[cfg_attr(not(all(feature = "live", target_os = "linux")), path = "elsewhere/notices.rs")]
 pub mod notices;
+#[cfg_attr(not(all(feature = "live", target_os = "linux")), path = "elsewhere/privileges.rs")]
 pub mod privileges;
+#[cfg_attr(not(all(feature = "live", target_os = "linux")), path = "elsewhere/procfs.rs")]
 mod procfs;
 pub mod reads;
 pub mod recent;
+mod steps;
 pub mod sysctl;
 pub mod usage;
 pub mod ways;
@@ -104,3 +121,7 @@ pub mod xtables;
 
 pub use error::{Error, ErrorKind, Result};
 pub use procfs::procfs_is_there;
+pub use steps::Step;
+
+/// True where this program can read a kernel: it was built for Linux, with the feature `live`.
+pub const LIVE: bool = cfg!(all(feature = "live", target_os = "linux"));

@@ -1,8 +1,11 @@
 //! Facts of the node from procfs and plain files: no helper program is run.
 
-use super::{Error, Result};
+#[cfg_attr(not(all(feature = "live", target_os = "linux")), path = "elsewhere/host.rs")]
+mod host;
+
+use super::Result;
+pub use host::hostname;
 use nf_ruleset::IpNet;
-use procfs::Current;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -43,29 +46,21 @@ pub struct InterfaceAddress {
 
 /// Kernel release and CPU model: by these a calibration is known again.
 pub fn identity() -> (Option<String>, Option<String>) {
-    let kernel = nix::sys::utsname::uname().ok().map(|u| u.release().to_string_lossy().into_owned());
-    (kernel, cpu_model())
+    (host::kernel(), host::cpu_model())
 }
 
 /// Reads the node's facts. Never fails: each fact is on its own.
 pub fn read() -> Node {
-    let utsname = nix::sys::utsname::uname().ok();
-    let text = |s: &std::ffi::OsStr| s.to_string_lossy().into_owned();
     Node {
-        hostname: utsname.as_ref().map(|u| text(u.nodename())),
-        kernel: utsname.as_ref().map(|u| text(u.release())),
+        hostname: hostname(),
+        kernel: host::kernel(),
         distribution: fs::read_to_string("/etc/os-release").ok().and_then(|t| os_release(&t)),
-        cpus: procfs::CpuInfo::current().ok().map(|c| c.num_cores()),
-        cpu_model: cpu_model(),
-        memory_bytes: procfs::Meminfo::current().ok().map(|m| m.mem_total),
+        cpus: host::cpus(),
+        cpu_model: host::cpu_model(),
+        memory_bytes: host::memory_bytes(),
         container_runtime: container_runtime(),
         iptables_version: iptables_version(),
     }
-}
-
-fn cpu_model() -> Option<String> {
-    let info = procfs::CpuInfo::current().ok()?;
-    info.model_name(0).map(str::to_string).or_else(|| Some(std::env::consts::ARCH.to_string()))
 }
 
 /// `PRETTY_NAME` of an `/etc/os-release`.
@@ -131,21 +126,7 @@ fn iptables_version() -> Option<String> {
 
 /// Addresses of all interfaces in the calling thread's namespace.
 pub fn addresses() -> Result<Vec<InterfaceAddress>> {
-    let list = nix::ifaddrs::getifaddrs().map_err(|e| Error::io("reading the node's addresses", e.into()))?;
-    let mut all: Vec<InterfaceAddress> = list
-        .filter_map(|a| {
-            let ip = |s: &nix::sys::socket::SockaddrStorage| {
-                let v4 = s.as_sockaddr_in().map(|s| IpAddr::V4(s.ip()));
-                v4.or_else(|| s.as_sockaddr_in6().map(|s| IpAddr::V6(s.ip())))
-            };
-            let address = ip(&a.address?)?;
-            let prefix = a.netmask.as_ref().and_then(ip).map(|mask| match mask {
-                IpAddr::V4(m) => m.to_bits().leading_ones() as u8,
-                IpAddr::V6(m) => m.to_bits().leading_ones() as u8,
-            });
-            Some(InterfaceAddress { interface: a.interface_name, address, prefix })
-        })
-        .collect();
+    let mut all = host::addresses()?;
     // The link by which the node reaches others holds its primary address.
     let routes = routes();
     all.sort_by_key(|a| !routes.iter().any(|r| r.is_default() && r.interface == a.interface));

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)] // two socket options that no crate at hand knows
 
 use super::netlink::{Message, split_message};
-use super::{Error, Result};
+use super::{Error, Result, Step};
 use netlink_sys::Socket as RawSocket;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
@@ -24,12 +24,7 @@ impl Listener {
     }
 
     /// The same, with a classic BPF program that every message must pass.
-    pub fn join_filtered(
-        protocol: isize,
-        groups: &[u32],
-        room: usize,
-        program: &[libc::sock_filter],
-    ) -> Result<Listener> {
+    pub fn join_filtered(protocol: isize, groups: &[u32], room: usize, program: &[Step]) -> Result<Listener> {
         use nix::sys::socket::{setsockopt, sockopt};
         let what = || format!("listening to the kernel (netlink protocol {protocol})");
         let mut raw = RawSocket::new(protocol).map_err(|e| Error::io(what(), e))?;
@@ -57,7 +52,7 @@ impl Listener {
     }
 
     /// Puts another program in place of the one that messages must pass.
-    pub(super) fn filter(&mut self, program: &[libc::sock_filter]) -> Result<()> {
+    pub(super) fn filter(&mut self, program: &[Step]) -> Result<()> {
         attach(&self.raw, program).map_err(|e| Error::io("filtering notices of the kernel", e))
     }
 
@@ -122,10 +117,11 @@ impl AsFd for Listener {
     }
 }
 
-fn attach(socket: &RawSocket, program: &[libc::sock_filter]) -> io::Result<()> {
-    let filter =
-        libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_ptr().cast_mut() };
-    // SAFETY: the kernel copies the program, whose length is right, and writes nothing; the descriptor is open.
+fn attach(socket: &RawSocket, program: &[Step]) -> io::Result<()> {
+    let mut steps: Vec<libc::sock_filter> =
+        program.iter().map(|s| libc::sock_filter { code: s.code, jt: s.jt, jf: s.jf, k: s.k }).collect();
+    let filter = libc::sock_fprog { len: steps.len() as libc::c_ushort, filter: steps.as_mut_ptr() };
+    // SAFETY: the kernel copies the program, which lives over the call and whose length is right, and writes nothing; the descriptor is open.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),

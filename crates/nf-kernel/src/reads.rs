@@ -1,9 +1,8 @@
 //! The one list of requests that kptop sends to the kernel outside of the lab. Any other is refused before it is sent,
 //! unless the socket was opened in a network namespace that this process made itself.
 
-use super::{Error, Result};
+use super::{Error, Result, procfs};
 use std::collections::HashSet;
-use std::os::unix::fs::MetadataExt;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// `NETLINK_ROUTE`, `NETLINK_NETFILTER`, `NETLINK_GENERIC` (`linux/netlink.h`)
@@ -156,7 +155,7 @@ pub(super) fn is_own() -> bool {
     let made = OWN.lock().unwrap_or_else(PoisonError::into_inner);
     // Most processes make none, and need not ask.
     let Some(made) = made.as_ref() else { return false };
-    std::fs::metadata("/proc/thread-self/ns/net").is_ok_and(|m| made.contains(&m.ino()))
+    procfs::netns_inode().is_some_and(|i| made.contains(&i))
 }
 
 #[cfg(test)]

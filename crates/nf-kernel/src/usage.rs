@@ -1,7 +1,9 @@
 //! What a read cost: CPU time of the calling thread.
 
-use nix::sys::time::TimeValLike;
-use nix::time::{ClockId, clock_gettime};
+#[cfg_attr(not(all(feature = "live", target_os = "linux")), path = "elsewhere/cpu.rs")]
+mod cpu;
+
+pub use cpu::thread_cpu;
 use std::time::{Duration, Instant};
 
 /// Wall clock and CPU time of one read.
@@ -18,13 +20,6 @@ pub struct Cost {
 pub struct Meter {
     wall: Instant,
     cpu: Duration,
-}
-
-/// CPU time that the calling thread has used.
-pub fn thread_cpu() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
-        .map(|t| Duration::from_nanos(t.num_nanoseconds().max(0) as u64))
-        .unwrap_or_default()
 }
 
 impl Meter {

@@ -5,6 +5,7 @@ use super::draw::draw_fleet;
 use super::state::{FleetEvent, FleetScreen};
 use crate::config::Config;
 use crate::fleet::{Scope, Store};
+use crate::signals::{self, SignalKind, signal};
 use crate::tui::error::ScreenError;
 use crate::tui::run::{Ends, end_when_stuck};
 use crate::tui::terminal;
@@ -12,7 +13,6 @@ use crate::tui::theme::Theme;
 use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// How the screen is.
 #[derive(Clone, Debug)]
@@ -39,8 +39,7 @@ pub fn run_fleet(
         let mut keys = EventStream::new();
         let mut hangup = signal(SignalKind::hangup())?;
         let mut ends = Ends::new()?;
-        let mut stop = signal(SignalKind::from_raw(libc::SIGTSTP))?;
-        let mut go_on = signal(SignalKind::from_raw(libc::SIGCONT))?;
+        let (mut stop, mut go_on) = signals::job()?;
         let (questions, mut answers) = ask::start(store, scope, options.every)?;
         let mut screen = terminal::Screen::enter(options.config.mouse != Some(false))?;
         let theme = Theme::from_environment(options.config.theme);

@@ -2,6 +2,7 @@
 
 use crate::reads::BPF_READS;
 use crate::{Error, Result};
+use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// `BPF_PROG_GET_NEXT_ID`, `BPF_PROG_GET_FD_BY_ID`, `BPF_OBJ_GET_INFO_BY_FD`, `BPF_PROG_QUERY` (`enum bpf_cmd`)
@@ -94,6 +95,14 @@ pub(super) fn query(target: u32, attach_type: u32, effective: bool) -> Result<Ve
     unsafe { read("asking who is at an eBPF hook", QUERY, &mut attr) }?;
     let count = (attr.get(24) as usize).min(MOST);
     Ok(ids[..count].to_vec())
+}
+
+/// The same of a cgroup's directory.
+///
+/// # Errors
+/// As [`query`].
+pub(super) fn query_at(cgroup: &File, attach_type: u32, effective: bool) -> Result<Vec<u32>> {
+    query(cgroup.as_raw_fd() as u32, attach_type, effective)
 }
 
 /// The number of the first program after this one.

@@ -2,6 +2,7 @@
 
 use crate::netlink::{NETLINK_NETFILTER, attrs, text};
 use crate::notices::Listener;
+use crate::steps::step;
 use crate::{Error, Result, module};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -68,7 +69,6 @@ impl Writers {
         if !module::is_there("nf_tables") {
             return Err(Error::missing("listening to nf_tables", "module nf_tables is not loaded", None));
         }
-        let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
         // The type is in host order, and a program loads in network order.
         let kind = u32::from(u16::from_be_bytes(NEW_GENERATION.to_ne_bytes()));
         const LOAD_HALF: u16 = 0x28; // BPF_LD | BPF_H | BPF_ABS

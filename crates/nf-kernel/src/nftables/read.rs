@@ -8,7 +8,7 @@ use super::{Index, SUBSYSTEM, message};
 use crate::netlink::{
     Message, NETLINK_NETFILTER, Request, Socket, TRIES, attrs, be_uint, nfnetlink_body as body,
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, linux};
 use hashbrown::{HashMap, HashSet};
 use nf_ruleset::{
     BaseChain, Chain, ChainId, Counter, Element, Family, Hook, RuleId, Set, SetId, Strings, Table,
@@ -81,7 +81,7 @@ impl From<Error> for Stop {
         match e.kind {
             ErrorKind::Interrupted { .. } => Stop::Moved,
             // What is asked for by name was listed before: it was removed since.
-            _ if e.errno() == Some(libc::ENOENT) => Stop::Moved,
+            _ if e.errno() == Some(linux::ENOENT) => Stop::Moved,
             _ => Stop::Error(e),
         }
     }
@@ -283,7 +283,7 @@ impl Client {
         });
         match found {
             // A kernel without flowtables says that it does not know the message.
-            Err(Stop::Error(e)) if matches!(e.errno(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => Ok(()),
+            Err(Stop::Error(e)) if matches!(e.errno(), Some(linux::EOPNOTSUPP | linux::EINVAL)) => Ok(()),
             other => other,
         }
     }
@@ -464,7 +464,7 @@ impl Client {
             match answer {
                 Ok(()) if moved => return Ok(None),
                 Ok(()) => {}
-                Err(e) if e.errno() == Some(libc::ENOENT) => return Ok(None),
+                Err(e) if e.errno() == Some(linux::ENOENT) => return Ok(None),
                 Err(e) => return Err(e),
             }
         }
@@ -561,7 +561,7 @@ fn numbered(socket: &mut Socket, generation: u32, set: &Request, n: u32) -> Step
         _ if moved => Err(Stop::Moved),
         Ok(()) => Ok((found == n).then(|| elements.into())),
         // A set that is gone shows in the dump that follows.
-        Err(e) if e.errno() == Some(libc::ENOENT) => Ok(None),
+        Err(e) if e.errno() == Some(linux::ENOENT) => Ok(None),
         Err(e) => Err(e.into()),
     }
 }

@@ -1,5 +1,6 @@
 //! Where things are in the blobs.
 
+use crate::linux;
 use nf_ruleset::{Hook, IpFamily};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -39,7 +40,7 @@ static V4: Layout = Layout {
     target_offset: 88,
     counters: 96,
     goto: 0x02,
-    level: libc::SOL_IP,
+    level: linux::SOL_IP,
 };
 
 static V6: Layout = Layout {
@@ -53,7 +54,7 @@ static V6: Layout = Layout {
     target_offset: 140,
     counters: 152,
     goto: 0x04,
-    level: libc::SOL_IPV6,
+    level: linux::SOL_IPV6,
 };
 
 impl Layout {

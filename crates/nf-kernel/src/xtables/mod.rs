@@ -11,6 +11,7 @@ mod encode;
 pub(super) mod extensions;
 mod layout;
 mod reader;
+#[cfg_attr(not(all(feature = "live", target_os = "linux")), path = "../elsewhere/xtables.rs")]
 mod socket;
 
 pub use arp::ArpReader;
