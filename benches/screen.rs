@@ -301,7 +301,7 @@ fn doctor() {
     use kptop::doctor::{Before, Facts, examine};
     use kptop::proxy::Model;
     use kptop::rates::Tracker;
-    use kptop::reach::survey;
+    use kptop::reach::{BackendWays, survey};
     use kptop::snapshot::facts::{Flow, InterfaceAddress, SEEN_REPLY, Tuple};
     use kptop::snapshot::{Conntrack, Flows, Reading};
     use std::net::IpAddr;
@@ -353,6 +353,8 @@ fn doctor() {
         tracker.update(&before, &model);
         let rates = tracker.update(&now, &model);
         let node = tracker.node(&now, &model, &rates);
+        let mut ways = BackendWays::default();
+        ways.update(&now, &model.services);
         let (mut walks, mut causes, mut found) = (Vec::new(), Vec::new(), 0);
         for _ in 0..9 {
             let began = Instant::now();
@@ -366,6 +368,7 @@ fn doctor() {
                 before: Some(Before { snapshot: &before, model: &model }),
                 last: None,
                 reach: &reach,
+                ways: &ways,
                 had: &[],
                 same_since: jiff::Timestamp::UNIX_EPOCH,
             };

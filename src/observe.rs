@@ -8,7 +8,7 @@ use crate::doctor::{self, Before, Examination, Facts, Had, Steady};
 use crate::health::{self, Health, ServiceHealth};
 use crate::proxy::{Model, Names, State, cluster_endpoint};
 use crate::rates::{History, Losses, NodeRates, Rates, Tracker, service_key};
-use crate::reach::{Reach, survey};
+use crate::reach::{BackendWays, Reach, survey};
 use crate::snapshot::Snapshot;
 use crate::snapshot::facts::{InterfaceAddress, Ipset, Link, Route, Sysctls};
 use jiff::Timestamp;
@@ -118,6 +118,7 @@ pub struct Observer {
     lookups: Arc<Vec<Option<Lookup>>>,
     ground: Ground,
     reach: Arc<Reach>,
+    ways: BackendWays,
     written: Arc<Vec<ServiceHealth>>,
     steady: Option<Steady>,
     changes: Arc<Changes>,
@@ -142,6 +143,7 @@ impl Observer {
             lookups: Arc::default(),
             ground: Ground::default(),
             reach: Arc::default(),
+            ways: BackendWays::default(),
             written: Arc::default(),
             steady: Some(Steady::default()),
             changes: Arc::default(),
@@ -184,6 +186,7 @@ impl Observer {
             self.lookups = Arc::new(lookups(&snapshot, &self.model, &self.reach, &self.prices));
             self.written = Arc::new(health::written(&snapshot, &self.model, &self.reach));
         }
+        self.ways.update(&snapshot, &self.model.services);
         let (snapshot, model) = (Arc::new(snapshot), self.model.clone());
         let before = self.earlier.front().map(|(snapshot, model)| Before { snapshot, model });
         let facts = Facts {
@@ -194,6 +197,7 @@ impl Observer {
             before,
             last: self.last.as_ref().map(|v| Before { snapshot: &v.snapshot, model: &v.model }),
             reach: &self.reach,
+            ways: &self.ways,
             had: &self.had,
             same_since: self.same_since,
         };

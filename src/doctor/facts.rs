@@ -2,7 +2,7 @@
 
 use crate::proxy::{ModeState, Model};
 use crate::rates::{NodeRates, Rates};
-use crate::reach::Reach;
+use crate::reach::{BackendWays, Reach};
 use crate::snapshot::Snapshot;
 
 /// What a cause of lost traffic may look at.
@@ -22,6 +22,8 @@ pub struct Facts<'a> {
     pub last: Option<Before<'a>>,
     /// What walks to each Service found, in the model's order.
     pub reach: &'a Reach,
+    /// Where packets to each backend go on.
+    pub ways: &'a BackendWays,
     /// The last mode that held Services, of each family, since the first reading.
     pub had: &'a [Had],
     /// When the Services were first read as they are now, but for their figures; the epoch where they never were others.

@@ -9,7 +9,9 @@ mod certain;
 mod loss;
 mod senders;
 mod survey;
+mod ways;
 
 pub use loss::{ALL, Loss, LossPart, Taker, taker_words};
 pub use senders::{SenderKind, Senders};
 pub use survey::{Missing, PathCost, Reach, ServiceReach, survey};
+pub use ways::{BackendWay, BackendWays};

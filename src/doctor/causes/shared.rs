@@ -54,8 +54,8 @@ pub(super) fn lacking<'a>(
 ) -> Vec<(&'a Frontend, Option<u64>)> {
     let frontends = &cx.model.services[service].frontends;
     let figures = cx.model.figures(service);
-    let refused = figures.frontends().map(|f| f.refused);
-    frontends.iter().zip(refused).filter(|f| f.0.lack() == Some(lack)).collect()
+    let lacking = frontends.iter().enumerate().filter(|(_, f)| f.lack() == Some(lack));
+    lacking.map(|(i, f)| (f, figures.frontend(i).refused)).collect()
 }
 
 /// `, 12 packets so far`, where they are counted.

@@ -4,10 +4,8 @@
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{Backend, Service, cluster_endpoint, endpoint_text, is_local};
+use crate::reach::BackendWay;
 use crate::snapshot::{Obstacle, SourceId, leaves_by, obstacle, routes_beyond};
-use foldhash::fast::FixedState;
-use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 
 /// Backends that are named.
 const SHOWN: usize = 8;
@@ -31,29 +29,25 @@ fn is_here(cx: &CheckContext<'_>, s: &Service, b: &Backend) -> bool {
 }
 
 fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked> {
-    // Addresses that are reached, and the few that are not: there may be very many of the first.
-    let mut clear: HashSet<IpAddr, FixedState> = HashSet::default();
-    let mut blocked: HashMap<IpAddr, Obstacle, FixedState> = HashMap::default();
     let mut open = false;
     for (i, s) in cx.active_services() {
         let mut lost = Vec::new();
-        for b in &s.backends {
-            if clear.contains(&b.address) {
-                continue;
-            }
-            let outward = || leaves_by(cx.snapshot, b.address).filter(|_| is_here(cx, s, b));
-            let found = || obstacle(cx.snapshot, b.address).or_else(|| outward().map(Obstacle::Outward));
-            let Some(way) = blocked.get(&b.address).cloned().or_else(found) else {
-                clear.insert(b.address);
-                continue;
+        for (place, b) in cx.model.services.backends_of(i).zip(&s.backends) {
+            let way = match cx.facts.ways.get(place) {
+                BackendWay::Clear => None,
+                BackendWay::Blocked => obstacle(cx.snapshot, b.address),
+                BackendWay::Outward if is_here(cx, s, b) => {
+                    leaves_by(cx.snapshot, b.address).map(Obstacle::Outward)
+                }
+                BackendWay::Outward => None,
             };
+            let Some(way) = way else { continue };
             // Rules that stand where nothing is routed: no node's own namespace.
             if way == Obstacle::NoRoute && !routes_beyond(cx.snapshot, s.family) {
                 open = true;
                 continue;
             }
-            lost.push((b, way.clone()));
-            blocked.insert(b.address, way);
+            lost.push((b, way));
         }
         let Some((first, way)) = lost.first() else { continue };
         let title = match way {
