@@ -23,8 +23,9 @@ const NAMES: Duration = Duration::from_secs(3);
 /// How long it waits for kube-proxy, which answers from this machine.
 const KUBE_PROXY: Duration = Duration::from_secs(1);
 
-const READS_NO_KERNEL: &str =
-    "this kptop reads no kernel: it was built without that, or for another system than Linux";
+/// What a build without the feature `node` says where it is to look at the node.
+const READS_NO_KERNEL: &str = "this kptop reads no kernel: it was built without that, or for another system than Linux\n  \
+     -> give it files with --from, or what `kptop record` or `kptop collect` wrote on a node";
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct SourceArgs {
@@ -132,8 +133,7 @@ impl SourceArgs {
             return Err("--from and --netns do not go together: files or this kernel".into());
         }
         if self.from.is_empty() && !LIVE {
-            let next = "give it files with --from, or what `kptop record` or `kptop collect` wrote on a node";
-            return Err(format!("{READS_NO_KERNEL}\n  -> {next}"));
+            return Err(READS_NO_KERNEL.into());
         }
         let Some(bpffs) = &self.bpffs else { return Ok(()) };
         let wrong = |why: &str| {

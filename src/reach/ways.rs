@@ -22,10 +22,12 @@ pub enum BackendWay {
 
 impl BackendWay {
     fn of(snapshot: &Snapshot, to: IpAddr) -> BackendWay {
-        match (obstacle(snapshot, to), leaves_by(snapshot, to)) {
-            (Some(_), _) => BackendWay::Blocked,
-            (None, Some(_)) => BackendWay::Outward,
-            (None, None) => BackendWay::Clear,
+        if obstacle(snapshot, to).is_some() {
+            BackendWay::Blocked
+        } else if leaves_by(snapshot, to).is_some() {
+            BackendWay::Outward
+        } else {
+            BackendWay::Clear
         }
     }
 }

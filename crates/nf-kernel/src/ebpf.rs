@@ -9,7 +9,7 @@ pub(crate) mod call;
 #[cfg(any(test, feature = "write"))]
 pub mod make;
 
-use super::netlink::{Request, Socket, attrs, host_uint, text};
+use super::netlink::{NETLINK_ROUTE, Request, Socket, attrs, host_uint, text};
 use super::procfs::cgroup_root;
 use super::{Result, linux};
 use serde::{Deserialize, Serialize};
@@ -19,8 +19,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use strum::IntoEnumIterator;
 
-/// `NETLINK_ROUTE`
-const NETLINK_ROUTE: isize = 0;
 /// `RTM_GETLINK`, `RTM_GETQDISC`, `RTM_GETTFILTER` (`linux/rtnetlink.h`)
 const RTM_GETLINK: u16 = 18;
 const RTM_GETQDISC: u16 = 38;

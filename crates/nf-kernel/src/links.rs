@@ -1,11 +1,9 @@
 //! Network interfaces by rtnetlink (`linux/rtnetlink.h`, `linux/if_link.h`): names, kinds, and who is a port of whom.
 
 use super::Result;
-use super::netlink::{Request, Socket, attrs, host_uint, text};
+use super::netlink::{NETLINK_ROUTE, Request, Socket, attrs, host_uint, text};
 use serde::{Deserialize, Serialize};
 
-/// `NETLINK_ROUTE`
-const NETLINK_ROUTE: isize = 0;
 /// `RTM_GETLINK`
 const RTM_GETLINK: u16 = 18;
 // enum in linux/if_link.h

@@ -20,6 +20,7 @@ pub const HASH: u32 = 1;
 pub const LRU_HASH: u32 = 9;
 /// See [`HASH`].
 pub const LPM_TRIE: u32 = 11;
+
 /// A map, with its entries as bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BpfMap {

@@ -6,13 +6,9 @@
 #[cfg_attr(not(all(feature = "live", target_os = "linux")), path = "elsewhere/socket.rs")]
 mod socket;
 
+pub use super::reads::{NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE};
 use super::{Error, ErrorKind, Result};
 pub use socket::Socket;
-
-/// The protocol of packet filters, conntrack and ipsets (`linux/netlink.h`).
-pub const NETLINK_NETFILTER: isize = 12;
-/// That of generic netlink.
-pub const NETLINK_GENERIC: isize = 16;
 
 /// `NLM_F_REQUEST` (`linux/netlink.h`).
 const REQUEST: u16 = 0x1;

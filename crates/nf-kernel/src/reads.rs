@@ -5,10 +5,12 @@ use super::{Error, Result, procfs};
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-/// `NETLINK_ROUTE`, `NETLINK_NETFILTER`, `NETLINK_GENERIC` (`linux/netlink.h`)
-const ROUTE: isize = 0;
-const NETFILTER: isize = 12;
-const GENERIC: isize = 16;
+/// The protocol of interfaces, addresses, routes and neighbours (`linux/netlink.h`).
+pub const NETLINK_ROUTE: isize = 0;
+/// That of packet filters, conntrack and ipsets.
+pub const NETLINK_NETFILTER: isize = 12;
+/// That of generic netlink.
+pub const NETLINK_GENERIC: isize = 16;
 
 /// `GENL_ID_CTRL` (`linux/genetlink.h`): the family that knows the others.
 pub(super) const CONTROLLER: u16 = 0x10;
@@ -29,15 +31,21 @@ pub struct Read {
 }
 
 const fn route(kind: u16, name: &'static str, what: &'static str) -> Read {
-    Read { protocol: ROUTE, family: "", kind, name, what }
+    Read { protocol: NETLINK_ROUTE, family: "", kind, name, what }
 }
 
 const fn nf(subsystem: u8, message: u8, name: &'static str, what: &'static str) -> Read {
-    Read { protocol: NETFILTER, family: "", kind: (subsystem as u16) << 8 | message as u16, name, what }
+    Read {
+        protocol: NETLINK_NETFILTER,
+        family: "",
+        kind: (subsystem as u16) << 8 | message as u16,
+        name,
+        what,
+    }
 }
 
 const fn generic(family: &'static str, command: u8, name: &'static str, what: &'static str) -> Read {
-    Read { protocol: GENERIC, family, kind: command as u16, name, what }
+    Read { protocol: NETLINK_GENERIC, family, kind: command as u16, name, what }
 }
 
 /// All of them.
@@ -124,7 +132,7 @@ pub(super) fn own(inode: u64) {
 
 fn is_read(protocol: isize, kind: u16, payload: &[u8]) -> bool {
     let (family, kind) = match protocol {
-        GENERIC => {
+        NETLINK_GENERIC => {
             let families = FAMILIES.lock().unwrap_or_else(PoisonError::into_inner);
             let Some((_, name)) = families.iter().find(|f| f.0 == kind) else { return false };
             (*name, payload.first().copied().map_or(u16::MAX, u16::from))
@@ -194,10 +202,12 @@ mod tests {
                         "{error}"
                     );
                 }
-                assert!(is_read(NETFILTER, 10 << 8 | 16, &[]) && is_read(GENERIC, 16, &[3, 1]));
+                assert!(
+                    is_read(NETLINK_NETFILTER, 10 << 8 | 16, &[]) && is_read(NETLINK_GENERIC, 16, &[3, 1])
+                );
                 // Of the controller only the list of families is asked.
-                assert!(!is_read(GENERIC, 16, &[1, 1]));
-                assert!(!is_read(NETFILTER, 10 << 8, &[]) && !is_read(GENERIC, 99, &[4]));
+                assert!(!is_read(NETLINK_GENERIC, 16, &[1, 1]));
+                assert!(!is_read(NETLINK_NETFILTER, 10 << 8, &[]) && !is_read(NETLINK_GENERIC, 99, &[4]));
                 let ns = Netns::create().unwrap();
                 check_write("writing", is_own()).unwrap();
                 drop(ns);

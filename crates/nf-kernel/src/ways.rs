@@ -1,13 +1,11 @@
 //! Routes of all tables and neighbours that do not answer, by rtnetlink (`linux/rtnetlink.h`, `linux/neighbour.h`).
 
 use super::Result;
-use super::netlink::{Request, Socket, attrs, host_uint};
+use super::netlink::{NETLINK_ROUTE, Request, Socket, attrs, host_uint};
 use nf_ruleset::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// `NETLINK_ROUTE`
-const NETLINK_ROUTE: isize = 0;
 /// `RTM_GETROUTE`, `RTM_GETNEIGH`
 const RTM_GETROUTE: u16 = 26;
 const RTM_GETNEIGH: u16 = 30;

@@ -22,7 +22,7 @@ pub struct Socket {
 const BUFFER: usize = 64 * 1024;
 
 impl Socket {
-    /// Opens a socket of a netlink protocol ([`NETLINK_NETFILTER`](super::NETLINK_NETFILTER), [`NETLINK_GENERIC`](super::NETLINK_GENERIC), `NETLINK_ROUTE` 0).
+    /// Opens a socket of a netlink protocol ([`NETLINK_NETFILTER`](super::NETLINK_NETFILTER), [`NETLINK_GENERIC`](super::NETLINK_GENERIC), [`NETLINK_ROUTE`](super::NETLINK_ROUTE)).
     pub fn open(protocol: isize) -> Result<Socket> {
         Socket::open_with(protocol, BUFFER)
     }
