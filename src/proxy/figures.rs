@@ -3,7 +3,9 @@
 use super::{CounterSource, RuleRef, Services};
 use crate::ruleset::{L4Endpoint, TableCounters};
 use crate::snapshot::facts::{InterfaceAddress, Ipvs};
-use crate::snapshot::{FlowEvents, FlowFigures, FlowKey, FlowTurnover, Flows, Latencies, Recent, Snapshot};
+use crate::snapshot::{
+    FlowEvents, FlowFigures, FlowKey, FlowTurnover, Flows, Latencies, Recent, Snapshot, TableState,
+};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -79,6 +81,16 @@ impl Column {
         }
     }
 
+    /// Marks the Services of which it differs from another one; `places` are those of a Service in it.
+    fn mark(&self, other: &Column, marks: &mut [bool], places: impl Fn(usize) -> std::ops::Range<usize>) {
+        if self == other {
+            return;
+        }
+        for (i, mark) in marks.iter_mut().enumerate() {
+            *mark |= self.0.get(places(i)) != other.0.get(places(i));
+        }
+    }
+
     /// Adds to a figure of `len` ones, which begins with this where nothing is known yet.
     fn sum(&mut self, len: usize, i: usize, value: Option<u64>) {
         let known = self.get(i);
@@ -130,13 +142,13 @@ struct ByNotices {
 #[derive(Clone, Debug, Default)]
 struct Made {
     services: Option<Arc<Services>>,
-    counters: Vec<(Arc<TableCounters>, Option<Arc<Recent>>)>,
-    flows: Option<(Arc<Flows>, bool, Arc<Vec<InterfaceAddress>>)>,
+    counters: Vec<CountersMade>,
+    flows: Option<FlowsMade>,
     servers: Option<Arc<Ipvs>>,
-    events: Option<(Arc<FlowEvents>, Arc<Vec<InterfaceAddress>>)>,
+    events: Option<EventsMade>,
 }
 
-/// Figures of all Services of one reading. What was not read again is shared with the reading before.
+/// Figures of all Services of one reading. Those that did not change are shared with the reading before.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
     by_rules: Arc<ByRules>,
@@ -164,7 +176,7 @@ impl Figures {
         });
         let made = Made {
             services: Some(services.clone()),
-            counters: snapshot.tables.iter().map(|t| (t.counters.clone(), t.recent.clone())).collect(),
+            counters: snapshot.tables.iter().map(counters_made).collect(),
             flows,
             servers: snapshot.ipvs.as_ref().map(|r| r.value.clone()),
             events: snapshot.new_flows().map(|r| (r.value.clone(), snapshot.addresses.clone())),
@@ -202,12 +214,34 @@ impl Figures {
         }
     }
 
-    /// True where both are made of the very same readings: nothing was read again in between.
-    pub fn same_reading(&self, other: &Figures) -> bool {
-        Arc::ptr_eq(&self.by_rules, &other.by_rules)
-            && Arc::ptr_eq(&self.by_flows, &other.by_flows)
-            && Arc::ptr_eq(&self.by_servers, &other.by_servers)
-            && Arc::ptr_eq(&self.by_notices, &other.by_notices)
+    /// The Services that counted something since `before`, by their place: what rates are made of, but for what IPVS counts.
+    pub(crate) fn changed(&self, before: &Figures, services: &Services) -> Vec<bool> {
+        let mut changed = vec![false; services.len()];
+        let (a, b) = (self, before);
+        if !Arc::ptr_eq(&a.by_rules, &b.by_rules) {
+            a.by_rules.flows.mark(&b.by_rules.flows, &mut changed, |i| services.backends_of(i));
+            a.by_rules.refused.mark(&b.by_rules.refused, &mut changed, |i| services.frontends_of(i));
+        }
+        if !Arc::ptr_eq(&a.by_flows, &b.by_flows) {
+            let (a, b) = (&a.by_flows, &b.by_flows);
+            for (now, before) in [(&a.flows, &b.flows), (&a.packets, &b.packets), (&a.bytes, &b.bytes)] {
+                now.mark(before, &mut changed, |i| services.backends_of(i));
+            }
+        }
+        if a.by_notices.listens != b.by_notices.listens {
+            changed.fill(true);
+        } else if !Arc::ptr_eq(&a.by_notices, &b.by_notices) {
+            let (a, b) = (&a.by_notices.flows, &b.by_notices.flows);
+            for place in a.keys().chain(b.keys().filter(|p| !a.contains_key(p))) {
+                let began = |of: &HashMap<_, FlowTurnover, _>| of.get(place).map(|t| t.began);
+                if began(a) != began(b)
+                    && let Some(service) = services.with_place(*place)
+                {
+                    changed[service] = true;
+                }
+            }
+        }
+        changed
     }
 
     /// Of a Service, by its place.
@@ -225,12 +259,17 @@ pub(super) fn same_arc<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
     }
 }
 
-fn same_counters(
-    a: &[(Arc<TableCounters>, Option<Arc<Recent>>)],
-    b: &[(Arc<TableCounters>, Option<Arc<Recent>>)],
-) -> bool {
-    let same = |(a, b): (&(Arc<TableCounters>, _), &(Arc<TableCounters>, _))| {
-        Arc::ptr_eq(&a.0, &b.0) && same_arc(Option::as_ref(&a.1), Option::as_ref(&b.1))
+/// What a table counted: all of its rules, and those that were read after them.
+type CountersMade = (Arc<TableCounters>, Option<Arc<Recent>>);
+
+fn counters_made(t: &TableState) -> CountersMade {
+    (t.counters.clone(), t.later().cloned())
+}
+
+/// True where both say the same, although one may have been read later.
+fn same_counters(a: &[CountersMade], b: &[CountersMade]) -> bool {
+    let same = |(a, b): (&CountersMade, &CountersMade)| {
+        a.0 == b.0 && a.1.as_ref().map(|r| &r.rules) == b.1.as_ref().map(|r| &r.rules)
     };
     a.len() == b.len() && a.iter().zip(b).all(same)
 }
@@ -239,7 +278,9 @@ type EventsMade = (Arc<FlowEvents>, Arc<Vec<InterfaceAddress>>);
 
 fn same_events(a: Option<&EventsMade>, b: Option<&EventsMade>) -> bool {
     match (a, b) {
-        (Some(a), Some(b)) => Arc::ptr_eq(&a.0, &b.0) && a.1 == b.1,
+        (Some((a, own_a)), Some((b, own_b))) => {
+            (Arc::ptr_eq(a, b) || (a.pairs == b.pairs && a.latencies == b.latencies)) && own_a == own_b
+        }
         (None, None) => true,
         _ => false,
     }
@@ -249,7 +290,9 @@ type FlowsMade = (Arc<Flows>, bool, Arc<Vec<InterfaceAddress>>);
 
 fn same_flows(a: Option<&FlowsMade>, b: Option<&FlowsMade>) -> bool {
     match (a, b) {
-        (Some(a), Some(b)) => Arc::ptr_eq(&a.0, &b.0) && a.1 == b.1 && a.2 == b.2,
+        (Some(a), Some(b)) => {
+            (Arc::ptr_eq(&a.0, &b.0) || a.0.groups == b.0.groups) && a.1 == b.1 && a.2 == b.2
+        }
         (None, None) => true,
         _ => false,
     }
@@ -300,29 +343,38 @@ impl<'a> ServiceFigures<'a> {
         }
     }
 
+    /// What counts a backend. Backends are large, and there are many: most are not looked at for this.
+    fn source(&self, backend: usize) -> CounterSource {
+        let all = self.services.sources[self.service];
+        all.unwrap_or_else(|| self.services[self.service].backends[backend].source)
+    }
+
     /// New flows, packets and bytes of a backend, as [`ServiceFigures::backend`] has them.
     pub(crate) fn counts(&self, backend: usize) -> [Option<u64>; 3] {
         let i = self.place(backend);
-        let f = self.figures;
-        let (r, c, s) = (&f.by_rules, &f.by_flows, &f.by_servers);
-        match self.services[self.service].backends[backend].source {
-            CounterSource::NatRule => [r.flows.get(i), None, None],
-            CounterSource::Conntrack => {
-                [f.by_notices.get(i).map(|n| n.began), c.packets.get(i), c.bytes.get(i)]
-            }
-            CounterSource::Ipvs => [s.flows.get(i), s.packets.get(i), s.bytes.get(i)],
-            CounterSource::Nothing => [None; 3],
-        }
+        let (c, s) = (&self.figures.by_flows, &self.figures.by_servers);
+        let [packets, bytes] = match self.source(backend) {
+            CounterSource::Conntrack => [c.packets.get(i), c.bytes.get(i)],
+            CounterSource::Ipvs => [s.packets.get(i), s.bytes.get(i)],
+            CounterSource::NatRule | CounterSource::Nothing => [None; 2],
+        };
+        [self.new_flows_to(backend), packets, bytes]
     }
 
     /// New flows to a backend; `None` where nothing counts them.
     pub fn new_flows_to(&self, backend: usize) -> Option<u64> {
-        self.counts(backend)[0]
+        let (i, f) = (self.place(backend), self.figures);
+        match self.source(backend) {
+            CounterSource::NatRule => f.by_rules.flows.get(i),
+            CounterSource::Conntrack => f.by_notices.get(i).map(|n| n.began),
+            CounterSource::Ipvs => f.by_servers.flows.get(i),
+            CounterSource::Nothing => None,
+        }
     }
 
     /// As [`BackendFigures::flows`] of a backend.
     fn flows_to(&self, backend: usize) -> Option<u64> {
-        match self.services[self.service].backends[backend].source {
+        match self.source(backend) {
             CounterSource::Conntrack => self.figures.by_flows.flows.get(self.place(backend)),
             CounterSource::NatRule | CounterSource::Ipvs => self.new_flows_to(backend),
             CounterSource::Nothing => None,

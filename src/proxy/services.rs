@@ -1,6 +1,6 @@
 //! All Services that were found, and the modes that hold them.
 
-use super::{Engine, Service};
+use super::{CounterSource, Engine, Service};
 use crate::ruleset::{IpFamily, L4Endpoint};
 use crate::snapshot::facts::InterfaceAddress;
 use foldhash::fast::FixedState;
@@ -54,6 +54,10 @@ pub struct Services {
     pub(super) first: Vec<(u32, u32)>,
     /// The virtual server of each frontend, in IPVS's order; `NO_SERVER` for those of other modes.
     pub(super) servers: Vec<u32>,
+    /// What counts each Service's backends; `None` where not all are counted by the same.
+    pub(super) sources: Vec<Option<CounterSource>>,
+    /// Services of which a frontend refuses new flows for want of endpoints: few, and asked for at each reading.
+    lacking: Vec<u32>,
     frontends: usize,
     pub(super) backends: usize,
     /// Where those in use are reached. A node port is reached by every address of the node: a key without an address.
@@ -90,6 +94,13 @@ impl Services {
             here
         });
         let first = first.collect();
+        let sources = all.iter().map(|s| {
+            let first = s.backends.first()?.source;
+            s.backends.iter().all(|b| b.source == first).then_some(first)
+        });
+        let sources = sources.collect();
+        let lacks = |s: &Service| s.frontends.iter().any(|f| f.lack().is_some());
+        let lacking = (0..).zip(&all).filter(|(_, s)| lacks(s)).map(|(i, _)| i).collect();
         let mut at = HashMap::default();
         for (i, s) in (0..).zip(&all).filter(|(_, s)| !s.stale) {
             let by_address = s.frontends.iter().filter(|f| !f.kind.is_some_and(super::FrontendKind::is_mark));
@@ -99,12 +110,29 @@ impl Services {
         let names: HashSet<(&str, &str)> =
             used().filter_map(|s| s.name.as_ref()).map(|n| (&*n.namespace, &*n.name)).collect();
         let objects = names.len() + used().filter(|s| s.name.is_none()).count();
-        Services { objects, all, modes, first, servers, frontends, backends, at, behind: OnceLock::new() }
+        Services {
+            objects,
+            all,
+            modes,
+            first,
+            servers,
+            sources,
+            lacking,
+            frontends,
+            backends,
+            at,
+            behind: OnceLock::new(),
+        }
     }
 
     /// How many Services the API would list: ports and families of one are counted once, one without a name each by itself.
     pub fn objects(&self) -> usize {
         self.objects
+    }
+
+    /// Services of which a frontend refuses new flows for want of endpoints, by their place.
+    pub fn lacking(&self) -> impl Iterator<Item = (usize, &Service)> {
+        self.lacking.iter().map(|i| (*i as usize, &self.all[*i as usize]))
     }
 
     /// The Service in use that is reached here; `own` are the node's addresses.
@@ -131,6 +159,18 @@ impl Services {
     pub fn backends_of(&self, service: usize) -> std::ops::Range<usize> {
         let first = self.first[service].1 as usize;
         first..first + self.all[service].backends.len()
+    }
+
+    /// The places of a Service's frontends among those of all.
+    pub(super) fn frontends_of(&self, service: usize) -> std::ops::Range<usize> {
+        let first = self.first[service].0 as usize;
+        first..first + self.all[service].frontends.len()
+    }
+
+    /// The Service that has the backend of this place among those of all.
+    pub(super) fn with_place(&self, backend: usize) -> Option<usize> {
+        // Of those that begin here, all but the last have no backend.
+        self.first.partition_point(|first| first.1 as usize <= backend).checked_sub(1)
     }
 
     /// How many frontends and backends all of them have together.

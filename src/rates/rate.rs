@@ -6,7 +6,9 @@ use super::history::History;
 use super::no_rate::{NoRate, Rate, SHORTEST};
 use super::node::NodeRates;
 use super::values::{Packed, Rates, ServiceRates};
-use crate::proxy::{Backend, CounterSource, Figures, Mode, Model, Service, Services};
+use crate::proxy::{
+    Backend, CounterSource, Figures, Mode, Model, RuleRef, Service, ServiceFigures, Services,
+};
 use crate::snapshot::Snapshot;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
@@ -19,15 +21,21 @@ pub(super) const MANY_BACKENDS: usize = 20_000;
 /// Longer than the tick of IPVS's estimator (`ip_vs_est.c`: 2 s), by the delay of a busy machine.
 pub(super) const IPVS_TICK: Duration = Duration::from_millis(2500);
 
-/// What is remembered of a backend between readings.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Track {
-    /// When it was read; `None` before the first time.
+/// When a backend was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Times {
+    /// `None` before the first time.
     at: Option<Duration>,
-    /// New flows, packets, bytes.
-    counts: [Option<u64>; 3],
     /// When new flows were counted, where notices count them.
     noticed_at: Option<Duration>,
+}
+
+/// What is remembered of a backend between readings.
+#[derive(Clone, Copy, Debug, Default)]
+struct Track {
+    times: Times,
+    /// New flows, packets, bytes.
+    counts: [Option<u64>; 3],
 }
 
 /// The same of what a Service's frontends refused.
@@ -38,14 +46,73 @@ pub(super) struct Refused {
     rate: Rate,
 }
 
+/// A Service whose rates stay as they are until something is counted again. Its backends are read together: these are their
+/// times, and what is remembered of each has older ones.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    times: Times,
+    /// The table whose rules count; `None` where conntrack does.
+    table: Option<usize>,
+}
+
+/// When the sources of Services' counters were read.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct ReadTimes {
+    tables: Vec<(Duration, Option<Duration>)>,
+    ipvs: Duration,
+    flows: Duration,
+    /// When new flows were counted, where notices count them.
+    noticed: Option<Duration>,
+}
+
+impl ReadTimes {
+    fn of(snapshot: &Snapshot) -> ReadTimes {
+        let flows = snapshot.conntrack.as_ref().and_then(|c| c.flows.as_ref());
+        ReadTimes {
+            tables: snapshot.tables.iter().map(|t| (t.at, t.recent.as_ref().map(|r| r.at))).collect(),
+            ipvs: snapshot.ipvs.as_ref().map_or(Duration::ZERO, |r| r.at),
+            flows: flows.map_or(Duration::ZERO, |f| f.at),
+            noticed: snapshot.new_flows().map(|e| e.at),
+        }
+    }
+}
+
+/// The rule by which a backend is counted; without one, its Service.
+fn rule_of(service: &Service, b: Option<&Backend>) -> Option<RuleRef> {
+    b.and_then(|b| b.rule).or_else(|| service.frontends.iter().find_map(|f| f.rule))
+}
+
+/// One reading of all Services, as rates are made of it.
+struct Now<'a> {
+    snapshot: &'a Snapshot,
+    times: ReadTimes,
+}
+
+impl Now<'_> {
+    /// When the counters of a backend were read; without one, those of its Service's frontends.
+    fn read_at(&self, service: &Service, b: Option<&Backend>) -> Duration {
+        match (service.engine.mode(), b) {
+            (Mode::Ipvs, _) => return self.times.ipvs,
+            (_, Some(b)) if b.source == CounterSource::Conntrack => return self.times.flows,
+            _ => {}
+        }
+        let table = |rule: RuleRef| Some((self.snapshot.tables.get(rule.table)?, rule.rule));
+        rule_of(service, b).and_then(table).map_or(Duration::ZERO, |(t, rule)| t.counted_at(rule))
+    }
+}
+
 /// Compares each snapshot with the one before.
 #[derive(Debug, Default)]
 pub struct Tracker {
     node: super::node::NodeTracker,
     services: Arc<Services>,
     figures: Arc<Figures>,
+    /// Of the reading before.
+    times: ReadTimes,
     tracks: Vec<Track>,
     refused: Vec<Option<Refused>>,
+    /// Services at rest: they are passed over.
+    at_rest: Vec<Option<Rest>>,
     rates: Arc<Rates>,
     history: History,
 }
@@ -59,24 +126,6 @@ pub fn service_key(s: &Service) -> u64 {
     let address = s.frontends.first().map(|f| (f.address, f.port));
     let address = if s.name.is_some() { None } else { address };
     hash_of((&s.name, &s.chain_hash, s.protocol, s.family, s.engine, address))
-}
-
-/// When the counters of a source were read.
-pub(super) fn read_at(snapshot: &Snapshot, service: &Service, b: Option<&Backend>) -> Duration {
-    let flows = || {
-        let flows = snapshot.conntrack.as_ref().and_then(|c| c.flows.as_ref());
-        flows.map_or(Duration::ZERO, |f| f.at)
-    };
-    match (service.engine.mode(), b) {
-        (Mode::Ipvs, _) => return snapshot.ipvs.as_ref().map_or(Duration::ZERO, |r| r.at),
-        (_, Some(b)) if b.source == CounterSource::Conntrack => return flows(),
-        _ => {}
-    }
-    let rule = b.and_then(|b| b.rule).or_else(|| service.frontends.iter().find_map(|f| f.rule));
-    match rule {
-        Some(rule) => snapshot.tables.get(rule.table).map_or(Duration::ZERO, |t| t.counted_at(rule.rule)),
-        None => Duration::ZERO,
-    }
 }
 
 /// Where each Service and each backend of a structure was in another one.
@@ -106,102 +155,157 @@ pub(super) fn places_before(before: &Services, now: &Services) -> (Vec<Option<u3
 impl Tracker {
     /// Takes the next snapshot; gives the rates of the model's Services.
     pub fn update(&mut self, snapshot: &Snapshot, model: &Model) -> Arc<Rates> {
-        self.reorder(&model.services);
-        let same = model.figures.same_reading(&self.figures) && !self.rates.services.is_empty();
-        self.figures = model.figures.clone();
-        if same {
-            return self.rates.clone();
+        let now = Now { snapshot, times: ReadTimes::of(snapshot) };
+        let noticed = now.times.noticed;
+        let reordered = self.reorder(&model.services);
+        if !reordered {
+            if now.times == self.times {
+                return self.rates.clone();
+            }
+            let mut awake = model.figures.changed(&self.figures, &model.services);
+            // From now on others count new flows, or nobody does.
+            if noticed.is_some() != self.times.noticed.is_some() {
+                awake.fill(true);
+            }
+            // Single rules were read after the others: backends of one Service may have times of their own.
+            let apart: Vec<bool> = snapshot.tables.iter().map(|t| t.is_read_apart()).collect();
+            for (i, awake) in awake.into_iter().enumerate() {
+                let table = self.at_rest[i].and_then(|r| r.table);
+                if awake || table.is_some_and(|t| apart.get(t) != Some(&false)) {
+                    self.wake(i);
+                }
+            }
         }
         let keep = self.tracks.len() <= MANY_BACKENDS;
-        let old = std::mem::take(&mut self.rates);
-        let mut rates =
-            Rates { services: Vec::with_capacity(model.services.len()), backends: old.backends.clone() };
         let mut frame = Frame {
             services: vec![f32::NAN; model.services.len()],
             backends: vec![f32::NAN; if keep { self.tracks.len() } else { 0 }],
         };
+        // Flows that it holds, where nothing counts the new ones.
+        let holds = |b: &Backend| b.source == CounterSource::Conntrack && noticed.is_none();
+        // Copied where a view has them, and only if something moves.
+        let mut rates = std::mem::take(&mut self.rates);
+        // When each backend of a Service was read; `None` where it was not.
+        let mut read = Vec::new();
         let mut newest = None;
-        let flows = snapshot.conntrack.as_ref().and_then(|c| c.flows.as_ref());
-        let flows_at = flows.map_or(Duration::ZERO, |f| f.at);
-        let noticed_at = snapshot.new_flows().map(|e| e.at);
         for (i, (s, figures)) in model.iter().enumerate() {
-            let places = model.services.backends_of(i);
-            let mut fresh_at = None;
-            for (place, (j, b)) in places.clone().zip(s.backends.iter().enumerate()) {
-                let at = match b.source {
-                    // All of them were read at once.
-                    CounterSource::Conntrack => flows_at,
-                    _ => read_at(snapshot, s, Some(b)),
-                };
-                let counts = figures.counts(j);
-                let track = &mut self.tracks[place];
-                let new = match b.source {
-                    CounterSource::Conntrack => {
-                        let known = rates.backends[place].map(Packed::rate);
-                        track.of_conntrack(at, noticed_at, counts, known)
-                    }
-                    _ => track.next(b.source, at, counts),
-                };
-                let Some(new) = new else { continue };
-                fresh_at.get_or_insert(if b.source == CounterSource::Conntrack {
-                    noticed_at.unwrap_or(at)
-                } else {
-                    at
-                });
-                rates.backends[place] = new.map(Packed::new);
-                let shown = match b.source {
-                    // Flows that it holds, where nothing counts the new ones.
-                    CounterSource::Conntrack if noticed_at.is_none() => {
-                        figures.backend(j).flows.map(|n| n as f64)
-                    }
-                    _ => new[0].ok(),
-                };
-                if let (true, Some(n)) = (keep, shown) {
-                    frame.backends[place] = n as f32;
+            read.clear();
+            match &mut self.at_rest[i] {
+                Some(rest) => {
+                    let at = s.backends.first().and_then(|b| rest.pass(s, b, &now));
+                    read.resize(if keep { s.backends.len() } else { 1 }, at);
+                    self.pass_refused(i, s, &now);
                 }
+                None => self.take(i, (s, figures), &now, Arc::make_mut(&mut rates), &mut read),
             }
-            let mine = &rates.backends[places];
-            let flows = sum(mine.iter().map(|r| r[0].rate()));
-            let shown = match s.backends.first().map(|b| b.source) {
-                Some(CounterSource::Conntrack) if noticed_at.is_none() => {
-                    Some(figures.flows().unwrap_or(0) as f64)
-                }
-                _ => flows.ok(),
+            let Some(at) = read.iter().flatten().next() else { continue };
+            let shown = match s.backends.first().is_some_and(holds) {
+                true => Some(figures.flows().unwrap_or(0) as f64),
+                false => rates.services[i].flows.ok(),
             };
-            if let (Some(at), Some(n)) = (fresh_at, shown) {
+            if let Some(n) = shown {
                 frame.services[i] = n as f32;
-                newest = newest.max(Some(at));
+                newest = newest.max(Some(*at));
             }
-            rates.services.push(ServiceRates {
-                flows,
-                packets: sum(mine.iter().map(|r| r[1].rate())),
-                bytes: sum(mine.iter().map(|r| r[2].rate())),
-                refused: refused(&mut self.refused[i], read_at(snapshot, s, None), figures.refused()),
-            });
+            if !keep {
+                continue;
+            }
+            let places = model.services.backends_of(i).zip(s.backends.iter().enumerate());
+            for (place, (j, b)) in places.filter(|(_, (j, _))| read[*j].is_some()) {
+                let shown = match holds(b) {
+                    true => figures.backend(j).flows.map(|n| n as f64),
+                    false => rates.backends[place][0].rate().ok(),
+                };
+                frame.backends[place] = shown.map_or(f32::NAN, |n| n as f32);
+            }
         }
         if let Some(at) = newest {
             self.history.push(at, frame);
         }
-        self.rates = Arc::new(rates);
+        (self.times, self.figures, self.rates) = (now.times, model.figures.clone(), rates);
         self.rates.clone()
     }
 
-    /// Puts what is remembered in the order of the structure.
-    fn reorder(&mut self, services: &Arc<Services>) {
-        if Arc::ptr_eq(&self.services, services) {
-            return;
+    /// Takes what a Service counted; tells for each of its backends when that was read.
+    fn take(
+        &mut self,
+        i: usize,
+        (s, figures): (&Service, ServiceFigures<'_>),
+        now: &Now<'_>,
+        rates: &mut Rates,
+        read: &mut Vec<Option<Duration>>,
+    ) {
+        let places = self.services.backends_of(i);
+        let mut all_taken = true;
+        let tracks = self.tracks[places.clone()].iter_mut().zip(&mut rates.backends[places.clone()]);
+        for ((track, rates), (j, b)) in tracks.zip(s.backends.iter().enumerate()) {
+            let (at, counts) = (now.read_at(s, Some(b)), figures.counts(j));
+            let mut new = rates.map(Packed::rate);
+            let (is_read, at) = match b.source {
+                CounterSource::Conntrack => {
+                    let noticed = now.times.noticed;
+                    (track.of_conntrack(at, noticed, counts, &mut new), noticed.unwrap_or(at))
+                }
+                _ => (track.next(b.source, at, counts, &mut new), at),
+            };
+            *rates = new.map(Packed::new);
+            read.push(is_read.then_some(at));
+            all_taken &= track.counts == counts;
         }
+        let mine = &rates.backends[places.clone()];
+        let refused = refused(&mut self.refused[i], now.read_at(s, None), figures.refused());
+        all_taken &= self.refused[i].map(|r| r.count) == figures.refused();
+        // IPVS shows the same copy of its counters for a while: that is not rest.
+        let may_rest = all_taken && s.engine.mode() != Mode::Ipvs;
+        if may_rest && stays(refused) && mine.iter().flatten().all(|r| stays(r.rate())) {
+            self.at_rest[i] = Rest::of(s, &self.tracks[places]);
+        }
+        rates.services[i] = ServiceRates {
+            flows: sum(mine.iter().map(|r| r[0].rate())),
+            packets: sum(mine.iter().map(|r| r[1].rate())),
+            bytes: sum(mine.iter().map(|r| r[2].rate())),
+            refused,
+        };
+    }
+
+    /// Takes the time at which what a Service refused was read.
+    fn pass_refused(&mut self, i: usize, s: &Service, now: &Now<'_>) {
+        if let Some(refused) = &mut self.refused[i] {
+            let at = now.read_at(s, None);
+            if is_new(at, Some(refused.at)) {
+                refused.at = at;
+            }
+        }
+    }
+
+    /// A Service is not passed over any more.
+    fn wake(&mut self, i: usize) {
+        if let Some(rest) = self.at_rest[i].take() {
+            self.tracks[self.services.backends_of(i)].iter_mut().for_each(|t| t.times = rest.times);
+        }
+    }
+
+    /// Puts what is remembered in the order of the structure; true where that is another one.
+    fn reorder(&mut self, services: &Arc<Services>) -> bool {
+        if Arc::ptr_eq(&self.services, services) {
+            return false;
+        }
+        (0..self.at_rest.len()).for_each(|i| self.wake(i));
         let (places, backends) = places_before(&self.services, services);
-        let unknown = Track { at: None, counts: [None; 3], noticed_at: None };
         let track = |p: &Option<u32>| p.and_then(|p| self.tracks.get(p as usize).copied());
         let rate = |p: &Option<u32>| p.and_then(|p| self.rates.backends.get(p as usize).copied());
-        let nothing = [Packed::new(Err(NoRate::FirstSample)); 3];
-        let rates = backends.iter().map(|p| rate(p).unwrap_or(nothing)).collect();
-        self.tracks = backends.iter().map(|p| track(p).unwrap_or(unknown)).collect();
+        let unread = Err(NoRate::FirstSample);
+        let nothing = ServiceRates { flows: unread, packets: unread, bytes: unread, refused: unread };
+        self.rates = Arc::new(Rates {
+            services: vec![nothing; services.len()],
+            backends: backends.iter().map(|p| rate(p).unwrap_or([Packed::new(unread); 3])).collect(),
+        });
+        self.tracks = backends.iter().map(|p| track(p).unwrap_or_default()).collect();
         self.refused = places.iter().map(|p| p.and_then(|p| *self.refused.get(p as usize)?)).collect();
-        self.rates = Arc::new(Rates { services: Vec::new(), backends: rates });
+        self.at_rest = vec![None; services.len()];
         self.history.reorder(&places, &backends);
         self.services = services.clone();
+        true
     }
 
     /// What Services did until now.
@@ -227,39 +331,92 @@ pub(super) fn sum(rates: impl Iterator<Item = Rate>) -> Rate {
     total.ok_or(reason)
 }
 
-impl Track {
-    /// Takes what was read: the rates since the last time, or `None` where nothing new was read.
-    fn next(&mut self, source: CounterSource, at: Duration, counts: [Option<u64>; 3]) -> Option<[Rate; 3]> {
-        let elapsed = at.saturating_sub(self.at.unwrap_or_default());
-        if self.at.is_some() {
-            // IPVS shows a copy of its counters that is made every 2 seconds: the same figures a second later are
-            // the same copy, not silence.
-            let same_copy = source == CounterSource::Ipvs && elapsed < IPVS_TICK && self.counts == counts;
-            if elapsed < SHORTEST || same_copy {
-                return None;
+/// True where a reading is far enough from the one before to say something new.
+fn is_new(now: Duration, before: Option<Duration>) -> bool {
+    before.is_none_or(|before| now.saturating_sub(before) >= SHORTEST)
+}
+
+fn since(now: Duration, before: Option<Duration>) -> Duration {
+    now.saturating_sub(before.unwrap_or_default())
+}
+
+/// Takes the time of a reading that says something new.
+fn later(before: &mut Option<Duration>, now: Duration) -> bool {
+    let later = is_new(now, *before);
+    if later {
+        *before = Some(now);
+    }
+    later
+}
+
+/// True for a rate that is the same as long as nothing is counted.
+fn stays(rate: Rate) -> bool {
+    matches!(rate, Ok(0.0) | Err(NoRate::NotCounted | NoRate::AccountingOff))
+}
+
+impl Rest {
+    /// Of a Service whose backends are read together, and were so until now.
+    fn of(s: &Service, tracks: &[Track]) -> Option<Rest> {
+        let table = |b: &Backend| match b.source {
+            CounterSource::Conntrack => None,
+            _ => rule_of(s, Some(b)).map(|r| r.table),
+        };
+        let Some((first, track)) = s.backends.first().zip(tracks.first()) else {
+            return Some(Rest { times: Times::default(), table: None });
+        };
+        let same = |b: &Backend| (b.source, table(b)) == (first.source, table(first));
+        let together = s.backends.iter().all(same) && tracks.iter().all(|t| t.times == track.times);
+        together.then(|| Rest { times: track.times, table: table(first) })
+    }
+
+    /// Takes the time of a reading in which nothing changed; `None` where its backends, of which one is `b`, were not read again.
+    fn pass(&mut self, s: &Service, b: &Backend, now: &Now<'_>) -> Option<Duration> {
+        let at = now.read_at(s, Some(b));
+        let is_read = later(&mut self.times.at, at);
+        match (b.source, now.times.noticed) {
+            (CounterSource::Conntrack, Some(noticed)) => {
+                (later(&mut self.times.noticed_at, noticed) || is_read).then_some(noticed)
             }
+            _ => is_read.then_some(at),
         }
-        let between = |i: usize| Rise::of(self.counts[i], counts[i], elapsed).map(Rise::per_second);
-        let rates = [between(0), between(1), between(2)];
-        (self.at, self.counts) = (Some(at), counts);
-        Some(rates)
+    }
+}
+
+impl Track {
+    /// Takes what was read, and the rates since the last time; false where nothing new was read.
+    fn next(
+        &mut self,
+        source: CounterSource,
+        at: Duration,
+        counts: [Option<u64>; 3],
+        rates: &mut [Rate; 3],
+    ) -> bool {
+        let elapsed = since(at, self.times.at);
+        // IPVS shows a copy of its counters that is made every 2 seconds: the same figures a second later are the same copy,
+        // not silence.
+        let same_copy = source == CounterSource::Ipvs && elapsed < IPVS_TICK && self.counts == counts;
+        if !is_new(at, self.times.at) || (self.times.at.is_some() && same_copy) {
+            return false;
+        }
+        for (i, rate) in rates.iter_mut().enumerate() {
+            *rate = Rise::of(self.counts[i], counts[i], elapsed).map(Rise::per_second);
+        }
+        (self.times.at, self.counts) = (Some(at), counts);
+        true
     }
 
     /// The same of a backend that only conntrack counts: what it holds was read at `at`, and its notices counted new flows
-    /// until `noticed_at`, where they are listened to. `known` are the rates of before.
+    /// until `noticed_at`, where they are listened to.
     fn of_conntrack(
         &mut self,
         at: Duration,
         noticed_at: Option<Duration>,
         counts: [Option<u64>; 3],
-        known: [Rate; 3],
-    ) -> Option<[Rate; 3]> {
-        let mut rates = known;
-        let since = |now: Duration, before: Option<Duration>| now.saturating_sub(before.unwrap_or_default());
-        let is_new = |now, before: Option<Duration>| before.is_none() || since(now, before) >= SHORTEST;
-        let dumped = is_new(at, self.at);
+        rates: &mut [Rate; 3],
+    ) -> bool {
+        let dumped = is_new(at, self.times.at);
         if dumped {
-            let elapsed = since(at, self.at);
+            let elapsed = since(at, self.times.at);
             // What conntrack holds are sums over the flows that live: they fall when one ends.
             for i in [1, 2] {
                 rates[i] = match Rise::of(self.counts[i], counts[i], elapsed).map(Rise::per_second) {
@@ -269,25 +426,25 @@ impl Track {
                 };
                 self.counts[i] = counts[i];
             }
-            self.at = Some(at);
+            self.times.at = Some(at);
         }
-        let noticed = noticed_at.filter(|now| is_new(*now, self.noticed_at));
+        let noticed = noticed_at.filter(|now| is_new(*now, self.times.noticed_at));
         match (noticed, noticed_at) {
             (Some(now), _) => {
-                let elapsed = since(now, self.noticed_at);
-                rates[0] = match self.noticed_at {
+                let elapsed = since(now, self.times.noticed_at);
+                rates[0] = match self.times.noticed_at {
                     Some(_) => Rise::of(self.counts[0], counts[0], elapsed).map(Rise::per_second),
                     None => Err(NoRate::FirstSample),
                 };
-                (self.noticed_at, self.counts[0]) = (Some(now), counts[0]);
+                (self.times.noticed_at, self.counts[0]) = (Some(now), counts[0]);
             }
             (None, None) => {
                 rates[0] = Err(NoRate::NotCounted);
-                (self.noticed_at, self.counts[0]) = (None, None);
+                (self.times.noticed_at, self.counts[0]) = (None, None);
             }
             (None, Some(_)) => {}
         }
-        (dumped || noticed.is_some()).then_some(rates)
+        dumped || noticed.is_some()
     }
 }
 
@@ -306,7 +463,13 @@ pub(super) fn refused(known: &mut Option<Refused>, at: Duration, count: Option<u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::Names;
     use crate::rates::values::REASONS;
+    use crate::ruleset::RuleId;
+    use crate::snapshot::{
+        Conntrack, FlowEvents, FlowFigures, FlowKey, FlowTurnover, Flows, Reading, Recent, dump,
+    };
+    use proptest::prelude::*;
 
     #[test]
     fn packed_rates_keep_their_reasons() {
@@ -314,5 +477,240 @@ mod tests {
             assert_eq!(Packed::new(Err(why)).rate(), Err(why));
         }
         assert_eq!(Packed::new(Ok(2.5)).rate(), Ok(2.5));
+    }
+
+    /// Captured sets: rules that count, rules that do not, and IPVS.
+    const SETS: [&[(&str, &str)]; 3] = [
+        &[(
+            "ip6tables-save",
+            include_str!("../../tests/rules/1.36.2/iptables-legacy/small/ip6tables-save-c.txt"),
+        )],
+        &[("nft-list-ruleset", include_str!("../../tests/rules/1.36.2/nftables/small/nft-list-ruleset.txt"))],
+        &[
+            ("iptables-save", include_str!("../../tests/rules/1.36.2/ipvs-legacy/small/iptables-save-c.txt")),
+            (
+                "ipvsadm-Ln-stats",
+                include_str!("../../tests/rules/1.36.2/ipvs-legacy/small/ipvsadm-Ln-stats.txt"),
+            ),
+        ],
+    ];
+
+    fn snapshot(set: &[(&str, &str)]) -> Snapshot {
+        dump::of_texts(set.iter().map(|(name, text)| (name.to_string(), text.to_string()))).unwrap()
+    }
+
+    /// What happens between two readings. A number picks a rule, a frontend with a backend, or a server.
+    #[derive(Clone, Debug)]
+    enum Event {
+        RuleCounts(usize, u64),
+        RulesBeginAgain,
+        LaterRules(Vec<(usize, u64)>),
+        Holds(usize, u32),
+        Began(usize, u64),
+        Listens(bool),
+        Accounting(bool),
+        ServerCounts(u64),
+        TableGoes,
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            4 => (any::<usize>(), 0u64..9).prop_map(|(i, n)| Event::RuleCounts(i, n)),
+            1 => Just(Event::RulesBeginAgain),
+            2 => proptest::collection::vec((any::<usize>(), 0u64..9), 0..4).prop_map(Event::LaterRules),
+            4 => (any::<usize>(), 0u32..4).prop_map(|(i, n)| Event::Holds(i, n)),
+            4 => (any::<usize>(), 0u64..9).prop_map(|(i, n)| Event::Began(i, n)),
+            1 => any::<bool>().prop_map(Event::Listens),
+            1 => any::<bool>().prop_map(Event::Accounting),
+            1 => (0u64..9).prop_map(Event::ServerCounts),
+            1 => Just(Event::TableGoes),
+        ]
+    }
+
+    /// Every frontend with every backend, as conntrack names them.
+    fn keys(model: &Model) -> Vec<FlowKey> {
+        let mut all = Vec::new();
+        for s in model.services.iter() {
+            for (f, b) in s.frontends.iter().flat_map(|f| s.backends.iter().map(move |b| (f, b))) {
+                let Some(frontend) = f.address else { continue };
+                all.push(FlowKey {
+                    protocol: s.protocol.number(),
+                    frontend,
+                    frontend_port: f.port,
+                    backend: b.address,
+                    backend_port: b.port,
+                });
+            }
+        }
+        all
+    }
+
+    fn picked<T>(of: &[T], i: usize) -> Option<&T> {
+        (!of.is_empty()).then(|| &of[i % of.len()])
+    }
+
+    /// A node to which things happen.
+    struct Story {
+        snapshot: Snapshot,
+        keys: Vec<FlowKey>,
+        flows: Flows,
+        events: FlowEvents,
+        listens: bool,
+    }
+
+    impl Story {
+        fn happens(&mut self, event: &Event, now: Duration) {
+            let tables = &mut self.snapshot.tables;
+            match event {
+                Event::RuleCounts(i, n) => {
+                    for t in tables {
+                        let counters = &mut Arc::make_mut(&mut t.counters).rules;
+                        let len = counters.len().max(1);
+                        if let Some(c) = counters.get_mut(i % len) {
+                            c.packets += n;
+                        }
+                    }
+                }
+                Event::RulesBeginAgain => {
+                    for t in tables {
+                        Arc::make_mut(&mut t.counters).rules.iter_mut().for_each(|c| c.packets = 0);
+                    }
+                }
+                Event::LaterRules(which) => {
+                    for t in tables {
+                        let len = t.counters.rules.len().max(1);
+                        let counted = |(i, n): &(usize, u64)| {
+                            let rule = RuleId((i % len) as u32);
+                            let mut counter = t.counter(rule);
+                            counter.packets += n;
+                            (rule, counter)
+                        };
+                        let rules = which.iter().map(counted).collect();
+                        t.recent = Some(Arc::new(Recent { at: now, rules }));
+                    }
+                }
+                Event::Holds(i, n) => {
+                    let Some(key) = picked(&self.keys, *i) else { return };
+                    match n {
+                        0 => drop(self.flows.groups.remove(key)),
+                        n => {
+                            let held = FlowFigures { flows: *n, in_packets: 3, ..FlowFigures::default() };
+                            self.flows.groups.insert(*key, held);
+                        }
+                    }
+                }
+                Event::Began(i, n) => {
+                    let Some(key) = picked(&self.keys, *i) else { return };
+                    self.events.pairs.entry(*key).or_default().began += n;
+                }
+                Event::Listens(listens) => self.listens = *listens,
+                Event::Accounting(on) => self.flows.accounting = *on,
+                Event::ServerCounts(n) => {
+                    if let Some(ipvs) = &mut self.snapshot.ipvs {
+                        for server in &mut Arc::make_mut(&mut ipvs.value).servers {
+                            server.real_servers.iter_mut().for_each(|r| r.stats.connections += n);
+                        }
+                    }
+                }
+                Event::TableGoes => {
+                    let last = self.snapshot.tables.pop();
+                    self.snapshot.tables.splice(0..0, last);
+                }
+            }
+        }
+
+        /// Reads some of the sources again.
+        fn read(&mut self, now: Duration, [tables, flows, notices]: [bool; 3]) {
+            if tables {
+                self.snapshot.tables.iter_mut().for_each(|t| t.at = now);
+                self.snapshot.ipvs.iter_mut().for_each(|r| r.at = now);
+            }
+            if flows {
+                let flows = Reading { at: now, value: Arc::new(self.flows.clone()) };
+                self.snapshot.conntrack =
+                    Some(Conntrack { at: now, flows: Some(flows), ..Conntrack::default() });
+            }
+            let events = || Reading { at: now, value: Arc::new(self.events.clone()) };
+            match self.listens {
+                true if notices || self.snapshot.flow_events.is_none() => {
+                    self.snapshot.flow_events = Some(events());
+                }
+                true => {}
+                false => self.snapshot.flow_events = None,
+            }
+        }
+    }
+
+    type Step = (u64, [bool; 3], Vec<Event>);
+
+    fn step() -> impl Strategy<Value = Step> {
+        let read = prop_oneof![3 => Just([true; 3]), 1 => any::<[bool; 3]>()];
+        let wait = prop_oneof![1 => Just(0), 1 => Just(100), 4 => Just(1_000), 1 => Just(2_600)];
+        // Much rest, then something.
+        let events = prop_oneof![2 => Just(Vec::new()), 1 => proptest::collection::vec(event(), 1..3)];
+        (wait, read, events)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        /// Services at rest are passed over: nobody can tell.
+        #[test]
+        fn rest_changes_no_rate(set in 0..SETS.len(), steps in proptest::collection::vec(step(), 1..30)) {
+            let snapshot = snapshot(SETS[set]);
+            let mut model = Model::read(&snapshot, &Names::default());
+            let keys = keys(&model);
+            prop_assert!(!keys.is_empty());
+            let (flows, events) = (Flows::default(), FlowEvents { whole: true, ..FlowEvents::default() });
+            let mut story = Story { snapshot, keys, flows, events, listens: false };
+            let (mut tracker, mut restless) = (Tracker::default(), Tracker::default());
+            let mut now = Duration::from_secs(100);
+            for (wait, read, events) in steps {
+                now += Duration::from_millis(wait);
+                events.iter().for_each(|e| story.happens(e, now));
+                story.read(now, read);
+                model.update(&story.snapshot, &Names::default());
+                let rates = tracker.update(&story.snapshot, &model);
+                let other = restless.update(&story.snapshot, &model);
+                restless.at_rest.fill(None);
+                prop_assert_eq!(&rates.services, &other.services);
+                for (a, b) in rates.backends.iter().zip(&other.backends) {
+                    prop_assert_eq!(a.map(Packed::rate), b.map(Packed::rate));
+                }
+                // As text: what is not a number is the same, too.
+                let past = |t: &Tracker| {
+                    let history = t.history();
+                    let services = (0..model.services.len()).map(|i| {
+                        let backends = 0..model.services[i].backends.len();
+                        let backends = backends.map(|b| history.backend(&model.services, i, b));
+                        (history.service(i), backends.collect::<Vec<_>>())
+                    });
+                    format!("{:?}", services.collect::<Vec<_>>())
+                };
+                prop_assert_eq!(past(&tracker), past(&restless));
+            }
+        }
+    }
+
+    #[test]
+    fn what_counts_nothing_comes_to_rest() {
+        let mut story = Story {
+            snapshot: snapshot(SETS[1]),
+            keys: Vec::new(),
+            flows: Flows::default(),
+            events: FlowEvents { whole: true, ..FlowEvents::default() },
+            listens: true,
+        };
+        let mut model = Model::default();
+        let mut tracker = Tracker::default();
+        let mut all = Vec::new();
+        for second in 100..104 {
+            story.read(Duration::from_secs(second), [true; 3]);
+            model.update(&story.snapshot, &Names::default());
+            all.push(tracker.update(&story.snapshot, &model));
+        }
+        assert!(tracker.at_rest.len() > 5 && tracker.at_rest.iter().all(Option::is_some));
+        assert!(Arc::ptr_eq(&all[2], &all[3]), "the same rates are shared");
+        assert_eq!(tracker.history().service(0).len(), 3, "a reading in which nothing moved is one, too");
     }
 }

@@ -195,8 +195,18 @@ impl TableState {
         self.read(rule).0
     }
 
+    /// Counters of single rules that were read after all of them.
+    pub(crate) fn later(&self) -> Option<&Arc<Recent>> {
+        self.recent.as_ref().filter(|r| r.at > self.at)
+    }
+
+    /// True where counters of single rules were read after the others.
+    pub fn is_read_apart(&self) -> bool {
+        self.later().is_some()
+    }
+
     fn read(&self, rule: RuleId) -> (Duration, Counter) {
-        let recent = self.recent.as_ref().filter(|r| r.at > self.at);
+        let recent = self.later();
         match recent.and_then(|r| Some((r.at, *r.rules.get(&rule)?))) {
             Some(found) => found,
             None => (self.at, self.counters.rules.get(rule.0 as usize).copied().unwrap_or_default()),
