@@ -6,6 +6,8 @@ use super::layout::{
     INV_SRCIP, INV_VIA_IN, INV_VIA_OUT, Layout, TableInfo, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_QUEUE,
     VERDICT_RETURN, c_str, ip, u16_at, u32_at, u64_at,
 };
+use super::socket::give_back;
+use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use nf_ruleset::{
     AddressMatch, BaseChain, Chain, ChainId, ChainKind, Counter, Hook, IpFamily, IpNet, MaskedAddress, Match,
@@ -50,17 +52,33 @@ pub fn decode(
     blob: &[u8],
     set_name: &mut dyn FnMut(u16) -> Option<String>,
 ) -> Result<Decoded, String> {
-    let layout = Layout::of(family);
-    let mut d = Decoder::new(layout, info, set_name);
+    let mut d = Decoder::new(Layout::of(family), info, set_name);
     let mut at = 0;
     while at < blob.len() {
         at += d.entry(blob, at)?;
     }
-    let (table, roles) = d.finish()?;
-    let (fingerprint, mut counters) = scan(layout, blob, &roles, table.rules.len())
-        .ok_or_else(|| "entries changed while they were read".to_string())?;
-    name_policies(&mut counters, &table);
-    Ok(Decoded { table, counters, roles, fingerprint })
+    d.finish()
+}
+
+/// The same for a blob that nobody needs any more: the memory of what was decoded is given back on the way, as a large table is
+/// then never there twice. What is left in it is of no use.
+pub(super) fn decode_last(
+    family: IpFamily,
+    info: &TableInfo,
+    blob: &mut [u8],
+    set_name: &mut dyn FnMut(u16) -> Option<String>,
+) -> Result<Decoded, String> {
+    const STEP: usize = 4 << 20;
+    let mut d = Decoder::new(Layout::of(family), info, set_name);
+    let (mut at, mut given_back) = (0, 0);
+    while at < blob.len() {
+        at += d.entry(blob, at)?;
+        if at - given_back >= STEP {
+            give_back(&mut blob[..at]);
+            given_back = at;
+        }
+    }
+    d.finish()
 }
 
 /// Reads counters and the fingerprint of the rest in one walk; `None` where the entries are not those that
@@ -71,18 +89,14 @@ pub(super) fn scan(
     roles: &[EntryRole],
     rules: usize,
 ) -> Option<(u64, TableCounters)> {
-    let mut hasher = foldhash::fast::FixedState::default().build_hasher();
+    let mut hasher = FixedState::default().build_hasher();
     let mut counters = TableCounters { rules: Vec::with_capacity(rules), policies: Vec::new() };
     let mut at = 0;
-    let after = layout.counters + 16;
     for role in roles {
         let head = blob.get(at..at + layout.entry)?;
         let next = usize::from(u16_at(head, layout.target_offset + 2));
         let entry = blob.get(at..at + next.max(layout.entry))?;
-        hasher.write(&entry[..layout.counters]);
-        hasher.write(&entry[after..]);
-        let counter =
-            Counter { packets: u64_at(entry, layout.counters), bytes: u64_at(entry, layout.counters + 8) };
+        let counter = mark(layout, entry, &mut hasher);
         match role {
             EntryRole::Rule => counters.rules.push(counter),
             EntryRole::Policy => counters.policies.push((ChainId(0), counter)),
@@ -91,6 +105,13 @@ pub(super) fn scan(
         at += next.max(layout.entry);
     }
     (at == blob.len()).then(|| (hasher.finish(), counters))
+}
+
+/// Takes everything of an entry but its counter into a fingerprint; gives the counter.
+fn mark(layout: &Layout, entry: &[u8], fingerprint: &mut impl Hasher) -> Counter {
+    fingerprint.write(&entry[..layout.counters]);
+    fingerprint.write(&entry[layout.counters + 16..]);
+    Counter { packets: u64_at(entry, layout.counters), bytes: u64_at(entry, layout.counters + 8) }
 }
 
 /// Puts the chains to the policies, which are in the order of the base chains.
@@ -105,9 +126,12 @@ struct Decoder<'a> {
     layout: &'static Layout,
     info: &'a TableInfo,
     table: Table,
+    counters: TableCounters,
     roles: Vec<EntryRole>,
+    /// Of everything but counters, as [`scan`] makes it.
+    fingerprint: <FixedState as BuildHasher>::Hasher,
     /// First entry of each chain by its offset.
-    starts: HashMap<u32, ChainId, foldhash::fast::FixedState>,
+    starts: HashMap<u32, ChainId, FixedState>,
     /// The last RETURN or policy may be the chain's end: known when the next chain begins.
     pending_tail: bool,
     set_name: &'a mut dyn FnMut(u16) -> Option<String>,
@@ -136,7 +160,9 @@ impl<'a> Decoder<'a> {
             layout,
             info,
             table,
+            counters: TableCounters { rules: Vec::with_capacity(entries * 3 / 5), policies: Vec::new() },
             roles: Vec::with_capacity(entries),
+            fingerprint: FixedState::default().build_hasher(),
             starts: HashMap::default(),
             pending_tail: false,
             set_name,
@@ -154,6 +180,7 @@ impl<'a> Decoder<'a> {
             return Err(broken("offsets that cannot be"));
         }
         let entry = blob.get(at..at + next).ok_or_else(|| broken("cut off"))?;
+        let counter = mark(self.layout, entry, &mut self.fingerprint);
         let target = &entry[target_at..];
         let target_name = c_str(&target[2..2 + EXT_NAME]).unwrap_or("");
 
@@ -185,9 +212,11 @@ impl<'a> Decoder<'a> {
                 base.policy = policy;
             }
             self.roles.push(EntryRole::Policy);
+            self.counters.policies.push((ChainId(0), counter));
             return Ok(next);
         }
         self.rule(entry, target_at, target_name, at, next);
+        self.counters.rules.push(counter);
         Ok(next)
     }
 
@@ -212,6 +241,7 @@ impl<'a> Decoder<'a> {
         let Some(chain) = self.table.chains.last_mut() else { return };
         if self.pending_tail && chain.base.is_none() {
             self.table.rules.pop();
+            self.counters.rules.pop();
             if let Some(role) = self.roles.last_mut() {
                 *role = EntryRole::Tail;
             }
@@ -324,7 +354,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn finish(mut self) -> Result<(Table, Vec<EntryRole>), String> {
+    fn finish(mut self) -> Result<Decoded, String> {
         // Until now jumps hold offsets into the blob.
         for rule in &mut self.table.rules {
             if let Target::Verdict(Verdict::Jump(to) | Verdict::Goto(to)) = &mut rule.target {
@@ -337,7 +367,14 @@ impl<'a> Decoder<'a> {
         self.table.rules.shrink_to_fit();
         self.table.matches.shrink_to_fit();
         self.table.strings.shrink_to_fit();
-        Ok((self.table, self.roles))
+        self.counters.rules.shrink_to_fit();
+        name_policies(&mut self.counters, &self.table);
+        Ok(Decoded {
+            table: self.table,
+            counters: self.counters,
+            roles: self.roles,
+            fingerprint: self.fingerprint.finish(),
+        })
     }
 }
 
@@ -405,5 +442,33 @@ mod tests {
             let hooks = hooks.map(|h| u32::from(h) / 128 * 112);
             let _ = decode(IpFamily::V4, &info(blob.len(), hooks), &blob, &mut |_| None);
         }
+    }
+
+    #[test]
+    fn a_large_blob_is_given_back_on_the_way() {
+        let l = Layout::of(IpFamily::V4);
+        let (target, next) = (l.entry, l.entry + 40);
+        let mut blob = Vec::new();
+        for packets in 0..(40u64 << 20) / next as u64 {
+            let mut entry = vec![0; next];
+            entry[l.target_offset..][..2].copy_from_slice(&(target as u16).to_ne_bytes());
+            entry[l.target_offset + 2..][..2].copy_from_slice(&(next as u16).to_ne_bytes());
+            entry[l.counters..][..8].copy_from_slice(&packets.to_ne_bytes());
+            entry[target..][..2].copy_from_slice(&40u16.to_ne_bytes());
+            entry[target + EXT_HEADER..][..4].copy_from_slice(&VERDICT_ACCEPT.to_ne_bytes());
+            blob.extend(entry);
+        }
+        let hooks = [0, u32::MAX, u32::MAX, u32::MAX, u32::MAX];
+        let info = TableInfo { valid_hooks: 1, num_entries: 300_000, ..info(blob.len(), hooks) };
+        let info = TableInfo { underflow: [u32::MAX; 5], ..info };
+        let kept = decode(IpFamily::V4, &info, &blob, &mut |_| None).unwrap();
+        let scanned = scan(l, &blob, &kept.roles, kept.table.rules.len()).unwrap();
+        assert_eq!((kept.fingerprint, &kept.counters), (scanned.0, &scanned.1));
+        assert!(kept.counters.rules.len() > 200_000 && kept.counters.rules[777].packets == 777);
+        let last = decode_last(IpFamily::V4, &info, &mut blob, &mut |_| None).unwrap();
+        assert_eq!((last.fingerprint, last.roles), (kept.fingerprint, kept.roles));
+        assert_eq!((last.counters, last.table.rules), (kept.counters, kept.table.rules));
+        let is_given_back = blob[4 << 20..24 << 20].iter().all(|b| *b == 0);
+        assert_eq!(is_given_back, cfg!(all(feature = "live", target_os = "linux")));
     }
 }

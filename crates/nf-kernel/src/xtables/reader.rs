@@ -1,7 +1,7 @@
 //! Reading tables, decoded again only where their structure changed.
 
 use super::super::{Error, Result};
-use super::decode::{Decoded, EntryRole, decode};
+use super::decode::{Decoded, EntryRole, decode_last};
 use super::layout::TableInfo;
 use super::socket::Socket;
 use nf_ruleset::{IpFamily, Table, TableCounters};
@@ -40,7 +40,7 @@ pub(super) const LISTS: &str = "root, or CAP_DAC_READ_SEARCH beside CAP_NET_ADMI
 pub struct Reading {
     /// Structure: the same `Arc` as in the reading before, where nothing but counters changed.
     pub table: Arc<Table>,
-    /// Counters.
+    /// Counters: the same `Arc` as in the reading before, where nothing was counted.
     pub counters: Arc<TableCounters>,
     /// Size of the blob in the kernel.
     pub bytes: u64,
@@ -76,6 +76,7 @@ pub(super) struct Cached {
     info: TableInfo,
     fingerprint: u64,
     table: Arc<Table>,
+    counters: Arc<TableCounters>,
     roles: Vec<EntryRole>,
 }
 
@@ -118,28 +119,29 @@ impl TableReader {
         format!("reading the {} table {}", self.family, self.name)
     }
 
-    fn understand(&mut self, socket: &Socket, info: TableInfo, blob: &[u8]) -> Result<Reading> {
-        let layout = super::layout::Layout::of(self.family);
-        if let Some(cached) = self.cached.as_ref().filter(|c| c.info == info)
+    fn understand(&mut self, socket: &Socket, info: TableInfo, blob: &mut [u8]) -> Result<Reading> {
+        let (layout, bytes) = (super::layout::Layout::of(self.family), blob.len() as u64);
+        if let Some(cached) = self.cached.as_mut().filter(|c| c.info == info)
             && let Some((fingerprint, counters)) =
                 super::decode::scan(layout, blob, &cached.roles, cached.table.rules.len())
             && fingerprint == cached.fingerprint
         {
             let mut counters = counters;
             super::decode::name_policies(&mut counters, &cached.table);
-            return Ok(Reading {
-                table: cached.table.clone(),
-                counters: Arc::new(counters),
-                bytes: blob.len() as u64,
-            });
+            if counters != *cached.counters {
+                cached.counters = Arc::new(counters);
+            }
+            return Ok(Reading { table: cached.table.clone(), counters: cached.counters.clone(), bytes });
         }
         let mut names = std::collections::HashMap::new();
         let mut set_name =
             |index: u16| names.entry(index).or_insert_with(|| socket.set_name(index).ok()).clone();
-        let Decoded { table, counters, roles, fingerprint } = decode(self.family, &info, blob, &mut set_name)
-            .map_err(|why| Error::protocol(self.what(), why))?;
-        let table = Arc::new(table);
-        self.cached = Some(Cached { info, fingerprint, table: table.clone(), roles });
-        Ok(Reading { table, counters: Arc::new(counters), bytes: blob.len() as u64 })
+        let Decoded { table, counters, roles, fingerprint } =
+            decode_last(self.family, &info, blob, &mut set_name)
+                .map_err(|why| Error::protocol(self.what(), why))?;
+        let (table, counters) = (Arc::new(table), Arc::new(counters));
+        self.cached =
+            Some(Cached { info, fingerprint, table: table.clone(), counters: counters.clone(), roles });
+        Ok(Reading { table, counters, bytes })
     }
 }

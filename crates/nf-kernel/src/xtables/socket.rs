@@ -132,6 +132,7 @@ impl Socket {
         let len = GET_ENTRIES_HEADER + size;
         if buffer.capacity() < len {
             *buffer = vec![0; len]; // zeroed by the kernel, page by page, as it is filled
+            in_huge_pages(buffer);
         } else {
             // The kernel leaves the bytes behind short names as they are (`xt_obj_to_user`): what another table, or
             // an older reading, left there would read as a change of the structure.
@@ -270,9 +271,37 @@ impl BridgeSocket {
     }
 }
 
+/// The whole huge pages of a large buffer. Smaller ones may be parts of the heap (glibc: `DEFAULT_MMAP_THRESHOLD_MAX`).
+fn huge_pages(buffer: &mut [u8]) -> Option<std::ops::Range<usize>> {
+    const HUGE: usize = 2 << 20;
+    const OWN_PAGES: usize = 32 << 20;
+    let range = buffer.as_mut_ptr_range();
+    let (begin, end) = ((range.start as usize).next_multiple_of(HUGE), range.end as usize / HUGE * HUGE);
+    (buffer.len() > OWN_PAGES && begin < end).then_some(begin..end)
+}
+
+/// Asks for huge pages for a large buffer: 100,000 rules are 60 MB, and a fault for every 4 KiB of them is a tenth of the time
+/// that their reading takes. No more memory is used: the kernel takes huge pages only inside what the buffer alone has.
+fn in_huge_pages(buffer: &mut [u8]) {
+    if let Some(pages) = huge_pages(buffer) {
+        // SAFETY: the pages are those of the buffer alone, and the advice changes nothing of what they hold. A kernel without
+        // huge pages refuses it, which is as good.
+        unsafe { libc::madvise(pages.start as *mut libc::c_void, pages.len(), libc::MADV_HUGEPAGE) };
+    }
+}
+
+/// Gives the memory of a large part of a buffer back to the kernel. What it holds is not to be used any more: most of it is 0.
+pub(super) fn give_back(part: &mut [u8]) {
+    if let Some(pages) = huge_pages(part) {
+        // SAFETY: the pages are those of this part alone, which is borrowed for writing. They are anonymous and private, as an
+        // allocator's are: the kernel gives others in their place, full of zeros, to who touches them again.
+        unsafe { libc::madvise(pages.start as *mut libc::c_void, pages.len(), libc::MADV_DONTNEED) };
+    }
+}
+
 /// The blob inside a buffer that [`Socket::entries`] filled.
-pub(super) fn blob(buffer: &[u8]) -> &[u8] {
-    buffer.get(GET_ENTRIES_HEADER..).unwrap_or(&[])
+pub(super) fn blob(buffer: &mut [u8]) -> &mut [u8] {
+    buffer.get_mut(GET_ENTRIES_HEADER..).unwrap_or_default()
 }
 
 fn table_name(name: &str) -> Option<[u8; 32]> {
