@@ -433,10 +433,12 @@ pub fn write_snapshot(view: &View, indented: bool, out: &mut dyn Write) -> io::R
 
 /// Writes one document and ends the line.
 pub(super) fn write_json(document: &impl Serialize, indented: bool, out: &mut dyn Write) -> io::Result<()> {
+    // What is behind `out` looks through all that it gets: in one piece that is quicker than word by word.
+    let mut out = io::BufWriter::with_capacity(16 * 1024, out);
     if indented {
-        serde_json::to_writer_pretty(&mut *out, document)?;
+        serde_json::to_writer_pretty(&mut out, document)?;
     } else {
-        serde_json::to_writer(&mut *out, document)?;
+        serde_json::to_writer(&mut out, document)?;
     }
     writeln!(out)?;
     out.flush()
