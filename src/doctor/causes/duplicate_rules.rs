@@ -6,7 +6,8 @@ use crate::doctor::finding::{Finding, Severity};
 use crate::proxy::{RuleRef, chain as names};
 use crate::ruleset::Match;
 use crate::snapshot::SourceId;
-use std::collections::HashMap;
+use foldhash::fast::FixedState;
+use std::hash::{BuildHasher, Hash, Hasher};
 
 pub(super) const CHECK: Check = Check {
     id: "duplicate_rules",
@@ -27,28 +28,30 @@ fn run(cx: &CheckContext<'_>, found: &mut Vec<Finding>) -> Result<(), NotChecked
             {
                 continue;
             }
-            let mut seen: HashMap<_, Vec<u32>> = HashMap::new();
+            let jump = |r: &u32| t.table.jump_of(&t.table.rules[*r as usize]);
+            let matches = |r: u32| t.table.matches_of(&t.table.rules[r as usize]);
+            let own = |r: &u32| jump(r).is_some_and(|to| names::is_own(t.table.chain_name(to)));
+            // What is the same of both is hashed: at each reading, of up to some 10,000 rules.
+            let key = |r: u32| {
+                let mut hasher = FixedState::default().build_hasher();
+                jump(&r).hash(&mut hasher);
+                let addresses = matches(r).iter().filter_map(Match::address);
+                addresses.for_each(|a| (a.net.addr, a.invert).hash(&mut hasher));
+                (hasher.finish(), r)
+            };
+            let mut keyed: Vec<(u64, u32)> =
+                chain.rules.clone().filter(|r| !base || own(r)).map(key).collect();
+            keyed.sort_unstable();
             let mut twice = Vec::new();
-            for r in chain.rules.clone() {
-                let rule = &t.table.rules[r as usize];
-                let to = t.table.jump_of(rule).map(|c| t.table.chain_name(c));
-                if base && !to.is_some_and(names::is_own) {
-                    continue;
-                }
-                let matches = t.table.matches_of(rule);
-                let addresses: Vec<_> =
-                    matches.iter().filter_map(Match::address).map(|a| (a.net.addr, a.invert)).collect();
-                let alike = seen.entry((t.table.jump_of(rule), addresses)).or_default();
-                let same = |first: &&u32| {
-                    let first = &t.table.rules[**first as usize];
-                    first.target == rule.target && t.table.matches_of(first) == matches
+            for alike in keyed.chunk_by(|a, b| a.0 == b.0).filter(|alike| alike.len() > 1) {
+                let same = |a: u32, b: u32| {
+                    t.table.rules[a as usize].target == t.table.rules[b as usize].target
+                        && matches(a) == matches(b)
                 };
-                if alike.iter().find(same).is_some() {
-                    twice.push(r);
-                } else {
-                    alike.push(r);
-                }
+                let again = |i: &usize| alike[..*i].iter().any(|first| same(first.1, alike[*i].1));
+                twice.extend((1..alike.len()).filter(again).map(|i| alike[i].1));
             }
+            twice.sort_unstable();
             let Some(second) = twice.first().copied() else { continue };
             let rule = RuleRef { table: i, rule: crate::ruleset::RuleId(second) };
             let severity = Severity::Info;

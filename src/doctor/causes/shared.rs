@@ -16,7 +16,7 @@ pub(super) fn refusing(
     found: &mut Vec<Finding>,
     say: impl Fn(usize, Option<f64>, Finding) -> Finding,
 ) {
-    for (i, s) in cx.active_services() {
+    for (i, s) in cx.model.services.lacking().filter(|(_, s)| !s.stale) {
         let frontends = lacking(cx, i, lack);
         if frontends.is_empty() {
             continue;

@@ -8,7 +8,7 @@ use super::wiped_tables as tables;
 use crate::doctor::context::{Check, CheckContext, NotChecked};
 use crate::doctor::finding::{Finding, Severity};
 use crate::doctor::losses::Taken;
-use crate::proxy::{FrontendKind, Mode, chain as names, nftables};
+use crate::proxy::{FrontendKind, Mode, State, Variant, chain as names, nftables};
 use crate::reach::Taker;
 use crate::ruleset::{BaseChain, ChainId, ChainKind, Family, Hook, IpFamily, Table, TableBackend};
 use crate::snapshot::SourceId;
@@ -167,12 +167,13 @@ fn unreached(cx: &CheckContext<'_>, family: IpFamily, found: &mut Vec<Finding>) 
 
 fn jumps(cx: &CheckContext<'_>, backend: TableBackend, family: IpFamily, found: &mut Vec<Finding>) {
     let with_services = |mode| {
-        cx.active_services().any(|(_, s)| {
-            s.engine.mode() == mode
-                && s.family == family
-                && s.engine.variant().is_none_or(|v| {
-                    (v == crate::proxy::Variant::Legacy) == (backend == TableBackend::XTables)
-                })
+        cx.model.services.modes.iter().any(|m| {
+            m.state == State::Active
+                && m.engine.mode() == mode
+                && m.family == family
+                && m.engine
+                    .variant()
+                    .is_none_or(|v| (v == Variant::Legacy) == (backend == TableBackend::XTables))
         })
     };
     let (rules, ipvs) = (with_services(Mode::Iptables), with_services(Mode::Ipvs));

@@ -112,7 +112,7 @@ impl Services {
             let worst = worst(part);
             part.iter().copied().find(|i| state(*i) == worst).unwrap_or(part[0])
         };
-        self.tree.arrange(
+        let others = self.tree.arrange(
             (0..services.len()).filter(passes),
             key,
             order,
@@ -126,10 +126,12 @@ impl Services {
         {
             self.list.chosen = line;
         }
-        let name = |i: &usize| services[*i].name.as_ref().map(|n| (&n.namespace, &n.name));
-        let of_one = |w: &[usize]| name(&w[0]).is_some() && name(&w[0]) == name(&w[1]);
-        let members = self.tree.members();
-        self.objects = members.len() - members.windows(2).filter(|w| of_one(w)).count();
+        if others {
+            let name = |i: &usize| services[*i].name.as_ref().map(|n| (&n.namespace, &n.name));
+            let of_one = |w: &[usize]| name(&w[0]).is_some() && name(&w[0]) == name(&w[1]);
+            let members = self.tree.members();
+            self.objects = members.len() - members.windows(2).filter(|w| of_one(w)).count();
+        }
         self.list.len = self.tree.len();
         self.list.chosen = self.list.chosen.min(self.tree.len().saturating_sub(1));
     }

@@ -74,6 +74,7 @@ impl Tree {
     pub(super) fn take<'a>(&mut self, services: impl Iterator<Item = &'a Service>, fold: Fold) {
         let mut known: HashMap<String, u32> = HashMap::new();
         let mut members: Vec<Vec<&Service>> = Vec::new();
+        self.members.clear(); // those of another structure
         self.names.clear();
         self.groups.clear();
         for s in services {
@@ -100,7 +101,7 @@ impl Tree {
 
     /// Makes the lines of these Service ports, which come in the order of the model. `order` sorts groups by their members; those of
     /// one group keep their order, unless `sort_parts`. `agrees` says whether a group is one line where the user has not chosen; `of`
-    /// names the port that represents it.
+    /// names the port that represents it. True where other Service ports are shown than before.
     pub(super) fn arrange<K>(
         &mut self,
         shown: impl Iterator<Item = usize>,
@@ -109,7 +110,8 @@ impl Tree {
         agrees: impl Fn(&[usize]) -> bool,
         of: impl Fn(&[usize]) -> usize,
         sort_parts: bool,
-    ) {
+    ) -> bool {
+        let before = std::mem::take(&mut self.members);
         self.members = shown.filter(|i| *i < self.groups.len()).collect();
         // Ports of a group are next to each other in the model, but for leftovers of other modes.
         self.members.sort_by_key(|i| self.groups[*i]);
@@ -147,6 +149,7 @@ impl Tree {
                 self.lines.extend(parts.into_iter().map(|at| line(members[at], Kind::Part, at..at + 1)));
             }
         }
+        self.members != before
     }
 
     /// How many groups are shown, folded or not.
