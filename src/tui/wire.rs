@@ -1,5 +1,6 @@
 //! Frames as few bytes: what a slow SSH line carries. crossterm does the rest of a backend's work; the cells that
-//! changed are written here, in the order of their styles and columns, with the shortest way from one to the next.
+//! changed are written here, in the order of their styles and columns, with the shortest way from one to the next. That is
+//! 0.6 of the bytes that ratatui's `CrosstermBackend` sends (docs/benchmarks.md), in the same time.
 
 use ratatui::backend::{Backend, ClearType, CrosstermBackend, WindowSize};
 use ratatui::buffer::Cell;
