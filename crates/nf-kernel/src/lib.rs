@@ -30,7 +30,8 @@
 //! ```
 //!
 //! Keep a [`TableReader`](xtables::TableReader) to read its table again: while only counters changed, `reading.table` is
-//! the same `Arc`, and a table of 100,000 rules takes some milliseconds.
+//! the same `Arc`, and 100,000 rules take some milliseconds beside the kernel's own 0.1 to 0.2 s; while nothing was counted,
+//! `reading.counters` is the same, too.
 //!
 //! # Reading nf_tables: what `nft list ruleset` and `iptables-nft-save` read
 //!
