@@ -466,9 +466,7 @@ mod tests {
     use crate::proxy::Names;
     use crate::rates::values::REASONS;
     use crate::ruleset::RuleId;
-    use crate::snapshot::{
-        Conntrack, FlowEvents, FlowFigures, FlowKey, FlowTurnover, Flows, Reading, Recent, dump,
-    };
+    use crate::snapshot::{Conntrack, FlowEvents, FlowFigures, FlowKey, Flows, Reading, Recent, dump};
     use proptest::prelude::*;
 
     #[test]
